@@ -1,0 +1,29 @@
+"""A strict environment for every test: floating-point errors raise, no display, seeded randomness."""
+
+import os
+
+os.environ["MPLBACKEND"] = "Agg"
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from hypothesis import settings
+
+# Derandomised: a failure found once is found again by everybody; no deadline: the first call compiles.
+settings.register_profile("fpsolve", deadline=None, derandomize=True, max_examples=50)
+settings.load_profile("fpsolve")
+
+
+@pytest.fixture(autouse=True)
+def strict_floating_point() -> Iterator[None]:
+    """Overflow, division by zero and invalid operations raise; underflow to zero is what tails do."""
+    before = np.seterr(all="raise", under="ignore")
+    yield
+    np.seterr(**before)
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """Return a generator with the same seed in every test."""
+    return np.random.default_rng(20_240_611)
