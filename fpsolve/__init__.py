@@ -1,0 +1,144 @@
+"""Grid-exact Fokker-Planck evolution of reverse-time diffusion densities.
+
+fpsolve evolves densities under reverse-time diffusion dynamics on a grid, measures how fast they forget where
+they started in weighted total variation, and checks the result against closed forms, bounds and particles.
+
+Everything is imported on first use (PEP 562), so ``import fpsolve`` itself loads next to nothing.
+
+Examples
+--------
+>>> import fpsolve as fp
+>>> process = fp.VP(beta_min=0.1, beta_max=20.0, T=1.0)
+>>> round(float(process.variance(0.0, 1.0)), 6)
+0.999957
+"""
+
+import sys
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+# name -> module that defines it
+_NAMES: dict[str, str] = {
+    # laws
+    "Law": "fpsolve.laws",
+    "Gaussian": "fpsolve.laws",
+    "GaussianMixture": "fpsolve.laws",
+    "KernelDensity": "fpsolve.laws",
+    "Laplace": "fpsolve.laws",
+    "StudentT": "fpsolve.laws",
+    "Uniform": "fpsolve.laws",
+    "FromLogDensity": "fpsolve.laws",
+    "PointMass": "fpsolve.laws",
+    # processes
+    "Process": "fpsolve.processes",
+    "OrnsteinUhlenbeck": "fpsolve.processes",
+    "VP": "fpsolve.processes",
+    "CosineVP": "fpsolve.processes",
+    "SubVP": "fpsolve.processes",
+    "VE": "fpsolve.processes",
+    "EDM": "fpsolve.processes",
+    # where and V
+    "Grid": "fpsolve.grid",
+    "PolynomialWeight": "fpsolve.weights",
+    "ExponentialWeight": "fpsolve.weights",
+    "UnitWeight": "fpsolve.weights",
+    # dynamics
+    "Dynamics": "fpsolve.dynamics",
+    "Forward": "fpsolve.dynamics",
+    "Langevin": "fpsolve.dynamics",
+    "Reverse": "fpsolve.dynamics",
+    # runs and what is measured on them
+    "evolve": "fpsolve.evolve",
+    "steady_state": "fpsolve.evolve",
+    "forgetting_curve": "fpsolve.distances",
+    "weighted_tv": "fpsolve.distances",
+}
+
+_MODULES = (
+    "laws",
+    "processes",
+    "weights",
+    "marginals",
+    "scores",
+    "closed_form",
+    "distances",
+    "particles",
+    "plots",
+    "studies",
+)
+
+__all__ = ["__version__", *_NAMES, *_MODULES]  # noqa: PLE0604 - plain strings, from the tables above
+
+if TYPE_CHECKING:
+    from fpsolve import closed_form as closed_form
+    from fpsolve import distances as distances
+    from fpsolve import laws as laws
+    from fpsolve import marginals as marginals
+    from fpsolve import particles as particles
+    from fpsolve import plots as plots
+    from fpsolve import processes as processes
+    from fpsolve import scores as scores
+    from fpsolve import studies as studies
+    from fpsolve import weights as weights
+    from fpsolve.distances import forgetting_curve as forgetting_curve
+    from fpsolve.distances import weighted_tv as weighted_tv
+    from fpsolve.dynamics import Dynamics as Dynamics
+    from fpsolve.dynamics import Forward as Forward
+    from fpsolve.dynamics import Langevin as Langevin
+    from fpsolve.dynamics import Reverse as Reverse
+    from fpsolve.evolve import evolve as evolve
+    from fpsolve.evolve import steady_state as steady_state
+    from fpsolve.grid import Grid as Grid
+    from fpsolve.laws import FromLogDensity as FromLogDensity
+    from fpsolve.laws import Gaussian as Gaussian
+    from fpsolve.laws import GaussianMixture as GaussianMixture
+    from fpsolve.laws import KernelDensity as KernelDensity
+    from fpsolve.laws import Laplace as Laplace
+    from fpsolve.laws import Law as Law
+    from fpsolve.laws import PointMass as PointMass
+    from fpsolve.laws import StudentT as StudentT
+    from fpsolve.laws import Uniform as Uniform
+    from fpsolve.processes import EDM as EDM
+    from fpsolve.processes import VE as VE
+    from fpsolve.processes import VP as VP
+    from fpsolve.processes import CosineVP as CosineVP
+    from fpsolve.processes import OrnsteinUhlenbeck as OrnsteinUhlenbeck
+    from fpsolve.processes import Process as Process
+    from fpsolve.processes import SubVP as SubVP
+    from fpsolve.weights import ExponentialWeight as ExponentialWeight
+    from fpsolve.weights import PolynomialWeight as PolynomialWeight
+    from fpsolve.weights import UnitWeight as UnitWeight
+
+
+def __getattr__(name: str) -> Any:
+    if name in _NAMES:
+        value = getattr(import_module(_NAMES[name]), name)
+    elif name in _MODULES:
+        value = import_module(f"fpsolve.{name}")
+    else:
+        raise AttributeError(f"module 'fpsolve' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
+class _Package(ModuleType):
+    """The package, except that loading the module ``fpsolve.evolve`` does not hide the function ``fp.evolve``.
+
+    The import system binds a submodule on its package after loading it. Where a name of the table above is
+    also the name of a submodule, the package must keep showing the function, whatever was imported before.
+    """
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if isinstance(value, ModuleType) and name in _NAMES:
+            value = getattr(value, name)
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

@@ -1,0 +1,202 @@
+"""Checks of arguments at the border: each raises a ValueError of one sentence or returns the clean value.
+
+A message names the argument, what was expected, what came and, where there is one, the remedy. Inner code
+trusts what passed here.
+"""
+
+from collections.abc import Collection
+from numbers import Integral
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray: TypeAlias = NDArray[np.float64]
+
+
+def error(name: str, expected: str, got: object, remedy: str = "") -> ValueError:
+    """Return the ValueError ``name: expected ..., got ...; remedy.`` for the caller to raise."""
+    shown = got if isinstance(got, str) else repr(got)
+    ending = f"; {remedy}." if remedy else "."
+    return ValueError(f"{name}: expected {expected}, got {shown}{ending}")
+
+
+def finite(name: str, value: Any, remedy: str = "") -> float:
+    """Return `value` as a float; refuse what is not one finite real number."""
+    number = _real(value)
+    if number is None or not np.isfinite(number):
+        raise error(name, "a finite number", repr(value), remedy)
+    return number
+
+
+def positive(name: str, value: Any, remedy: str = "") -> float:
+    """Return `value` as a float; refuse what is not finite and > 0."""
+    number = _real(value)
+    if number is None or not 0.0 < number < np.inf:
+        raise error(name, "a finite number > 0", repr(value), remedy)
+    return number
+
+
+def non_negative(name: str, value: Any, remedy: str = "") -> float:
+    """Return `value` as a float; refuse what is not finite and >= 0."""
+    number = _real(value)
+    if number is None or not 0.0 <= number < np.inf:
+        raise error(name, "a finite number >= 0", repr(value), remedy)
+    return number
+
+
+def interval(name: str, value: Any, low: float, high: float, *, ends: str = "[]", remedy: str = "") -> float:
+    """Return `value` as a float; refuse what is outside of the interval, `ends` one of ``[] [) (] ()``."""
+    number = _real(value)
+    above = number is not None and (number >= low if ends[0] == "[" else number > low)
+    below = number is not None and (number <= high if ends[1] == "]" else number < high)
+    if number is None or not (above and below):
+        raise error(name, f"a number in {ends[0]}{low:g}, {high:g}{ends[1]}", repr(value), remedy)
+    return number
+
+
+def integer(name: str, value: Any, *, minimum: int = 1, remedy: str = "") -> int:
+    """Return `value` as an int; refuse non-integers, bools and what is below `minimum`."""
+    whole = isinstance(value, Integral) and not isinstance(value, bool)
+    if not whole or value < minimum:
+        raise error(name, f"an integer >= {minimum}", repr(value), remedy)
+    return int(value)
+
+
+def one_of(name: str, value: Any, options: Collection[Any], remedy: str = "") -> Any:
+    """Return `value` if it is one of `options`, named in the message otherwise."""
+    if not any(value is option or value == option for option in options):
+        raise error(name, "one of " + ", ".join(repr(option) for option in options), repr(value), remedy)
+    return value
+
+
+def dimension(name: str, value: Any) -> int:
+    """Return `value` if it is 1 or 2, the dimensions fpsolve knows."""
+    if integer(name, value) not in (1, 2):
+        raise error(name, "1 or 2", value, "densities live in one or two dimensions")
+    return int(value)
+
+
+def same_dim(name: str, dim: int, other_name: str, other_dim: int) -> int:
+    """Return the common dimension of two objects; refuse to mix 1D and 2D."""
+    if dim != other_dim:
+        raise error(
+            name, f"dimension {other_dim} as {other_name} has", f"dimension {dim}", "use 1D or 2D throughout"
+        )
+    return dim
+
+
+def float_array(name: str, value: Any, remedy: str = "") -> FloatArray:
+    """Return `value` as a float array, NaN and infinities included; refuse what is not numbers."""
+    try:
+        return np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise error(name, "an array of real numbers", repr(value)[:60], remedy) from None
+
+
+def finite_array(
+    name: str, value: Any, *, shape: tuple[int | None, ...] | None = None, remedy: str = ""
+) -> FloatArray:
+    """Return `value` as a float array; refuse NaN, infinities, non-numbers and other shapes.
+
+    `shape` holds a length per axis, None where any length will do; ``shape=None`` accepts every shape.
+    """
+    array = float_array(name, value, remedy)
+    if shape is not None and not _matches(array.shape, shape):
+        wanted = "(" + ", ".join("n" if length is None else str(length) for length in shape)
+        wanted += ",)" if len(shape) == 1 else ")"
+        raise error(name, f"an array of shape {wanted}", f"shape {array.shape}", remedy)
+    bad = array.size - int(np.count_nonzero(np.isfinite(array)))
+    if bad:
+        raise error(name, "finite numbers", f"{bad} NaN or infinite of {array.size}", remedy)
+    return array
+
+
+def points(name: str, value: Any, dim: int, *, finite_only: bool = False) -> FloatArray:
+    """Return points as a float array of shape ``(...)`` in 1D and ``(..., 2)`` in 2D."""
+    array = finite_array(name, value) if finite_only else float_array(name, value)
+    if dim == 2 and (array.ndim == 0 or array.shape[-1] != 2):
+        raise error(
+            name, "points of shape (..., 2) in 2D", f"shape {array.shape}", "put x and y on the last axis"
+        )
+    return array
+
+
+def probabilities(name: str, value: Any, *, tolerance: float = 1e-9) -> FloatArray:
+    """Return a vector of weights that are >= 0 and sum to 1; never renormalises."""
+    array = finite_array(name, value, shape=(None,))
+    if array.size == 0:
+        raise error(name, "at least one weight", "none")
+    if array.min() < 0.0:
+        raise error(name, "weights >= 0", f"a smallest weight of {array.min():.6g}")
+    if abs(array.sum() - 1.0) > tolerance:
+        raise error(name, "weights that sum to 1", f"a sum of {array.sum():.10g}", "divide them by their sum")
+    return array
+
+
+def covariance(name: str, value: Any, dim: int = 2) -> FloatArray:
+    """Return a symmetric positive definite matrix of shape ``(dim, dim)``."""
+    array = finite_array(name, value, shape=(dim, dim))
+    if np.abs(array - array.T).max() > 1e-12 * np.abs(array).max():
+        raise error(name, "a symmetric matrix", array.tolist())
+    smallest = float(np.linalg.eigvalsh(array).min())
+    if smallest <= 0.0:
+        raise error(name, "a positive definite matrix", f"a smallest eigenvalue of {smallest:.6g}")
+    return array
+
+
+def times(name: str, value: Any, T: float) -> FloatArray:
+    """Return forward times in [0, T] as a float array.
+
+    A relative 1e-12 above T is let through unchanged: sums of time steps end there.
+    """
+    array = finite_array(name, value)
+    if array.size and (array.min() < 0.0 or array.max() > T * (1.0 + 1e-12)):
+        worst = array.min() if array.min() < 0.0 else array.max()
+        raise error(name, f"forward times in [0, T={T:g}]", f"{worst:.17g}", "reverse time is T - t")
+    return array
+
+
+def values_at(name: str, value: Any, shape: tuple[int, ...], where: str = "") -> FloatArray:
+    """Return what a user's function gave as a finite float array of exactly `shape`; `where` is told on failure."""
+    label = f"{name} {where}" if where else name
+    array = float_array(label, value)
+    if array.shape != shape:
+        raise error(label, f"values of shape {shape}", f"shape {array.shape}", "return one value per point")
+    return finite_array(label, array)
+
+
+def exactly_one(**arguments: Any) -> str:
+    """Return the name of the only argument that is not None; refuse none and several."""
+    given = [name for name, value in arguments.items() if value is not None]
+    if len(given) != 1:
+        both = " and ".join(given) if given else "none of them"
+        raise error(" / ".join(arguments), "exactly one of these", both, "give one and leave out the others")
+    return given[0]
+
+
+def generator(name: str, rng: Any) -> np.random.Generator:
+    """Return a Generator: `rng` itself, or one seeded with the integer `rng`."""
+    if isinstance(rng, np.random.Generator):
+        return rng
+    if isinstance(rng, np.random.SeedSequence):
+        return np.random.default_rng(rng)
+    remedy = "randomness comes from an explicit seed only"
+    if rng is None or not isinstance(rng, Integral) or isinstance(rng, bool) or rng < 0:
+        raise error(name, "a numpy.random.Generator or an integer seed >= 0", repr(rng), remedy)
+    return np.random.default_rng(int(rng))
+
+
+def _real(value: Any) -> float | None:
+    """Return one real number as a float, None for anything else (bool, text, arrays, complex)."""
+    if isinstance(value, (bool, np.bool_, str, bytes)) or value is None:
+        return None
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return None
+
+
+def _matches(shape: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
+    same_axes = len(shape) == len(wanted)
+    return same_axes and all(want is None or have == want for have, want in zip(shape, wanted, strict=True))

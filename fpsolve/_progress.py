@@ -1,0 +1,77 @@
+"""tqdm behind one name: a bar in a terminal or notebook, nothing elsewhere."""
+
+import sys
+from collections.abc import Iterable, Iterator
+from importlib.util import find_spec
+from types import TracebackType
+from typing import Any, Protocol, Self, TypeVar, cast
+
+_T_co = TypeVar("_T_co", covariant=True)
+_T = TypeVar("_T")
+
+
+class Progress(Protocol[_T_co]):
+    """What fpsolve uses of a tqdm bar; a context manager that closes the bar."""
+
+    def __iter__(self) -> Iterator[_T_co]: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+    def update(self, n: float = 1) -> Any:
+        """Advance the bar by `n` steps."""
+
+    def set_postfix_str(self, s: str = "", refresh: bool = True) -> None:
+        """Show a short text behind the bar."""
+
+    def close(self) -> None:
+        """End the bar."""
+
+
+def progress(
+    iterable_or_total: Iterable[_T] | int, description: str, enabled: bool | None = None
+) -> Progress[_T]:
+    """Return a progress bar over an iterable, or one to be advanced by hand up to a total.
+
+    Parameters
+    ----------
+    iterable_or_total : iterable or int
+        What to iterate over, or the number of steps to be reported with ``bar.update(n)``.
+    description : str
+        Text in front of the bar.
+    enabled : bool, optional
+        Show the bar; by default only when standard error is a terminal or in a notebook.
+
+    Examples
+    --------
+    >>> [k for k in progress(range(3), "counting", enabled=False)]
+    [0, 1, 2]
+    """
+    shown = interactive() if enabled is None else enabled
+    options = {"desc": description, "disable": not shown, "leave": False, "dynamic_ncols": True}
+    if isinstance(iterable_or_total, int):
+        return cast(Progress[_T], _tqdm()(total=iterable_or_total, **options))
+    return cast(Progress[_T], _tqdm()(iterable_or_total, **options))
+
+
+def interactive() -> bool:
+    """Return whether somebody is watching: standard error is a terminal, or this is a notebook."""
+    return in_notebook() or bool(getattr(sys.stderr, "isatty", lambda: False)())
+
+
+def in_notebook() -> bool:
+    """Return whether the code runs in a Jupyter kernel, without importing IPython."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    return type(shell).__name__ == "ZMQInteractiveShell"
+
+
+def _tqdm() -> Any:
+    # tqdm.auto warns in a notebook without ipywidgets: choose by what is there
+    if in_notebook() and find_spec("ipywidgets") is not None:
+        from tqdm.notebook import tqdm as notebook_bar
+
+        return notebook_bar
+    from tqdm.std import tqdm
+
+    return tqdm
