@@ -70,7 +70,7 @@ _MODULES = (
     "studies",
 )
 
-__all__ = ["__version__", *_NAMES, *_MODULES]  # noqa: PLE0604 - plain strings, from the tables above
+__all__ = ["__version__", *_NAMES, *_MODULES]
 
 if TYPE_CHECKING:
     from fpsolve import closed_form as closed_form
@@ -129,7 +129,7 @@ def __dir__() -> list[str]:
 
 
 class _Package(ModuleType):
-    """The package, except that loading the module ``fpsolve.evolve`` does not hide the function ``fp.evolve``.
+    """The package, except that loading the module ``fpsolve.evolve`` never hides the function ``fp.evolve``.
 
     The import system binds a submodule on its package after loading it. Where a name of the table above is
     also the name of a submodule, the package must keep showing the function, whatever was imported before.

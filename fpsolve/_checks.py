@@ -158,7 +158,7 @@ def times(name: str, value: Any, T: float) -> FloatArray:
 
 
 def values_at(name: str, value: Any, shape: tuple[int, ...], where: str = "") -> FloatArray:
-    """Return what a user's function gave as a finite float array of exactly `shape`; `where` is told on failure."""
+    """Return what a user's function gave as a finite float array of `shape`; `where` is told on failure."""
     label = f"{name} {where}" if where else name
     array = float_array(label, value)
     if array.shape != shape:

@@ -32,8 +32,9 @@ class _LawLike(Protocol):
 class Grid:
     """A box in R or R^2 cut into equal cells.
 
-    Cell (i, j) is ``[x_i, x_{i+1}] x [y_j, y_{j+1}]`` with faces ``x_i = lo + i h``. Faces of a grid are faces of
-    its refinements bit for bit, and a box symmetric about 0 has exactly symmetric faces. Use `Grid.uniform`.
+    Cell (i, j) is ``[x_i, x_{i+1}] x [y_j, y_{j+1}]`` with faces ``x_i = lo + i h``. Faces of a grid are
+    faces of its refinements bit for bit, and a box symmetric about 0 has exactly symmetric faces. Use
+    `Grid.uniform` to make one.
 
     Parameters
     ----------
@@ -45,7 +46,7 @@ class Grid:
     Raises
     ------
     ValueError
-        If an end is not finite, a pair is not increasing, a number of cells is below 1, or the axes do not match.
+        If an end is not finite, a pair is not increasing, cells are fewer than 1, or the axes do not match.
 
     Examples
     --------
@@ -206,11 +207,13 @@ class Grid:
                 "values", f"cell averages of shape (..., {self.shape})", f"shape {array.shape}"
             )
         if self.dim == 1:
-            return array.reshape(*array.shape[:-1], half[0], 2).mean(axis=-1)
-        return array.reshape(*array.shape[:-2], half[0], 2, half[1], 2).mean(axis=(-3, -1))
+            means: FloatArray = array.reshape(*array.shape[:-1], half[0], 2).mean(axis=-1)
+            return means
+        blocks = array.reshape(*array.shape[:-2], half[0], 2, half[1], 2)
+        return np.asarray(blocks.mean(axis=(-3, -1)))
 
     def _quadrature(self, on_axes: Callable[..., FloatArray]) -> FloatArray:
-        """Return Gauss-Legendre cell averages of a function of tensor axes, a few columns of cells at a time."""
+        """Return Gauss-Legendre cell averages of a function of tensor axes, some columns at a time."""
         nodes, weights = np.polynomial.legendre.leggauss(_NODES)
         axes = tuple(
             (centre[:, None] + 0.5 * h * nodes).ravel()

@@ -1,7 +1,7 @@
 """Weights V >= 1 of the weighted total variation ``||mu - nu||_V = int V |dmu - dnu|``.
 
-Points are ``(...)`` in 1D and ``(..., 2)`` in 2D; a built-in weight is told which by ``dim``, a user's callable
-takes the points alone. `evaluate` is the one place that knows the difference and checks the result.
+Points are ``(...)`` in 1D and ``(..., 2)`` in 2D; a built-in weight is told which by ``dim``, a user's
+callable takes the points alone. `evaluate` is the one place that knows the difference and checks the result.
 """
 
 import json

@@ -19,8 +19,8 @@ class Process(ABC):
     ``scale(s, t) = exp(int_s^t a)`` and ``variance(s, t) = int_s^t scale(u, t)^2 g(u)^2 du``.
 
     A new process is one frozen dataclass with T and the five methods below, written so that they are accurate
-    for t close to s and to 0 (``expm1`` and friends). Times are forward times in [0, T]; all methods broadcast,
-    and scalars give numpy scalars. A time outside of [0, T], or s > t, raises a ValueError.
+    for t close to s and to 0 (``expm1`` and friends). Times are forward times in [0, T]; all methods
+    broadcast, and scalars give numpy scalars. A time outside of [0, T], or s > t, raises a ValueError.
     """
 
     T: float
@@ -64,7 +64,7 @@ class Process(ABC):
         return _checks.times("t", t, self.T)
 
     def _interval(self, s: Any, t: Any) -> tuple[FloatArray, FloatArray]:
-        """Return both times, checked and ordered; t - s is exact for close floats, so pass them on unmodified."""
+        """Return both times, checked and ordered, unmodified: t - s is exact for close floats."""
         start, end = _checks.times("s", s, self.T), _checks.times("t", t, self.T)
         if np.any(start > end):
             raise _checks.error(

@@ -1,4 +1,4 @@
-"""The linear schedule beta(t), its curved generalisation, and the integral of either, accurate for close times."""
+"""The linear schedule beta(t), its curved generalisation, and their means over short and long intervals."""
 
 import numpy as np
 
@@ -20,19 +20,21 @@ def ramp(t: FloatArray, curvature: float, T: float) -> FloatArray:
     """Return (e^{ct} - 1)/(e^{cT} - 1), which is t/T at c = 0."""
     if _is_linear(curvature, T):
         return t / T
-    return np.expm1(curvature * t) / np.expm1(curvature * T)
+    risen: FloatArray = np.expm1(curvature * t) / np.expm1(curvature * T)
+    return risen
 
 
 def mean_ramp(s: FloatArray, t: FloatArray, curvature: float, T: float) -> FloatArray:
     """Return the mean of the ramp over [s, t].
 
-    The mean of e^{cu} - 1 is written as ``expm1(cs) + e^{cs} psi(c(t - s))`` with ``psi(z) = (e^z - 1 - z)/z``:
+    The mean of e^{cu} - 1 is written as ``expm1(cs) + e^{cs} psi(c(t - s))``, ``psi(z) = (e^z - 1 - z)/z``:
     both terms have the sign of c, so nothing cancels.
     """
     if _is_linear(curvature, T):
         return 0.5 * (s + t) / T
-    growth = np.expm1(curvature * s) + np.exp(curvature * s) * _psi(curvature * (t - s))
-    return growth / np.expm1(curvature * T)
+    risen = np.expm1(curvature * s) + np.exp(curvature * s) * _psi(curvature * (t - s))
+    mean: FloatArray = risen / np.expm1(curvature * T)
+    return mean
 
 
 def _is_linear(curvature: float, T: float) -> bool:

@@ -19,9 +19,10 @@ class CosineVP(Process):
     """The process ``dX = -beta(t)/2 X dt + sqrt(beta(t)) dW`` with the cosine schedule, clipped.
 
     With ``phi(t) = (t/T + 0.008)/1.008 * pi/2`` and ``abar(t) = cos(phi(t))^2 / cos(phi(0))^2``, unclipped
-    ``beta = -d log abar/dt = pi/(1.008 T) tan(phi)``, which diverges at T. Here ``beta`` is the minimum of that and
-    ``999/T``, and `scale` and `variance` are those of the clipped beta: ``alpha = sqrt(abar(t)/abar(s))`` before
-    `clip_time` (about 0.998 T), with ``int beta`` growing linearly after it; ``sigma2 = 1 - alpha^2``.
+    ``beta = -d log abar/dt = pi/(1.008 T) tan(phi)``, which diverges at T. Here ``beta`` is the minimum of
+    that and ``999/T``, and `scale` and `variance` are those of the clipped beta:
+    ``alpha(s, t) = sqrt(abar(t)/abar(s))`` before `clip_time` (about 0.998 T), with ``int beta`` growing
+    linearly after it; ``sigma2 = 1 - alpha^2``.
 
     Parameters
     ----------
@@ -41,7 +42,7 @@ class CosineVP(Process):
     --------
     >>> process = CosineVP()
     >>> round(float(process.scale(0.0, 0.5)), 6), round(float(process.beta(1.0)), 6)
-    (0.702766, 999.0)
+    (0.70274, 999.0)
     """
 
     T: float = 1.0
@@ -103,4 +104,5 @@ class CosineVP(Process):
         turn = self._speed * (high - low)
         drop = 2.0 * np.sin(0.5 * turn) ** 2 + np.tan(self._angle(low)) * np.sin(turn)
         clipped = np.maximum(end, self.clip_time) - np.maximum(start, self.clip_time)
-        return -2.0 * np.log1p(-drop) + clipped * _CLIP / self.T
+        integral: FloatArray = -2.0 * np.log1p(-drop) + clipped * _CLIP / self.T
+        return integral

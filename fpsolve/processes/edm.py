@@ -14,8 +14,8 @@ from fpsolve.processes._base import Process, constant
 class EDM(Process):
     """The process ``dX = sqrt(2t) dW`` on [0, sigma_max]: time is the noise level.
 
-    ``alpha = 1`` and ``sigma2(s, t) = t^2 - s^2``. The rho-spaced steps of Karras et al. are a time grid, not part
-    of the process.
+    ``alpha = 1`` and ``sigma2(s, t) = t^2 - s^2``. The rho-spaced steps of Karras et al. are a time grid, not
+    part of the process.
 
     Parameters
     ----------

@@ -14,8 +14,8 @@ from fpsolve.processes._schedule import check_schedule, mean_ramp, ramp
 class SubVP(Process):
     """The process ``dX = -beta(t)/2 X dt + sqrt(beta(t) (1 - e^{-2B(t)})) dW`` with ``B(t) = int_0^t beta``.
 
-    ``alpha(s, t) = exp(-(B(t) - B(s))/2)``; the variance integral is elementary,
-    ``sigma2(s, t) = (1 - e^{-(B(t) - B(s))}) (1 - e^{-(B(t) + B(s))})``, hence ``(1 - e^{-B(t)})^2`` from s = 0.
+    ``alpha(s, t) = exp(-(B(t) - B(s))/2)``, and the variance integral is elementary:
+    ``sigma2(s, t) = (1 - e^{-(B(t) - B(s))}) (1 - e^{-(B(t) + B(s))})``, from s = 0 ``(1 - e^{-B(t)})^2``.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ class SubVP(Process):
     Examples
     --------
     >>> round(float(SubVP().variance(0.0, 0.5)), 6)
-    0.846016
+    0.848123
     """
 
     beta_min: float = 0.1

@@ -12,14 +12,15 @@ from fpsolve.processes._base import Process, constant
 
 @dataclass(frozen=True)
 class VE(Process):
-    """The process ``dX = g(t) dW`` with ``sigma(t) = sigma_min (sigma_max/sigma_min)^(t/T)``, ``g^2 = d(sigma^2)/dt``.
+    """The process ``dX = g(t) dW`` with ``g(t)^2 = d(sigma(t)^2)/dt`` for a geometric noise level sigma.
 
-    ``alpha = 1`` and ``sigma2(s, t) = sigma(t)^2 - sigma(s)^2``.
+    ``sigma(t) = sigma_min (sigma_max/sigma_min)^(t/T)``, ``alpha = 1``,
+    ``sigma2(s, t) = sigma(t)^2 - sigma(s)^2``.
 
     Song et al. state the marginal at t as p_0 blurred by std sigma(t), though their equation from time 0 adds
-    only ``sigma(t)^2 - sigma_min^2``. ``convention="sde"`` follows the equation. ``convention="score_sde"`` follows
-    the statement: the data are blurred by sigma_min at once, so ``sigma2(0, t) = sigma(t)^2`` for every t > 0
-    (and 0 at t = 0), with the same equation for 0 < s < t. Both are Markov.
+    only ``sigma(t)^2 - sigma_min^2``. ``convention="sde"`` follows the equation. ``convention="score_sde"``
+    follows the statement: the data are blurred by sigma_min at once, so ``sigma2(0, t) = sigma(t)^2`` for
+    every t > 0 (and 0 at t = 0), with the same equation for 0 < s < t. Both are Markov.
 
     Parameters
     ----------
@@ -69,7 +70,7 @@ class VE(Process):
 
     def diffusion(self, t: Any) -> FloatArray:
         """Return g(t) = sigma(t) sqrt(2 log(sigma_max/sigma_min)/T)."""
-        return self.sigma(t) * np.sqrt(2.0 * self._growth)
+        return np.asarray(self.sigma(t) * np.sqrt(2.0 * self._growth))[()]
 
     def scale(self, s: Any, t: Any) -> FloatArray:
         """Return alpha(s, t) = 1."""
@@ -79,11 +80,11 @@ class VE(Process):
     def variance(self, s: Any, t: Any) -> FloatArray:
         """Return sigma2(s, t)."""
         start, end = self._interval(s, t)
-        added = self.sigma(start) ** 2 * np.expm1(2.0 * self._growth * (end - start))
+        added: FloatArray = self.sigma(start) ** 2 * np.expm1(2.0 * self._growth * (end - start))
         if self.convention == "sde":
             return added
-        jump = (start == 0.0) & (end > 0.0)
-        return added + jump * self.sigma_min**2
+        blurred = (start == 0.0) & (end > 0.0)
+        return added + np.where(blurred, self.sigma_min**2, 0.0)
 
     @property
     def prior_std(self) -> float:

@@ -16,7 +16,7 @@ class VP(Process):
     """The process ``dX = -beta(t)/(2 sigma^2) X dt + sqrt(beta(t)) dW``, with stationary law N(0, sigma^2).
 
     ``beta(t) = beta_min + (beta_max - beta_min) (e^{ct} - 1)/(e^{cT} - 1)``, linear at c = 0. With
-    ``B(s, t) = int_s^t beta``, ``alpha(s, t) = exp(-B/(2 sigma^2))`` and ``sigma2(s, t) = sigma^2 (1 - alpha^2)``.
+    ``B = int_s^t beta``, ``alpha(s, t) = exp(-B/(2 sigma^2))`` and ``sigma2(s, t) = sigma^2 (1 - alpha^2)``.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ class VP(Process):
 
     References
     ----------
-    Song et al. 2021, arXiv:2011.13456 (linear schedule); Strasman et al. 2025, arXiv:2402.04650 (curved schedule).
+    Song et al. 2021, arXiv:2011.13456 (linear); Strasman et al. 2025, arXiv:2402.04650 (curved).
 
     Examples
     --------
