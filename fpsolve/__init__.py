@@ -13,14 +13,12 @@ Examples
 0.999957
 """
 
-import sys
 from importlib import import_module
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-# name -> module that defines it
+# name -> module that defines it; never a module of the same name, which would hide the function once loaded
 _NAMES: dict[str, str] = {
     # laws
     "Law": "fpsolve.laws",
@@ -51,8 +49,8 @@ _NAMES: dict[str, str] = {
     "Langevin": "fpsolve.dynamics",
     "Reverse": "fpsolve.dynamics",
     # runs and what is measured on them
-    "evolve": "fpsolve.evolve",
-    "steady_state": "fpsolve.evolve",
+    "evolve": "fpsolve.evolution",
+    "steady_state": "fpsolve.evolution",
     "forgetting_curve": "fpsolve.distances",
     "weighted_tv": "fpsolve.distances",
 }
@@ -89,8 +87,8 @@ if TYPE_CHECKING:
     from fpsolve.dynamics import Forward as Forward
     from fpsolve.dynamics import Langevin as Langevin
     from fpsolve.dynamics import Reverse as Reverse
-    from fpsolve.evolve import evolve as evolve
-    from fpsolve.evolve import steady_state as steady_state
+    from fpsolve.evolution import evolve as evolve
+    from fpsolve.evolution import steady_state as steady_state
     from fpsolve.grid import Grid as Grid
     from fpsolve.laws import FromLogDensity as FromLogDensity
     from fpsolve.laws import Gaussian as Gaussian
@@ -126,19 +124,3 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted(__all__)
-
-
-class _Package(ModuleType):
-    """The package, except that loading the module ``fpsolve.evolve`` never hides the function ``fp.evolve``.
-
-    The import system binds a submodule on its package after loading it. Where a name of the table above is
-    also the name of a submodule, the package must keep showing the function, whatever was imported before.
-    """
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if isinstance(value, ModuleType) and name in _NAMES:
-            value = getattr(value, name)
-        super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package

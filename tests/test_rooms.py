@@ -1,0 +1,250 @@
+"""The rooms of the house: who may import whom, what `import fpsolve` may load, and how long things may be.
+
+The imports are read from the source, those inside of functions included, so a forbidden one is found
+whether or not it runs.
+"""
+
+import ast
+import operator
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import fpsolve
+
+PACKAGE = Path(fpsolve.__file__).parent
+
+# One entry per row of the table of rooms, top to bottom: a row imports only from rows above it.
+ROWS: tuple[tuple[str, ...], ...] = (
+    ("_checks", "_progress"),
+    ("laws", "processes", "grid", "weights"),
+    ("marginals",),
+    ("scores",),
+    ("dynamics",),
+    ("closed_form",),
+    ("finite_volume", "sweeps"),
+    ("stepping",),
+    ("characteristics",),
+    ("evolution",),
+    ("kernels",),
+    ("distances",),
+    ("bounds", "decomposition", "particles", "stochastic", "flows"),
+    ("plots",),
+    ("studies",),
+    ("cli", "__main__"),
+)
+ROW_OF = {room: number for number, row in enumerate(ROWS) for room in row}
+
+# The only import within a row: the prior of a process is a Gaussian.
+NEIGHBOURS = {("processes", "laws")}
+
+# Imports from above that are forbidden all the same.
+_PHYSICS = {"laws", "processes", "weights", "marginals", "scores", "dynamics", "closed_form"}
+CUTS: dict[str, set[str]] = {
+    # the oracle shares no code with the solver beyond laws and processes
+    "closed_form": {"marginals", "scores", "dynamics"},
+    # fluxes know arrays, not scores
+    "finite_volume": _PHYSICS,
+    "sweeps": _PHYSICS,
+    # steppers know operators, not grids
+    "stepping": _PHYSICS | {"grid"},
+    "characteristics": {"closed_form"},
+    "evolution": {"closed_form"},
+    "kernels": {"closed_form", "evolution"},
+    # distances and bounds know densities, not solvers
+    "distances": {"closed_form", "finite_volume", "sweeps", "stepping", "characteristics", "evolution"},
+    "bounds": {"finite_volume", "sweeps", "stepping", "characteristics", "evolution"},
+}
+
+
+def room_of(module: str) -> str:
+    """Return the room of ``fpsolve.room.more``, or "" for the package itself."""
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 else ""
+
+
+def imported_modules(source: str, module: str) -> Iterator[tuple[int, str]]:
+    """Yield (line, absolute module) of every import; ``from fpsolve import x`` counts as fpsolve.x."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                parents = module.split(".")[: -node.level]
+                base = ".".join([*parents, base] if base else parents)
+            if base == "fpsolve":
+                for alias in node.names:
+                    yield node.lineno, fpsolve._NAMES.get(alias.name, f"fpsolve.{alias.name}")
+            else:
+                yield node.lineno, base
+
+
+def violations(source: str, module: str) -> list[str]:
+    """Return what a module may not import, as sentences."""
+    room, found = room_of(module), []
+    if room not in ROW_OF:
+        return [f"{module}: room {room!r} is not in the table"]
+    for line, target in imported_modules(source, module):
+        other = room_of(target)
+        if not target.startswith("fpsolve.") or other in {room, "__version__"}:
+            continue
+        above = other in ROW_OF and ROW_OF[other] < ROW_OF[room]
+        if not (above or (room, other) in NEIGHBOURS) or other in CUTS.get(room, set()):
+            found.append(f"{module}:{line} imports {target}")
+    return found
+
+
+def modules() -> list[tuple[str, Path]]:
+    """Return (dotted name, path) of every module of the package but its __init__."""
+    listed = []
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = list(path.relative_to(PACKAGE.parent).with_suffix("").parts)
+        name = ".".join(parts)
+        if name != "fpsolve.__init__":
+            listed.append((name, path))
+    return listed
+
+
+def functions(tree: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node
+
+
+def code_lines(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """Return the lines of a function without its docstring."""
+    body = node.body[1:] if ast.get_docstring(node) is not None else node.body
+    return (node.end_lineno or 0) - body[0].lineno + 2 if body else 1
+
+
+def test_every_module_imports_from_above_only() -> None:
+    found = [line for name, path in modules() for line in violations(path.read_text(), name)]
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize(
+    ("module", "source", "bad"),
+    [
+        ("fpsolve.weights", "from fpsolve import _checks", False),
+        ("fpsolve.weights", "from fpsolve.grid import Grid", True),
+        ("fpsolve.weights", "import fpsolve.evolution.march", True),
+        ("fpsolve.grid", "def f():\n    from fpsolve.laws import Law", True),
+        ("fpsolve.processes._base", "from fpsolve.laws import Gaussian", False),
+        ("fpsolve.laws._base", "from fpsolve.processes import VP", True),
+        ("fpsolve.laws.gaussian", "from ._base import Law", False),
+        ("fpsolve.laws.gaussian", "from ..evolve import march", True),
+        ("fpsolve.laws.gaussian", "from .. import scores", True),
+        ("fpsolve.distances", "from fpsolve import evolve", True),
+        ("fpsolve.distances", "from fpsolve import Grid, weights", False),
+        ("fpsolve.evolution.march", "from fpsolve import closed_form", True),
+        ("fpsolve.evolution.result", "from fpsolve import __version__", False),
+        ("fpsolve.finite_volume", "from fpsolve.scores import exact", True),
+        ("fpsolve.stepping.advance", "from fpsolve import sweeps", False),
+        ("fpsolve.sweeps", "from fpsolve import stepping", True),
+        ("fpsolve.attic", "import numpy", True),
+        ("fpsolve.weights", "import fpsolve", False),
+    ],
+)
+def test_the_reader_of_imports_finds_what_it_must(module: str, source: str, bad: bool) -> None:
+    assert bool(violations(source, module)) is bad
+
+
+def test_no_star_imports_and_no_silenced_checks() -> None:
+    found = []
+    for name, path in modules():
+        text = path.read_text()
+        stars = [
+            n for n in ast.walk(ast.parse(text)) if isinstance(n, ast.ImportFrom) and n.names[0].name == "*"
+        ]
+        silenced = [
+            mark for mark in ("type: " + "ignore", "except " + "Exception", "no" + "qa") if mark in text
+        ]
+        found += [f"{name}: star import"] * len(stars) + [f"{name}: {mark}" for mark in silenced]
+    assert not found, "\n".join(found)
+
+
+def test_files_and_functions_fit() -> None:
+    found = []
+    for name, path in modules():
+        text = path.read_text()
+        if len(text.splitlines()) > 400:
+            found.append(f"{name}: {len(text.splitlines())} lines, 400 at most")
+        for node in functions(ast.parse(text)):
+            if code_lines(node) > 60:
+                found.append(f"{name}.{node.name}: {code_lines(node)} lines, 60 at most")
+    assert not found, "\n".join(found)
+
+
+def run_fresh(code: str) -> str:
+    """Return what `code` prints in a new interpreter; its failure is the test's."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+HEAVY = (
+    "sympy",
+    "matplotlib",
+    "scipy.stats",
+    "xarray",
+    "numba",
+    "pandas",
+    "findiff",
+    "pydantic",
+    "joblib",
+    "tqdm",
+)
+
+
+def test_importing_the_package_loads_nothing_heavy() -> None:
+    loaded = run_fresh(f"import sys, fpsolve; print(*[name for name in {HEAVY} if name in sys.modules])")
+    assert loaded == ""
+
+
+@pytest.mark.parametrize("name", ["VP", "Grid", "PolynomialWeight", "GaussianMixture"])
+def test_laws_processes_grids_and_weights_stay_light_too(name: str) -> None:
+    heavy = ("sympy", "matplotlib", "scipy.stats", "xarray", "numba")
+    code = f"import sys, fpsolve; fpsolve.{name}; print(*[name for name in {heavy} if name in sys.modules])"
+    assert run_fresh(code) == ""
+
+
+def test_every_public_name_is_in_the_lazy_table_and_loads() -> None:
+    table = {*fpsolve._NAMES, *fpsolve._MODULES}
+    assert set(fpsolve.__all__) - {"__version__"} == table
+    assert len(fpsolve.__all__) == len(set(fpsolve.__all__))
+    assert table <= set(dir(fpsolve))
+    missing = run_fresh(
+        "import fpsolve; print(*[n for n in fpsolve.__all__ if getattr(fpsolve, n, None) is None])"
+    )
+    assert missing == ""
+
+
+def test_every_public_name_has_a_type() -> None:
+    tree = ast.parse((PACKAGE / "__init__.py").read_text())
+    block = next(
+        node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+    )
+    typed = {
+        alias.name: node.module
+        for node in block.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    assert typed == fpsolve._NAMES | dict.fromkeys(fpsolve._MODULES, "fpsolve")
+
+
+def test_no_function_shares_its_name_with_a_module() -> None:
+    # loading fpsolve/evolve.py would bind the module over the function fp.evolve
+    present = {path.stem if path.is_file() else path.name for path in PACKAGE.iterdir()}
+    assert not present & set(fpsolve._NAMES)
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="module 'fpsolve' has no attribute 'evolv'"):
+        operator.attrgetter("evolv")(fpsolve)
