@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
 from types import TracebackType
-from typing import Any, Protocol, Self, TypeVar, cast
+from typing import Any, Protocol, Self, TypeVar, cast, overload
 
 _T_co = TypeVar("_T_co", covariant=True)
 _T = TypeVar("_T")
@@ -28,9 +28,15 @@ class Progress(Protocol[_T_co]):
         """End the bar."""
 
 
+@overload
+def progress(iterable_or_total: int, description: str, enabled: bool | None = None) -> Progress[int]: ...
+@overload
 def progress(
-    iterable_or_total: Iterable[_T] | int, description: str, enabled: bool | None = None
-) -> Progress[_T]:
+    iterable_or_total: Iterable[_T], description: str, enabled: bool | None = None
+) -> Progress[_T]: ...
+def progress(
+    iterable_or_total: Iterable[Any] | int, description: str, enabled: bool | None = None
+) -> Progress[Any]:
     """Return a progress bar over an iterable, or one to be advanced by hand up to a total.
 
     Parameters
@@ -50,8 +56,8 @@ def progress(
     shown = interactive() if enabled is None else enabled
     options = {"desc": description, "disable": not shown, "leave": False, "dynamic_ncols": True}
     if isinstance(iterable_or_total, int):
-        return cast(Progress[_T], _tqdm()(total=iterable_or_total, **options))
-    return cast(Progress[_T], _tqdm()(iterable_or_total, **options))
+        return cast(Progress[Any], _tqdm()(total=iterable_or_total, **options))
+    return cast(Progress[Any], _tqdm()(iterable_or_total, **options))
 
 
 def interactive() -> bool:
