@@ -1,0 +1,8 @@
+"""Dynamics ``dY = b(t, Y) dr + c(t) dB``: the forward process, Langevin, the reverse dynamics, or the user's own."""
+
+from fpsolve.dynamics._base import BaseDynamics, Dynamics
+from fpsolve.dynamics.frame import Frame, InFrame
+from fpsolve.dynamics.reverse import Reverse
+from fpsolve.dynamics.simple import Forward, Langevin
+
+__all__ = ["BaseDynamics", "Dynamics", "Forward", "Frame", "InFrame", "Langevin", "Reverse"]

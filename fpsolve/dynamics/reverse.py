@@ -1,0 +1,133 @@
+"""The reverse dynamics of a diffusion model: any target, process, score and stochasticity eta."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fpsolve import marginals, scores
+from fpsolve._checks import non_negative
+from fpsolve.dynamics._base import BaseDynamics
+from fpsolve.dynamics.clock import Clock
+from fpsolve.dynamics.simple import square_norm_on_axes
+from fpsolve.laws import Law
+from fpsolve.processes import Process
+from fpsolve.scores import Score
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, init=False)
+class Reverse(BaseDynamics):
+    """Reverse-time dynamics, in reverse time ``r = T - t``,
+
+        dY = b(t, Y) dr + eta g(t) dB,    b(t, y) = -a(t) y + (1 + eta^2)/2 g(t)^2 s(t, y).
+
+    With the exact score every `eta` carries ``p_T`` to ``p_t`` exactly.
+
+    Parameters
+    ----------
+    target : Law
+        Data law p_0.
+    process : Process
+        Forward process.
+    score : callable ``score(t, x)`` or None
+        Score model s; None is the exact score ``grad log p_t``. Points x have the shape (...) in 1D and (..., 2) in 2D.
+    eta : float
+        1 is the reverse SDE, 0 the probability-flow ODE, default 1.
+
+    Raises
+    ------
+    ValueError
+        eta < 0; a score that returns the wrong shape or non-finite values (at the time it happens).
+
+    References
+    ----------
+    Anderson 1982, doi:10.1016/0304-4149(82)90051-5; Song et al. 2021, arXiv:2011.13456.
+
+    Examples
+    --------
+    >>> import fpsolve as fp
+    >>> reverse = Reverse(fp.Gaussian(0.0, std=1.0), fp.OrnsteinUhlenbeck(T=1.0))
+    >>> float(reverse.drift(0.5, 1.0))  # y + 2 s(y) with s(y) = -y
+    -1.0
+    """
+
+    target: Law
+    process: Process
+    score_model: Score | None
+    eta: float
+    reversed_time = True
+    unbounded = True
+
+    def __init__(self, target: Law, process: Process, score: Score | None = None, eta: float = 1.0) -> None:
+        object.__setattr__(self, "target", target)
+        object.__setattr__(self, "process", process)
+        object.__setattr__(self, "score_model", score)
+        object.__setattr__(self, "eta", non_negative("eta", eta))
+
+    @property
+    def dim(self) -> int:
+        """Dimension of the target."""
+        return self.target.dim
+
+    @property
+    def exact(self) -> bool:
+        """Whether the score is the exact one."""
+        return self.score_model is None
+
+    @cached_property
+    def marginals(self) -> marginals.Marginals:
+        """The family of marginals p_t of the forward process."""
+        return marginals.family(self.target, self.process)
+
+    def marginal(self, t: float) -> Law:
+        """The law p_t of the forward process at time t."""
+        return self.marginals.law(t)
+
+    @cached_property
+    def score(self) -> Score:
+        """``score(t, x)``: the model's, checked at every call, or the exact one."""
+        if self.score_model is None:
+            return scores.exact(self.target, self.process)
+        return scores.checked(self.score_model)
+
+    def drift(self, t: float, x: ArrayLike) -> Array:
+        """b(t, x) in reverse time, point values of the shape of x."""
+        points = np.asarray(x, dtype=float)
+        a, g = self.process.drift_rate(t), self.process.diffusion(t)
+        return np.asarray(-a * points + 0.5 * (1.0 + self.eta**2) * g**2 * self.score(t, points))
+
+    def noise(self, t: ArrayLike) -> Array:
+        """``eta g(t)``."""
+        return np.asarray(self.eta * self.process.diffusion(t))
+
+    def laws_at(self, t: float, starts: list[Law]) -> list[Law]:
+        """The marginal p_t."""
+        return [self.marginal(t)]
+
+    def log_gibbs_on_axes(self, times: Array, *axes: Array) -> Array | None:
+        """``[(1 + eta^2) log p_t - a |x|^2 / g^2] / eta^2`` for the exact score, None for a model."""
+        if not self.exact:
+            return None
+        u = self.marginals.log_density_on_axes(times, *axes)
+        u *= 1.0 + self.eta**2
+        factor = self.process.drift_rate(times) / np.square(self.process.diffusion(times))
+        u -= np.multiply.outer(factor, square_norm_on_axes(*axes))
+        u /= self.eta**2
+        return u
+
+    @cached_property
+    def _clock(self) -> Clock:
+        return Clock.of(self.target, self.process)
+
+    def clock(self, t: ArrayLike) -> Array:
+        """Monotone function of t in which equal steps are about equally hard, see `fpsolve.dynamics.clock`."""
+        return self._clock.forward(t)
+
+    def clock_inverse(self, tau: ArrayLike) -> Array:
+        """Inverse of `clock`."""
+        return self._clock.backward(tau)

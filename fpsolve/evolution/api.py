@@ -1,0 +1,140 @@
+"""`evolve`: the main job. Checks at the border, then a fixed or an adaptive solve, then the Dataset."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fpsolve import _checks
+from fpsolve._progress import progress as progress_bar
+from fpsolve.dynamics import BaseDynamics
+from fpsolve.evolution import setup
+from fpsolve.evolution.adaptive import solve_adaptive
+from fpsolve.evolution.fixed import solve_fixed
+from fpsolve.evolution.plan import plan_by_count, plan_by_density, plan_on_nodes
+from fpsolve.evolution.problem import Problem, Start, in_frame
+from fpsolve.evolution.result import dataset
+from fpsolve.evolution.run_clock import run_clock
+from fpsolve.grid import Grid
+from fpsolve.laws import Law
+from fpsolve.stepping import scheme_named
+from fpsolve.weights import WeightLike
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+Array = NDArray[np.float64]
+
+#: Default work budget in cell updates (cells times steps, all levels), per dimension: some seconds, a minute or two.
+BUDGET = {1: 2e8, 2: 1e9}
+
+
+def evolve(
+    dynamics: BaseDynamics,
+    starts: Mapping[str, Start] | Law,
+    *,
+    grid: Grid | None = None,
+    t_min: float | None = None,
+    t_max: float | None = None,
+    tol: float | None = None,
+    steps: int | None = None,
+    save_at: ArrayLike | None = None,
+    weight: WeightLike = None,
+    scheme: str = "damped-crank-nicolson",
+    frame: Literal["auto", "fixed", "scaled"] = "auto",
+    estimate: bool = True,
+    budget: float | None = None,
+    progress: bool | None = None,
+) -> xr.Dataset:
+    """Evolve densities by finite-volume Fokker-Planck steps, ``d_r q = -div(b q) + c^2/2 Lap q``, all starts at once.
+
+    Give exactly one of `tol` (grid and steps are refined until the error estimate is below it) and (`grid` and `steps`)
+    (one level on exactly that grid; the estimate then comes from a companion run on half the cells and steps).
+
+    Parameters
+    ----------
+    dynamics : Reverse, Forward, Langevin or Dynamics
+        Reverse dynamics run from T down to `t_min`, every other from 0 up to `t_max`.
+    starts : mapping of str to Law, or a Law
+        Initial laws by label. With `grid`, also arrays of cell averages (densities or signed differences).
+    grid : Grid, optional
+        Required with `steps`. With `tol` it is the coarsest level and its bounds are the box; by default the box holds
+        all laws up to a V-weighted tail well below `tol`. In the scaled frame the grid is in z.
+    t_min, t_max : float
+        Forward time at which the run ends.
+    tol : float
+        Absolute tolerance in the V-weighted norm, at every saved time and for every start.
+    steps : int
+        Number of time steps, spread equally in the clock of the dynamics.
+    save_at : array_like, optional
+        Forward times to keep; the ends are added. Default: about 50, equally spaced in the clock.
+    weight : Weight or callable, optional
+        V >= 1 of the norm, default ``1 + |x|^2``.
+    scheme : {"damped-crank-nicolson", "crank-nicolson", "tr-bdf2", "backward-euler"}
+    frame : {"auto", "fixed", "scaled"}
+        Coordinate of the solver: x, or ``z = (x - m(t))/S(t)`` for processes whose scale changes by orders of magnitude
+        (VE, EDM); "auto" takes the latter where the marginals' scale changes more than fourfold and no grid was given.
+    estimate : bool
+        False skips the companion run of a fixed grid; the error estimate is NaN then.
+    budget : float, optional
+        Cell updates a run with `tol` may spend, default 2e8 in 1D and 1e9 in 2D.
+    progress : bool, optional
+        Progress bar; default: only in a terminal or notebook.
+
+    Returns
+    -------
+    xarray.Dataset
+        `density` (start, t, x[, y]): cell averages, per unit of x (area in 2D); `error_estimate` (start, t) in the weighted
+        norm; `mass` (start, t), constant to round-off and never renormalised; `tail` (start, t), weighted mass beyond the
+        box; `density_previous`, what errors of differences are computed from. Coordinate `reverse_time` (t). The attribute
+        `tol_met` is "yes", "no" (budget spent: tolerance not met) or "not asked".
+
+    Raises
+    ------
+    ValueError
+        `tol` and `steps` both or neither; times out of range; mixed dimensions; a box that cuts off a start; noise zero
+        (eta = 0); non-finite coefficients, with the time at which they occur.
+
+    References
+    ----------
+    Anderson 1982, doi:10.1016/0304-4149(82)90051-5 (reverse dynamics); Scharfetter and Gummel 1969,
+    doi:10.1109/T-ED.1969.16566 (fluxes); Richardson 1911, doi:10.1098/rsta.1911.0009 (extrapolation).
+
+    Examples
+    --------
+    >>> import fpsolve as fp
+    >>> reverse = fp.Reverse(fp.Gaussian(0.5, std=0.5), fp.VP())
+    >>> run = fp.evolve(reverse, {"prior": fp.Gaussian(0.0, std=1.0)}, t_min=0.01, tol=1e-3)
+    >>> run.attrs["tol_met"]
+    'yes'
+    """
+    began = time.perf_counter()
+    given = setup.check_request(dynamics, starts, grid, tol, steps)
+    first, last = setup.time_range(dynamics, t_min, t_max)
+    picture = setup.choose_frame(dynamics, frame, grid, last)
+    solver_dynamics = in_frame(dynamics, picture)
+    clock = run_clock(dynamics, given.values(), first, last)
+    used = scheme_named(scheme)
+    if steps is not None and grid is not None:
+        plan = (plan_on_nodes(clock, steps) if save_at is None
+                else plan_by_count(clock, setup.save_times(save_at, first, last, steps, estimate), steps))
+        problem = Problem(solver_dynamics, clock, picture, given, plan.saves, weight, used)
+        total = steps + (plan.coarsened().steps if estimate else 0)
+        with progress_bar(total, "evolve", enabled=progress) as bar:
+            solution = solve_fixed(problem, grid, plan, estimate=estimate, tick=bar.update)
+        met = "not asked"
+    else:
+        assert tol is not None  # check_request saw to it
+        saves = setup.saves_or_default(clock, save_at)
+        problem = Problem(solver_dynamics, clock, picture, given, saves, weight, used)
+        base, clock_step = setup.base_level(dynamics, problem, grid, tol)
+        plan = plan_by_density(clock, saves, clock_step)
+        limit = BUDGET[base.dim] if budget is None else _checks.positive("budget", budget)
+        solution, reached = solve_adaptive(problem, base, plan, tol=tol, budget=limit, progress=progress)
+        met = "yes" if reached else "no"
+    attrs = setup.describe(dynamics, given, t_min=last, tol=tol, steps=steps)
+    return dataset(problem, solution, attrs | {"tol_met": met, "wall_time_s": time.perf_counter() - began})

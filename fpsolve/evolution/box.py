@@ -1,0 +1,109 @@
+"""The box: where the laws of a run live, up to a stated V-weighted tail.
+
+Mixtures give their tails component by component; any other law is integrated along each axis from its mean outwards.
+The choice need not be sharp: what the box really cuts off is measured afterwards and is part of the error estimate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtr
+
+from fpsolve import weights
+from fpsolve.laws import Law
+from fpsolve.weights import Weight
+
+Array = NDArray[np.float64]
+Interval = tuple[float, float]
+
+#: A box for light tails costs little more when it holds nearly everything: 7.3 standard deviations for 1e-12.
+LIGHT_TAIL = 1e-12
+#: The generous radius is taken when it is at most this much larger than the sufficient one.
+GENEROUS = 1.6
+
+
+def covering_box(laws: Iterable[Law], weight: Weight | None, allowance: float) -> tuple[Interval, ...]:
+    """Smallest axis-parallel box (lo, hi per axis) that leaves each law a V-weighted tail of about `allowance` per side.
+
+    Parameters
+    ----------
+    laws : iterable of Law
+        All of one dimension.
+    weight : Weight or None
+        V; None is 1 + |x|^2.
+    allowance : float
+        Where tails are light enough for it the box is widened to hold all but `LIGHT_TAIL`.
+    """
+    boxes = [law_box(law, weight, allowance) for law in laws]
+    return tuple(
+        (min(box[k][0] for box in boxes), max(box[k][1] for box in boxes)) for k in range(len(boxes[0]))
+    )
+
+
+def law_box(law: Law, weight: Weight | None, allowance: float) -> tuple[Interval, ...]:
+    """The box of one law."""
+    generous = min(allowance, LIGHT_TAIL)
+    means = getattr(law, "component_means", None)
+    if means is not None:
+        return _mixture_box(law, weight, generous)
+    return tuple(_axis_interval(law, k, weight, allowance, generous) for k in range(law.dim))
+
+
+def _on_axis(law: Law, k: int, positions: Array) -> Array:
+    """Points that run along axis k through the mean of the law (1D: the positions themselves)."""
+    if law.dim == 1:
+        return positions
+    points = np.broadcast_to(np.asarray(law.mean, dtype=float), (*positions.shape, 2)).copy()
+    points[..., k] = positions
+    return points
+
+
+def _mixture_box(law: Law, weight: Weight | None, allowance: float) -> tuple[Interval, ...]:
+    """Component by component: u standard deviations with ``2 w V(m +- u s) P(Z > u) <= allowance``."""
+    means, covs = np.asarray(law.component_means), np.asarray(law.component_covs)
+    share = np.exp(np.asarray(law.log_weights))
+    stds = np.sqrt(np.diagonal(covs, axis1=-2, axis2=-1))
+    u = np.linspace(1.0, 37.0, 721)
+    box = []
+    for k in range(law.dim):
+        ends = np.stack([means[:, k] - np.multiply.outer(u, stds[:, k]), means[:, k] + np.multiply.outer(u, stds[:, k])])
+        v = weights.evaluate(weight, _on_axis(law, k, ends), law.dim).max(axis=0)
+        first = np.argmax(2.0 * share * v * ndtr(-u)[:, None] <= allowance, axis=0)
+        box.append((float(np.min(means[:, k] - u[first] * stds[:, k])), float(np.max(means[:, k] + u[first] * stds[:, k]))))
+    return tuple(box)
+
+
+def _axis_interval(law: Law, k: int, weight: Weight | None, allowance: float, generous: float) -> Interval:
+    """Radii on both sides of the mean beyond which the integral of V p along the axis is small enough."""
+    marginal = law.axis_marginal(k)
+    center = float(np.atleast_1d(law.mean)[k])
+    std = float(np.sqrt(np.atleast_2d(law.cov)[k, k]))
+    if not np.isfinite(std):
+        std = 1.0
+    r = std * np.concatenate([np.linspace(0.0, 8.0, 801)[:-1], np.geomspace(8.0, 1e6, 1200)])
+    ends = []
+    for sign in (-1.0, 1.0):
+        x = center + sign * r
+        along = marginal.density(x) if marginal is not None else _cross_section(law, k, x)
+        mass = weights.evaluate(weight, _on_axis(law, k, x), law.dim) * along
+        pieces = 0.5 * (mass[1:] + mass[:-1]) * np.diff(r)
+        tail = np.append(np.cumsum(pieces[::-1])[::-1], 0.0)
+        radius, wide = (r[np.argmax(tail <= limit)] for limit in (allowance, generous))
+        ends.append(center + sign * (wide if wide <= GENEROUS * radius else radius))
+    return ends[0], ends[1]
+
+
+def _cross_section(law: Law, k: int, x: Array) -> Array:
+    """Density of coordinate k at the positions x, by integrating a 2D law over the other coordinate."""
+    other = 1 - k
+    std = float(np.sqrt(np.atleast_2d(law.cov)[other, other]))
+    y = float(np.atleast_1d(law.mean)[other]) + std * np.linspace(-12.0, 12.0, 481)
+    axes = (x, y) if k == 0 else (y, x)
+    order = np.argsort(x)
+    axes = tuple(a[order] if a is x else a for a in axes)
+    density = np.exp(law.log_density_on_axes(*axes)).sum(axis=other) * (y[1] - y[0])
+    return np.asarray(density[np.argsort(order)])
+

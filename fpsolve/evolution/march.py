@@ -1,0 +1,95 @@
+"""The only time loop: one level, one grid, one step sequence, all starts at once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fpsolve.dynamics import BaseDynamics
+from fpsolve.evolution.coefficients import rates_at
+from fpsolve.evolution.plan import StepPlan
+from fpsolve.evolution.run_clock import RunClock
+from fpsolve.grid import Grid
+from fpsolve.stepping import Scheme, advance, step_table
+
+Array = NDArray[np.float64]
+
+#: Rates are computed for so many steps at once that about this many cells are in flight: few calls, little memory.
+CHUNK_CELLS = 250_000
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a level was: cells per axis and steps, without its values."""
+
+    cells: tuple[int, ...]
+    steps: int
+
+    @property
+    def updates(self) -> int:
+        """Cell updates spent: cells times steps."""
+        return self.steps * math.prod(self.cells)
+
+
+@dataclass(frozen=True, eq=False)
+class Level:
+    """One solution: grid, plan and the saved cell averages, shape (starts, saves, nx[, ny])."""
+
+    grid: Grid
+    plan: StepPlan
+    values: Array
+
+    @property
+    def record(self) -> Record:
+        """Cells and steps."""
+        return Record(self.grid.shape, self.plan.steps)
+
+
+def march(
+    dynamics: BaseDynamics,
+    clock: RunClock,
+    grid: Grid,
+    plan: StepPlan,
+    start: Array,
+    scheme: Scheme,
+    tick: Callable[[int], None] = lambda steps: None,
+) -> Level:
+    """Advance the start densities through the plan and keep them at its save times.
+
+    Parameters
+    ----------
+    dynamics : BaseDynamics
+    clock : RunClock
+    grid : Grid
+    plan : StepPlan
+    start : array, shape (starts, nx[, ny])
+        Cell averages of the initial densities.
+    scheme : Scheme
+    tick : callable
+        Told how many steps were just done.
+
+    Returns
+    -------
+    Level
+    """
+    times = plan.times(clock)
+    nodes = times[:-1] + scheme.node * np.diff(times)
+    table = step_table(scheme, np.abs(np.diff(times)))
+    marks = np.cumsum(plan.counts)
+    values = np.empty((len(start), len(plan.saves), *grid.shape))
+    values[:, 0] = q = start
+    chunk = max(1, CHUNK_CELLS // int(np.prod(grid.shape)))
+    for first in range(0, plan.steps, chunk):
+        last = min(first + chunk, plan.steps)
+        rates = rates_at(dynamics, grid, nodes[first:last])
+        inside = marks[(marks > first) & (marks < last)]
+        for a, b in zip([first, *inside], [*inside, last], strict=True):
+            part = [(up[a - first : b - first], down[a - first : b - first]) for up, down in rates]
+            q = advance(q, part, table[a:b], periodic=dynamics.boundary == "periodic")
+            values[:, np.flatnonzero(marks == b) + 1] = q[:, None]
+            tick(int(b - a))
+    return Level(grid, plan, values)

@@ -1,0 +1,89 @@
+"""When: the step grid of a run. Save times cut it into segments; in each the steps are equal in the clock of the run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fpsolve.evolution.run_clock import RunClock
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class StepPlan:
+    """Save times in the order of the run, and the number of steps in each segment between them.
+
+    Attributes
+    ----------
+    saves : array, shape (segments + 1,)
+        Forward times; decreasing for reverse dynamics.
+    counts : int array, shape (segments,)
+    """
+
+    saves: Array
+    counts: NDArray[np.int64]
+
+    @property
+    def steps(self) -> int:
+        """Steps in total."""
+        return int(self.counts.sum())
+
+    def refined(self) -> StepPlan:
+        """Twice the steps in every segment."""
+        return StepPlan(self.saves, 2 * self.counts)
+
+    def coarsened(self) -> StepPlan:
+        """Half the steps in every segment, rounded up."""
+        return StepPlan(self.saves, (self.counts + 1) // 2)
+
+    def times(self, clock: RunClock) -> Array:
+        """All step times, shape (steps + 1,): smooth under refinement, save times hit exactly."""
+        tau = clock.at(self.saves)
+        fractions = [np.arange(n) / n for n in self.counts]
+        inner = np.concatenate([a + f * (b - a) for a, b, f in zip(tau[:-1], tau[1:], fractions, strict=True)])
+        times = clock.inverse(np.append(inner, tau[-1]))
+        times[np.append(0, np.cumsum(self.counts))] = self.saves
+        return times
+
+
+def default_saves(clock: RunClock, count: int = 50) -> Array:
+    """`count` times along the run, equally spaced in its clock, both ends included."""
+    saves = clock.inverse(np.linspace(0.0, clock.at(clock.last), count))
+    saves[[0, -1]] = clock.first, clock.last
+    return saves
+
+
+def plan_by_density(clock: RunClock, saves: Array, step: float) -> StepPlan:
+    """Steps of at most `step` in the clock."""
+    gaps = np.abs(np.diff(clock.at(saves)))
+    return StepPlan(saves, np.maximum(1, np.ceil(gaps / step)).astype(np.int64))
+
+
+def plan_by_count(clock: RunClock, saves: Array, steps: int) -> StepPlan:
+    """Exactly `steps` steps, dealt out to the segments in proportion to their length in the clock, one each at least."""
+    gaps = np.abs(np.diff(clock.at(saves)))
+    wish = gaps / gaps.sum() * steps
+    counts = np.maximum(1, np.floor(wish)).astype(np.int64)
+    while counts.sum() != steps:
+        add = counts.sum() < steps
+        excess = counts - wish
+        k = int(np.argmin(excess) if add else np.argmax(np.where(counts > 1, excess, -np.inf)))
+        counts[k] += 1 if add else -1
+    return StepPlan(saves, counts)
+
+
+def plan_on_nodes(clock: RunClock, steps: int, count: int = 50) -> StepPlan:
+    """Exactly `steps` equal steps in the clock; about `count` of the step times are the save times.
+
+    The segments hold an even number of steps wherever there are enough, so that half the steps end on the same times.
+    """
+    unit = 2 if steps % 2 == 0 else 1
+    pairs = steps // unit
+    segments = min(count - 1, pairs)
+    edges = unit * np.round(np.linspace(0, pairs, segments + 1)).astype(np.int64)
+    saves = clock.inverse(clock.at(clock.last) * edges / steps)
+    saves[[0, -1]] = clock.first, clock.last
+    return StepPlan(saves, np.diff(edges))

@@ -1,0 +1,98 @@
+"""What a run has to solve, checked once: dynamics, frame, starts, save times, weight. Levels and grids come later."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fpsolve import weights
+from fpsolve._checks import error
+from fpsolve.dynamics import BaseDynamics, Frame, InFrame
+from fpsolve.evolution.run_clock import RunClock
+from fpsolve.grid import Grid
+from fpsolve.laws import Law
+from fpsolve.stepping import Scheme
+from fpsolve.weights import WeightLike
+
+Array = NDArray[np.float64]
+Start = Law | Array
+
+#: Fraction of a start's mass that a given box may miss.
+MAX_CUT = 1e-3
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """A run before any grid: the dynamics in the frame it is solved in, its starts and save times.
+
+    Attributes
+    ----------
+    dynamics : BaseDynamics
+        In the scaled frame already, where one is used.
+    clock : RunClock
+    frame : Frame or None
+        None: positions are x themselves.
+    starts : mapping of str to Law or array of cell averages
+    saves : array
+        Forward times in the order of the run.
+    weight : WeightLike
+    scheme : Scheme
+    """
+
+    dynamics: BaseDynamics
+    clock: RunClock
+    frame: Frame | None
+    starts: Mapping[str, Start]
+    saves: Array
+    weight: WeightLike
+    scheme: Scheme
+
+    def jacobian(self, t: float) -> float:
+        """Volume of x per volume of the solver's coordinate at time t."""
+        return 1.0 if self.frame is None else float(np.prod(self.frame.scale(t)))
+
+    def position_grid(self, grid: Grid, t: float) -> Grid:
+        """The grid in x that the solver's grid covers at time t."""
+        if self.frame is None:
+            return grid
+        ends = self.frame.to_x(t, tuple(np.asarray(b, dtype=float) for b in grid.bounds))
+        bounds = [(float(e[0]), float(e[1])) for e in ends]
+        return Grid.uniform(bounds[0] if grid.dim == 1 else bounds, cells=grid.shape[0] if grid.dim == 1 else grid.shape)
+
+    def start_values(self, grid: Grid) -> Array:
+        """Cell averages of all starts per volume of the solver's coordinate, shape (starts, nx[, ny])."""
+        where = self.position_grid(grid, float(self.saves[0]))
+        averages = [self._start_on(name, start, where) for name, start in self.starts.items()]
+        return np.stack(averages) * self.jacobian(float(self.saves[0]))
+
+    def _start_on(self, name: str, start: Start, grid: Grid) -> Array:
+        if isinstance(start, np.ndarray):
+            if start.shape != grid.shape:
+                raise error(f"starts[{name!r}]", f"cell averages of shape {grid.shape}, the grid's", f"shape {start.shape}")
+            return start
+        values = grid.cell_average(start)
+        cut = abs(1.0 - float(values.sum() * grid.volume))
+        if cut > MAX_CUT:
+            v = weights.evaluate(self.weight, grid)
+            raise error(f"starts[{name!r}]", f"a law that the box {grid.bounds} holds up to a mass of {MAX_CUT:g}",
+                        f"a mass of {cut:.3g} (at least {cut * v.min():.3g} in the weighted norm) outside of it",
+                        "widen the box of the grid, or leave the box to fpsolve with tol")
+        return values
+
+    def weights_on(self, grid: Grid) -> Array:
+        """V times cell volume on the solver's grid at every save time, shape (saves, nx[, ny]).
+
+        Densities per solver volume times solver volume are masses, so this weight serves in every frame.
+        """
+        if self.frame is None:
+            v = weights.evaluate(self.weight, grid) * grid.volume
+            return np.broadcast_to(v, (len(self.saves), *grid.shape))
+        return np.stack([weights.evaluate(self.weight, self.position_grid(grid, float(t))) for t in self.saves]) * grid.volume
+
+
+def in_frame(dynamics: BaseDynamics, frame: Frame | None) -> BaseDynamics:
+    """The dynamics seen from the frame."""
+    return dynamics if frame is None else InFrame(dynamics, frame)  # type: ignore[arg-type]

@@ -1,0 +1,96 @@
+"""From a solution to the Dataset users hold: labelled, self-contained, saved and loaded without loss."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fpsolve import weights
+from fpsolve.evolution.problem import Problem
+from fpsolve.evolution.solution import Solution
+from fpsolve.grid import Grid
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+Array = NDArray[np.float64]
+Coordinates = dict[str, tuple[tuple[str, ...], Array]]
+
+
+def axis_names(dim: int, *, scaled: bool, suffix: str = "") -> tuple[str, ...]:
+    """Names of the space dimensions: x, y on a fixed grid; z or z_x, z_y in the scaled frame."""
+    plain = ("x", "y")[:dim]
+    names = plain if not scaled else ("z",) if dim == 1 else tuple(f"z_{name}" for name in plain)
+    return tuple(name + suffix for name in names)
+
+
+def dataset(problem: Problem, solution: Solution, attrs: dict[str, str | float | int]) -> xr.Dataset:
+    """Densities, errors, masses and tails of a solution as a Dataset.
+
+    Variables: `density` (start, t, x[, y]), cell averages per unit of x; `density_previous` likewise on half the cells;
+    `error_estimate`, `mass`, `tail` (start, t), the first and last in the V-weighted norm. Coordinate `reverse_time`.
+    """
+    import xarray as xr
+
+    scaled = problem.frame is not None
+    per_x = 1.0 / np.array([problem.jacobian(float(t)) for t in problem.saves])
+    names = axis_names(solution.grid.dim, scaled=scaled)
+    axes = tuple(range(-solution.grid.dim, 0))
+    variables: dict[str, Any] = {
+        "density": (("start", "t", *names), _scale(solution.values, per_x), {"long_name": "probability density, cell averages"}),
+        "error_estimate": (("start", "t"), solution.error(problem), {"long_name": "error estimate in the weighted norm"}),
+        "mass": (("start", "t"), solution.values.sum(axis=axes) * solution.grid.volume),
+        "tail": (("start", "t"), solution.tail(problem), {"long_name": "weighted mass beyond the box"}),
+    }
+    coordinates: Coordinates = {"t": (("t",), problem.saves), **_positions(problem, solution.grid, "")}
+    if problem.dynamics.reversed_time:
+        coordinates["reverse_time"] = (("t",), problem.saves[0] - problem.saves)
+    if solution.previous is not None:
+        coarse = axis_names(solution.grid.dim, scaled=scaled, suffix="_previous")
+        variables["density_previous"] = (("start", "t", *coarse), _scale(solution.previous, per_x))
+        coordinates |= _positions(problem, solution.grid.coarsen(), "_previous")
+    run = xr.Dataset(variables, coords={"start": list(problem.starts), **coordinates})
+    return run.assign_attrs(attrs | _measured(problem, solution))
+
+
+def _scale(values: Array, per_x: Array) -> Array:
+    if np.all(per_x == 1.0):
+        return values
+    return np.asarray(values * per_x.reshape((1, -1) + (1,) * (values.ndim - 2)))
+
+
+def _positions(problem: Problem, grid: Grid, suffix: str) -> Coordinates:
+    """Cell centres: x, y themselves, or z with x(t, z)."""
+    names = axis_names(grid.dim, scaled=problem.frame is not None, suffix=suffix)
+    coordinates: Coordinates = {name: ((name,), axis) for name, axis in zip(names, grid.axes, strict=True)}
+    if problem.frame is not None:
+        positions = [problem.frame.to_x(float(t), grid.axes) for t in problem.saves]
+        for k, name in enumerate(names):
+            coordinates[("x", "y")[k] + suffix] = (("t", name), np.stack([p[k] for p in positions]))
+    return coordinates
+
+
+def _measured(problem: Problem, solution: Solution) -> dict[str, str | float | int]:
+    """Attributes read off the solution."""
+    return {
+        "weight": weights.to_json(problem.weight),
+        "scheme": problem.scheme.name,
+        "boundary": problem.dynamics.boundary,
+        "unbounded": int(problem.dynamics.unbounded),
+        "frame": "fixed" if problem.frame is None else "scaled",
+        "bounds": json.dumps(solution.grid.bounds),
+        "levels": json.dumps([{"cells": r.cells, "steps": r.steps, "updates": r.updates} for r in solution.levels]),
+        "error_factor": _common_factor(problem, solution),
+        "smallest_density": float(solution.values.min()),
+    }
+
+
+def _common_factor(problem: Problem, solution: Solution) -> float:
+    """One factor for the whole run: the largest among those (start, t) whose level difference matters."""
+    if solution.previous is None:
+        return float(np.max(solution.factor))
+    gap = solution.gap(problem)
+    return float(np.max(solution.factor[gap >= 1e-3 * gap.max()]))

@@ -1,0 +1,182 @@
+"""The border of `evolve`: request checked, time range, frame, save times, coarsest level."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fpsolve import _checks
+from fpsolve._checks import error
+from fpsolve.dynamics import BaseDynamics, Frame, Reverse
+from fpsolve.evolution.box import covering_box, law_box
+from fpsolve.evolution.plan import default_saves
+from fpsolve.evolution.problem import Problem, Start
+from fpsolve.evolution.run_clock import RunClock
+from fpsolve.grid import Grid
+from fpsolve.laws import Law
+
+Array = NDArray[np.float64]
+
+#: The scaled frame pays when the marginals' standard deviation changes by more than this along the run.
+FRAME_RATIO = 4.0
+#: Coarsest level: cell width per smallest standard deviation, limits on the cells per axis, clock per step.
+COARSEST_WIDTH = 1.0 / 1.5
+COARSEST_CELLS = {1: (32, 256), 2: (32, 96)}
+CLOCK_STEP = 0.25
+#: Steps of the coarsest level where the dynamics has no clock of its own.
+PLAIN_STEPS = 48
+#: Share of `tol` that a side of the box may cut off where tails are heavy.
+TAIL_SHARE = 0.02
+
+
+def check_request(
+    dynamics: BaseDynamics, starts: Mapping[str, Start] | Law, grid: Grid | None, tol: float | None, steps: int | None
+) -> dict[str, Start]:
+    """The starts as a dict; ValueError for contradictory requests, mixed dimensions, eta = 0."""
+    if (tol is None) == (steps is None):
+        raise error("tol", "exactly one of tol and steps", "both" if tol is not None else "neither",
+                    "give tol, or grid and steps")
+    if tol is not None:
+        _checks.positive("tol", tol)
+    if steps is not None:
+        _checks.integer("steps", steps, minimum=1)
+        if grid is None:
+            raise error("grid", "a Grid together with steps", "None", "give grid=Grid.uniform(...) or use tol")
+    if isinstance(dynamics, Reverse) and dynamics.eta == 0.0:
+        raise error("eta", "> 0 for the finite-volume steps", "0", "the probability flow (eta = 0) is transport without "
+                    "diffusion and not there yet: use eta > 0, or closed_form.density in 1D")
+    named = {"start": starts} if isinstance(starts, Law) else dict(starts)
+    if not named:
+        raise error("starts", "at least one law", "none")
+    dim = getattr(dynamics, "dim", None if grid is None else grid.dim)
+    for name, start in named.items():
+        own = start.dim if isinstance(start, Law) else np.ndim(start)
+        dim = own if dim is None else dim
+        if own != dim or (grid is not None and grid.dim != dim):
+            raise error(f"starts[{name!r}]", f"a law of dimension {dim}, like the dynamics and the grid",
+                        f"dimension {own}" if own != dim else f"a grid of dimension {grid.dim if grid else dim}",
+                        "do not mix 1D and 2D")
+    return named
+
+
+def time_range(dynamics: BaseDynamics, t_min: float | None, t_max: float | None) -> tuple[float, float]:
+    """First and last forward time of the run."""
+    if dynamics.reversed_time:
+        horizon = float(dynamics.process.T)  # type: ignore[attr-defined]
+        if t_max is not None or t_min is None:
+            raise error("t_min", f"the end of a reverse run, in (0, {horizon:g}), and no t_max",
+                        "t_max" if t_max is not None else "None")
+        return horizon, _checks.interval("t_min", t_min, 0.0, horizon, ends="()",
+                                         remedy="the score is singular at 0, stop shortly before")
+    if t_min is not None or t_max is None:
+        raise error("t_max", "the end of a run from 0 up, and no t_min (that is for reverse dynamics)",
+                    "t_min" if t_min is not None else "None")
+    limit = getattr(getattr(dynamics, "process", None), "T", np.inf)
+    return 0.0, _checks.interval("t_max", t_max, 0.0, float(limit), ends="(]")
+
+
+def choose_frame(dynamics: BaseDynamics, frame: str, grid: Grid | None, last: float) -> Frame | None:
+    """The scaled frame where it is asked for, or pays."""
+    _checks.one_of("frame", frame, ("auto", "fixed", "scaled"))
+    if not isinstance(dynamics, Reverse):
+        if frame == "scaled":
+            raise error("frame", "'fixed' or 'auto' for dynamics that are not Reverse", "'scaled'")
+        return None
+    if frame == "fixed" or (frame == "auto" and grid is not None):
+        return None
+    if not np.all(np.isfinite(dynamics.target.cov)):
+        if frame == "scaled":
+            raise error("frame", "a target of finite variance for the scaled frame", "an infinite one", "use frame='fixed'")
+        return None
+    picture = Frame(dynamics.target, dynamics.process)
+    scales = picture.scale(np.geomspace(last, dynamics.process.T, 33))
+    if frame == "auto" and np.all(scales.max(axis=0) / scales.min(axis=0) <= FRAME_RATIO):
+        return None
+    return picture
+
+
+def save_times(save_at: ArrayLike, first: float, last: float, steps: int | None = None, estimate: bool = True) -> Array:
+    """The user's save times with both ends, in the order of the run."""
+    times = np.unique(np.append(_checks.finite_array("save_at", save_at).ravel(), [first, last]))
+    low, high = min(first, last), max(first, last)
+    if times[0] < low or times[-1] > high:
+        raise error("save_at", f"forward times in [{low:g}, {high:g}]", f"{times[0]:g} to {times[-1]:g}")
+    need = (2 if estimate else 1) * (len(times) - 1)
+    if steps is not None and steps < need:
+        raise error("steps", f"at least {need} for {len(times)} save times"
+                    + (" and a companion run on half the steps" if estimate else ""), str(steps),
+                    "take more steps or fewer save times")
+    return times[::-1] if first > last else times
+
+
+def saves_or_default(clock: RunClock, save_at: ArrayLike | None) -> Array:
+    """The user's save times, or the default ones."""
+    return default_saves(clock) if save_at is None else save_times(save_at, clock.first, clock.last)
+
+
+def base_level(dynamics: BaseDynamics, problem: Problem, grid: Grid | None, tol: float) -> tuple[Grid, float]:
+    """The coarsest grid of an adaptive run and the clock of its steps.
+
+    `dynamics` is the one in x, whose laws decide on the box; the problem's may live in the scaled frame.
+    """
+    clock_step = CLOCK_STEP if dynamics.reversed_time else float(problem.clock.at(problem.clock.last)) / PLAIN_STEPS
+    if grid is not None:
+        return grid, clock_step
+    bounds = _bounds(dynamics, problem, TAIL_SHARE * tol)
+    low, high = COARSEST_CELLS[len(bounds)]
+    finest = _finest(dynamics, problem)
+    cells = []
+    for (lo, hi), width in zip(bounds, finest, strict=True):
+        wish = (hi - lo) / (COARSEST_WIDTH * width) if width > 0 else high
+        cells.append(int(min(max(wish, low), high)) // 2 * 2)
+    return Grid.uniform(bounds[0] if len(bounds) == 1 else bounds, cells=cells[0] if len(cells) == 1 else cells), clock_step
+
+
+def _bounds(dynamics: BaseDynamics, problem: Problem, allowance: float) -> tuple[tuple[float, float], ...]:
+    """The box in the solver's coordinate: of the starts at the first time, of the laws along the way at theirs."""
+    laws = [s for s in problem.starts.values() if isinstance(s, Law)]
+    if len(laws) < len(problem.starts):
+        raise error("grid", "a Grid where a start is given as an array", "None")
+    times = problem.saves[np.unique(np.linspace(0, len(problem.saves) - 1, 9).astype(int))]
+    along = [(float(times[0]), law) for law in laws]
+    along += [(float(t), law) for t in times for law in dynamics.laws_at(float(t), laws)]
+    if problem.frame is None:
+        return covering_box([law for _, law in along], problem.weight, allowance)
+    boxes = []
+    for t, law in along:
+        m, s = problem.frame.center(t), problem.frame.scale(t)
+        boxes.append([((lo - m[k]) / s[k], (hi - m[k]) / s[k]) for k, (lo, hi) in enumerate(law_box(law, problem.weight, allowance))])
+    return tuple((min(b[k][0] for b in boxes), max(b[k][1] for b in boxes)) for k in range(len(boxes[0])))
+
+
+def _finest(dynamics: BaseDynamics, problem: Problem) -> list[float]:
+    """Smallest standard deviation of the laws along the way, per axis of the solver's coordinate; 0 if unknown."""
+    laws = [s for s in problem.starts.values() if isinstance(s, Law)]
+    t = float(problem.saves[-1])
+    stds = [law.smallest_std for law in dynamics.laws_at(t, laws)]
+    smallest = min(stds) if stds else 0.0
+    scale = np.ones(laws[0].dim) if problem.frame is None else problem.frame.scale(t)
+    return [float(smallest / s) for s in scale]
+
+
+def describe(dynamics: BaseDynamics, starts: Mapping[str, Start], **inputs: Any) -> dict[str, str | float | int]:
+    """Every input as text, for the attributes of the Dataset."""
+    from fpsolve import __version__
+
+    attrs: dict[str, str | float | int] = {"dynamics": type(dynamics).__name__, "version": __version__, "seed": "none"}
+    for name in ("target", "process", "score_model", "eta", "law"):
+        if hasattr(dynamics, name):
+            value = getattr(dynamics, name)
+            attrs[name] = value if isinstance(value, int | float) else "exact" if value is None else _short(value)
+    attrs["starts"] = json.dumps({k: _short(s) if isinstance(s, Law) else "array" for k, s in starts.items()})
+    return attrs | {k: "none" if v is None else v for k, v in inputs.items()}
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 500 else text[:497] + "..."
+

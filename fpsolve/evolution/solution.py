@@ -1,0 +1,63 @@
+"""A solution with its error parts: level difference, mass beyond the box, rounding."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fpsolve.evolution.extrapolate import weighted_gap
+from fpsolve.evolution.march import Record
+from fpsolve.evolution.problem import Problem
+from fpsolve.finite_volume.tails import edge_tail
+from fpsolve.grid import Grid
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Solution:
+    """Densities on `grid`, what they are compared with on half the cells, and the levels that were run.
+
+    Attributes
+    ----------
+    grid : Grid
+    values : array, shape (starts, saves, nx[, ny])
+        Cell averages per volume of the solver's coordinate.
+    previous : array or None
+        The previous extrapolation or level on half the cells per axis.
+    factor : array, shape (starts, saves)
+        Error of `values` per weighted difference to `previous`.
+    levels : list of Record
+        Coarsest first.
+    """
+
+    grid: Grid
+    values: Array
+    previous: Array | None
+    factor: Array
+    levels: list[Record]
+
+    def gap(self, problem: Problem) -> Array:
+        """Weighted difference to `previous`, shape (starts, saves); NaN without one."""
+        if self.previous is None:
+            return np.full(self.values.shape[:2], np.nan)
+        return weighted_gap(self.grid, self.values, self.previous, problem.weights_on(self.grid.coarsen()))
+
+    def tail(self, problem: Problem) -> Array:
+        """V-weighted mass beyond the box, extrapolated from the edges; 0 where the box is the state space."""
+        if not problem.dynamics.unbounded:
+            return np.zeros(self.values.shape[:2])
+        v = problem.weights_on(self.grid) / self.grid.volume
+        return np.stack([edge_tail(self.values[:, j], self.grid.axes, v[j]) for j in range(len(problem.saves))], axis=1)
+
+    def rounding(self, problem: Problem) -> Array:
+        """Round-off of that many steps, as a random walk, in the weighted norm."""
+        axes = tuple(range(-self.grid.dim, 0))
+        norm = (problem.weights_on(self.grid) * np.abs(self.values)).sum(axis=axes)
+        return np.asarray(np.finfo(float).eps * (4.0 + self.levels[-1].steps ** 0.5) * norm)
+
+    def error(self, problem: Problem) -> Array:
+        """Error estimate in the weighted norm, shape (starts, saves)."""
+        return self.factor * self.gap(problem) + self.tail(problem) + self.rounding(problem)
