@@ -15,7 +15,9 @@ NAMES = tuple(SCHEMES)
 def rates_for(shape, steps, rng, *, periodic, size=1.0):
     u = rng.normal(size=(steps, *shape)) * size
     return [
-        finite_volume.jump_rates(finite_volume.exponents_from_log_gibbs(u, k, periodic=periodic), np.full(steps, 2.0 + k))
+        finite_volume.jump_rates(
+            finite_volume.exponents_from_log_gibbs(u, k, periodic=periodic), np.full(steps, 2.0 + k)
+        )
         for k in range(len(shape))
     ]
 
@@ -77,10 +79,15 @@ def test_backward_euler_keeps_densities_non_negative_for_every_step(rng):
     q = np.zeros((1, 25))
     q[0, 3] = 1.0
     for dt in (1e-3, 1.0, 1e3):
-        assert advance(q, rates, step_table(scheme_named("backward-euler"), np.full(4, dt)), periodic=False).min() >= 0.0
+        assert (
+            advance(q, rates, step_table(scheme_named("backward-euler"), np.full(4, dt)), periodic=False).min() >= 0.0
+        )
 
 
-@pytest.mark.parametrize(("name", "order"), [("backward-euler", 1), ("crank-nicolson", 2), ("tr-bdf2", 2), ("damped-crank-nicolson", 2)])
+@pytest.mark.parametrize(
+    ("name", "order"),
+    [("backward-euler", 1), ("crank-nicolson", 2), ("tr-bdf2", 2), ("damped-crank-nicolson", 2)],
+)
 def test_order_in_time_on_a_time_dependent_generator(name, order):
     """Against the product of matrix exponentials of many frozen pieces: slope within 0.2, and the limit is right."""
     n, horizon = 12, 1.0
@@ -89,7 +96,9 @@ def test_order_in_time_on_a_time_dependent_generator(name, order):
 
     def rates_at(times):
         u = np.sin(3 * np.asarray(times))[:, None] * x * 2 - x**2
-        return [finite_volume.jump_rates(finite_volume.exponents_from_log_gibbs(u, 0), 4.0 + np.cos(2 * np.asarray(times)))]
+        return [
+            finite_volume.jump_rates(finite_volume.exponents_from_log_gibbs(u, 0), 4.0 + np.cos(2 * np.asarray(times)))
+        ]
 
     def matrix_at(t):
         up, down = rates_at([t])[0]

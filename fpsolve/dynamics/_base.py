@@ -34,6 +34,11 @@ class BaseDynamics:
     unbounded: bool = False
     autonomous: bool = False
 
+    @property
+    def horizon(self) -> float:
+        """Last forward time at which the dynamics is defined."""
+        return float("inf")
+
     def drift(self, t: float, x: ArrayLike) -> Array:
         """b(t, x), the same shape as x."""
         raise NotImplementedError
@@ -116,21 +121,32 @@ class Dynamics(BaseDynamics):
         autonomous: bool = False,
     ) -> None:
         if (drift is None) == (potential is None):
-            raise ValueError("drift: expected exactly one of drift and potential, got "
-                             f"{'both' if drift is not None else 'neither'}; give the drift, or a potential with drift = -grad potential.")
+            raise ValueError(
+                "drift: expected exactly one of drift and potential, got "
+                f"{'both' if drift is not None else 'neither'}; give the drift, or a potential with drift = -grad potential."
+            )
         one_of("boundary", boundary, ("no-flux", "periodic"))
-        for name, value in (("drift_function", drift), ("noise_function", noise), ("boundary", boundary),
-                            ("potential", potential), ("autonomous", autonomous)):
+        for name, value in (
+            ("drift_function", drift),
+            ("noise_function", noise),
+            ("boundary", boundary),
+            ("potential", potential),
+            ("autonomous", autonomous),
+        ):
             object.__setattr__(self, name, value)
 
     def drift(self, t: float, x: ArrayLike) -> Array:
         """b(t, x); ValueError where only the potential is known."""
         if self.drift_function is None:
-            raise ValueError("drift: expected a drift function, got a dynamics defined by its potential; use `potential`.")
+            raise ValueError(
+                "drift: expected a drift function, got a dynamics defined by its potential; use potential."
+            )
         points = np.asarray(x, dtype=float)
         value = np.broadcast_to(np.asarray(self.drift_function(t, points), dtype=float), points.shape)
         if not np.all(np.isfinite(value)):
-            raise ValueError(f"drift: expected finite values, got NaN or infinity at t = {t:g}; check the drift function there.")
+            raise ValueError(
+                f"drift: expected finite values, got NaN or infinity at t = {t:g}; check the drift function there."
+            )
         return value
 
     def noise(self, t: ArrayLike) -> Array:

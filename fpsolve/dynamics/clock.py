@@ -53,4 +53,4 @@ class Clock:
         """t(tau)."""
         from scipy.interpolate import CubicSpline
 
-        return np.exp(CubicSpline(self.tau, self.log_t)(tau))
+        return np.asarray(np.exp(CubicSpline(self.tau, self.log_t)(tau)))

@@ -1,4 +1,4 @@
-"""The scaled frame ``z = (x - m(t))/S(t)``: one fixed grid in z follows a process whose scale changes by orders of magnitude.
+"""The scaled frame ``z = (x - m(t))/S(t)``: one fixed grid for a process whose scale changes by orders of magnitude.
 
 With m, S the mean and standard deviation of p_t per axis, ``dz = (b - m' - S' z)/S dr + (c/S) dB`` (' in reverse time)
 is again a dynamics. For the reverse dynamics with the exact score its drift has the potential
@@ -26,27 +26,35 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """Mean m(t) and standard deviation S(t) of the marginals of a target under a process, per axis.
+    """Mean m(t) and standard deviation S(t) of the marginals of a reverse dynamics, per axis.
 
     Parameters
     ----------
-    target : Law
-        With finite mean and covariance.
-    process : Process
+    reverse : Reverse
+        Its target has finite mean and covariance.
     """
 
-    target: Law
-    process: Process
+    reverse: Reverse
+
+    @property
+    def target(self) -> Law:
+        """Data law."""
+        return self.reverse.target
+
+    @property
+    def process(self) -> Process:
+        """Forward process."""
+        return self.reverse.process
 
     def center(self, t: ArrayLike) -> Array:
         """m(t), shape (..., d)."""
-        return np.multiply.outer(self.process.scale(0.0, t), np.atleast_1d(self.target.mean))
+        return np.asarray(np.multiply.outer(self.process.scale(0.0, t), np.atleast_1d(self.target.mean)))
 
     def scale(self, t: ArrayLike) -> Array:
         """S(t), shape (..., d)."""
         variances = np.diagonal(np.atleast_2d(self.target.cov))
         noise = np.asarray(self.process.variance(0.0, t))[..., None]
-        return np.sqrt(np.multiply.outer(np.square(self.process.scale(0.0, t)), variances) + noise)
+        return np.asarray(np.sqrt(np.multiply.outer(np.square(self.process.scale(0.0, t)), variances) + noise))
 
     def to_x(self, t: float, axes: tuple[Array, ...]) -> tuple[Array, ...]:
         """Positions ``m + S z`` of points z on every axis at time t."""
@@ -58,10 +66,19 @@ class Frame:
 class InFrame(BaseDynamics):
     """A reverse dynamics seen in the scaled frame; its state is z, and densities are per unit z."""
 
-    inner: Reverse
     frame: Frame
     reversed_time = True
     unbounded = True
+
+    @property
+    def inner(self) -> Reverse:
+        """The reverse dynamics in x."""
+        return self.frame.reverse
+
+    @property
+    def horizon(self) -> float:
+        """T of the process."""
+        return self.inner.horizon
 
     @property
     def dim(self) -> int:

@@ -75,6 +75,11 @@ class Reverse(BaseDynamics):
         return self.target.dim
 
     @property
+    def horizon(self) -> float:
+        """T of the process, where the run begins."""
+        return float(self.process.T)
+
+    @property
     def exact(self) -> bool:
         """Whether the score is the exact one."""
         return self.score_model is None

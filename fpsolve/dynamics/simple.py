@@ -40,6 +40,11 @@ class Forward(BaseDynamics):
     dim: int = 1
     unbounded = True
 
+    @property
+    def horizon(self) -> float:
+        """T of the process."""
+        return float(self.process.T)
+
     def drift(self, t: float, x: ArrayLike) -> Array:
         """a(t) x."""
         return np.asarray(self.process.drift_rate(t) * np.asarray(x, dtype=float))

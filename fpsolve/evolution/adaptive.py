@@ -1,12 +1,14 @@
-"""Refine until the estimate is below `tol`: level pairs halved together, extrapolated, compared with the pair before."""
+"""Refine until the estimate is below `tol`: level pairs halved together, extrapolated, compared with the last."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fpsolve._progress import progress as progress_bar
-from fpsolve.evolution.extrapolate import observed_factor, richardson, weighted_gap
+from fpsolve.evolution.extrapolate import first_factor, later_factor, observed_order, richardson, weighted_gap
 from fpsolve.evolution.march import Level, Record, march
 from fpsolve.evolution.plan import StepPlan
 from fpsolve.evolution.problem import Problem
@@ -48,23 +50,45 @@ def solve_adaptive(
     """
     records: list[Record] = []
     coarse: Level | None = None
-    previous: Array | None = None
-    gap_before: Array | None = None
+    pair: Array | None = None
+    orders = _Orders(problem)
     while True:
         start = problem.start_values(grid)
         with progress_bar(plan.steps, f"level {len(records) + 1}, {grid.shape} cells", enabled=progress) as bar:
             fine = march(problem.dynamics, problem.clock, grid, plan, start, problem.scheme, bar.update)
         records.append(fine.record)
-        pair = None if coarse is None else richardson(fine, coarse, problem.scheme.order)
-        if coarse is not None and pair is not None and previous is not None:
-            gap = weighted_gap(coarse.grid, pair, previous, problem.weights_on(coarse.grid.coarsen()))
-            solution = Solution(coarse.grid, pair, previous, observed_factor(gap, gap_before), records)
-            met = bool(np.max(solution.error(problem)) <= tol)
-            if met or _spent_after_next(records) > budget:
-                return solution, met
-            gap_before = gap
-        coarse, previous = fine, pair
+        if coarse is not None:
+            before, pair = pair, richardson(fine, coarse, problem.scheme.order)
+            factor = orders.factor(fine, coarse, pair, before)
+            if before is not None:
+                solution = Solution(coarse.grid, pair, before, factor, records)
+                met = bool(np.max(solution.error(problem)) <= tol)
+                if met or _spent_after_next(records) > budget:
+                    return solution, met
+        coarse = fine
         grid, plan = grid.refine(), plan.refined()
+
+
+@dataclass
+class _Orders:
+    """Observed orders of levels and of extrapolations, as far as the levels so far show them."""
+
+    problem: Problem
+    level_gap: Array | None = None
+    pair_gap: Array | None = None
+
+    def factor(self, fine: Level, coarse: Level, pair: Array, before: Array | None) -> Array:
+        """Error of the newest extrapolation per difference to the one before, shape (starts, saves)."""
+        gap = weighted_gap(fine.grid, fine.values, coarse.values, self.problem.weights_on(coarse.grid))
+        level_order = np.zeros(gap.shape) if self.level_gap is None else observed_order(gap, self.level_gap)
+        self.level_gap = gap
+        if before is None:
+            return np.full(gap.shape, np.nan)
+        newest = weighted_gap(coarse.grid, pair, before, self.problem.weights_on(coarse.grid.coarsen()))
+        earlier, self.pair_gap = self.pair_gap, newest
+        if earlier is None:
+            return first_factor(level_order, self.problem.scheme.order)
+        return later_factor(observed_order(newest, earlier))
 
 
 def _spent_after_next(records: list[Record]) -> float:

@@ -11,12 +11,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from fpsolve import _checks
 from fpsolve._progress import progress as progress_bar
-from fpsolve.dynamics import BaseDynamics
+from fpsolve.dynamics import BaseDynamics, InFrame
 from fpsolve.evolution import setup
 from fpsolve.evolution.adaptive import solve_adaptive
 from fpsolve.evolution.fixed import solve_fixed
 from fpsolve.evolution.plan import plan_by_count, plan_by_density, plan_on_nodes
-from fpsolve.evolution.problem import Problem, Start, in_frame
+from fpsolve.evolution.problem import Problem, Start
 from fpsolve.evolution.result import dataset
 from fpsolve.evolution.run_clock import run_clock
 from fpsolve.grid import Grid
@@ -88,10 +88,10 @@ def evolve(
     Returns
     -------
     xarray.Dataset
-        `density` (start, t, x[, y]): cell averages, per unit of x (area in 2D); `error_estimate` (start, t) in the weighted
-        norm; `mass` (start, t), constant to round-off and never renormalised; `tail` (start, t), weighted mass beyond the
-        box; `density_previous`, what errors of differences are computed from. Coordinate `reverse_time` (t). The attribute
-        `tol_met` is "yes", "no" (budget spent: tolerance not met) or "not asked".
+        `density` (start, t, x[, y]): cell averages, per unit of x (area in 2D); `error_estimate` (start, t) in the
+        weighted norm; `mass` (start, t), constant to round-off and never renormalised; `tail` (start, t), weighted mass
+        beyond the box; `density_previous`, what errors of differences are computed from; coordinate `reverse_time` (t).
+        The attribute `tol_met` is "yes", "no" (budget spent: tolerance not met) or "not asked".
 
     Raises
     ------
@@ -116,12 +116,15 @@ def evolve(
     given = setup.check_request(dynamics, starts, grid, tol, steps)
     first, last = setup.time_range(dynamics, t_min, t_max)
     picture = setup.choose_frame(dynamics, frame, grid, last)
-    solver_dynamics = in_frame(dynamics, picture)
+    solver_dynamics = dynamics if picture is None else InFrame(picture)
     clock = run_clock(dynamics, given.values(), first, last)
     used = scheme_named(scheme)
     if steps is not None and grid is not None:
-        plan = (plan_on_nodes(clock, steps) if save_at is None
-                else plan_by_count(clock, setup.save_times(save_at, first, last, steps, estimate), steps))
+        plan = (
+            plan_on_nodes(clock, steps)
+            if save_at is None
+            else plan_by_count(clock, setup.save_times(save_at, first, last, steps, estimate), steps)
+        )
         problem = Problem(solver_dynamics, clock, picture, given, plan.saves, weight, used)
         total = steps + (plan.coarsened().steps if estimate else 0)
         with progress_bar(total, "evolve", enabled=progress) as bar:

@@ -14,7 +14,8 @@ from scipy.special import ndtr
 
 from fpsolve import weights
 from fpsolve.laws import Law
-from fpsolve.weights import Weight
+from fpsolve.laws._normal_mixture import NormalMixture
+from fpsolve.weights import WeightLike
 
 Array = NDArray[np.float64]
 Interval = tuple[float, float]
@@ -25,31 +26,38 @@ LIGHT_TAIL = 1e-12
 GENEROUS = 1.6
 
 
-def covering_box(laws: Iterable[Law], weight: Weight | None, allowance: float) -> tuple[Interval, ...]:
-    """Smallest axis-parallel box (lo, hi per axis) that leaves each law a V-weighted tail of about `allowance` per side.
+def covering_box(laws: Iterable[Law], weight: WeightLike, allowance: float) -> tuple[Interval, ...]:
+    """Smallest axis-parallel box (lo, hi per axis) that leaves each law a V-weighted tail of `allowance` per side.
 
     Parameters
     ----------
     laws : iterable of Law
         All of one dimension.
-    weight : Weight or None
+    weight : WeightLike
         V; None is 1 + |x|^2.
     allowance : float
         Where tails are light enough for it the box is widened to hold all but `LIGHT_TAIL`.
     """
     boxes = [law_box(law, weight, allowance) for law in laws]
+    return tuple((min(box[k][0] for box in boxes), max(box[k][1] for box in boxes)) for k in range(len(boxes[0])))
+
+
+def law_box(law: Law, weight: WeightLike, allowance: float) -> tuple[Interval, ...]:
+    """The box of one law."""
+    generous = min(allowance, LIGHT_TAIL)
+    if not isinstance(law, NormalMixture):
+        return tuple(_axis_interval(law, k, weight, allowance, generous) for k in range(law.dim))
+    enough, wide = (_mixture_box(law, weight, limit) for limit in (allowance, generous))
+    centers = np.atleast_1d(law.mean)
     return tuple(
-        (min(box[k][0] for box in boxes), max(box[k][1] for box in boxes)) for k in range(len(boxes[0]))
+        (_chosen(enough[k][0], wide[k][0], centers[k]), _chosen(enough[k][1], wide[k][1], centers[k]))
+        for k in range(law.dim)
     )
 
 
-def law_box(law: Law, weight: Weight | None, allowance: float) -> tuple[Interval, ...]:
-    """The box of one law."""
-    generous = min(allowance, LIGHT_TAIL)
-    means = getattr(law, "component_means", None)
-    if means is not None:
-        return _mixture_box(law, weight, generous)
-    return tuple(_axis_interval(law, k, weight, allowance, generous) for k in range(law.dim))
+def _chosen(enough: float, wide: float, center: float) -> float:
+    """The generous end of an interval where it is not much further out than the sufficient one."""
+    return wide if abs(wide - center) <= GENEROUS * abs(enough - center) else enough
 
 
 def _on_axis(law: Law, k: int, positions: Array) -> Array:
@@ -61,22 +69,29 @@ def _on_axis(law: Law, k: int, positions: Array) -> Array:
     return points
 
 
-def _mixture_box(law: Law, weight: Weight | None, allowance: float) -> tuple[Interval, ...]:
+def _mixture_box(law: NormalMixture, weight: WeightLike, allowance: float) -> tuple[Interval, ...]:
     """Component by component: u standard deviations with ``2 w V(m +- u s) P(Z > u) <= allowance``."""
-    means, covs = np.asarray(law.component_means), np.asarray(law.component_covs)
-    share = np.exp(np.asarray(law.log_weights))
+    means, covs = law.component_means, law.component_covs
+    share = np.exp(law.log_weights)
     stds = np.sqrt(np.diagonal(covs, axis1=-2, axis2=-1))
     u = np.linspace(1.0, 37.0, 721)
     box = []
     for k in range(law.dim):
-        ends = np.stack([means[:, k] - np.multiply.outer(u, stds[:, k]), means[:, k] + np.multiply.outer(u, stds[:, k])])
+        ends = np.stack(
+            [means[:, k] - np.multiply.outer(u, stds[:, k]), means[:, k] + np.multiply.outer(u, stds[:, k])]
+        )
         v = weights.evaluate(weight, _on_axis(law, k, ends), law.dim).max(axis=0)
         first = np.argmax(2.0 * share * v * ndtr(-u)[:, None] <= allowance, axis=0)
-        box.append((float(np.min(means[:, k] - u[first] * stds[:, k])), float(np.max(means[:, k] + u[first] * stds[:, k]))))
+        box.append(
+            (
+                float(np.min(means[:, k] - u[first] * stds[:, k])),
+                float(np.max(means[:, k] + u[first] * stds[:, k])),
+            )
+        )
     return tuple(box)
 
 
-def _axis_interval(law: Law, k: int, weight: Weight | None, allowance: float, generous: float) -> Interval:
+def _axis_interval(law: Law, k: int, weight: WeightLike, allowance: float, generous: float) -> Interval:
     """Radii on both sides of the mean beyond which the integral of V p along the axis is small enough."""
     marginal = law.axis_marginal(k)
     center = float(np.atleast_1d(law.mean)[k])
@@ -92,7 +107,7 @@ def _axis_interval(law: Law, k: int, weight: Weight | None, allowance: float, ge
         pieces = 0.5 * (mass[1:] + mass[:-1]) * np.diff(r)
         tail = np.append(np.cumsum(pieces[::-1])[::-1], 0.0)
         radius, wide = (r[np.argmax(tail <= limit)] for limit in (allowance, generous))
-        ends.append(center + sign * (wide if wide <= GENEROUS * radius else radius))
+        ends.append(_chosen(center + sign * float(radius), center + sign * float(wide), center))
     return ends[0], ends[1]
 
 
@@ -101,9 +116,7 @@ def _cross_section(law: Law, k: int, x: Array) -> Array:
     other = 1 - k
     std = float(np.sqrt(np.atleast_2d(law.cov)[other, other]))
     y = float(np.atleast_1d(law.mean)[other]) + std * np.linspace(-12.0, 12.0, 481)
-    axes = (x, y) if k == 0 else (y, x)
     order = np.argsort(x)
-    axes = tuple(a[order] if a is x else a for a in axes)
+    axes = (x[order], y) if k == 0 else (y, x[order])
     density = np.exp(law.log_density_on_axes(*axes)).sum(axis=other) * (y[1] - y[0])
     return np.asarray(density[np.argsort(order)])
-

@@ -23,14 +23,14 @@ def rates_at(dynamics: BaseDynamics, grid: Grid, times: Array) -> list[tuple[Arr
     diffusivity = np.broadcast_to(dynamics.diffusivity(times), (len(times), grid.dim))
     if not np.all(diffusivity > 0.0):
         t = times[int(np.argmin(diffusivity.min(axis=1)))]
-        raise ValueError(f"noise: expected > 0 at every time for the finite-volume steps, got 0 at t = {t:g}; "
-                         "without noise (eta = 0) there is only transport, which these steps would smear.")
+        raise ValueError(
+            f"noise: expected > 0 at every time for the finite-volume steps, got 0 at t = {t:g}; "
+            "without noise (eta = 0) there is only transport, which these steps would smear."
+        )
     exponents = _exponents(dynamics, grid, times, diffusivity)
     for z in exponents:
         _refuse_non_finite(z, times)
-    return [
-        finite_volume.jump_rates(z, diffusivity[:, k] / grid.spacing[k] ** 2) for k, z in enumerate(exponents)
-    ]
+    return [finite_volume.jump_rates(z, diffusivity[:, k] / grid.spacing[k] ** 2) for k, z in enumerate(exponents)]
 
 
 def _exponents(dynamics: BaseDynamics, grid: Grid, times: Array, diffusivity: Array) -> list[Array]:
@@ -41,7 +41,9 @@ def _exponents(dynamics: BaseDynamics, grid: Grid, times: Array, diffusivity: Ar
     faces = [face_points(grid, k, periodic=periodic) for k in range(grid.dim)]
     return [
         finite_volume.exponents_from_drift(
-            np.stack([_normal_drift(dynamics, float(t), points, k) for t in times]), diffusivity[:, k], grid.spacing[k]
+            np.stack([_normal_drift(dynamics, float(t), points, k) for t in times]),
+            diffusivity[:, k],
+            grid.spacing[k],
         )
         for k, points in enumerate(faces)
     ]
@@ -64,5 +66,7 @@ def _normal_drift(dynamics: BaseDynamics, t: float, points: Array, axis: int) ->
 def _refuse_non_finite(z: Array, times: Array) -> None:
     bad = ~np.isfinite(z).reshape(len(times), -1).all(axis=1)
     if bad.any():
-        raise ValueError(f"drift: expected finite values on the whole grid, got NaN or infinity at t = {times[bad][0]:g}; "
-                         "check the score or drift there, or choose a smaller box.")
+        raise ValueError(
+            f"drift: expected finite values on the whole grid, got NaN or infinity at t = {times[bad][0]:g}; "
+            "check the score or drift there, or choose a smaller box."
+        )

@@ -1,7 +1,7 @@
 """Richardson extrapolation of level pairs and what their differences say about the error.
 
 With h and the step halved together the level error of a scheme of order m is ``C h^m + O(h^{m+2})`` (m = 2), so
-``E_k = (2^m L_k - L_{k-1})/(2^m - 1)`` on the cells of level k - 1 has fourth order. Two successive extrapolations differ by
+``E_k = (2^m L_k - L_{k-1})/(2^m - 1)`` on the cells of level k - 1 has fourth order. Two successive ones differ by
 about ``(2^p - 1)`` times the error of the better one, p the observed order; the estimate takes four times that share.
 
 References
@@ -24,8 +24,10 @@ Array = NDArray[np.float64]
 #: Safety on the error of an extrapolated pair, and on that of a single level.
 PAIR_SAFETY = 4.0
 LEVEL_SAFETY = 1.25
-#: Order assumed of an extrapolation before it was observed, and the range in which an observed one is believed.
-UNSEEN_ORDER = 2.0
+#: Order assumed of an extrapolation before it was observed: third where the levels themselves come down at the scheme's
+#: order (within 0.3), second otherwise; and the range in which an observed order is believed.
+UNSEEN_ORDERS = (2.0, 3.0)
+ORDER_SLACK = 0.3
 ORDER_RANGE = (1.0, 4.0)
 
 
@@ -62,10 +64,25 @@ def weighted_gap(grid: Grid, better: Array, previous: Array, v: Array) -> Array:
     return np.asarray((v * np.abs(grid.restrict(better) - previous)).sum(axis=axes))
 
 
-def observed_factor(gap: Array, gap_before: Array | None) -> Array:
-    """``4/(2^p - 1)`` with p = log2(gap_before/gap) per (start, save), kept within what theory allows."""
-    if gap_before is None:
-        return np.full(gap.shape, PAIR_SAFETY / (2.0**UNSEEN_ORDER - 1.0))
+def observed_order(gap: Array, gap_before: Array) -> Array:
+    """``log2(gap_before/gap)``; 0 where both vanish."""
     tiny = np.finfo(float).tiny
-    p = np.log2((gap_before + tiny) / (gap + tiny))
-    return np.asarray(PAIR_SAFETY / (2.0 ** np.minimum(np.maximum(p, ORDER_RANGE[0]), ORDER_RANGE[1]) - 1.0))
+    return np.asarray(np.log2((gap_before + tiny) / (gap + tiny)))
+
+
+def first_factor(level_order: Array, scheme_order: int) -> Array:
+    """``4/(2^p - 1)`` for the first pair of extrapolations, whose order p nobody has seen yet, per (start, save).
+
+    Parameters
+    ----------
+    level_order : array, shape (starts, saves)
+        Observed order of the levels themselves.
+    scheme_order : int
+    """
+    believed = np.where(level_order >= scheme_order - ORDER_SLACK, UNSEEN_ORDERS[1], UNSEEN_ORDERS[0])
+    return np.asarray(PAIR_SAFETY / (2.0**believed - 1.0))
+
+
+def later_factor(pair_order: Array) -> Array:
+    """``4/(2^p - 1)`` with the observed order p of the extrapolations, kept within what theory allows."""
+    return np.asarray(PAIR_SAFETY / (2.0 ** np.minimum(np.maximum(pair_order, ORDER_RANGE[0]), ORDER_RANGE[1]) - 1.0))

@@ -14,7 +14,9 @@ from fpsolve.evolution.solution import Solution
 from fpsolve.grid import Grid
 
 
-def solve_fixed(problem: Problem, grid: Grid, plan: StepPlan, *, estimate: bool, tick: Callable[[int], None]) -> Solution:
+def solve_fixed(
+    problem: Problem, grid: Grid, plan: StepPlan, *, estimate: bool, tick: Callable[[int], None]
+) -> Solution:
     """Single-level solution on exactly `grid` and `plan`; with `estimate`, a companion run gives the level error."""
     fine = march(problem.dynamics, problem.clock, grid, plan, problem.start_values(grid), problem.scheme, tick)
     share = LEVEL_SAFETY / (2.0**problem.scheme.order - 1.0)

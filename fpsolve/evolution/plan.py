@@ -1,4 +1,4 @@
-"""When: the step grid of a run. Save times cut it into segments; in each the steps are equal in the clock of the run."""
+"""When: the step grid of a run. Save times cut it into segments; in each the steps are equal in the run's clock."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def plan_by_density(clock: RunClock, saves: Array, step: float) -> StepPlan:
 
 
 def plan_by_count(clock: RunClock, saves: Array, steps: int) -> StepPlan:
-    """Exactly `steps` steps, dealt out to the segments in proportion to their length in the clock, one each at least."""
+    """Exactly `steps` steps, dealt out to the segments in proportion to their length in the clock, one at least."""
     gaps = np.abs(np.diff(clock.at(saves)))
     wish = gaps / gaps.sum() * steps
     counts = np.maximum(1, np.floor(wish)).astype(np.int64)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fpsolve import weights
 from fpsolve._checks import error
-from fpsolve.dynamics import BaseDynamics, Frame, InFrame
+from fpsolve.dynamics import BaseDynamics, Frame
 from fpsolve.evolution.run_clock import RunClock
 from fpsolve.grid import Grid
 from fpsolve.laws import Law
@@ -60,7 +60,9 @@ class Problem:
             return grid
         ends = self.frame.to_x(t, tuple(np.asarray(b, dtype=float) for b in grid.bounds))
         bounds = [(float(e[0]), float(e[1])) for e in ends]
-        return Grid.uniform(bounds[0] if grid.dim == 1 else bounds, cells=grid.shape[0] if grid.dim == 1 else grid.shape)
+        return Grid.uniform(
+            bounds[0] if grid.dim == 1 else bounds, cells=grid.shape[0] if grid.dim == 1 else grid.shape
+        )
 
     def start_values(self, grid: Grid) -> Array:
         """Cell averages of all starts per volume of the solver's coordinate, shape (starts, nx[, ny])."""
@@ -71,15 +73,22 @@ class Problem:
     def _start_on(self, name: str, start: Start, grid: Grid) -> Array:
         if isinstance(start, np.ndarray):
             if start.shape != grid.shape:
-                raise error(f"starts[{name!r}]", f"cell averages of shape {grid.shape}, the grid's", f"shape {start.shape}")
+                raise error(
+                    f"starts[{name!r}]",
+                    f"cell averages of shape {grid.shape}, the grid's",
+                    f"shape {start.shape}",
+                )
             return start
         values = grid.cell_average(start)
         cut = abs(1.0 - float(values.sum() * grid.volume))
         if cut > MAX_CUT:
             v = weights.evaluate(self.weight, grid)
-            raise error(f"starts[{name!r}]", f"a law that the box {grid.bounds} holds up to a mass of {MAX_CUT:g}",
-                        f"a mass of {cut:.3g} (at least {cut * v.min():.3g} in the weighted norm) outside of it",
-                        "widen the box of the grid, or leave the box to fpsolve with tol")
+            raise error(
+                f"starts[{name!r}]",
+                f"a law that the box {grid.bounds} holds up to a mass of {MAX_CUT:g}",
+                f"a mass of {cut:.3g} (at least {cut * v.min():.3g} in the weighted norm) outside of it",
+                "widen the box of the grid, or leave the box to fpsolve with tol",
+            )
         return values
 
     def weights_on(self, grid: Grid) -> Array:
@@ -90,9 +99,7 @@ class Problem:
         if self.frame is None:
             v = weights.evaluate(self.weight, grid) * grid.volume
             return np.broadcast_to(v, (len(self.saves), *grid.shape))
-        return np.stack([weights.evaluate(self.weight, self.position_grid(grid, float(t))) for t in self.saves]) * grid.volume
-
-
-def in_frame(dynamics: BaseDynamics, frame: Frame | None) -> BaseDynamics:
-    """The dynamics seen from the frame."""
-    return dynamics if frame is None else InFrame(dynamics, frame)  # type: ignore[arg-type]
+        return (
+            np.stack([weights.evaluate(self.weight, self.position_grid(grid, float(t))) for t in self.saves])
+            * grid.volume
+        )

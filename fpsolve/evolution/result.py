@@ -35,13 +35,23 @@ def dataset(problem: Problem, solution: Solution, attrs: dict[str, str | float |
     """
     import xarray as xr
 
+    from fpsolve.evolution import accessor as accessor  # registers ``run.fpsolve``
+
     scaled = problem.frame is not None
     per_x = 1.0 / np.array([problem.jacobian(float(t)) for t in problem.saves])
     names = axis_names(solution.grid.dim, scaled=scaled)
     axes = tuple(range(-solution.grid.dim, 0))
     variables: dict[str, Any] = {
-        "density": (("start", "t", *names), _scale(solution.values, per_x), {"long_name": "probability density, cell averages"}),
-        "error_estimate": (("start", "t"), solution.error(problem), {"long_name": "error estimate in the weighted norm"}),
+        "density": (
+            ("start", "t", *names),
+            _scale(solution.values, per_x),
+            {"long_name": "probability density, cell averages"},
+        ),
+        "error_estimate": (
+            ("start", "t"),
+            solution.error(problem),
+            {"long_name": "error estimate in the weighted norm"},
+        ),
         "mass": (("start", "t"), solution.values.sum(axis=axes) * solution.grid.volume),
         "tail": (("start", "t"), solution.tail(problem), {"long_name": "weighted mass beyond the box"}),
     }

@@ -43,13 +43,10 @@ class RunClock:
     last: float
     width: float
 
-    @property
-    def _ends(self) -> Array:
-        return np.asarray(self.dynamics.clock(np.array([self.first, self.last])))
-
     def _total(self) -> tuple[Array, Array]:
         """Table: the dynamics' clock along the run and the total clock, (points,) each."""
-        nodes = np.linspace(*self._ends, _POINTS)
+        begin, end = self.dynamics.clock(np.array([self.first, self.last]))
+        nodes = np.linspace(float(begin), float(end), _POINTS)
         own = np.abs(nodes - nodes[0])
         if not np.isfinite(self.width):
             return nodes, own

@@ -34,12 +34,20 @@ TAIL_SHARE = 0.02
 
 
 def check_request(
-    dynamics: BaseDynamics, starts: Mapping[str, Start] | Law, grid: Grid | None, tol: float | None, steps: int | None
+    dynamics: BaseDynamics,
+    starts: Mapping[str, Start] | Law,
+    grid: Grid | None,
+    tol: float | None,
+    steps: int | None,
 ) -> dict[str, Start]:
     """The starts as a dict; ValueError for contradictory requests, mixed dimensions, eta = 0."""
     if (tol is None) == (steps is None):
-        raise error("tol", "exactly one of tol and steps", "both" if tol is not None else "neither",
-                    "give tol, or grid and steps")
+        raise error(
+            "tol",
+            "exactly one of tol and steps",
+            "both" if tol is not None else "neither",
+            "give tol, or grid and steps",
+        )
     if tol is not None:
         _checks.positive("tol", tol)
     if steps is not None:
@@ -47,9 +55,14 @@ def check_request(
         if grid is None:
             raise error("grid", "a Grid together with steps", "None", "give grid=Grid.uniform(...) or use tol")
     if isinstance(dynamics, Reverse) and dynamics.eta == 0.0:
-        raise error("eta", "> 0 for the finite-volume steps", "0", "the probability flow (eta = 0) is transport without "
-                    "diffusion and not there yet: use eta > 0, or closed_form.density in 1D")
-    named = {"start": starts} if isinstance(starts, Law) else dict(starts)
+        raise error(
+            "eta",
+            "> 0 for the finite-volume steps",
+            "0",
+            "the probability flow (eta = 0) is transport without "
+            "diffusion and not there yet: use eta > 0, or closed_form.density in 1D",
+        )
+    named: dict[str, Start] = {"start": starts} if isinstance(starts, Law) else dict(starts)
     if not named:
         raise error("starts", "at least one law", "none")
     dim = getattr(dynamics, "dim", None if grid is None else grid.dim)
@@ -57,26 +70,35 @@ def check_request(
         own = start.dim if isinstance(start, Law) else np.ndim(start)
         dim = own if dim is None else dim
         if own != dim or (grid is not None and grid.dim != dim):
-            raise error(f"starts[{name!r}]", f"a law of dimension {dim}, like the dynamics and the grid",
-                        f"dimension {own}" if own != dim else f"a grid of dimension {grid.dim if grid else dim}",
-                        "do not mix 1D and 2D")
+            raise error(
+                f"starts[{name!r}]",
+                f"a law of dimension {dim}, like the dynamics and the grid",
+                f"dimension {own}" if own != dim else f"a grid of dimension {grid.dim if grid else dim}",
+                "do not mix 1D and 2D",
+            )
     return named
 
 
 def time_range(dynamics: BaseDynamics, t_min: float | None, t_max: float | None) -> tuple[float, float]:
     """First and last forward time of the run."""
     if dynamics.reversed_time:
-        horizon = float(dynamics.process.T)  # type: ignore[attr-defined]
+        horizon = dynamics.horizon
         if t_max is not None or t_min is None:
-            raise error("t_min", f"the end of a reverse run, in (0, {horizon:g}), and no t_max",
-                        "t_max" if t_max is not None else "None")
-        return horizon, _checks.interval("t_min", t_min, 0.0, horizon, ends="()",
-                                         remedy="the score is singular at 0, stop shortly before")
+            raise error(
+                "t_min",
+                f"the end of a reverse run, in (0, {horizon:g}), and no t_max",
+                "t_max" if t_max is not None else "None",
+            )
+        return horizon, _checks.interval(
+            "t_min", t_min, 0.0, horizon, ends="()", remedy="the score is singular at 0, stop shortly before"
+        )
     if t_min is not None or t_max is None:
-        raise error("t_max", "the end of a run from 0 up, and no t_min (that is for reverse dynamics)",
-                    "t_min" if t_min is not None else "None")
-    limit = getattr(getattr(dynamics, "process", None), "T", np.inf)
-    return 0.0, _checks.interval("t_max", t_max, 0.0, float(limit), ends="(]")
+        raise error(
+            "t_max",
+            "the end of a run from 0 up, and no t_min (that is for reverse dynamics)",
+            "t_min" if t_min is not None else "None",
+        )
+    return 0.0, _checks.interval("t_max", t_max, 0.0, dynamics.horizon, ends="(]")
 
 
 def choose_frame(dynamics: BaseDynamics, frame: str, grid: Grid | None, last: float) -> Frame | None:
@@ -90,9 +112,14 @@ def choose_frame(dynamics: BaseDynamics, frame: str, grid: Grid | None, last: fl
         return None
     if not np.all(np.isfinite(dynamics.target.cov)):
         if frame == "scaled":
-            raise error("frame", "a target of finite variance for the scaled frame", "an infinite one", "use frame='fixed'")
+            raise error(
+                "frame",
+                "a target of finite variance for the scaled frame",
+                "an infinite one",
+                "use frame='fixed'",
+            )
         return None
-    picture = Frame(dynamics.target, dynamics.process)
+    picture = Frame(dynamics)
     scales = picture.scale(np.geomspace(last, dynamics.process.T, 33))
     if frame == "auto" and np.all(scales.max(axis=0) / scales.min(axis=0) <= FRAME_RATIO):
         return None
@@ -107,9 +134,13 @@ def save_times(save_at: ArrayLike, first: float, last: float, steps: int | None 
         raise error("save_at", f"forward times in [{low:g}, {high:g}]", f"{times[0]:g} to {times[-1]:g}")
     need = (2 if estimate else 1) * (len(times) - 1)
     if steps is not None and steps < need:
-        raise error("steps", f"at least {need} for {len(times)} save times"
-                    + (" and a companion run on half the steps" if estimate else ""), str(steps),
-                    "take more steps or fewer save times")
+        raise error(
+            "steps",
+            f"at least {need} for {len(times)} save times"
+            + (" and a companion run on half the steps" if estimate else ""),
+            str(steps),
+            "take more steps or fewer save times",
+        )
     return times[::-1] if first > last else times
 
 
@@ -133,7 +164,9 @@ def base_level(dynamics: BaseDynamics, problem: Problem, grid: Grid | None, tol:
     for (lo, hi), width in zip(bounds, finest, strict=True):
         wish = (hi - lo) / (COARSEST_WIDTH * width) if width > 0 else high
         cells.append(int(min(max(wish, low), high)) // 2 * 2)
-    return Grid.uniform(bounds[0] if len(bounds) == 1 else bounds, cells=cells[0] if len(cells) == 1 else cells), clock_step
+    return Grid.uniform(
+        bounds[0] if len(bounds) == 1 else bounds, cells=cells[0] if len(cells) == 1 else cells
+    ), clock_step
 
 
 def _bounds(dynamics: BaseDynamics, problem: Problem, allowance: float) -> tuple[tuple[float, float], ...]:
@@ -149,7 +182,12 @@ def _bounds(dynamics: BaseDynamics, problem: Problem, allowance: float) -> tuple
     boxes = []
     for t, law in along:
         m, s = problem.frame.center(t), problem.frame.scale(t)
-        boxes.append([((lo - m[k]) / s[k], (hi - m[k]) / s[k]) for k, (lo, hi) in enumerate(law_box(law, problem.weight, allowance))])
+        boxes.append(
+            [
+                ((lo - m[k]) / s[k], (hi - m[k]) / s[k])
+                for k, (lo, hi) in enumerate(law_box(law, problem.weight, allowance))
+            ]
+        )
     return tuple((min(b[k][0] for b in boxes), max(b[k][1] for b in boxes)) for k in range(len(boxes[0])))
 
 
@@ -167,7 +205,11 @@ def describe(dynamics: BaseDynamics, starts: Mapping[str, Start], **inputs: Any)
     """Every input as text, for the attributes of the Dataset."""
     from fpsolve import __version__
 
-    attrs: dict[str, str | float | int] = {"dynamics": type(dynamics).__name__, "version": __version__, "seed": "none"}
+    attrs: dict[str, str | float | int] = {
+        "dynamics": type(dynamics).__name__,
+        "version": __version__,
+        "seed": "none",
+    }
     for name in ("target", "process", "score_model", "eta", "law"):
         if hasattr(dynamics, name):
             value = getattr(dynamics, name)
@@ -179,4 +221,3 @@ def describe(dynamics: BaseDynamics, starts: Mapping[str, Start], **inputs: Any)
 def _short(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 500 else text[:497] + "..."
-

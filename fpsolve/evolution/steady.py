@@ -58,8 +58,12 @@ def steady_state(dynamics: BaseDynamics, grid: Grid) -> xr.DataArray:
     import xarray as xr
 
     if not dynamics.autonomous:
-        raise error("dynamics", "autonomous coefficients (Langevin, or Dynamics(..., autonomous=True))",
-                    f"a time-dependent {type(dynamics).__name__}", "use evolve to a late time instead")
+        raise error(
+            "dynamics",
+            "autonomous coefficients (Langevin, or Dynamics(..., autonomous=True))",
+            f"a time-dependent {type(dynamics).__name__}",
+            "use evolve to a late time instead",
+        )
     rates = [(up[0], down[0]) for up, down in rates_at(dynamics, grid, np.zeros(1))]
     q = eliminate(*rates[0], ring=dynamics.boundary == "periodic") if grid.dim == 1 else _null_vector(rates, grid)
     q = (q / (q.sum() * grid.volume)).reshape(grid.shape)
@@ -73,8 +77,8 @@ def steady_state(dynamics: BaseDynamics, grid: Grid) -> xr.DataArray:
 def eliminate(up: Array, down: Array, *, ring: bool) -> Array:
     """Stationary weights of a birth-death chain on a line (n - 1 rates) or a ring (n rates), unnormalised.
 
-    States are taken out one by one from the right end; the rates of what is left stay positive and are never subtracted,
-    so every weight has a small relative error, however small it is.
+    States are taken out one by one from the right end; the rates of what is left stay positive and are never
+    subtracted, so every weight has a small relative error, however small it is.
     """
     n = len(up) if ring else len(up) + 1
     # `over`, `back`: rates between the last remaining state and state 0 across the closing face (0 on a line).

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
@@ -13,11 +15,13 @@ SERIES_LIMIT = 0.5
 
 
 @njit(cache=True, error_model="numpy", inline="always")
-def bernoulli_of_positive(a: float) -> float:
+def bernoulli_of_positive(a: Any) -> Any:
     """``a / (e^a - 1)`` for a >= 0; 0 where e^a overflows."""
     if a < SERIES_LIMIT:
         s = a * a
-        tail = s * (-1.0 / 720 + s * (1.0 / 30240 + s * (-1.0 / 1209600 + s * (1.0 / 47900160 - s * 5.284190138687493e-10))))
+        tail = s * (
+            -1.0 / 720 + s * (1.0 / 30240 + s * (-1.0 / 1209600 + s * (1.0 / 47900160 - s * 5.284190138687493e-10)))
+        )
         return 1.0 - 0.5 * a + s * (1.0 / 12 + tail)
     return a / (np.exp(a) - 1.0)
 

@@ -98,7 +98,9 @@ def factorise_ring(up: Array, down: Array, c: float, inverse: Array, ratio: Arra
 
 
 @njit(cache=True, error_model="numpy")
-def substitute_ring(up: Array, down: Array, c: float, inverse: Array, ratio: Array, spike: Array, q: Array, out: Array) -> None:
+def substitute_ring(
+    up: Array, down: Array, c: float, inverse: Array, ratio: Array, spike: Array, q: Array, out: Array
+) -> None:
     """out = (I - c A)^{-1} q on a closed line, with the factors of `factorise_ring`; out may be q."""
     n, columns = q.shape
     g = -(1.0 + c * (up[0] + down[n - 1]))

@@ -44,7 +44,17 @@ def _substitute_x(up: Array, c: float, inverse: Array, ratio: Array, q: Array, m
 
 
 @njit(cache=True, error_model="numpy")
-def sweep_x(q: Array, up: Array, down: Array, c: float, mix: float, solves: int, inverse: Array, ratio: Array, m: Array) -> None:
+def sweep_x(
+    q: Array,
+    up: Array,
+    down: Array,
+    c: float,
+    mix: float,
+    solves: int,
+    inverse: Array,
+    ratio: Array,
+    m: Array,
+) -> None:
     """One step of the scheme along x for every start and every y, in place; up, down: (nx - 1, ny)."""
     _factorise_x(up, down, c, inverse, ratio)
     nx, ny = inverse.shape

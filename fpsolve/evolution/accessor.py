@@ -1,0 +1,48 @@
+"""``run.fpsolve``: what a run's Dataset knows about itself."""
+
+from __future__ import annotations
+
+import json
+
+import xarray as xr
+
+from fpsolve import weights
+from fpsolve._checks import error
+from fpsolve.grid import Grid
+from fpsolve.weights import Weight
+
+
+@xr.register_dataset_accessor("fpsolve")
+class RunAccessor:
+    """Grid, weight and levels of a run, read from its Dataset (also after saving and loading).
+
+    Parameters
+    ----------
+    run : xarray.Dataset
+        As returned by `evolve`.
+    """
+
+    def __init__(self, run: xr.Dataset) -> None:
+        self._run = run
+
+    @property
+    def grid(self) -> Grid:
+        """The grid of `density`; in the scaled frame it is in z."""
+        bounds = json.loads(self._attribute("bounds"))
+        cells = [self._run.sizes[str(name)] for name in self._run["density"].dims[2:]]
+        return Grid.uniform(bounds[0] if len(bounds) == 1 else bounds, cells=cells[0] if len(cells) == 1 else cells)
+
+    @property
+    def weight(self) -> Weight:
+        """The weight of the run's error estimates."""
+        return weights.from_json(self._attribute("weight"))
+
+    @property
+    def levels(self) -> list[dict[str, object]]:
+        """Cells, steps and cell updates of every level, coarsest first."""
+        return list(json.loads(self._attribute("levels")))
+
+    def _attribute(self, name: str) -> str:
+        if name not in self._run.attrs:
+            raise error("run", f"a Dataset from evolve, with the attribute {name!r}", "one without it")
+        return str(self._run.attrs[name])
