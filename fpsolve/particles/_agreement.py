@@ -23,9 +23,7 @@ def names(dim: int) -> tuple[str, ...]:
     return ("chi2", "dkw", "z") if dim == 1 else ("chi2", "z")
 
 
-def tests(
-    grid_side: GridSide, sample: ParticleSide, level: float, min_expected: float | None
-) -> dict[str, Any]:
+def tests(grid_side: GridSide, sample: ParticleSide, level: float, min_expected: float | None) -> dict[str, Any]:
     """Chi-square, DKW band (1D) and z-scores, each family at an equal share of ``level``, and the verdict."""
     families = names(grid_side.cells.dim)
     share = level / len(families)
@@ -48,9 +46,7 @@ def tests(
     }
 
 
-def _chi_square(
-    here: GridSide, sample: ParticleSide, level: float, min_expected: float | None
-) -> dict[str, Any]:
+def _chi_square(here: GridSide, sample: ParticleSide, level: float, min_expected: float | None) -> dict[str, Any]:
     """Chi-square; the outside makes cells of its own, at the ends in 1D and after the last block in 2D."""
     least = significance.smallest_expected(sample.n) if min_expected is None else min_expected
     if here.cells.dim == 1:
@@ -89,9 +85,7 @@ def _dkw(here: GridSide, sample: ParticleSide, level: float) -> dict[str, Any]:
 
 def _z_scores(grid_side: GridSide, sample: ParticleSide, level: float) -> dict[str, Any]:
     """z-scores; the weighted error of the density bounds the error of every expectation, since |f| <= V."""
-    mean, variance = _expected.expectations(
-        grid_side.probability, grid_side.cells, sample.centre, sample.width
-    )
+    mean, variance = _expected.expectations(grid_side.probability, grid_side.cells, sample.centre, sample.width)
     # A function that is constant on the support has no variance; the floor keeps its z finite.
     std = np.sqrt(np.maximum(variance, 1e-12) / sample.n)
     z = (sample.function_mean - mean) / std
@@ -109,27 +103,23 @@ def distances(grid_side: GridSide, sample: ParticleSide, weight: WeightLike) -> 
     """Weighted distance of the histogram to its own law, with what a perfect match would show."""
     here = grid_side.on(sample.cells)
     v = weights.evaluate(weight, here.cells.points(), here.cells.dim)
-    _, spread = _floor.distance_mean_and_spread(
-        np.zeros_like(here.probability), here.probability, sample.n, v
-    )
+    exact = _floor.binomial_deviation(here.probability, sample.n)
     return {
         "histogram_distance": float(np.sum(v * np.abs(sample.counts / sample.n - here.probability))),
         "floor": float(np.sum(v * _floor.normal_deviation(here.probability, sample.n))),
-        "floor_exact": float(np.sum(v * _floor.binomial_deviation(here.probability, sample.n))),
-        "floor_spread": spread,
+        "floor_exact": float(np.sum(v * exact)),
+        "floor_spread": _floor.spread(exact, np.zeros_like(exact), here.probability, sample.n, v),
     }
 
 
-def to_reference(
-    grid_side: GridSide, sample: ParticleSide, reference: GridSide, weight: WeightLike
-) -> dict[str, Any]:
+def to_reference(grid_side: GridSide, sample: ParticleSide, reference: GridSide, weight: WeightLike) -> dict[str, Any]:
     """Weighted distance of the histogram to another law; its mean and spread if the density is right."""
     here, there = grid_side.on(sample.cells), reference.on(sample.cells)
     v = weights.evaluate(weight, here.cells.points(), here.cells.dim)
     shift = here.probability - there.probability
-    mean, spread = _floor.distance_mean_and_spread(shift, here.probability, sample.n, v)
+    expected = _floor.binomial_distance(here.probability, there.probability, sample.n)
     return {
         "reference_distance": float(np.sum(v * np.abs(sample.counts / sample.n - there.probability))),
-        "reference_expected": mean,
-        "reference_spread": spread,
+        "reference_expected": float(np.sum(v * expected)),
+        "reference_spread": _floor.spread(expected, shift, here.probability, sample.n, v),
     }

@@ -76,9 +76,7 @@ class Cells:
 
 def from_grid(grid: Any) -> Cells:
     """Cells of a `fpsolve.Grid`."""
-    return Cells(
-        tuple(float(lo) for lo, _ in grid.bounds), tuple(float(h) for h in grid.spacing), tuple(grid.shape)
-    )
+    return Cells(tuple(float(lo) for lo, _ in grid.bounds), tuple(float(h) for h in grid.spacing), tuple(grid.shape))
 
 
 def from_dataset(data: Any, index: int) -> Cells:
@@ -98,7 +96,5 @@ def from_dataset(data: Any, index: int) -> Cells:
         spacing.append(h)
         shape.append(int(values.size))
     if not shape:
-        raise ValueError(
-            "data must have cell centres as coordinates x (and y); pass what evolve or simulate returns"
-        )
+        raise ValueError("data must have cell centres as coordinates x (and y); pass what evolve or simulate returns")
     return Cells(tuple(low), tuple(spacing), tuple(shape))

@@ -105,13 +105,9 @@ def from_positions(
     times = _checks.finite_array("t", t, shape=(None,))
     x = _checks.finite_array("position", position)
     if x.ndim not in (2, 3) or len(x) != times.size or x.shape[1] == 0 or (x.ndim == 3 and x.shape[2] != 2):
-        raise _checks.error(
-            "position", f"shape ({times.size}, n) or ({times.size}, n, 2)", f"shape {x.shape}"
-        )
+        raise _checks.error("position", f"shape ({times.size}, n) or ({times.size}, n, 2)", f"shape {x.shape}")
     if times.size == 0 or np.any(np.diff(times) >= 0):
-        raise _checks.error(
-            "t", "strictly decreasing forward times", times.tolist(), "sort times and positions"
-        )
+        raise _checks.error("t", "strictly decreasing forward times", times.tolist(), "sort times and positions")
     dims = ("t", "particle", "axis")[: x.ndim]
     reverse_time = (times[0] if T is None else T) - times
     coords = {"t": times, "reverse_time": ("t", reverse_time), "axis": list(AXES[: x.ndim - 1])}

@@ -78,8 +78,8 @@ def compare(
     Notes
     -----
     Cells are merged further than to 5 expected counts because the tail of the statistic matters at small
-    levels: at 5 each its variance exceeds that of chi-square by a tenth. In 2D cells are merged along
-    Morton's curve. The supremum of the band is taken over faces only, where the grid's CDF is exact: conservative.
+    levels: at 5 each, its variance exceeds that of chi-square by a tenth. In 2D cells are merged along Morton's
+    curve. The supremum of the band is taken over faces only, where the grid's CDF is exact: conservative.
 
     References
     ----------
@@ -96,9 +96,7 @@ def compare(
     for i_run, i_cloud in pairs:
         grid_side = _sides.grid_side(run, start, i_run)
         sample = _sides.particle_side(cloud, grid_side, i_cloud)
-        row = _agreement.tests(grid_side, sample, share, min_expected) | _agreement.distances(
-            grid_side, sample, weight
-        )
+        row = _agreement.tests(grid_side, sample, share, min_expected) | _agreement.distances(grid_side, sample, weight)
         if reference is not None:
             row |= _agreement.to_reference(grid_side, sample, _sides.grid_side(run, reference, i_run), weight)
         rows.append(row)

@@ -30,9 +30,7 @@ def on_cells(probability: Array, source: Cells, target: Cells) -> Array:
         from scipy.interpolate import make_interp_spline
 
         cumulative = np.concatenate([[0.0], np.cumsum(probability)])
-        return np.asarray(
-            np.diff(make_interp_spline(source.faces[0], cumulative, k=5)(wanted[0])), dtype=np.float64
-        )
+        return np.asarray(np.diff(make_interp_spline(source.faces[0], cumulative, k=5)(wanted[0])), dtype=np.float64)
     from scipy.interpolate import RectBivariateSpline
 
     cumulative = np.zeros((source.shape[0] + 1, source.shape[1] + 1))

@@ -110,9 +110,7 @@ def needed(distance: float, density: Any, grid: Grid | None = None, *, weight: W
 
 def normal_deviation(probability: Array, n: int) -> Array:
     """``E|phat - p|`` of cells in the normal approximation: ``sqrt(2 p (1-p) / (pi n))``."""
-    return np.asarray(
-        np.sqrt(2.0 * np.abs(probability) * (1.0 - probability) / (np.pi * n)), dtype=np.float64
-    )
+    return np.asarray(np.sqrt(2.0 * np.abs(probability) * (1.0 - probability) / (np.pi * n)), dtype=np.float64)
 
 
 def binomial_deviation(probability: Array, n: int) -> Array:
@@ -127,32 +125,42 @@ def binomial_deviation(probability: Array, n: int) -> Array:
     return np.asarray(2.0 * k / n * np.exp(log_binomial + log_p + xlog1py(n - k + 1.0, -p)), dtype=np.float64)
 
 
-def distance_mean_and_spread(shift: Array, probability: Array, n: int, v: Array) -> tuple[float, float]:
-    """Mean and standard deviation of ``sum V |phat - r|``, ``E phat = p``, ``shift = p - r``, normal cells.
+def binomial_distance(probability: Array, other: Array, n: int) -> Array:
+    """``E|phat - r|`` of cells for any r, in closed form by binomial CDFs.
 
-    The folded normal: mean ``s sqrt(2/pi) exp(-m^2/(2 s^2)) + m erf(m/(s sqrt 2))``, second moment ``m^2 +
-    s^2``. Cells are treated as independent, which is right up to the one constraint that they sum to 1.
+    With X = n phat and a = n r, ``E|X - a| = np - a + 2 E(a - X)+`` and
+    ``E(a - X)+ = a F(k; n, p) - n p F(k - 1; n - 1, p)``, ``k = floor(a)``.
     """
-    from scipy.special import erf
+    p, a = np.abs(probability), n * np.abs(other)
+    k = np.floor(a)
+    above = a * _binomial_cdf(k, n, p) - n * p * _binomial_cdf(k - 1.0, n - 1, p)
+    return np.asarray((n * p - a + 2.0 * above) / n, dtype=np.float64)
 
-    variance = np.abs(probability) * (1.0 - probability) / n
-    # Cells that expect nothing are not random: their distance is |shift|.
-    std = np.sqrt(np.maximum(variance, np.finfo(float).tiny))
-    ratio = np.minimum(np.abs(shift) / std, 40.0)
-    folded = std * math.sqrt(2.0 / math.pi) * np.exp(-0.5 * ratio**2) + np.abs(shift) * erf(
-        ratio / math.sqrt(2.0)
-    )
-    left = np.maximum(shift**2 + variance - folded**2, 0.0)
-    return float(np.sum(v * folded)), float(np.sqrt(np.sum(v**2 * left)))
+
+def spread(deviation: Array, shift: Array, probability: Array, n: int, v: Array) -> float:
+    """Standard deviation of ``sum V |phat - r|`` where cells have ``deviation = E|phat - r|``, ``shift = p - r``.
+
+    Cells are treated as independent, which is right up to the one constraint that they sum to 1.
+    """
+    variance = shift**2 + np.abs(probability) * (1.0 - probability) / n - deviation**2
+    # Far out the variance is a difference of equal numbers, and rounding may leave it negative.
+    return float(np.sqrt(np.sum(v**2 * np.maximum(variance, 0.0))))
+
+
+def _binomial_cdf(k: Array, n: int, p: Array) -> Array:
+    """``P(X <= k)`` of a binomial, 0 below 0 and 1 from n on."""
+    from scipy.special import betaincc
+
+    inner = np.clip(k, 0.0, max(n - 1, 0))
+    cdf = betaincc(inner + 1.0, np.maximum(n - inner, 1.0), p)
+    return np.asarray(np.where(k < 0, 0.0, np.where(k >= n, 1.0, cdf)), dtype=np.float64)
 
 
 def _masses(density: Any, grid: Grid | None, weight: WeightLike) -> tuple[Array, Array]:
     """Cell probabilities and V at the centres."""
     if grid is None:
         if not hasattr(density, "coords"):
-            raise _checks.error(
-                "grid", "a grid beside a plain array", "None", "pass the grid the density lives on"
-            )
+            raise _checks.error("grid", "a grid beside a plain array", "None", "pass the grid the density lives on")
         cells = _cells.from_dataset(density, 0)
     else:
         cells = _cells.from_grid(grid)

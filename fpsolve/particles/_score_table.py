@@ -53,10 +53,7 @@ def build(reverse: Any, t: float, x: Array) -> ScoreTable:
     from scipy.ndimage import spline_filter
 
     low, spacing, nodes = _frame(reverse, t, x)
-    axes = [
-        np.asarray(lo + h * np.arange(m), dtype=np.float64)
-        for lo, h, m in zip(low, spacing, nodes, strict=True)
-    ]
+    axes = [np.asarray(lo + h * np.arange(m), dtype=np.float64) for lo, h, m in zip(low, spacing, nodes, strict=True)]
     if len(axes) == 1:
         coefficients = spline_filter(np.asarray(reverse.score(t, axes[0])), order=3, mode="mirror")
         return ScoreTable(t, low, spacing, np.ascontiguousarray(coefficients))
@@ -83,9 +80,7 @@ def _frame(reverse: Any, t: float, x: Array) -> tuple[tuple[float, ...], tuple[f
 def _score_on_axes(reverse: Any, t: float, axes: list[Array], spacing: tuple[float, ...]) -> Array:
     """Score at the nodes of a 2D tensor grid, (mx, my, 2)."""
     if not getattr(reverse, "exact", False):
-        return np.asarray(
-            reverse.score(t, np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)), dtype=np.float64
-        )
+        return np.asarray(reverse.score(t, np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)), dtype=np.float64)
     reach = len(_STENCIL)
     more = [
         np.concatenate([a[0] + h * np.arange(-reach, 0), a, a[-1] + h * np.arange(1, reach + 1)])

@@ -63,9 +63,7 @@ def exact(reverse: Any, t: float, x: Array, components: int) -> Array:
     """``reverse.score(t, x)`` in blocks of bounded memory, refusing wrong shapes and non-finite values."""
     block = max(1024, _TERMS // max(components, 1))
     parts = [
-        _checks.values_at(
-            "score", reverse.score(t, x[i : i + block]), x[i : i + block].shape, f"at t = {t:g}"
-        )
+        _checks.values_at("score", reverse.score(t, x[i : i + block]), x[i : i + block].shape, f"at t = {t:g}")
         for i in range(0, len(x), block)
     ]
     return parts[0] if len(parts) == 1 else np.concatenate(parts)

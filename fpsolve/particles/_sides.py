@@ -43,9 +43,7 @@ class GridSide:
         """The same density on other cells; what falls outside of those counts as outside."""
         if cells is self.cells:
             return self
-        probability, slack = (
-            _expected.on_cells(p, self.cells, cells) for p in (self.probability, self.slack)
-        )
+        probability, slack = (_expected.on_cells(p, self.cells, cells) for p in (self.probability, self.slack))
         total = float(self.outside.sum() + self.probability.sum())
         if cells.dim == 2:
             outside = np.array([total - probability.sum()])
@@ -124,9 +122,7 @@ def particle_side(cloud: Any, other: GridSide, index: int) -> ParticleSide:
     if "position" in cloud:
         return _count_positions(np.asarray(at["position"].values, dtype=np.float64), other)
     if "count" not in cloud:
-        raise _checks.error(
-            "cloud", "positions or counts", str(list(cloud)), "make it with particles.simulate"
-        )
+        raise _checks.error("cloud", "positions or counts", str(list(cloud)), "make it with particles.simulate")
     cells = _cells.from_dataset(cloud, index)
     _checks.same_dim("cloud", cells.dim, "run", dim)
     counts, outside, centre, width, means = (

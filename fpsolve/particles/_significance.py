@@ -62,9 +62,7 @@ def morton_order(shape: tuple[int, int]) -> npt.NDArray[np.int64]:
     return np.asarray(np.argsort(code.ravel()), dtype=np.int64)
 
 
-def chi_square(
-    counts: Array, probability: Array, slack: Array, n: int, level: float, smallest: float
-) -> ChiSquare:
+def chi_square(counts: Array, probability: Array, slack: Array, n: int, level: float, smallest: float) -> ChiSquare:
     """Pearson's statistic ``sum (N_i - n p_i)^2 / (n p_i)`` on merged cells.
 
     ``slack`` is the grid's own error of every probability: it makes the reference a non-central chi-square

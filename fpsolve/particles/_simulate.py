@@ -175,18 +175,14 @@ def simulate(
 def _check(reverse: Any, start: Any, n: int, method: str, chunk: int) -> None:
     """Refuse what the loop could only fail on later."""
     if not all(hasattr(reverse, name) for name in ("target", "process", "eta", "score")):
-        raise _checks.error(
-            "reverse", "a Reverse dynamics", type(reverse).__name__, "wrap it with fp.Reverse"
-        )
+        raise _checks.error("reverse", "a Reverse dynamics", type(reverse).__name__, "wrap it with fp.Reverse")
     _checks.same_dim("start", start.dim, "reverse", reverse.dim)
     _checks.integer("n", n)
     _checks.integer("chunk", chunk)
     _checks.one_of("method", method, tuple(_METHODS))
 
 
-def _knots(
-    reverse: Any, steps: int | None, times: Any, t_min: float | None, save_at: Any
-) -> tuple[Array, Array]:
+def _knots(reverse: Any, steps: int | None, times: Any, t_min: float | None, save_at: Any) -> tuple[Array, Array]:
     """Step ends and saved times, both decreasing."""
     T = float(reverse.process.T)
     if _checks.exactly_one(steps=steps, times=times) == "times":
@@ -198,9 +194,7 @@ def _knots(
         t_min = low if low < T else _times.default_t_min(T)
     _checks.interval("t_min", t_min, 0.0, T, ends="()")
     saved = _times.saved_times(save_at, t_min, T)
-    return _times.step_times(
-        T, t_min, _checks.integer("steps", steps), saved, _times.clock_of(reverse)
-    ), saved
+    return _times.step_times(T, t_min, _checks.integer("steps", steps), saved, _times.clock_of(reverse)), saved
 
 
 def _plan(
@@ -234,9 +228,7 @@ def _counting_cells(histogram: Any, saved: Array) -> tuple[_cells.Cells, ...]:
     run_times = np.asarray(histogram.coords["t"].values, dtype=np.float64)
     index = [int(np.argmin(np.abs(run_times - t))) for t in saved]
     if not np.allclose(run_times[index], saved, rtol=1e-9, atol=0):
-        raise _checks.error(
-            "save_at", "times saved in the run given as histogram", saved.tolist(), "leave save_at out"
-        )
+        raise _checks.error("save_at", "times saved in the run given as histogram", saved.tolist(), "leave save_at out")
     return tuple(_cells.from_dataset(histogram, i) for i in index)
 
 

@@ -22,9 +22,7 @@ def _weights(u: float) -> tuple[float, float, float, float]:  # pragma: no cover
 
 
 @numba.njit(cache=True)
-def line(
-    table: Array, low: float, spacing: float, x: Array, out: Array
-) -> None:  # pragma: no cover - compiled
+def line(table: Array, low: float, spacing: float, x: Array, out: Array) -> None:  # pragma: no cover - compiled
     """Spline with coefficients ``table`` (m,) at x (n,); points outside of the nodes 1 .. m-3 give NaN."""
     m = table.size
     for p in range(x.size):
@@ -38,9 +36,7 @@ def line(
 
 
 @numba.njit(cache=True)
-def plane(
-    table: Array, low: Array, spacing: Array, x: Array, out: Array
-) -> None:  # pragma: no cover - compiled
+def plane(table: Array, low: Array, spacing: Array, x: Array, out: Array) -> None:  # pragma: no cover - compiled
     """Two splines with coefficients ``table`` (m, k, 2) at x (n, 2); points outside give NaN."""
     m, k = table.shape[0], table.shape[1]
     for p in range(x.shape[0]):

@@ -54,9 +54,7 @@ def step_times(T: float, t_min: float, steps: int, saved: Array, clock: Clock | 
         raise _checks.error("steps", expected, steps, "take more steps or save fewer times")
     ticks = ends if clock is None else np.asarray(clock(ends), dtype=np.float64)
     if not (np.all(np.isfinite(ticks)) and np.all(np.diff(ticks) < 0)):
-        raise _checks.error(
-            "clock", "finite values that increase with forward time", f"{ticks} at t = {ends}"
-        )
+        raise _checks.error("clock", "finite values that increase with forward time", f"{ticks} at t = {ends}")
     knot = _shares((ticks[0] - ticks) / (ticks[0] - ticks[-1]), steps)
     even = np.interp(np.arange(steps + 1), knot, ticks)
     times = even if clock is None else _invert(clock, even, t_min, T)
@@ -87,9 +85,7 @@ def given_times(times: npt.ArrayLike, T: float, save_at: npt.ArrayLike | None) -
     """The user's own step times (checked) and the saved times among them (matched to 1e-9 T)."""
     knots = _checks.finite_array("times", times, shape=(None,))
     if knots.size < 2 or np.any(np.diff(knots) >= 0):
-        raise _checks.error(
-            "times", "at least two strictly decreasing forward times", knots.tolist(), "sort them"
-        )
+        raise _checks.error("times", "at least two strictly decreasing forward times", knots.tolist(), "sort them")
     _checks.times("times", knots, T)
     if save_at is None:
         return knots, knots[[0, -1]]
