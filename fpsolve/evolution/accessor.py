@@ -9,6 +9,7 @@ import xarray as xr
 from fpsolve import weights
 from fpsolve._checks import error
 from fpsolve.grid import Grid
+from fpsolve.stepping import scheme_named
 from fpsolve.weights import Weight
 
 
@@ -41,6 +42,18 @@ class RunAccessor:
     def levels(self) -> list[dict[str, object]]:
         """Cells, steps and cell updates of every level, coarsest first."""
         return list(json.loads(self._attribute("levels")))
+
+    @property
+    def extrapolated(self) -> xr.DataArray:
+        """Richardson extrapolation of a fixed-grid run and its companion, cell averages on the companion's cells.
+
+        Fourth order for the second-order schemes. A run with `tol` is extrapolated already and refuses.
+        """
+        if self._run.attrs.get("tol_met") != "not asked" or "density_previous" not in self._run:
+            raise error("run", "a run with grid and steps and estimate=True", "another", "use its density as it is")
+        fine, coarse = self._run["density"], self._run["density_previous"]
+        share = 1.0 / (2.0 ** scheme_named(self._attribute("scheme")).order - 1.0)
+        return coarse.copy(data=(1.0 + share) * self.grid.restrict(fine.values) - share * coarse.values)
 
     def _attribute(self, name: str) -> str:
         if name not in self._run.attrs:

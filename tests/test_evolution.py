@@ -1,0 +1,278 @@
+"""The main job against the oracle: the figures of the verification table, each printed."""
+
+import time
+
+import cases
+import numpy as np
+import pytest
+import xarray as xr
+
+import fpsolve as fp
+from fpsolve import closed_form, weights
+
+T_END = 0.01
+
+
+def truth(reverse, starts, t, grid):
+    return np.stack([closed_form.cell_averages(reverse, start, t, grid) for start in starts.values()])
+
+
+@pytest.fixture(scope="module")
+def ou():
+    return cases.ou_mixture()
+
+
+def test_one_level_at_400_cells(ou):
+    starts, grid = cases.starts_1d(ou), fp.Grid.uniform((-6, 6), cells=400)
+    run = fp.evolve(ou, starts, grid=grid, steps=400, t_min=T_END)
+    error = cases.tv(run.density.values[:, -1], truth(ou, starts, T_END, grid), grid)
+    print("TV at N = 400, one level:", error, "estimate:", run.error_estimate.values[:, -1])
+    assert error.max() <= 3e-4
+    exact = (weights.evaluate(None, grid) * np.abs(run.density.values[:, -1] - truth(ou, starts, T_END, grid))).sum(1)
+    assert np.all(exact * grid.volume <= run.error_estimate.values[:, -1])
+
+
+def test_two_levels_at_400_and_800_cells_within_half_a_second(ou):
+    starts, grid = cases.starts_1d(ou), fp.Grid.uniform((-6, 6), cells=800)
+    ask = dict(grid=grid, steps=400, t_min=T_END)
+    fp.evolve(ou, starts, **ask)
+    began = time.perf_counter()
+    run = fp.evolve(ou, starts, **ask)
+    density = run.fpsolve.extrapolated
+    seconds = time.perf_counter() - began
+    error = cases.tv(density.values[:, -1], truth(ou, starts, T_END, grid.coarsen()), grid.coarsen())
+    print("TV of the pair 400/800:", error, f"in {seconds:.3f} s")
+    assert error.max() <= 2e-7
+    assert seconds <= 0.5
+
+
+def slopes(errors):
+    return np.diff(np.log(errors)) / np.log(0.5)
+
+
+@pytest.mark.parametrize("scheme", ["backward-euler", "crank-nicolson", "tr-bdf2", "damped-crank-nicolson"])
+def test_order_in_space_with_many_steps(ou, scheme):
+    """Space alone: the time error, being the same at every N with the same steps, cancels in differences to N = 1600."""
+    start = {"exact": ou.marginal(3.0)}
+    steps = 400
+    ask = dict(steps=steps, t_min=T_END, estimate=False, scheme=scheme, save_at=[T_END])
+    runs = {
+        n: fp.evolve(ou, start, grid=fp.Grid.uniform((-6, 6), cells=n), **ask).density.values[0, -1]
+        for n in (100, 200, 400, 3200)
+    }
+    errors = []
+    for n in (100, 200, 400):
+        grid = fp.Grid.uniform((-6, 6), cells=n)
+        limit = runs[3200].reshape(n, -1).mean(axis=1)
+        errors.append(cases.tv(runs[n], limit, grid))
+    print(scheme, "space:", errors, slopes(errors))
+    assert abs(slopes(errors)[-1] - 2) <= 0.2
+
+
+@pytest.mark.parametrize(
+    ("scheme", "order"),
+    [("backward-euler", 1), ("crank-nicolson", 2), ("tr-bdf2", 2), ("damped-crank-nicolson", 2)],
+)
+def test_order_in_time_on_one_grid(ou, scheme, order):
+    start, grid = {"exact": ou.marginal(3.0)}, fp.Grid.uniform((-6, 6), cells=200)
+    ask = dict(grid=grid, t_min=T_END, estimate=False, save_at=[T_END])
+    limit = fp.evolve(ou, start, steps=6400, scheme="crank-nicolson", **ask).density.values[0, -1]
+    errors = [
+        cases.tv(fp.evolve(ou, start, steps=n, scheme=scheme, **ask).density.values[0, -1], limit, grid)
+        for n in (50, 100, 200)
+    ]
+    print(scheme, "time:", errors, slopes(errors))
+    assert abs(slopes(errors)[-1] - order) <= 0.2
+
+
+@pytest.mark.parametrize("scheme", ["crank-nicolson", "damped-crank-nicolson"])
+def test_order_of_the_extrapolated_pair(ou, scheme):
+    starts, errors = {"exact": ou.marginal(3.0)}, []
+    for n in (200, 400, 800):
+        grid = fp.Grid.uniform((-7, 7), cells=n)
+        run = fp.evolve(ou, starts, grid=grid, steps=n // 4, t_min=T_END, scheme=scheme, save_at=[T_END])
+        coarse = grid.coarsen()
+        errors.append(cases.tv(run.fpsolve.extrapolated.values[0, -1], truth(ou, starts, T_END, coarse)[0], coarse))
+    print(scheme, "pair:", errors, slopes(errors))
+    assert abs(slopes(errors)[-1] - 4) <= 0.2
+
+
+CASES = {
+    "ou mixture": (cases.ou_mixture, T_END, (1e-3, 1e-5, 1e-7), None),
+    "two modes, VP": (cases.two_mode_vp, T_END, (1e-3, 1e-5, 1e-7), None),
+    "gaussian, VP": (lambda: fp.Reverse(fp.Gaussian(1.0, std=0.5**0.5), fp.VP()), T_END, (1e-3, 1e-5, 1e-7), None),
+    "two modes, VE": (lambda: fp.Reverse(cases.two_mode_vp().target, fp.VE()), 1e-5, (1e-3, 1e-5), None),
+    "two modes, EDM": (lambda: fp.Reverse(cases.two_mode_vp().target, fp.EDM()), 0.002, (1e-3, 1e-5), None),
+    "laplace, VP": (lambda: fp.Reverse(fp.Laplace(), fp.VP()), T_END, (1e-3,), fp.PolynomialWeight(power=1)),
+    "student-t, VP": (lambda: fp.Reverse(fp.StudentT(5.0), fp.VP()), T_END, (1e-3,), fp.PolynomialWeight(power=1)),
+}
+
+
+@pytest.mark.parametrize(("name", "tol"), [(name, tol) for name, case in CASES.items() for tol in case[2]])
+def test_tolerance_is_met_and_the_estimate_is_honest_and_sharp(name, tol):
+    make, t_min, _, weight = CASES[name]
+    reverse = make()
+    horizon = reverse.process.T
+    starts = {"exact": reverse.marginal(horizon), "prior": reverse.process.prior()}
+    if "VE" not in name and "EDM" not in name:
+        starts["shifted"] = fp.Gaussian(1.5, std=0.5)
+    run = fp.evolve(reverse, starts, t_min=t_min, tol=tol, weight=weight)
+    assert run.attrs["tol_met"] == "yes"
+    error, estimate = weighted_errors(reverse, starts, run, weight), run.error_estimate.values[:, -1]
+    print(f"{name}, tol {tol:g}: true {error}, estimate {estimate}, ratio {estimate / error}, {run.attrs['levels']}")
+    assert np.all(error <= tol)
+    assert np.all(error <= estimate)
+    assert np.all(estimate <= 50 * error)
+    assert float(run.error_estimate.max()) <= tol
+    assert np.abs(run.mass - run.mass.isel(t=0)).max() <= 1e-12
+
+
+def weighted_errors(reverse, starts, run, weight, at=-1):
+    """V-weighted distance of cell averages to the oracle at a saved time, plus what lies beyond the box."""
+    grid = position_grid(run, at)
+    exact = truth(reverse, starts, float(run.t[at]), grid)
+    v = weights.evaluate(weight, grid)
+    return (v * np.abs(run.density.values[:, at] - exact)).sum(axis=1) * grid.volume
+
+
+def position_grid(run, at):
+    x = run.x.values if run.x.ndim == 1 else run.x.values[at]
+    h = (x[-1] - x[0]) / (len(x) - 1)
+    return fp.Grid.uniform((x[0] - h / 2, x[-1] + h / 2), cells=len(x))
+
+
+def test_a_start_narrower_than_the_cells_of_the_scaled_grid_is_not_called_solved():
+    reverse = fp.Reverse(cases.two_mode_vp().target, fp.EDM())
+    run = fp.evolve(reverse, {"narrow": fp.Gaussian(3.0, std=0.05)}, t_min=0.002, tol=1e-3, budget=2e6)
+    print("narrow start: tol met", run.attrs["tol_met"], "estimate", float(run.error_estimate.max()))
+    assert run.attrs["tol_met"] == "no"
+    assert float(run.error_estimate.max()) > 1e-3
+
+
+def test_two_dimensions_pair_of_128_and_256():
+    reverse = cases.rotated_five()
+    grid = fp.Grid.uniform([(-6, 6), (-6, 6)], cells=256)
+    start = {"exact": reverse.marginal(3.0)}
+    run = fp.evolve(reverse, start, grid=grid, steps=200, t_min=0.02, save_at=[1.0, 0.02])
+    coarse = grid.coarsen()
+    exact = coarse.cell_average(reverse.marginal(0.02))
+    error = cases.tv(run.fpsolve.extrapolated.values[0, -1], exact, coarse)
+    print("2D pair 128/256, 200 steps:", error, "mass drift", float(np.abs(run.mass - run.mass.isel(t=0)).max()))
+    assert error <= 1e-5
+    assert np.abs(run.mass - run.mass.isel(t=0)).max() <= 1e-12
+
+
+def test_mass_is_constant_in_every_scheme_and_dimension(ou):
+    for scheme in ("backward-euler", "crank-nicolson", "tr-bdf2", "damped-crank-nicolson"):
+        for reverse, box in ((ou, (-6, 6)), (cases.rotated_five(), [(-6, 6), (-6, 6)])):
+            grid = fp.Grid.uniform(box, cells=40)
+            start = {"exact": reverse.marginal(3.0)}
+            run = fp.evolve(reverse, start, grid=grid, steps=60, t_min=0.02, scheme=scheme)
+            assert np.abs(run.mass - run.mass.isel(t=0)).max() <= 1e-12
+            assert abs(float(run.mass[0, 0]) - 1.0) < 1e-6
+
+
+def test_saved_and_loaded_without_loss(ou, tmp_path):
+    run = fp.evolve(ou, cases.starts_1d(ou), grid=fp.Grid.uniform((-6, 6), cells=64), steps=40, t_min=T_END)
+    run.to_netcdf(tmp_path / "run.nc", engine="h5netcdf")
+    loaded = xr.open_dataset(tmp_path / "run.nc", engine="h5netcdf").load()
+    xr.testing.assert_identical(run, loaded)
+    assert loaded.fpsolve.grid == fp.Grid.uniform((-6, 6), cells=64)
+    loaded.close()
+
+
+def test_forward_ou_against_its_gaussian():
+    start, process = fp.Gaussian(3.0, std=0.05), fp.OrnsteinUhlenbeck(T=1.0)
+    exact = start.diffused(float(process.scale(0.0, 0.4)), float(process.variance(0.0, 0.4)))
+    errors = []
+    for n in (200, 400, 800):
+        grid = fp.Grid.uniform((-3, 6), cells=n)
+        run = fp.evolve(fp.Forward(process), start, grid=grid, steps=n // 2, t_max=0.4)
+        errors.append(cases.tv(run.density.values[0, -1], grid.cell_average(exact), grid))
+    coarse = grid.coarsen()
+    pair = cases.tv(run.fpsolve.extrapolated.values[0, -1], coarse.cell_average(exact), coarse)
+    print("forward OU, one level:", errors, slopes(errors), "pair 400/800:", pair)
+    assert errors[1] <= 3e-4
+    assert abs(slopes(errors)[-1] - 2) <= 0.2
+    assert pair <= 2e-6
+
+
+def test_free_diffusion_on_a_ring():
+    """Heat kernel on a ring as a theta series (wrapped normal)."""
+    ring = fp.Dynamics(lambda t, x: 0.0 * x, 1.0, boundary="periodic")
+    period, m, s = 2.0, 0.3, 0.1
+
+    def wrapped(grid, std):
+        law = fp.Gaussian(m, std=std)
+        return sum(law.cell_probabilities(grid.faces + k * period) for k in range(-6, 7)) / grid.volume
+
+    errors = []
+    for n in (100, 200, 400):
+        grid = fp.Grid.uniform((-1, 1), cells=n)
+        run = fp.evolve(ring, {"bump": wrapped(grid, s)}, grid=grid, steps=n // 2, t_max=0.1)
+        errors.append(cases.tv(run.density.values[0, -1], wrapped(grid, np.sqrt(s**2 + 0.1)), grid))
+    print("ring:", errors, slopes(errors))
+    assert abs(slopes(errors)[-1] - 2) <= 0.2
+    assert errors[-1] <= 2e-5
+
+
+def test_potential_and_force_give_the_same_answer():
+    grid = fp.Grid.uniform((-4, 4), cells=200)
+    by_force = fp.Dynamics(lambda t, x: (1 + t) * (x - x**3), 1.0)
+    by_potential = fp.Dynamics(noise=1.0, potential=lambda t, x: (1 + t) * (x**4 / 4 - x**2 / 2))
+    runs = [
+        fp.evolve(d, fp.Gaussian(0.5, std=0.3), grid=grid, steps=100, t_max=1.0).density.values[0, -1]
+        for d in (by_force, by_potential)
+    ]
+    assert cases.tv(*runs, grid) < 1e-3
+    assert cases.tv(*runs, grid) > 0.0
+
+
+def test_time_dependent_drift_is_not_frozen():
+    """dy = (2 sin t - y) dt + dW has mean (2/2)(sin t - cos t + e^-t) from 0 (py-pde's case)."""
+    dynamics = fp.Dynamics(lambda t, x: 2 * np.sin(t) - x, 1.0)
+    run = fp.evolve(
+        dynamics, fp.Gaussian(0.0, std=0.2), grid=fp.Grid.uniform((-6, 6), cells=600), steps=300, t_max=3.0
+    )
+    mean = (run.density * run.x).sum("x") * 12 / 600
+    exact = np.sin(run.t) - np.cos(run.t) + np.exp(-run.t)
+    assert float(np.abs(mean - exact).max()) < 1e-3
+
+
+def bad_requests():
+    ou = cases.ou_mixture()
+    start, grid = fp.Gaussian(0.0, std=1.0), fp.Grid.uniform((-6, 6), cells=40)
+    plane = fp.Gaussian([0.0, 0.0], std=1.0)
+    nan_score = fp.Reverse(ou.target, ou.process, score=lambda t, x: np.full_like(x, np.nan))
+    return {
+        "both": (dict(dynamics=ou, starts=start, tol=1e-3, steps=10, grid=grid, t_min=0.1), "tol.*both"),
+        "neither": (dict(dynamics=ou, starts=start, t_min=0.1), "tol.*neither"),
+        "no grid": (dict(dynamics=ou, starts=start, steps=10, t_min=0.1), "grid.*None"),
+        "t_min 0": (dict(dynamics=ou, starts=start, tol=1e-3, t_min=0.0), "t_min"),
+        "t_min T": (dict(dynamics=ou, starts=start, tol=1e-3, t_min=3.0), "t_min"),
+        "no t_min": (dict(dynamics=ou, starts=start, tol=1e-3), "t_min"),
+        "mixed": (dict(dynamics=ou, starts=plane, tol=1e-3, t_min=0.1), "dimension 2"),
+        "eta 0": (dict(dynamics=fp.Reverse(ou.target, ou.process, eta=0.0), starts=start, tol=1e-3, t_min=0.1), "eta"),
+        "no noise": (
+            dict(dynamics=fp.Dynamics(lambda t, x: -x, 0.0), starts=start, grid=grid, steps=4, t_max=1.0),
+            "noise",
+        ),
+        "box": (dict(dynamics=ou, starts=fp.Gaussian(5.5, std=1.0), grid=grid, steps=10, t_min=0.1), "mass of 0.3"),
+        "nan": (dict(dynamics=nan_score, starts=start, grid=grid, steps=10, t_min=0.1), "t = "),
+        "save_at": (dict(dynamics=ou, starts=start, tol=1e-3, t_min=0.1, save_at=[5.0]), "save_at"),
+        "scheme": (dict(dynamics=ou, starts=start, tol=1e-3, t_min=0.1, scheme="rk4"), "scheme"),
+        "odd": (dict(dynamics=ou, starts=start, grid=fp.Grid.uniform((-6, 6), cells=41), steps=10, t_min=0.1), "cells"),
+        "few steps": (
+            dict(dynamics=ou, starts=start, grid=grid, steps=3, t_min=0.1, save_at=[1.0, 2.0]),
+            "steps.*at least 6",
+        ),
+        "general": (dict(dynamics=fp.Dynamics(lambda t, x: -x), starts=start, tol=1e-3, t_max=1.0), "grid"),
+    }
+
+
+@pytest.mark.parametrize("name", list(bad_requests()))
+def test_bad_requests_get_one_clear_sentence(name):
+    request, expected = bad_requests()[name]
+    with pytest.raises(ValueError, match=expected) as caught:
+        fp.evolve(request.pop("dynamics"), request.pop("starts"), **request)
+    assert "\n" not in str(caught.value)
