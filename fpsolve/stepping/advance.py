@@ -78,14 +78,21 @@ def _advance_plane(q: Array, rates: list[tuple[Array, Array]], table: StepTable,
     inverse, ratio, m = (np.empty(q.shape[1:]) for _ in range(3))
     for s, dt in enumerate(table.dt):
         c, mix, solves = float(table.pole[s] * dt), float(table.mix[s]), int(table.solves[s])
-        for axis in (0, 1, 0):
-            if axis == 1:
-                sweeps.sweep_lines(q, up_y[s], down_y[s], c, mix, solves, periodic)
-            elif periodic:
-                turned = np.ascontiguousarray(q.swapaxes(1, 2))
-                up, down = (np.ascontiguousarray(r[s].T) for r in (up_x, down_x))
-                sweeps.sweep_lines(turned, up, down, c / 2, mix, solves, True)
-                q = np.ascontiguousarray(turned.swapaxes(1, 2))
-            else:
-                sweeps.sweep_x(q, up_x[s], down_x[s], c / 2, mix, solves, inverse, ratio, m)
+        if periodic:
+            q = _ring_along_x(q, up_x[s], down_x[s], c / 2, mix, solves)
+            sweeps.sweep_rings(q, up_y[s], down_y[s], c, mix, solves)
+            q = _ring_along_x(q, up_x[s], down_x[s], c / 2, mix, solves)
+        else:
+            sweeps.sweep_x(q, up_x[s], down_x[s], c / 2, mix, solves, inverse, ratio, m)
+            sweeps.sweep_y(q, up_y[s], down_y[s], c, mix, solves)
+            sweeps.sweep_x(q, up_x[s], down_x[s], c / 2, mix, solves, inverse, ratio, m)
     return q
+
+
+def _ring_along_x(q: Array, up: Array, down: Array, c: float, mix: float, solves: int) -> Array:
+    """Closed lines along x, turned so that they lie along the last axis."""
+    from fpsolve import sweeps
+
+    turned = np.ascontiguousarray(q.swapaxes(1, 2))
+    sweeps.sweep_rings(turned, np.ascontiguousarray(up.T), np.ascontiguousarray(down.T), c, mix, solves)
+    return np.ascontiguousarray(turned.swapaxes(1, 2))
