@@ -1,0 +1,117 @@
+"""The interface every law keeps: densities, samples, cell probabilities, and the law after Gaussian noise."""
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fpsolve._checks import FloatArray, finite_array
+
+
+class Law(ABC):
+    """A probability law on R or R^2.
+
+    All densities are point values with respect to Lebesgue measure (per unit length or area). Subclasses are
+    frozen dataclasses; each gives `log_density`, `score`, `sample` and the properties below, and overrides
+    the closed forms it has.
+
+    Attributes
+    ----------
+    dim : int
+        1 or 2.
+    mean : float or ndarray of shape (2,)
+        Mean; the centre of symmetry where the mean does not exist.
+    cov : float or ndarray of shape (2, 2)
+        Variance in 1D, covariance matrix in 2D; infinite where it does not exist.
+    smallest_std : float
+        Standard deviation of the narrowest feature (of the narrowest component along its narrowest axis):
+        what a grid has to resolve. 0 for laws with kinks or jumps.
+    """
+
+    if TYPE_CHECKING:
+        # Declared for type checkers only: a subclass may have any of them as a dataclass field, and a
+        # property here would at run time be taken for the field's default.
+        @property
+        def dim(self) -> int: ...
+        @property
+        def mean(self) -> float | FloatArray: ...
+        @property
+        def cov(self) -> float | FloatArray: ...
+        @property
+        def smallest_std(self) -> float: ...
+
+    @abstractmethod
+    def log_density(self, x: Any) -> FloatArray:
+        """Return ``log p(x)``, shape ``(...)``, at points of shape ``(...)`` in 1D, ``(..., 2)`` in 2D."""
+
+    @abstractmethod
+    def score(self, x: Any) -> FloatArray:
+        """Return ``grad log p(x)``, the shape of `x`."""
+
+    @abstractmethod
+    def sample(self, n: int, rng: np.random.Generator | int) -> FloatArray:
+        """Return `n` independent draws, shape ``(n,)`` or ``(n, 2)``; `rng` is a Generator or an integer seed."""
+
+    def density(self, x: Any) -> FloatArray:
+        """Return the density ``p(x)``, shape ``(...)``; underflows to 0 far out where `log_density` does not."""
+        return np.exp(self.log_density(x))
+
+    def log_density_on_axes(self, *axes: Any) -> FloatArray:
+        """Return ``log p`` on the tensor grid of `axes`: shape ``(nx,)`` in 1D, ``(nx, ny)`` in 2D."""
+        return self.log_density(tensor_points(self.dim, axes))
+
+    def cell_probabilities(self, *faces: Any) -> FloatArray | None:
+        """Return the exact probability of every cell between `faces`, or None where there is no closed form.
+
+        Parameters
+        ----------
+        *faces : array_like
+            Increasing faces per axis, shapes ``(nx + 1,)`` and, in 2D, ``(ny + 1,)``; ends may be infinite.
+
+        Returns
+        -------
+        ndarray of shape (nx,) or (nx, ny), or None
+            Probability mass (not density) of each cell, free of cancellation in both tails.
+        """
+        return None
+
+    def diffused(self, scale: float, variance: float) -> "Law | None":
+        """Return the law of ``scale X + sqrt(variance) Z``, Z standard normal, or None without a closed form."""
+        return None
+
+    def axis_marginal(self, axis: int) -> "Law | None":
+        """Return the 1D law of coordinate `axis` (the law itself in 1D), or None without a closed form."""
+        return self if self.dim == 1 else None
+
+
+def check_axes(dim: int, axes: tuple[Any, ...], name: str = "axes") -> list[FloatArray]:
+    """Return the 1D coordinate arrays of a tensor grid; refuse another number of them than `dim`."""
+    if len(axes) != dim:
+        raise ValueError(f"{name}: expected {dim} arrays for a {dim}D law, got {len(axes)}; give one per axis.")
+    return [np.asarray(axis, dtype=np.float64) for axis in axes]
+
+
+def tensor_points(dim: int, axes: tuple[Any, ...]) -> FloatArray:
+    """Return the points of the tensor grid of `axes`: ``(nx,)`` in 1D, ``(nx, ny, 2)`` in 2D."""
+    arrays = check_axes(dim, axes)
+    return arrays[0] if dim == 1 else np.stack(np.meshgrid(*arrays, indexing="ij"), axis=-1)
+
+
+def location(name: str, value: Any) -> FloatArray:
+    """Return a frozen copy of a point: shape ``()`` in 1D or ``(2,)`` in 2D, finite."""
+    point = finite_array(name, value)
+    if point.shape not in ((), (2,)):
+        raise ValueError(f"{name}: expected a number (1D) or two numbers (2D), got shape {point.shape}.")
+    return frozen(point)
+
+
+def plain(point: FloatArray) -> float | FloatArray:
+    """Return a 0-dimensional array as a float, any other unchanged."""
+    return float(point) if point.ndim == 0 else point
+
+
+def frozen(array: FloatArray) -> FloatArray:
+    """Return a read-only copy, so that a frozen law cannot change under its user."""
+    copy = np.array(array, dtype=np.float64)
+    copy.flags.writeable = False
+    return copy
