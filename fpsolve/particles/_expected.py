@@ -12,8 +12,8 @@ from fpsolve.particles._cells import Cells
 
 Array = npt.NDArray[np.float64]
 
-# Three Gauss-Legendre points per cell and axis for the cell averages of smooth test functions.
-_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(3)
+# Two Gauss-Legendre points per cell and axis: cell averages of smooth test functions to fourth order.
+_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(2)
 
 
 def on_cells(probability: Array, source: Cells, target: Cells) -> Array:
@@ -71,7 +71,7 @@ def expectations(probability: Array, cells: Cells, centre: Array, width: Array) 
     the average of the product.
     """
     average, square = np.zeros((2, len(_functions.names(cells.dim)), *cells.shape))
-    for node in itertools.product(range(3), repeat=cells.dim):
+    for node in itertools.product(range(2), repeat=cells.dim):
         offset = tuple(float(_NODES[k]) / 2 for k in node)
         weight = np.prod([_WEIGHTS[k] / 2 for k in node])
         f = _at(cells, offset, centre, width)

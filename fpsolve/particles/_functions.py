@@ -50,12 +50,14 @@ def values(x: Array, centre: Array, width: Array, dim: int) -> Array:
     return np.stack([f(u, v) for f in _PLANE.values()])
 
 
-def frame(law: Any) -> tuple[Array, Array]:
-    """Centre and width of the test functions for a law: mean and standard deviation per axis, each (dim,).
+def frame(target: Any, scale: float, variance: float) -> tuple[Array, Array]:
+    """Centre and width of the test functions for ``scale X + sqrt(variance) Z``, X from the target; each (dim,).
 
-    The width is 1 where the variance is infinite.
+    Mean and standard deviation per axis; the width is 1 where the target has no variance.
     """
-    mean = np.atleast_1d(np.asarray(law.mean, dtype=np.float64))
-    cov = np.asarray(law.cov, dtype=np.float64)
-    variance = np.diagonal(cov) if cov.ndim == 2 else np.atleast_1d(cov)
-    return mean, np.sqrt(np.where(np.isfinite(variance), variance, 1.0))
+    mean = np.atleast_1d(np.asarray(target.mean, dtype=np.float64))
+    cov = np.asarray(target.cov, dtype=np.float64)
+    data = np.diagonal(cov) if cov.ndim == 2 else np.atleast_1d(cov)
+    known = np.isfinite(data)
+    width = np.sqrt(np.where(known, scale**2 * np.where(known, data, 0.0) + variance, 1.0))
+    return scale * mean, np.asarray(width)

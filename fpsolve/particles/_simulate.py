@@ -207,8 +207,12 @@ def _plan(
 
 
 def _tally(reverse: Any, plan: _Plan, n: int, histogram: Any, positions: bool | None) -> Tally:
-    """Empty totals: frames from the marginals, cells from the grid or run, positions if they are kept."""
-    frames = [_functions.frame(reverse.marginal(float(t))) for t in plan.saved]
+    """Empty totals: frames of the marginals, cells from the grid or run, positions if they are kept."""
+    process = reverse.process
+    frames = [
+        _functions.frame(reverse.target, float(process.scale(0.0, t)), float(process.variance(0.0, t)))
+        for t in plan.saved.tolist()
+    ]
     keep = histogram is None if positions is None else positions
     size = 8 * n * reverse.dim * len(plan.saved)
     if keep and positions is None and size > POSITION_LIMIT:
