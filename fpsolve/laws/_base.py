@@ -7,6 +7,9 @@ import numpy as np
 
 from fpsolve._checks import FloatArray, finite_array
 
+if TYPE_CHECKING:
+    from fpsolve.laws._normal_mixture import NormalMixture
+
 
 class Law(ABC):
     """A probability law on R or R^2.
@@ -77,6 +80,11 @@ class Law(ABC):
 
     def diffused(self, scale: float, variance: float) -> "Law | None":
         """Return the law of ``scale X + sqrt(variance) Z``, Z standard normal, or None without a closed form."""
+        return None
+
+    @property
+    def components(self) -> "NormalMixture | None":
+        """The law as a finite normal mixture, or None where it is none."""
         return None
 
     def axis_marginal(self, axis: int) -> "Law | None":

@@ -90,7 +90,7 @@ class NormalMixture(Law):
         chosen = rng.choice(len(weights), size=n, p=weights / weights.sum())
         noise = rng.standard_normal((n, self.dim))
         draws = self.component_means[chosen] + np.einsum("nij,nj->ni", self._cholesky[chosen], noise)
-        return draws[:, 0] if self.dim == 1 else draws
+        return np.asarray(draws[:, 0] if self.dim == 1 else draws)
 
     def cell_probabilities(self, *faces: Any) -> FloatArray | None:
         """Return the probability of every cell from normal CDFs; None in 2D with a rotated covariance."""
@@ -127,13 +127,13 @@ class NormalMixture(Law):
 
     @cached_property
     def _cholesky(self) -> FloatArray:
-        return np.linalg.cholesky(self.component_covs)
+        return np.asarray(np.linalg.cholesky(self.component_covs))
 
     @cached_property
     def _log_peaks(self) -> FloatArray:
         """log of w_k times the component density at its own mean."""
         log_volume = np.log(np.diagonal(self._cholesky, axis1=1, axis2=2)).sum(axis=1)
-        return self.log_weights - 0.5 * self.dim * LOG_2PI - log_volume
+        return np.asarray(self.log_weights - 0.5 * self.dim * LOG_2PI - log_volume)
 
 
 class SeveralNormals(NormalMixture):
@@ -161,7 +161,7 @@ class SeveralNormals(NormalMixture):
 def log_sum_exp(log_terms: FloatArray) -> FloatArray:
     """Return ``log sum_k exp(a_k)`` over the last axis; the largest term is factored out, so nothing underflows."""
     top = log_terms.max(axis=-1, keepdims=True)
-    return top[..., 0] + np.log(np.exp(log_terms - top).sum(axis=-1))
+    return np.asarray(top[..., 0] + np.log(np.exp(log_terms - top).sum(axis=-1)))
 
 
 def component_covariances(name: str, stds: Any, covs: Any, dim: int, count: int) -> FloatArray:

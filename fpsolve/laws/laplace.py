@@ -71,7 +71,7 @@ class Laplace(Law):
     def sample(self, n: int, rng: np.random.Generator | int) -> FloatArray:
         """Return `n` draws, shape ``(n,)`` or ``(n, 2)``."""
         shape = (integer("n", n, minimum=0),) + np.shape(self.mean)
-        return generator("rng", rng).laplace(self.mean, self.scale, size=shape)
+        return np.asarray(generator("rng", rng).laplace(self.mean, self.scale, size=shape))
 
     def cell_probabilities(self, *faces: Any) -> FloatArray:
         """Return the probability of every cell, from ``expm1``: exact relative to each cell's own mass."""
@@ -171,7 +171,7 @@ class DiffusedLaplace(Law):
         # the upper limit keeps the logarithm finite at infinite faces
         near = np.log(erfcx(np.clip(-z, 0.0, 1e100) / _SQRT_2)) - 0.5 * (x / s) ** 2 - _LOG_2
         far = 0.5 * (s / b) ** 2 - x / b + log_ndtr(np.maximum(z, 0.0))
-        return np.where(z > 0.0, far, near) - np.log(2.0 * b)
+        return np.asarray(np.where(z > 0.0, far, near) - np.log(2.0 * b))
 
     def _interval_probabilities(self, faces: FloatArray) -> FloatArray:
         x = faces - float(self.mean)
@@ -180,7 +180,7 @@ class DiffusedLaplace(Law):
 
     def _lower_tail(self, x: FloatArray) -> FloatArray:
         grown = np.exp(self._log_branch(-x)) - np.exp(self._log_branch(x))
-        return ndtr(x / self.std) + float(self.scale) * grown
+        return np.asarray(ndtr(x / self.std) + float(self.scale) * grown)
 
 
 def positive_per_axis(name: str, value: Any, mean: FloatArray) -> FloatArray:
@@ -206,4 +206,4 @@ def _interval_probabilities(z: FloatArray) -> FloatArray:
     low, high = z[:-1], z[1:]
     right = -np.expm1(-(np.maximum(high, 0.0) - np.maximum(low, 0.0))) * np.exp(-np.maximum(low, 0.0))
     left = -np.expm1(np.minimum(low, 0.0) - np.minimum(high, 0.0)) * np.exp(np.minimum(high, 0.0))
-    return 0.5 * (left + right)
+    return np.asarray(0.5 * (left + right))

@@ -78,7 +78,7 @@ class StudentT(Law):
         """Return ``-(df + d) (x - m)/(df s^2 + |x - m|^2)``."""
         offsets = points("x", x, self.dim) - self.mean
         squared = self._squared(x) if self.dim == 1 else self._squared(x)[..., None]
-        return -(self.df + self.dim) * offsets / (self.scale**2 * (self.df + squared))
+        return np.asarray(-(self.df + self.dim) * offsets / (self.scale**2 * (self.df + squared)))
 
     def sample(self, n: int, rng: np.random.Generator | int) -> FloatArray:
         """Return `n` draws: normal over the root of a gamma variable; ``(n,)`` or ``(n, 2)``."""
@@ -86,7 +86,7 @@ class StudentT(Law):
         normal = rng.standard_normal((n, self.dim))
         stretch = np.sqrt(0.5 * self.df / rng.standard_gamma(0.5 * self.df, size=(n, 1)))
         draws = self.scale * stretch * normal
-        return self.mean + (draws[:, 0] if self.dim == 1 else draws)
+        return np.asarray(self.mean + (draws[:, 0] if self.dim == 1 else draws))
 
     def cell_probabilities(self, *faces: Any) -> FloatArray | None:
         """Return the probability of every cell from the t CDF in 1D; None in 2D."""
@@ -101,6 +101,11 @@ class StudentT(Law):
         if variance == 0.0:
             return StudentT(self.df, mean, width)
         return DiffusedStudentT(self.df, mean, width, float(np.sqrt(variance)))
+
+    @property
+    def components(self) -> "DiffusedStudentT":
+        """The law as a finite scale mixture of normal laws, to rounding."""
+        return DiffusedStudentT(self.df, self.mean, self.scale, 0.0)
 
     def axis_marginal(self, axis: int) -> "StudentT":
         """Return the 1D t law of coordinate `axis`, with the same df and scale."""

@@ -71,7 +71,7 @@ class Uniform(Law):
     def score(self, x: Any) -> FloatArray:
         """Return 0 inside; raise ValueError for points outside, where the density is 0 and has no score."""
         x = points("x", x, self.dim)
-        outside = int(np.count_nonzero(~self._inside(x)))
+        outside = int(np.count_nonzero(np.logical_not(self._inside(x))))
         if outside:
             remedy = "the score exists at t > 0 everywhere"
             raise ValueError(f"x: expected points in the support, got {outside} outside of it; {remedy}.")
@@ -80,7 +80,7 @@ class Uniform(Law):
     def sample(self, n: int, rng: np.random.Generator | int) -> FloatArray:
         """Return `n` draws, shape ``(n,)`` or ``(n, 2)``."""
         shape = (integer("n", n, minimum=0),) + np.shape(self.low)
-        return generator("rng", rng).uniform(self.low, self.high, size=shape)
+        return np.asarray(generator("rng", rng).uniform(self.low, self.high, size=shape))
 
     def cell_probabilities(self, *faces: Any) -> FloatArray:
         """Return the overlap of every cell with the box, over the box's volume."""

@@ -1,0 +1,67 @@
+"""What every family of marginals offers."""
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import numpy as np
+
+from fpsolve._checks import FloatArray
+from fpsolve.laws import Law
+from fpsolve.processes import Process
+
+
+class Marginals(ABC):
+    """The marginals ``p_t`` of a forward process started from a target law.
+
+    ``p_t`` is the law of ``alpha(0, t) X_0 + sqrt(sigma2(0, t)) Z``, X_0 from the target, Z standard normal. All
+    densities are point values with respect to Lebesgue measure. Made by `fpsolve.marginals.family`.
+
+    Attributes
+    ----------
+    target : Law
+        p_0.
+    process : Process
+        Gives alpha and sigma2.
+    """
+
+    target: Law
+    process: Process
+
+    @property
+    def dim(self) -> int:
+        """Dimension, 1 or 2."""
+        return self.target.dim
+
+    @abstractmethod
+    def law(self, t: float) -> Law:
+        """Return p_t, 0 <= t <= T; the target itself at t = 0."""
+
+    def log_density(self, t: float, x: Any) -> FloatArray:
+        """Return ``log p_t(x)``, shape ``(...)``, at points of shape ``(...)`` in 1D, ``(..., 2)`` in 2D."""
+        return self.law(t).log_density(x)
+
+    def score(self, t: float, x: Any) -> FloatArray:
+        """Return ``grad log p_t(x)``, the shape of `x`."""
+        return self.law(t).score(x)
+
+    def log_density_on_axes(self, times: Any, *axes: Any) -> FloatArray:
+        """Return ``log p_t`` on a tensor grid at several times.
+
+        Parameters
+        ----------
+        times : array_like of shape (n_t,)
+            Forward times.
+        *axes : array_like
+            Coordinates per axis, shapes ``(nx,)`` and, in 2D, ``(ny,)``.
+
+        Returns
+        -------
+        ndarray of shape (n_t, nx) or (n_t, nx, ny)
+            A new array, the caller's to overwrite.
+        """
+        return np.stack([self.law(float(t)).log_density_on_axes(*axes) for t in np.asarray(times)])
+
+    def transition(self, times: Any) -> tuple[FloatArray, FloatArray]:
+        """Return ``alpha(0, t)`` and ``sigma2(0, t)``, each of the shape of `times`."""
+        times = np.asarray(times, dtype=np.float64)
+        return np.asarray(self.process.scale(0.0, times)), np.asarray(self.process.variance(0.0, times))

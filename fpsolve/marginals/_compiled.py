@@ -1,0 +1,216 @@
+"""Compiled sums over normal components: log densities along lines, scores at scattered points.
+
+Imported only where needed, since it loads numba. Every kernel works on blocks of points that stay in the first-level
+cache, components in the outer loop, so that the inner loop over points vectorises; the exponential is written out
+below because the library's does not. Each block is first summed directly; where a sum underflows the block is done
+again with every point's largest exponent factored out. Twins in numpy are in the tests.
+
+A component's exponent is ``peak - half (x - mean)^2``, `half` half a precision; in 2D it is
+``peak - half_x (x - mx)^2 - half_y (y - my - slope (x - mx))^2``, the law of x times that of y given x, which stays
+accurate for nearly singular covariances.
+"""
+
+import math
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from fpsolve._checks import FloatArray
+
+_BLOCK = 128
+_UNDERFLOW = 1e-280  # sums below may have lost terms; above, what exp(-708) per term adds is below rounding
+
+_LOG2_E = 1.4426950408889634
+_TO_INTEGER = 6755399441055744.0  # 1.5 * 2^52: adding it rounds to an integer held in the low bits
+_LN2_HIGH, _LN2_LOW = 6.93147180369123816490e-01, 1.90821492927058770002e-10
+
+
+@njit(inline="always")
+def _exp(x: float) -> float:
+    """e^x for x <= 709, constant below -708: power of two times the Taylor polynomial of degree 13, to 2.3e-16."""
+    x = -708.0 if x < -708.0 else x  # lets NaN through
+    shifted = x * _LOG2_E + _TO_INTEGER
+    k = shifted - _TO_INTEGER
+    r = (x - k * _LN2_HIGH) - k * _LN2_LOW
+    p = 1.0 / 6227020800.0
+    p = p * r + 1.0 / 479001600.0
+    p = p * r + 1.0 / 39916800.0
+    p = p * r + 1.0 / 3628800.0
+    p = p * r + 1.0 / 362880.0
+    p = p * r + 1.0 / 40320.0
+    p = p * r + 1.0 / 5040.0
+    p = p * r + 1.0 / 720.0
+    p = p * r + 1.0 / 120.0
+    p = p * r + 1.0 / 24.0
+    p = p * r + 1.0 / 6.0
+    p = p * r + 0.5
+    p = p * r + 1.0
+    p = p * r + 1.0
+    power = np.int64((np.float64(shifted).view(np.int64) + 1023) << 52)
+    return p * power.view(np.float64)
+
+
+# "contract" allows fused multiply-adds and nothing else: NaN and the order of sums stay as written
+@njit(cache=True, fastmath={"contract"}, error_model="numpy")
+def _line(peaks: FloatArray, means: FloatArray, halves: FloatArray, x: FloatArray, out: FloatArray) -> None:
+    """out_j = log sum_k exp(peak_k - half_k (x_j - mean_k)^2)."""
+    total, top = np.empty(_BLOCK), np.empty(_BLOCK)
+    for start in range(0, x.size, _BLOCK):
+        n = min(_BLOCK, x.size - start)
+        block = x[start : start + n]
+        total[:] = 0.0
+        for k in range(peaks.size):
+            peak, mean, half = peaks[k], means[k], halves[k]
+            if peak > -708.0:
+                for j in range(n):
+                    d = block[j] - mean
+                    total[j] += _exp(peak - half * d * d)
+        if total[:n].min() < _UNDERFLOW:
+            top[:] = -np.inf
+            for k in range(peaks.size):
+                peak, mean, half = peaks[k], means[k], halves[k]
+                for j in range(n):
+                    d = block[j] - mean
+                    e = peak - half * d * d
+                    top[j] = e if e > top[j] else top[j]
+            total[:] = 0.0
+            for k in range(peaks.size):
+                peak, mean, half = peaks[k], means[k], halves[k]
+                for j in range(n):
+                    d = block[j] - mean
+                    total[j] += _exp((peak - half * d * d) - top[j])
+            for j in range(n):
+                out[start + j] = top[j] + math.log(total[j])
+        else:
+            for j in range(n):
+                out[start + j] = math.log(total[j])
+
+
+@njit(cache=True, error_model="numpy")
+def lines(peaks: FloatArray, means: FloatArray, halves: FloatArray, x: FloatArray, out: FloatArray) -> None:
+    """Fill ``out`` (times, nx) with 1D log densities; peaks, means, halves have shape (times, K)."""
+    for i in range(peaks.shape[0]):
+        _line(peaks[i], means[i], halves[i], x, out[i])
+
+
+@njit(cache=True, fastmath={"contract"}, error_model="numpy")
+def planes(
+    peaks: FloatArray,
+    means: FloatArray,
+    halves: FloatArray,
+    slopes: FloatArray,
+    x: FloatArray,
+    y: FloatArray,
+    out: FloatArray,
+) -> None:
+    """Fill ``out`` (times, nx, ny) with 2D log densities, row by row: given x, each row is a 1D mixture.
+
+    Shapes: peaks and slopes (times, K), means and halves (times, K, 2).
+    """
+    count = peaks.shape[1]
+    row_peaks, row_means, row_halves = np.empty(count), np.empty(count), np.empty(count)
+    for i in range(peaks.shape[0]):
+        for k in range(count):
+            row_halves[k] = halves[i, k, 1]
+        for j in range(x.size):
+            for k in range(count):
+                d = x[j] - means[i, k, 0]
+                row_peaks[k] = peaks[i, k] - halves[i, k, 0] * d * d
+                row_means[k] = means[i, k, 1] + slopes[i, k] * d
+            _line(row_peaks, row_means, row_halves, y, out[i, j])
+
+
+@njit(cache=True, fastmath={"contract"}, error_model="numpy")
+def scatter(
+    peaks: FloatArray, means: FloatArray, halves: FloatArray, slopes: FloatArray, points: FloatArray, out: FloatArray
+) -> None:
+    """Fill ``out`` (n, 2) with 2D log densities' gradients at ``points`` (n, 2); shapes (K,) and (K, 2)."""
+    total, gx, gy, top = np.empty(_BLOCK), np.empty(_BLOCK), np.empty(_BLOCK), np.empty(_BLOCK)
+    x, y = np.empty(_BLOCK), np.empty(_BLOCK)
+    for start in range(0, points.shape[0], _BLOCK):
+        n = min(_BLOCK, points.shape[0] - start)
+        for j in range(n):
+            x[j], y[j] = points[start + j, 0], points[start + j, 1]
+        top[:] = 0.0
+        for attempt in range(2):
+            total[:] = 0.0
+            gx[:] = 0.0
+            gy[:] = 0.0
+            for k in range(peaks.size):
+                peak, slope = peaks[k], slopes[k]
+                mx, my, hx, hy = means[k, 0], means[k, 1], halves[k, 0], halves[k, 1]
+                for j in range(n):
+                    dx = mx - x[j]
+                    v = (my - y[j]) - slope * dx
+                    w = _exp((peak - hx * dx * dx - hy * v * v) - top[j])
+                    pull = hy * v
+                    total[j] += w
+                    gx[j] += w * (hx * dx - pull * slope)
+                    gy[j] += w * pull
+            if attempt == 1 or not total[:n].min() < _UNDERFLOW:
+                break
+            top[:] = -np.inf
+            for k in range(peaks.size):
+                for j in range(n):
+                    dx = means[k, 0] - x[j]
+                    v = (means[k, 1] - y[j]) - slopes[k] * dx
+                    e = peaks[k] - halves[k, 0] * dx * dx - halves[k, 1] * v * v
+                    top[j] = e if e > top[j] else top[j]
+        for j in range(n):
+            out[start + j, 0] = 2.0 * gx[j] / total[j]
+            out[start + j, 1] = 2.0 * gy[j] / total[j]
+
+
+@njit(cache=True, fastmath={"contract"}, error_model="numpy")
+def scatter_1d(peaks: FloatArray, means: FloatArray, halves: FloatArray, points: FloatArray, out: FloatArray) -> None:
+    """Fill ``out`` (n,) with 1D log densities' derivatives at ``points`` (n,); shapes (K,)."""
+    total, g, top = np.empty(_BLOCK), np.empty(_BLOCK), np.empty(_BLOCK)
+    for start in range(0, points.size, _BLOCK):
+        n = min(_BLOCK, points.size - start)
+        x = points[start : start + n]
+        top[:] = 0.0
+        for attempt in range(2):
+            total[:] = 0.0
+            g[:] = 0.0
+            for k in range(peaks.size):
+                peak, mean, half = peaks[k], means[k], halves[k]
+                for j in range(n):
+                    d = mean - x[j]
+                    w = _exp((peak - half * d * d) - top[j])
+                    total[j] += w
+                    g[j] += w * (half * d)
+            if attempt == 1 or not total[:n].min() < _UNDERFLOW:
+                break
+            top[:] = -np.inf
+            for k in range(peaks.size):
+                for j in range(n):
+                    d = means[k] - x[j]
+                    e = peaks[k] - halves[k] * d * d
+                    top[j] = e if e > top[j] else top[j]
+        for j in range(n):
+            out[start + j] = 2.0 * g[j] / total[j]
+
+
+@njit(cache=True, fastmath={"contract"}, error_model="numpy")
+def log_sums(a: FloatArray, b: FloatArray, lost: NDArray[np.bool_], out: FloatArray) -> None:
+    """Redo ``out_ij = log sum_k exp(a_ik + b_kj)`` in every block of a row that holds a ``lost`` entry."""
+    total, top = np.empty(_BLOCK), np.empty(_BLOCK)
+    for i in range(a.shape[0]):
+        for start in range(0, b.shape[1], _BLOCK):
+            n = min(_BLOCK, b.shape[1] - start)
+            if not lost[i, start : start + n].any():
+                continue
+            top[:] = -np.inf
+            for k in range(b.shape[0]):
+                row = b[k, start : start + n]
+                for j in range(n):
+                    e = a[i, k] + row[j]
+                    top[j] = e if e > top[j] else top[j]
+            total[:] = 0.0
+            for k in range(b.shape[0]):
+                row = b[k, start : start + n]
+                for j in range(n):
+                    total[j] += _exp(a[i, k] + row[j] - top[j])
+            for j in range(n):
+                out[i, start + j] = top[j] + math.log(total[j])

@@ -1,0 +1,98 @@
+"""Marginals of normal mixtures: the hot path of the solver and of the particles."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from fpsolve._checks import FloatArray, points
+from fpsolve.laws import Law, NormalMixture
+from fpsolve.laws._base import check_axes
+from fpsolve.laws._normal_mixture import LOG_2PI
+from fpsolve.marginals._base import Marginals
+from fpsolve.marginals._log_matmul import log_matmul
+from fpsolve.processes import Process
+
+
+@dataclass(frozen=True, eq=False)
+class MixtureMarginals(Marginals):
+    """Marginals of a law that is a finite normal mixture ``sum_k w_k N(m_k, C_k)`` (Gaussian, kernel density, t).
+
+    ``p_t = sum_k w_k N(alpha m_k, alpha^2 C_k + sigma2 I)``. The arrays of all times are made at once; the sums run
+    in compiled code, or, for diagonal covariances on 2D tensor grids, as one matrix product per time.
+    """
+
+    target: Law
+    process: Process
+
+    @cached_property
+    def mixture(self) -> NormalMixture:
+        """The target as a normal mixture."""
+        mixture = self.target.components
+        if mixture is None:
+            raise ValueError(f"target: expected a normal mixture, got {self.target!r}.")
+        return mixture
+
+    def law(self, t: float) -> Law:
+        """Return p_t as a law: a Gaussian stays one, any other becomes a mixture."""
+        scale, variance = self.transition(t)
+        law = self.target.diffused(float(scale), float(variance))
+        return self.target if law is None or t == 0.0 else law
+
+    def log_density(self, t: float, x: Any) -> FloatArray:
+        """Return ``log p_t(x)``, shape ``(...)``."""
+        return self.law(t).log_density(x)
+
+    def score(self, t: float, x: Any) -> FloatArray:
+        """Return ``grad log p_t(x)``, the shape of `x`, compiled: about 1 to 2 ns per point and component."""
+        from fpsolve.marginals import _compiled
+
+        x = points("x", x, self.dim)
+        peaks, means, halves, slopes = (array[0] for array in self._coefficients(np.array([t])))
+        flat = np.array(x, order="C").reshape(-1, self.dim)
+        out = np.empty_like(flat)
+        if self.dim == 1:
+            _compiled.scatter_1d(peaks, means[:, 0].copy(), halves[:, 0].copy(), flat[:, 0], out[:, 0])
+        else:
+            _compiled.scatter(peaks, means, halves, slopes, flat, out)
+        return out.reshape(x.shape)
+
+    def log_density_on_axes(self, times: Any, *axes: Any) -> FloatArray:
+        """Return ``log p_t`` on a tensor grid, shape (n_t, nx) or (n_t, nx, ny)."""
+        from fpsolve.marginals import _compiled
+
+        x = [np.array(axis) for axis in check_axes(self.dim, axes)]
+        times = np.atleast_1d(np.asarray(times, dtype=np.float64))
+        peaks, means, halves, slopes = self._coefficients(times)
+        out = np.empty((times.size, *(axis.size for axis in x)))
+        if self.dim == 1:
+            _compiled.lines(peaks, means[..., 0].copy(), halves[..., 0].copy(), x[0], out)
+        elif self.mixture.diagonal:
+            for i in range(times.size):
+                out[i] = _product(peaks[i], means[i], halves[i], x[0], x[1])
+        else:
+            _compiled.planes(peaks, means, halves, slopes, x[0], x[1], out)
+        return out
+
+    def _coefficients(self, times: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+        """Return peaks (n_t, K), means (n_t, K, d), halves (n_t, K, d), slopes (n_t, K); see `_compiled`."""
+        scale, variance = self.transition(times)
+        means = scale[:, None, None] * self.mixture.component_means
+        covs = scale[:, None, None, None] ** 2 * self.mixture.component_covs
+        first = covs[:, :, 0, 0] + variance[:, None]
+        if self.dim == 1:
+            log_volume, widths, slopes = np.log(first), first[..., None], np.zeros_like(first)
+        else:
+            slopes = covs[:, :, 0, 1] / first
+            second = covs[:, :, 1, 1] + variance[:, None] - slopes * covs[:, :, 0, 1]
+            log_volume, widths = np.log(first) + np.log(second), np.stack([first, second], axis=-1)
+        peaks = self.mixture.log_weights - 0.5 * self.dim * LOG_2PI - 0.5 * log_volume
+        return peaks, means, 0.5 / widths, slopes
+
+
+def _product(peaks: FloatArray, means: FloatArray, halves: FloatArray, x: FloatArray, y: FloatArray) -> FloatArray:
+    """Return ``log sum_k A_k(x) B_k(y)``, shape (nx, ny), for diagonal covariances."""
+    along_x = peaks - halves[:, 0] * (x[:, None] - means[:, 0]) ** 2
+    along_y = -halves[:, 1, None] * (y - means[:, 1, None]) ** 2
+    return log_matmul(along_x, along_y)
