@@ -123,7 +123,7 @@ class Dynamics(BaseDynamics):
         if (drift is None) == (potential is None):
             raise ValueError(
                 "drift: expected exactly one of drift and potential, got "
-                f"{'both' if drift is not None else 'neither'}; give the drift, or a potential with drift = -grad potential."
+                f"{'both' if drift is not None else 'neither'}; give one of them (drift = -grad potential)."
             )
         one_of("boundary", boundary, ("no-flux", "periodic"))
         for name, value in (

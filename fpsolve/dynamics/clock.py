@@ -9,12 +9,17 @@ test suite: two to ten times fewer steps than uniform ones at the same error.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fpsolve.laws import Law
 from fpsolve.processes import Process
+
+if TYPE_CHECKING:
+    from scipy.interpolate import CubicSpline
 
 Array = NDArray[np.float64]
 
@@ -43,14 +48,16 @@ class Clock:
         rate = np.abs(np.gradient(np.log(v), log_t)) + 0.5 * np.abs(np.gradient(np.log(g2), log_t)) + 0.1 * t * g2 / v
         return cls(log_t, CubicSpline(log_t, rate + 1e-3).antiderivative()(log_t))
 
-    def forward(self, t: ArrayLike) -> Array:
-        """tau(t)."""
+    @cached_property
+    def _splines(self) -> tuple[CubicSpline, CubicSpline]:
         from scipy.interpolate import CubicSpline
 
-        return np.asarray(CubicSpline(self.log_t, self.tau)(np.log(t)))
+        return CubicSpline(self.log_t, self.tau), CubicSpline(self.tau, self.log_t)
+
+    def forward(self, t: ArrayLike) -> Array:
+        """tau(t)."""
+        return np.asarray(self._splines[0](np.log(t)))
 
     def backward(self, tau: ArrayLike) -> Array:
         """t(tau)."""
-        from scipy.interpolate import CubicSpline
-
-        return np.asarray(np.exp(CubicSpline(self.tau, self.log_t)(tau)))
+        return np.asarray(np.exp(self._splines[1](tau)))

@@ -79,12 +79,12 @@ class _Orders:
 
     def factor(self, fine: Level, coarse: Level, pair: Array, before: Array | None) -> Array:
         """Error of the newest extrapolation per difference to the one before, shape (starts, saves)."""
-        gap = weighted_gap(fine.grid, fine.values, coarse.values, self.problem.weights_on(coarse.grid))
+        gap = weighted_gap(fine.grid, fine.values, coarse.values, self.problem.weight_values(coarse.grid))
         level_order = np.zeros(gap.shape) if self.level_gap is None else observed_order(gap, self.level_gap)
         self.level_gap = gap
         if before is None:
             return np.full(gap.shape, np.nan)
-        newest = weighted_gap(coarse.grid, pair, before, self.problem.weights_on(coarse.grid.coarsen()))
+        newest = weighted_gap(coarse.grid, pair, before, self.problem.weight_values(coarse.grid.coarsen()))
         earlier, self.pair_gap = self.pair_gap, newest
         if earlier is None:
             return first_factor(level_order, self.problem.scheme.order)

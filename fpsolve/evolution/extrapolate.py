@@ -58,10 +58,10 @@ def weighted_gap(grid: Grid, better: Array, previous: Array, v: Array) -> Array:
         Grid of `better`; `previous` lives on half its cells.
     better, previous : arrays, shape (starts, saves, nx[, ny])
     v : array, shape (saves, nx/2[, ny/2])
-        Weight times cell volume on the cells of `previous`.
+        Weight on the cells of `previous`.
     """
     axes = tuple(range(-grid.dim, 0))
-    return np.asarray((v * np.abs(grid.restrict(better) - previous)).sum(axis=axes))
+    return np.asarray((v * np.abs(grid.restrict(better) - previous)).sum(axis=axes) * grid.volume * 2**grid.dim)
 
 
 def observed_order(gap: Array, gap_before: Array) -> Array:

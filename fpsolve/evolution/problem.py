@@ -91,15 +91,11 @@ class Problem:
             )
         return values
 
-    def weights_on(self, grid: Grid) -> Array:
-        """V times cell volume on the solver's grid at every save time, shape (saves, nx[, ny]).
+    def weight_values(self, grid: Grid) -> Array:
+        """V at the cell centres of the solver's grid at every save time, shape (saves, nx[, ny]).
 
-        Densities per solver volume times solver volume are masses, so this weight serves in every frame.
+        Densities per solver volume times solver volume are masses, so sums with this weight serve in every frame.
         """
         if self.frame is None:
-            v = weights.evaluate(self.weight, grid) * grid.volume
-            return np.broadcast_to(v, (len(self.saves), *grid.shape))
-        return (
-            np.stack([weights.evaluate(self.weight, self.position_grid(grid, float(t))) for t in self.saves])
-            * grid.volume
-        )
+            return np.broadcast_to(weights.evaluate(self.weight, grid), (len(self.saves), *grid.shape))
+        return np.stack([weights.evaluate(self.weight, self.position_grid(grid, float(t))) for t in self.saves])

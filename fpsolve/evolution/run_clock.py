@@ -9,12 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fpsolve.dynamics import BaseDynamics
 from fpsolve.laws import Law
+
+if TYPE_CHECKING:
+    from scipy.interpolate import CubicSpline
 
 Array = NDArray[np.float64]
 
@@ -58,20 +63,21 @@ class RunClock:
         spread = np.append(0.0, np.cumsum(0.5 * (power[0] + power[1]) * left + 0.5 * (power[1] + power[2]) * right))
         return nodes, own + LAYER_WEIGHT * np.log1p(spread / self.width**2)
 
-    def at(self, t: ArrayLike) -> Array:
-        """Clock at forward times t, 0 at the beginning of the run."""
+    @cached_property
+    def _splines(self) -> tuple[CubicSpline, CubicSpline]:
         from scipy.interpolate import CubicSpline
 
         nodes, total = self._total()
         order = slice(None, None, 1 if nodes[0] < nodes[-1] else -1)
-        return np.asarray(CubicSpline(nodes[order], total[order])(self.dynamics.clock(t)))
+        return CubicSpline(nodes[order], total[order]), CubicSpline(total, nodes)
+
+    def at(self, t: ArrayLike) -> Array:
+        """Clock at forward times t, 0 at the beginning of the run."""
+        return np.asarray(self._splines[0](self.dynamics.clock(t)))
 
     def inverse(self, tau: ArrayLike) -> Array:
         """Forward times at which the clock shows tau."""
-        from scipy.interpolate import CubicSpline
-
-        nodes, total = self._total()
-        return np.asarray(self.dynamics.clock_inverse(CubicSpline(total, nodes)(tau)))
+        return np.asarray(self.dynamics.clock_inverse(self._splines[1](tau)))
 
 
 def run_clock(dynamics: BaseDynamics, starts: Iterable[object], first: float, last: float) -> RunClock:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,9 @@ from fpsolve.finite_volume.tails import edge_tail
 from fpsolve.grid import Grid
 
 Array = NDArray[np.float64]
+
+#: Values looked at together when errors are summed up.
+CHUNK = 2_000_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,23 +45,33 @@ class Solution:
 
     def gap(self, problem: Problem) -> Array:
         """Weighted difference to `previous`, shape (starts, saves); NaN without one."""
-        if self.previous is None:
+        previous = self.previous
+        if previous is None:
             return np.full(self.values.shape[:2], np.nan)
-        return weighted_gap(self.grid, self.values, self.previous, problem.weights_on(self.grid.coarsen()))
+        half = self.grid.coarsen()
+        v = problem.weight_values(half)
+        return self._over_saves(lambda s: weighted_gap(self.grid, self.values[:, s], previous[:, s], v[s]))
 
     def tail(self, problem: Problem) -> Array:
         """V-weighted mass beyond the box, extrapolated from the edges; 0 where the box is the state space."""
         if not problem.dynamics.unbounded:
             return np.zeros(self.values.shape[:2])
-        v = problem.weights_on(self.grid) / self.grid.volume
-        return np.stack([edge_tail(self.values[:, j], self.grid.axes, v[j]) for j in range(len(problem.saves))], axis=1)
+        v = problem.weight_values(self.grid)
+        return self._over_saves(lambda s: edge_tail(self.values[:, s], self.grid.axes, v[s]))
 
     def rounding(self, problem: Problem) -> Array:
         """Round-off of that many steps, as a random walk, in the weighted norm."""
+        v = problem.weight_values(self.grid)
         axes = tuple(range(-self.grid.dim, 0))
-        norm = (problem.weights_on(self.grid) * np.abs(self.values)).sum(axis=axes)
-        return np.asarray(np.finfo(float).eps * (4.0 + self.levels[-1].steps ** 0.5) * norm)
+        norm = self._over_saves(lambda s: (v[s] * np.abs(self.values[:, s])).sum(axis=axes))
+        return np.asarray(np.finfo(float).eps * (4.0 + self.levels[-1].steps ** 0.5) * norm * self.grid.volume)
 
     def error(self, problem: Problem) -> Array:
         """Error estimate in the weighted norm, shape (starts, saves)."""
         return self.factor * self.gap(problem) + self.tail(problem) + self.rounding(problem)
+
+    def _over_saves(self, function: Callable[[slice], Array]) -> Array:
+        """Apply a function to slices of save times, few at a time: no temporary of the size of all densities."""
+        saves = self.values.shape[1]
+        step = max(1, CHUNK * saves // max(self.values.size, 1))
+        return np.concatenate([function(slice(k, k + step)) for k in range(0, saves, step)], axis=1)
