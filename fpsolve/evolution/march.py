@@ -78,7 +78,7 @@ def march(
     """
     times = plan.times(clock)
     nodes = times[:-1] + scheme.node * np.diff(times)
-    table = step_table(scheme, np.abs(np.diff(times)))
+    table = step_table(scheme, np.abs(np.diff(times)), startup=plan.startup)
     marks = np.cumsum(plan.counts)
     values = np.empty((len(start), len(plan.saves), *grid.shape))
     values[:, 0] = q = start

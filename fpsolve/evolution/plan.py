@@ -11,6 +11,9 @@ from fpsolve.evolution.run_clock import RunClock
 
 Array = NDArray[np.float64]
 
+#: Startup steps of the coarsest level.
+STARTUP = 2
+
 
 @dataclass(frozen=True, eq=False)
 class StepPlan:
@@ -21,10 +24,14 @@ class StepPlan:
     saves : array, shape (segments + 1,)
         Forward times; decreasing for reverse dynamics.
     counts : int array, shape (segments,)
+    startup : int
+        Steps at the beginning that a scheme with a startup takes with it. Refined with the steps, so that all levels
+        of a run use it over the same span of time and their errors stay comparable.
     """
 
     saves: Array
     counts: NDArray[np.int64]
+    startup: int = 2 * STARTUP
 
     @property
     def steps(self) -> int:
@@ -33,11 +40,11 @@ class StepPlan:
 
     def refined(self) -> StepPlan:
         """Twice the steps in every segment."""
-        return StepPlan(self.saves, 2 * self.counts)
+        return StepPlan(self.saves, 2 * self.counts, 2 * self.startup)
 
     def coarsened(self) -> StepPlan:
         """Half the steps in every segment, rounded up."""
-        return StepPlan(self.saves, (self.counts + 1) // 2)
+        return StepPlan(self.saves, (self.counts + 1) // 2, self.startup // 2)
 
     def times(self, clock: RunClock) -> Array:
         """All step times, shape (steps + 1,): smooth under refinement, save times hit exactly."""
@@ -59,7 +66,7 @@ def default_saves(clock: RunClock, count: int = 50) -> Array:
 def plan_by_density(clock: RunClock, saves: Array, step: float) -> StepPlan:
     """Steps of at most `step` in the clock."""
     gaps = np.abs(np.diff(clock.at(saves)))
-    return StepPlan(saves, np.maximum(1, np.ceil(gaps / step)).astype(np.int64))
+    return StepPlan(saves, np.maximum(1, np.ceil(gaps / step)).astype(np.int64), STARTUP)
 
 
 def plan_by_count(clock: RunClock, saves: Array, steps: int) -> StepPlan:

@@ -25,11 +25,11 @@ class StepTable:
         return StepTable(self.dt[chunk], self.pole[chunk], self.mix[chunk], self.solves[chunk])
 
 
-def step_table(scheme: Scheme, dt: Array) -> StepTable:
-    """Lay a scheme out over the steps `dt`, its startup scheme on the first ones."""
+def step_table(scheme: Scheme, dt: Array, *, startup: int = 0) -> StepTable:
+    """Lay a scheme out over the steps `dt`, its startup scheme (where it has one) on the first `startup`."""
     used = [scheme] * len(dt)
     if scheme.startup is not None:
-        used[: scheme.startup_steps] = [scheme.startup] * min(scheme.startup_steps, len(dt))
+        used[:startup] = [scheme.startup] * min(startup, len(dt))
     return StepTable(
         dt=np.asarray(dt, dtype=float),
         pole=np.array([s.pole for s in used]),
