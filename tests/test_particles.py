@@ -433,6 +433,21 @@ def test_dkw_band_is_massarts() -> None:
     assert _significance.dkw_p_value(_significance.dkw_band(1000, 0.05), 1000) == pytest.approx(0.05)
 
 
+@pytest.mark.parametrize("dof", [2, 30, 300])
+@pytest.mark.parametrize("off_centre", [0.0, 1e-9, 0.5, 20.0])
+def test_the_tail_of_the_chi_square_with_and_without_grid_error(dof: int, off_centre: float) -> None:
+    law = stats.ncx2(dof, off_centre) if off_centre else stats.chi2(dof)
+    for level in (0.1, 1e-3):
+        sf, critical = _significance.chi_square_tail(float(law.isf(level)), dof, off_centre, level)
+        # Patnaik's approximation errs by less than a factor two here, on the careful side.
+        assert 0.98 * level < sf < (2 if off_centre > 1e-6 else 1.0001) * level
+        assert _significance.chi_square_tail(critical, dof, off_centre, level)[0] == pytest.approx(level)
+    # No warning, no failure, whatever comes.
+    for statistic in (0.0, 1.0, 1e4, 1e9):
+        for huge in (1e3, 1e6, 1e12):
+            assert 0 <= _significance.chi_square_tail(statistic, dof, huge, 1e-4)[0] <= 1
+
+
 def false_alarms(law: fp.Law, grid: fp.Grid, n: int, seeds: int, level: float) -> tuple[int, np.ndarray]:
     """How often exact samples are called wrong, and all p-values (seeds, test)."""
     run = exact_run({"a": [law]}, [0.5], grid)
