@@ -80,6 +80,7 @@ def compare(
     Cells are merged further than to 5 expected counts because the tail of the statistic matters at small
     levels: at 5 each, its variance exceeds that of chi-square by a tenth. In 2D cells are merged along Morton's
     curve. The supremum of the band is taken over faces only, where the grid's CDF is exact: conservative.
+    Where ``grid_error`` exceeds the particles' noise the tests are blunt: "agree" then says little.
 
     References
     ----------
