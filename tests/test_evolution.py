@@ -276,3 +276,11 @@ def test_bad_requests_get_one_clear_sentence(name):
     with pytest.raises(ValueError, match=expected) as caught:
         fp.evolve(request.pop("dynamics"), request.pop("starts"), **request)
     assert "\n" not in str(caught.value)
+
+
+def test_a_grid_that_does_not_fit_into_memory_is_refused_before_allocation():
+    reverse, grid = cases.rotated_five(), fp.Grid.uniform([(-6, 6), (-6, 6)], cells=200_000)
+    began = time.perf_counter()
+    with pytest.raises(ValueError, match=r"grid: expected arrays that fit .* GB; take fewer cells"):
+        fp.evolve(reverse, reverse.marginal(3.0), grid=grid, steps=10, t_min=0.1)
+    assert time.perf_counter() - began < 1.0

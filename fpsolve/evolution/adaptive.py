@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from fpsolve._progress import progress as progress_bar
 from fpsolve.evolution.extrapolate import first_factor, later_factor, observed_order, richardson, weighted_gap
+from fpsolve.evolution.footprint import fits
 from fpsolve.evolution.march import Level, Record, march
 from fpsolve.evolution.plan import StepPlan
 from fpsolve.evolution.problem import Problem
@@ -46,7 +47,7 @@ def solve_adaptive(
     solution : Solution
         The last extrapolation.
     met : bool
-        Whether the estimate is below `tol`; False when the next level would exceed the budget.
+        Whether the estimate is below `tol`; False when the next level would exceed the budget or the free memory.
     """
     records: list[Record] = []
     coarse: Level | None = None
@@ -63,7 +64,7 @@ def solve_adaptive(
             if before is not None:
                 solution = Solution(coarse.grid, pair, before, factor, records)
                 met = bool(np.max(solution.error(problem)) <= tol)
-                if met or _spent_after_next(records) > budget:
+                if met or _spent_after_next(records) > budget or not fits(grid.refine(), *fine.values.shape[:2]):
                     return solution, met
         coarse = fine
         grid, plan = grid.refine(), plan.refined()

@@ -15,10 +15,11 @@ from fpsolve.dynamics import BaseDynamics, InFrame
 from fpsolve.evolution import setup
 from fpsolve.evolution.adaptive import solve_adaptive
 from fpsolve.evolution.fixed import solve_fixed
-from fpsolve.evolution.plan import plan_by_count, plan_by_density, plan_on_nodes
+from fpsolve.evolution.footprint import require
+from fpsolve.evolution.plan import StepPlan, plan_by_count, plan_by_density, plan_on_nodes
 from fpsolve.evolution.problem import Problem, Start
 from fpsolve.evolution.result import dataset
-from fpsolve.evolution.run_clock import run_clock
+from fpsolve.evolution.run_clock import RunClock, run_clock
 from fpsolve.grid import Grid
 from fpsolve.laws import Law
 from fpsolve.stepping import scheme_named
@@ -116,28 +117,30 @@ def evolve(
     given = setup.check_request(dynamics, starts, grid, tol, steps)
     first, last = setup.time_range(dynamics, t_min, t_max)
     picture = setup.choose_frame(dynamics, frame, grid, last)
-    solver_dynamics = dynamics if picture is None else InFrame(picture)
     clock = run_clock(dynamics, given.values(), first, last)
-    used = scheme_named(scheme)
+    seen = dynamics if picture is None else InFrame(picture)
     if steps is not None and grid is not None:
-        plan = (
-            plan_on_nodes(clock, steps)
-            if save_at is None
-            else plan_by_count(clock, setup.save_times(save_at, first, last, steps, estimate), steps)
-        )
-        problem = Problem(solver_dynamics, clock, picture, given, plan.saves, weight, used)
-        total = steps + (plan.coarsened().steps if estimate else 0)
-        with progress_bar(total, "evolve", enabled=progress) as bar:
+        plan = _plan(clock, steps, save_at, estimate)
+        require(grid, len(given), len(plan.saves))
+        problem = Problem(seen, clock, picture, given, plan.saves, weight, scheme_named(scheme))
+        with progress_bar(steps + (plan.coarsened().steps if estimate else 0), "evolve", enabled=progress) as bar:
             solution = solve_fixed(problem, grid, plan, estimate=estimate, tick=bar.update)
         met = "not asked"
     else:
-        assert tol is not None  # check_request saw to it
         saves = setup.saves_or_default(clock, save_at)
-        problem = Problem(solver_dynamics, clock, picture, given, saves, weight, used)
-        base, clock_step = setup.base_level(dynamics, problem, grid, tol)
-        plan = plan_by_density(clock, saves, clock_step)
+        problem = Problem(seen, clock, picture, given, saves, weight, scheme_named(scheme))
+        goal = _checks.positive("tol", tol)
+        base, clock_step = setup.base_level(dynamics, problem, grid, goal)
         limit = BUDGET[base.dim] if budget is None else _checks.positive("budget", budget)
-        solution, reached = solve_adaptive(problem, base, plan, tol=tol, budget=limit, progress=progress)
+        plan = plan_by_density(clock, saves, clock_step)
+        solution, reached = solve_adaptive(problem, base, plan, tol=goal, budget=limit, progress=progress)
         met = "yes" if reached else "no"
-    attrs = setup.describe(dynamics, given, t_min=last, tol=tol, steps=steps)
+    attrs = setup.describe(dynamics, given, t_end=last, tol=tol, steps=steps)
     return dataset(problem, solution, attrs | {"tol_met": met, "wall_time_s": time.perf_counter() - began})
+
+
+def _plan(clock: RunClock, steps: int, save_at: ArrayLike | None, estimate: bool) -> StepPlan:
+    """Exactly `steps` steps, through the user's save times or with save times on their nodes."""
+    if save_at is None:
+        return plan_on_nodes(clock, steps)
+    return plan_by_count(clock, setup.save_times(save_at, clock.first, clock.last, steps, estimate), steps)

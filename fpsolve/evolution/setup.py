@@ -30,7 +30,7 @@ CLOCK_STEP = 0.25
 #: Steps of the coarsest level where the dynamics has no clock of its own.
 PLAIN_STEPS = 48
 #: Share of `tol` that a side of the box may cut off where tails are heavy.
-TAIL_SHARE = 0.02
+TAIL_SHARE = 0.005
 
 
 def check_request(

@@ -14,6 +14,8 @@ _CELLS_PER_BLOCK = 100
 _STEEPEST_GROWTH = 0.9
 # blocks lag behind the edge, which makes power laws come out 2 % low: this puts them above
 _GROWTH_MARGIN = 1.15
+# blocks next to the edge that may belong to a pile
+_PILE_BLOCKS = 12
 
 
 def edge_tail(values: FloatArray, axes: Sequence[FloatArray], weight_values: FloatArray) -> FloatArray:
@@ -24,7 +26,8 @@ def edge_tail(values: FloatArray, axes: Sequence[FloatArray], weight_values: Flo
     change from block to block the growth ``l'`` of that length; beyond the edge g then integrates to
     ``g_1 b rho / (1 - rho) / (1 - l')`` with b the block's width and rho = g_1/g_2. This is exact for an
     exponential (l' = 0), a few per cent above the truth for a power law (``l' = 1/power``) and above it for
-    a Gaussian. Where g does not decay, the length of the box stands in for the decay length.
+    a Gaussian. Mass piled up at the edge is counted in full, and where g decays nowhere near the edge, the length of
+    the box stands in for the decay length.
 
     Parameters
     ----------
@@ -65,18 +68,35 @@ def _both_sides(profile: FloatArray) -> FloatArray:
 
 
 def _beyond_last(profile: FloatArray) -> FloatArray:
-    """Sum of a positive profile continued beyond its last cell, in units of cells."""
+    """Sum of a positive profile continued beyond its last cell, in units of cells.
+
+    A drift that points outwards piles mass up at a no-flux end. Blocks that do not decay outwards are such a pile: their
+    own mass is taken for misplaced, and the tail is extrapolated from the first block behind them that does.
+    """
     cells = profile.shape[-1]
     block = max(1, cells // _CELLS_PER_BLOCK)
-    outer, middle, inner = (_block_mean(profile, block, k) for k in range(3))
+    blocks = [_block_mean(profile, block, k) for k in range(_PILE_BLOCKS + 3)]
+    result = blocks[0] * cells
+    found = np.zeros(result.shape, dtype=bool)
+    piled = np.zeros(result.shape)
+    for k in range(_PILE_BLOCKS):
+        decays, tail = _continued(*blocks[k : k + 3], block)
+        tail = np.minimum(tail, blocks[k] * cells)
+        result = np.where(decays & ~found, piled + tail, result)
+        found |= decays
+        piled = piled + blocks[k] * block
+    return np.asarray(result)
+
+
+def _continued(outer: FloatArray, middle: FloatArray, inner: FloatArray, block: int) -> tuple[FloatArray, FloatArray]:
+    """Whether three neighbouring blocks decay outwards, and the sum beyond the outer one if they do."""
     decays = (outer > 0.0) & (middle > outer)
     # the placeholders 1 and 2 keep logarithms and ratios quiet where there is no decay to measure
     low, high = np.where(decays, outer, 1.0), np.where(decays, middle, 2.0)
     length = 1.0 / np.log(high / low)
     further = np.where(decays & (inner > middle), inner, high * high / low)
     growth = np.clip(_GROWTH_MARGIN * (length - 1.0 / np.log(further / high)), 0.0, _STEEPEST_GROWTH)
-    extrapolated = outer * block * low / (high - low) / (1.0 - growth)
-    return np.asarray(np.where(decays, np.minimum(extrapolated, outer * cells), outer * cells))
+    return decays, low * block * low / (high - low) / (1.0 - growth)
 
 
 def _block_mean(profile: FloatArray, block: int, k: int) -> FloatArray:
