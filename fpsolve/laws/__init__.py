@@ -7,6 +7,7 @@ and ``(..., 2)`` in 2D. A further law costs one class with its formula and is re
 
 from fpsolve.laws._base import Law
 from fpsolve.laws._normal_mixture import NormalMixture
+from fpsolve.laws.from_log_density import FromLogDensity
 from fpsolve.laws.gaussian import Gaussian
 from fpsolve.laws.gaussian_mixture import GaussianMixture
 from fpsolve.laws.kernel_density import KernelDensity
@@ -24,5 +25,6 @@ __all__ = [
     "Laplace",
     "StudentT",
     "Uniform",
+    "FromLogDensity",
     "PointMass",
 ]

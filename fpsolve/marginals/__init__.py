@@ -9,6 +9,7 @@ from fpsolve.laws import Law
 from fpsolve.marginals._base import Marginals
 from fpsolve.marginals._closed_form import ClosedFormMarginals
 from fpsolve.marginals._mixture import MixtureMarginals
+from fpsolve.marginals._quadrature import QuadratureMarginals
 from fpsolve.processes import Process
 
 __all__ = ["Marginals", "family"]
@@ -41,4 +42,6 @@ def family(target: Law, process: Process) -> Marginals:
     """
     if target.components is not None:
         return MixtureMarginals(target, process)
-    return ClosedFormMarginals(target, process)
+    if target.diffused(1.0, 1.0) is not None:
+        return ClosedFormMarginals(target, process)
+    return QuadratureMarginals(target, process)
