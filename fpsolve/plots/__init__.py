@@ -1,0 +1,11 @@
+"""Figures: forgetting curves with everything they are held against, and densities over reverse time.
+
+Every function takes ``ax=None`` and returns the Axes; colours are Okabe and Ito's, which colour-blind readers
+can tell apart, and every start keeps its colour and line style in every figure.
+"""
+
+from fpsolve.plots._density import density
+from fpsolve.plots._forgetting import forgetting
+from fpsolve.plots._style import PALETTE, styles
+
+__all__ = ["PALETTE", "density", "forgetting", "styles"]

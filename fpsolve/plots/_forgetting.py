@@ -1,0 +1,229 @@
+"""Forgetting curves: weighted total variation against reverse time, with bounds, truth and particles."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fpsolve import _checks
+from fpsolve.plots._style import REVERSE_TIME, Style, new_axes, styles, weight_formula
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from matplotlib.axes import Axes
+    from matplotlib.lines import Line2D
+
+Array = NDArray[np.float64]
+
+_INK = "0.25"
+_BOUND_DASHES: tuple[Any, ...] = ((0, (8, 2)), (0, (4, 2)), (0, (2, 2)), (0, (8, 2, 2, 2)), (0, (1, 1)))
+
+
+def forgetting(
+    curve: xr.Dataset,
+    *,
+    ladder: xr.Dataset | None = None,
+    check: xr.Dataset | Iterable[xr.Dataset] | None = None,
+    closed_form: xr.DataArray | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    r"""Draw forgetting curves: the weighted total variation of every start to the reference, on a log scale.
+
+    .. math:: r \mapsto \|\nu P_{T \to T-r} - \nu' P_{T \to T-r}\|_V
+
+    Parameters
+    ----------
+    curve : Dataset
+        What `fpsolve.forgetting_curve` returned: ``distance(start, t)``, ``error(start, t)`` drawn as a band.
+        Starts without a positive distance, such as the reference itself, are left out.
+    ladder : Dataset, optional
+        Bounds: every variable with dims ``(bound, t)`` is drawn, one line per bound; NaN (no certificate)
+        leaves a gap.
+    check : Dataset or several, optional
+        What `fpsolve.particles.compare` returned, one per start. With a reference the points are the distance
+        that a histogram of the particles shows, and the band is what it should show, mean and two standard
+        deviations, if the grid is right; without one they are its distance to the grid's own density. The
+        histogram's floor is drawn with either.
+    closed_form : DataArray, optional
+        True distances ``(start, t)``, drawn as open circles.
+    ax : Axes, optional
+        Where to draw; default a new figure.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        With the legend to the right of it.
+
+    Raises
+    ------
+    ValueError
+        `curve` lacks ``distance(start, t)``, or no start has a positive distance.
+
+    Examples
+    --------
+    >>> import numpy as np, xarray as xr
+    >>> t = np.array([1.0, 0.5, 0.1])
+    >>> distance = xr.DataArray([[1.0, 0.1, 0.02]], dims=("start", "t"), coords={"start": ["prior"], "t": t})
+    >>> ax = forgetting(xr.Dataset({"distance": distance, "error": 0.01 * distance}))
+    >>> ax.get_yscale()
+    'log'
+    """
+    _check_curve(curve)
+    ax = new_axes(7.0, 4.0) if ax is None else ax
+    style = styles([str(label) for label in curve["start"].values])
+    horizon = _horizon(curve)
+    checks = _listed(check)
+    handles = [_draw_curve(ax, curve, label, style[label], horizon) for label in _visible(curve)]
+    if closed_form is not None:
+        handles += _draw_closed_form(ax, closed_form, style, horizon)
+    for one in checks:
+        handles += _draw_check(ax, one, style.get(str(one.attrs.get("start")), Style(_INK, "-")), horizon)
+    if ladder is not None:
+        handles += _draw_ladder(ax, ladder, horizon)
+    ax.set(yscale="log", xlabel=REVERSE_TIME, ylabel=f"weighted total variation, {weight_formula(curve)}")
+    ax.margins(x=0.02)
+    _stop_at_the_digits(ax, curve)
+    ax.grid(True, which="major", color="0.9", linewidth=0.6)
+    ax.set_axisbelow(True)
+    _legend(ax, handles)
+    return ax
+
+
+def _check_curve(curve: xr.Dataset) -> None:
+    if "distance" not in curve or set(curve["distance"].dims) != {"start", "t"}:
+        raise _checks.error(
+            "curve", "a Dataset with distance(start, t)", type(curve).__name__, "pass fp.forgetting_curve(run)"
+        )
+    if not _visible(curve):
+        raise _checks.error("curve", "a start with a positive distance to the reference", "none")
+
+
+def _visible(curve: xr.Dataset) -> list[str]:
+    """Labels of the starts that can be drawn on a log scale."""
+    positive = (curve["distance"] > 0.0).any("t")
+    return [str(label) for label in curve["start"].values[positive.values]]
+
+
+def _horizon(data: xr.Dataset) -> float:
+    """T, where reverse time is 0."""
+    if "reverse_time" in data.coords:
+        return float(data["reverse_time"][0] + data["t"][0])
+    return float(data["t"].max())
+
+
+def _times(data: xr.Dataset | xr.DataArray, horizon: float) -> Array:
+    known = "reverse_time" in data.coords
+    return np.asarray(data["reverse_time"].values if known else horizon - data["t"].values, dtype=np.float64)
+
+
+def _listed(check: xr.Dataset | Iterable[xr.Dataset] | None) -> list[xr.Dataset]:
+    if check is None:
+        return []
+    import xarray as xr
+
+    # a Dataset is an iterable too, of the names of its variables
+    return [check] if isinstance(check, xr.Dataset) else list(check)
+
+
+def _draw_curve(ax: Axes, curve: xr.Dataset, label: str, style: Style, horizon: float) -> Line2D:
+    """Draw one start: line and error band."""
+    one = curve.sel(start=label)
+    r, distance = _times(curve, horizon), _positive(one["distance"])
+    (line,) = ax.plot(r, distance, color=style.colour, linestyle=style.dashes, label=_described(curve, label), zorder=3)
+    if "error" in one:
+        error = np.asarray(one["error"].values, dtype=np.float64)
+        smallest = 1e-3 * np.nanmin(distance)
+        low, high = np.fmax(distance - error, smallest), distance + error
+        ax.fill_between(r, low, high, color=style.colour, alpha=0.2, linewidth=0, zorder=2)
+    return line
+
+
+def _described(curve: xr.Dataset, label: str) -> str:
+    """The label with the description of the start, where the coordinate carries one."""
+    if "description" not in curve.coords:
+        return label
+    return f"{label}: {curve['description'].sel(start=label).item()}"
+
+
+def _draw_closed_form(ax: Axes, truth: xr.DataArray, style: dict[str, Style], horizon: float) -> list[Line2D]:
+    labels = [str(label) for label in truth["start"].values if str(label) in style]
+    for label in labels:
+        ax.plot(
+            _times(truth, horizon), _positive(truth.sel(start=label)), linestyle="none", marker="o",
+            markersize=5, markerfacecolor="none", markeredgecolor=style[label].colour, zorder=4,
+        )  # fmt: skip
+    return [_sample(ax, "closed form", marker="o", markerfacecolor="none", linestyle="none")]
+
+
+def _draw_check(ax: Axes, check: xr.Dataset, style: Style, horizon: float) -> list[Line2D]:
+    """Draw particles: points, the band a correct grid would give, the floor of their histogram."""
+    referred = "reference_distance" in check
+    names = ("reference_distance", "reference_expected", "reference_spread")
+    names = names if referred else ("histogram_distance", "floor_exact", "floor_spread")
+    seen, expected, spread = (np.asarray(check[name].values, dtype=np.float64) for name in names)
+    r = _times(check, horizon)
+    ax.fill_between(r, expected - 2.0 * spread, expected + 2.0 * spread, color=style.colour, alpha=0.25, linewidth=0)
+    ax.plot(r, seen, linestyle="none", marker="x", markersize=4, color=style.colour, zorder=4)
+    ax.plot(r, check["floor"].values, linestyle=":", linewidth=1.0, color=_INK, zorder=1)
+    n = int(check.attrs.get("n", 0))
+    what = f"particles, $n = {_scientific(n)}$" if n else "particles"
+    return [
+        _sample(ax, f"{what}\n(band: expected $\\pm$ 2 sd)", marker="x", linestyle="none", markersize=4),
+        _sample(ax, "floor of their histogram", linestyle=":", linewidth=1.0),
+    ]
+
+
+def _draw_ladder(ax: Axes, ladder: xr.Dataset, horizon: float) -> list[Line2D]:
+    """Draw every variable over (bound, t), one line per bound."""
+    tables = {name: values for name, values in ladder.data_vars.items() if set(values.dims) == {"bound", "t"}}
+    lines: list[Line2D] = []
+    for name, values in tables.items():
+        for bound in values["bound"].values:
+            lines += ax.plot(
+                _times(ladder, horizon),
+                _positive(values.sel(bound=bound)),
+                color=_INK,
+                linestyle=_BOUND_DASHES[len(lines) % len(_BOUND_DASHES)],
+                linewidth=1.0,
+                label=f"bound: {bound}" if len(tables) == 1 else f"{name}: {bound}",
+            )
+    return lines
+
+
+def _positive(values: xr.DataArray) -> Array:
+    """Values as floats, NaN where a log scale has no place for them."""
+    array = np.asarray(values.values, dtype=np.float64)
+    return np.where(array > 0.0, array, np.nan)
+
+
+def _stop_at_the_digits(ax: Axes, curve: xr.Dataset) -> None:
+    """End the axis two decades below the smallest distance: an error band may reach down to zero."""
+    distance = curve["distance"].values
+    smallest = float(np.min(distance[distance > 0.0]))
+    low, high = ax.get_ylim()
+    ax.set_ylim(max(low, 0.2 * smallest), high)
+
+
+def _sample(ax: Axes, label: str, **how: Any) -> Line2D:
+    """Return a line for the legend only, in the neutral colour."""
+    from matplotlib.lines import Line2D
+
+    return Line2D([], [], color=_INK, label=label, **how)
+
+
+def _scientific(n: int) -> str:
+    exponent = len(str(n)) - 1
+    mantissa = n / 10**exponent
+    return f"10^{{{exponent}}}" if mantissa == 1.0 else f"{mantissa:g}\\times 10^{{{exponent}}}"
+
+
+def _legend(ax: Axes, handles: list[Line2D]) -> None:
+    """Put the legend right of the axes, one entry per label."""
+    once = {str(handle.get_label()): handle for handle in handles}
+    ax.legend(
+        handles=list(once.values()), loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False,
+        fontsize="small", borderaxespad=0.0,
+    )  # fmt: skip

@@ -1,0 +1,96 @@
+"""What all figures share: colours, line styles, axes, labels with units."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from fpsolve import _checks
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["PALETTE", "REVERSE_TIME", "Style", "axis_label", "new_axes", "parent", "styles", "weight_formula"]
+
+#: Okabe and Ito (2008), Color universal design: blue, vermilion, green, purple, orange, sky blue.
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+
+# a second cue beside the colour, for print in black and white
+_DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (5, 1.5, 1, 1.5)), (0, (1.5, 1)))
+
+REVERSE_TIME = "reverse time $r = T - t$ (units of process time)"
+
+
+@dataclass(frozen=True)
+class Style:
+    """Colour and line style of one start."""
+
+    colour: str
+    dashes: Any
+
+
+def styles(labels: Sequence[str]) -> dict[str, Style]:
+    """Return the style of every start, by its place in the list of labels.
+
+    Parameters
+    ----------
+    labels : sequence of str
+        Labels of starts, as in ``run.start.values``.
+
+    Examples
+    --------
+    >>> styles(["exact", "prior"])["prior"].colour
+    '#D55E00'
+    """
+    return {str(label): Style(PALETTE[k % len(PALETTE)], _DASHES[k % len(_DASHES)]) for k, label in enumerate(labels)}
+
+
+def new_axes(width: float = 6.4, height: float = 4.0) -> Axes:
+    """Return the axes of a new pyplot figure whose layout leaves room for what stands outside of them."""
+    import matplotlib.pyplot as plt
+
+    return plt.subplots(figsize=(width, height), layout="constrained")[1]
+
+
+def parent(ax: Axes) -> Figure:
+    """Return the figure of the axes, never a sub-figure's part of it."""
+    figure = ax.get_figure(root=True)
+    assert figure is not None  # axes that were removed have none
+    return figure
+
+
+def axis_label(run: xr.Dataset, name: str) -> str:
+    """Return ``long_name (units)`` of a coordinate as far as it says so, else its name and "units of x"."""
+    attributes = run[name].attrs
+    text = str(attributes.get("long_name", f"${name}$"))
+    return f"{text} ({attributes.get('units', 'units of x')})"
+
+
+def weight_formula(run: xr.Dataset) -> str:
+    """Return V as mathematics from the attribute `weight`, ``V`` alone where it says nothing more."""
+    try:
+        weight = dict(json.loads(str(run.attrs.get("weight", "{}"))))
+    except (TypeError, ValueError):
+        weight = {}
+    kind = weight.get("kind")
+    if kind == "polynomial":
+        beta, power = float(weight["beta"]), float(weight["power"])
+        factor = "" if beta == 1.0 else f"{beta:g}\\,"
+        return f"$V = 1 + {factor}|x|$" if power == 1.0 else f"$V = 1 + {factor}|x|^{{{power:g}}}$"
+    if kind == "exponential":
+        return f"$V = e^{{{float(weight['rate']):g}|x|}}$"
+    return "$V = 1$" if kind == "unit" else "$V$"
+
+
+def label_of(run: xr.Dataset, start: str | None) -> str:
+    """Return the label of a start; the only one where none is asked for."""
+    labels = [str(label) for label in run["start"].values]
+    if start is None:
+        if len(labels) > 1:
+            raise _checks.error("start", "the label of one start", "None", f"choose among {', '.join(labels)}")
+        return labels[0]
+    return str(_checks.one_of("start", start, labels))

@@ -1,0 +1,55 @@
+"""Studies: a question, settings in a TOML file, and one function that answers it with checks that can fail.
+
+A new study is two files here: ``name.toml`` (its settings, with a ``title`` and a ``question``) and ``name.py``
+with a class ``Config`` (what the settings may be) and a function ``run(config, stages) -> Report``. Reading,
+checking, running, printing and writing are the same for all and live in the modules with an underscore.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fpsolve.studies._catalogue import names, settings, title
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from fpsolve.studies._report import Report
+
+__all__ = ["names", "run", "settings", "title"]
+
+
+def run(
+    name: str,
+    *,
+    out: str | Path | None = None,
+    config: str | Path | None = None,
+    progress: bool | None = None,
+) -> Report:
+    """Run a study and, given a folder, write its results there.
+
+    Parameters
+    ----------
+    name : str
+        One of `names`.
+    out : path, optional
+        Folder for ``run.nc``, ``figure.png``, ``figure.pdf``, ``report.md`` and ``summary.json``, made if need be.
+        Files appear complete or not at all; default: write nothing.
+    config : path, optional
+        A TOML file of settings in place of the study's own.
+    progress : bool, optional
+        Show progress; default only on a terminal or in a notebook.
+
+    Returns
+    -------
+    Report
+        Checks, table, figure, numbers; ``report.passed`` is True if every check passed.
+
+    Raises
+    ------
+    ValueError
+        An unknown study, settings that do not fit, data that cannot be used, a folder that cannot be written.
+    """
+    from fpsolve.studies._runner import run_study
+
+    return run_study(name, out=out, config=config, progress=progress)

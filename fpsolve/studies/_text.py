@@ -1,0 +1,92 @@
+"""A report as text: for the terminal, 100 columns wide, and as Markdown."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from typing import Any
+
+from fpsolve.studies._report import Check, Report
+from fpsolve.studies._table import Table, number
+
+__all__ = ["WIDTH", "markdown", "terminal"]
+
+#: Columns of a terminal.
+WIDTH = 100
+
+
+def terminal(report: Report) -> str:
+    """Return the report for a terminal."""
+    blocks = [
+        f"{report.title}\n{'=' * min(len(report.title), WIDTH)}",
+        _wrapped(report.question),
+        report.table.text(),
+        "\n".join(_wrapped(note) for note in report.notes),
+        check_table(report.checks).text(),
+        _wrapped(verdict(report)),
+        *(_wrapped(paragraph) for paragraph in report.answer),
+    ]
+    return _plain("\n\n".join(block for block in blocks if block))
+
+
+def markdown(report: Report) -> str:
+    """Return ``report.md``."""
+    blocks = [
+        f"# {report.title}",
+        f"**Question.** {report.question}",
+        f"![{report.title}](figure.png)",
+        f"*{report.caption}*",
+        "## Answer",
+        *report.answer,
+        verdict(report),
+        "## Table",
+        report.table.markdown(),
+        *report.notes,
+        "## Checks",
+        "A check passes if value and reference differ by at most the tolerance.",
+        check_table(report.checks).markdown(),
+        "## Provenance",
+        "\n".join(_origin(report.provenance)),
+        "Densities and curves are in `run.nc`: " + _groups(report) + ". The figure for print is `figure.pdf`, "
+        "all numbers are in `summary.json`.",
+    ]
+    return "\n\n".join(blocks) + "\n"
+
+
+def check_table(checks: tuple[Check, ...]) -> Table:
+    """Return one row per check."""
+    rows = [
+        (check.name, *(number(v) for v in (check.value, check.reference, check.tolerance)), check.verdict)
+        for check in checks
+    ]
+    return Table(("check", "value", "reference", "tolerance", "verdict"), tuple(rows))
+
+
+def verdict(report: Report) -> str:
+    """Return one sentence on the checks."""
+    failed = [check.name for check in report.checks if not check.passed]
+    if not failed:
+        return f"All {len(report.checks)} checks pass."
+    return f"{len(failed)} of {len(report.checks)} checks FAIL: {'; '.join(failed)}."
+
+
+def _wrapped(text: str) -> str:
+    return textwrap.fill(text, WIDTH)
+
+
+def _plain(text: str) -> str:
+    """Take the marks of mathematics and code out, which a terminal shows as they stand."""
+    return text.replace("$", "").replace("`", "")
+
+
+def _origin(provenance: Any) -> list[str]:
+    """One line per entry; nested ones as JSON."""
+    return [
+        f"- {name}: {value if isinstance(value, str) else f'`{json.dumps(value, ensure_ascii=False)}`'}"
+        for name, value in provenance.items()
+    ]
+
+
+def _groups(report: Report) -> str:
+    names = [f"group `{name}`" if name else "the root" for name in report.datasets]
+    return ", ".join(names) if names else "nothing this time"
