@@ -25,7 +25,9 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("scores",),
     ("dynamics",),
     ("closed_form",),
+    ("samplers",),
     ("finite_volume", "sweeps"),
+    ("discretise",),
     ("stepping",),
     ("characteristics",),
     ("evolution",),
@@ -56,7 +58,7 @@ CUTS: dict[str, set[str]] = {
     "kernels": {"closed_form", "evolution"},
     # distances and bounds know densities, not solvers
     "distances": {"closed_form", "finite_volume", "sweeps", "stepping", "characteristics", "evolution"},
-    "bounds": {"finite_volume", "sweeps", "stepping", "characteristics", "evolution"},
+    "bounds": {"finite_volume", "sweeps", "discretise", "stepping", "characteristics", "evolution"},
 }
 
 

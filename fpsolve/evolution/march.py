@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fpsolve.dynamics import BaseDynamics
-from fpsolve.evolution.coefficients import rates_at
+from fpsolve.discretise import rates_at
 from fpsolve.evolution.plan import StepPlan
 from fpsolve.evolution.run_clock import RunClock
 from fpsolve.grid import Grid

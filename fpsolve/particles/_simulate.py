@@ -11,17 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from fpsolve import _checks, _progress
-from fpsolve.particles import (
-    _cells,
-    _cloud,
-    _functions,
-    _scoring,
-    _times,
-    euler_maruyama,
-    exponential_integrator,
-)
-from fpsolve.particles._step import GaussianStep
+from fpsolve.particles import _cells, _cloud, _functions, _scoring, _times
 from fpsolve.particles._tally import Tally
+from fpsolve.samplers import GaussianStep, euler_maruyama, exponential_integrator
 
 if TYPE_CHECKING:
     import xarray as xr

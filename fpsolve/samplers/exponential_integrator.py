@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
-from fpsolve.particles._step import GaussianStep
 from fpsolve.processes import Process
+from fpsolve.samplers._step import GaussianStep
 
 # 16 Gauss-Legendre nodes integrate g(u)^2 / alpha(t', u) over a step to rounding for every smooth schedule.
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(16)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from fpsolve.particles._step import GaussianStep
 from fpsolve.processes import Process
+from fpsolve.samplers._step import GaussianStep
 
 
 def step(process: Process, eta: float, t_from: float, t_to: float) -> GaussianStep:
