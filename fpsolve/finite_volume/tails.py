@@ -70,8 +70,8 @@ def _both_sides(profile: FloatArray) -> FloatArray:
 def _beyond_last(profile: FloatArray) -> FloatArray:
     """Sum of a positive profile continued beyond its last cell, in units of cells.
 
-    A drift that points outwards piles mass up at a no-flux end. Blocks that do not decay outwards are such a pile: their
-    own mass is taken for misplaced, and the tail is extrapolated from the first block behind them that does.
+    A drift that points outwards piles mass up at a no-flux end. Blocks that do not decay outwards are such a pile:
+    their own mass is taken for misplaced, and the tail is extrapolated from the first block behind them that does.
     """
     cells = profile.shape[-1]
     block = max(1, cells // _CELLS_PER_BLOCK)
