@@ -1,0 +1,191 @@
+"""DataArrays of cell averages at the border: checked, aligned, laid out as rows of plain arrays."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from fpsolve import _checks
+from fpsolve._checks import FloatArray
+from fpsolve.distances._lines import Line
+from fpsolve.distances._planes import Plane
+from fpsolve.distances._splines import MINIMUM_CELLS
+
+__all__ = ["Frame", "aligned"]
+
+# space dimension -> coordinate with the positions along it
+_AXES = {"x": "x", "y": "y", "z": "x", "z_x": "x", "z_y": "y"}
+_SETS = (("x",), ("x", "y"), ("z",), ("z_x", "z_y"))
+# positions this close, in cells, are the same
+_SAME = 1e-6
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """Where rows of cell averages live.
+
+    Attributes
+    ----------
+    dims : tuple of str
+        Space dimensions, one or two.
+    shape : tuple of int
+        Cells per axis.
+    low, spacing : tuple of arrays
+        Left end of the box and cell width per axis, each of shape (rows,), or (1,) if all rows share it.
+    leading : DataArray
+        Zeros over the leading dimensions, with the coordinates to carry along.
+    """
+
+    dims: tuple[str, ...]
+    shape: tuple[int, ...]
+    low: tuple[FloatArray, ...]
+    spacing: tuple[FloatArray, ...]
+    leading: xr.DataArray
+
+    @property
+    def dim(self) -> int:
+        """Dimension, 1 or 2."""
+        return len(self.dims)
+
+    @property
+    def volume(self) -> FloatArray:
+        """Length or area of a cell, shape (rows,) or (1,)."""
+        return np.asarray(np.prod(np.stack(np.broadcast_arrays(*self.spacing)), axis=0))
+
+    @property
+    def line(self) -> Line:
+        """The geometry in 1D."""
+        return Line(self.low[0], self.spacing[0])
+
+    @property
+    def planes(self) -> list[Plane]:
+        """The geometry of every row in 2D."""
+        columns = [np.broadcast_to(part, self.leading.size).tolist() for part in (*self.low, *self.spacing)]
+        return [Plane((x, y), (hx, hy)) for x, y, hx, hy in zip(*columns, strict=True)]
+
+    def groups(self) -> Iterator[tuple[NDArray[np.intp], FloatArray]]:
+        """Yield the rows that share positions, and the cell centres (n,) or (nx, ny, 2) of those rows."""
+        table = np.stack(np.broadcast_arrays(*self.low, *self.spacing, np.zeros(self.leading.size)), axis=1)[:, :-1]
+        places, owner = np.unique(table, axis=0, return_inverse=True)
+        for k, place in enumerate(places):
+            axes = [
+                low + h * (np.arange(n) + 0.5)
+                for low, h, n in zip(place[: self.dim], place[self.dim :], self.shape, strict=True)
+            ]
+            points = axes[0] if self.dim == 1 else np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
+            yield np.nonzero(owner.ravel() == k)[0], points
+
+    def rows(self, array: xr.DataArray) -> FloatArray:
+        """Return the values with the leading dimensions flattened, shape (rows, n[, ny])."""
+        template = self.leading
+        missing = {name: template.sizes[name] for name in template.dims if name not in array.dims}
+        full = array.expand_dims(missing).transpose(*template.dims, *self.dims)
+        return np.ascontiguousarray(full.values, dtype=float).reshape(-1, *self.shape)
+
+    def labelled(self, attrs: dict[str, str], **rows: FloatArray) -> xr.Dataset:
+        """Return variables (rows,) over the leading dimensions."""
+        variables = {name: self.leading.copy(data=v.reshape(self.leading.shape)) for name, v in rows.items()}
+        return xr.Dataset(variables, attrs=attrs)
+
+
+def aligned(**arrays: Any) -> Frame:
+    """Check DataArrays of cell averages against one another and return their common frame.
+
+    Raises
+    ------
+    ValueError
+        If one is no DataArray, has no (or other) space dimensions or positions, is not on a uniform grid of at least
+        `MINIMUM_CELLS` cells, or holds NaN or infinities.
+    """
+    names = list(arrays)
+    dims = [_space_dims(name, array) for name, array in arrays.items()]
+    for name, other in zip(names[1:], dims[1:], strict=True):
+        if other != dims[0]:
+            raise _checks.error(name, f"the space dimensions {dims[0]} of {names[0]}", f"{other}", "use one grid")
+    for name, array in arrays.items():
+        _checks.finite_array(name, array.values, remedy="cell averages must be finite")
+    try:
+        parts = xr.align(*arrays.values(), join="exact", copy=False)
+    except ValueError as reason:
+        raise _checks.error(
+            " and ".join(names),
+            "the same coordinates along common dimensions",
+            str(reason).split("\n")[0],
+            "regrid or select the same times first",
+        ) from reason
+    leading = _leading(parts, dims[0])
+    positions = [_geometry(name, part, dims[0], leading) for name, part in zip(names, parts, strict=True)]
+    for name, other_position in zip(names[1:], positions[1:], strict=True):
+        _same_positions(name, names[0], other_position, positions[0])
+    low, spacing = positions[0]
+    return Frame(dims[0], tuple(parts[0].sizes[d] for d in dims[0]), low, spacing, leading)
+
+
+def _space_dims(name: str, array: Any) -> tuple[str, ...]:
+    if not isinstance(array, xr.DataArray):
+        raise _checks.error(
+            name,
+            "an xarray.DataArray of cell averages",
+            f"a {type(array).__name__}",
+            'wrap it: xarray.DataArray(values, dims="x", coords={"x": grid.x})',
+        )
+    found = tuple(d for d in _AXES if d in array.dims)
+    if found not in _SETS:
+        raise _checks.error(
+            name, "space dimensions x; x, y; z; or z_x, z_y", f"dimensions {array.dims}", "rename its dimensions"
+        )
+    for d in found:
+        if _AXES[d] not in array.coords:
+            raise _checks.error(name, f"positions in the coordinate {_AXES[d]!r}", "none", "assign_coords them")
+        if array.sizes[d] < MINIMUM_CELLS:
+            raise _checks.error(
+                name, f"at least {MINIMUM_CELLS} cells along {d}", f"{array.sizes[d]}", "refine the grid"
+            )
+    return found
+
+
+def _leading(parts: tuple[xr.DataArray, ...], dims: tuple[str, ...]) -> xr.DataArray:
+    """Return zeros over the union of the leading dimensions, with coordinates that do not conflict."""
+    first = dict.fromkeys(dims, 0)
+    heads = [part.isel(first, drop=True) for part in parts]
+    total = sum(heads[1:], start=heads[0]) if len(heads) > 1 else heads[0]
+    kept = total.drop_vars([c for c in total.coords if c in _AXES])
+    zeros = xr.zeros_like(kept, dtype=float)
+    zeros.attrs.clear()
+    return zeros
+
+
+Geometry = tuple[tuple[FloatArray, ...], tuple[FloatArray, ...]]
+
+
+def _geometry(name: str, array: xr.DataArray, dims: tuple[str, ...], leading: xr.DataArray) -> Geometry:
+    """Return left ends and cell widths per axis, each (rows,) or (1,)."""
+    lows, spacings = [], []
+    for d in dims:
+        centres = array.coords[_AXES[d]]
+        outer = [c for c in centres.dims if c != d]
+        missing = {c: leading.sizes[c] for c in leading.dims if outer and c not in outer}
+        table = centres.expand_dims(missing).transpose(*(leading.dims if outer else ()), d)
+        rows = np.asarray(table.values, dtype=float).reshape(-1, array.sizes[d])
+        spacing = (rows[:, -1] - rows[:, 0]) / (rows.shape[1] - 1)
+        uneven = np.abs(np.diff(rows, axis=1) - spacing[:, None]).max(axis=1)
+        if not (np.isfinite(rows).all() and (spacing > 0.0).all() and (uneven <= _SAME * spacing).all()):
+            raise _checks.error(name, f"uniform increasing positions along {d}", "others", "resample to a uniform grid")
+        lows.append(rows[:, 0] - 0.5 * spacing)
+        spacings.append(spacing)
+    return tuple(lows), tuple(spacings)
+
+
+def _same_positions(name: str, other_name: str, mine: Geometry, other: Geometry) -> None:
+    for low, h, low_other, h_other in zip(*mine, *other, strict=True):
+        apart = np.maximum(np.abs(low - low_other), np.abs(h - h_other)) / h_other
+        if (apart > _SAME).any():
+            raise _checks.error(
+                name,
+                f"the cell positions of {other_name}",
+                f"positions up to {apart.max():.3g} cells away",
+                "compare at the same time and on the same grid",
+            )
