@@ -1,13 +1,66 @@
-"""One step of a particle method, as what it does to a Gaussian: ``x' = A x + B s(t, x) + C Z``."""
+"""What one step of a sampler is: noise, a deterministic map, noise; with the numbers apart from any loop.
+
+    x  ->  c x + s0 Z  ->  H(c x + s0 Z)  ->  H(c x + s0 Z) + s1 Z'
+
+Particles draw from it (`draw`), transition kernels take its mean map and standard deviations cell by cell: the
+formulas of a method are written once, in its own file.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[np.float64]
+Score = Callable[[float, Array], Array]
+
+
+class Step(Protocol):
+    """One step of a sampler from forward time `t_from` down to `t_to`.
+
+    Attributes
+    ----------
+    t_from, t_to : float
+        Forward times, ``t_from > t_to``.
+    scale_before, std_before : float
+        c and s0: what is done to x before the map (1 and 0 for most methods, the churn of EDM otherwise).
+    std_after : float
+        s1 >= 0, in units of x.
+    """
+
+    @property
+    def t_from(self) -> float: ...
+    @property
+    def t_to(self) -> float: ...
+    @property
+    def scale_before(self) -> float: ...
+    @property
+    def std_before(self) -> float: ...
+    @property
+    def std_after(self) -> float: ...
+
+    def move(self, score: Score, x: Array) -> Array:
+        """H(x): where the deterministic part of the step takes x, of the shape of x."""
+        ...
+
+
+def draw(step: Step, score: Score, x: Array, rng: np.random.Generator) -> Array:
+    """Return one random move of every particle x, shape (n,) or (n, 2).
+
+    Examples
+    --------
+    >>> step = GaussianStep(1.0, 0.9, linear=2.0, score=0.5, std=0.0)
+    >>> draw(step, lambda t, x: -x, np.array([1.0, 2.0]), np.random.default_rng(0))
+    array([1.5, 3. ])
+    """
+    if step.std_before > 0.0 or step.scale_before != 1.0:
+        x = step.scale_before * x + step.std_before * rng.standard_normal(x.shape)
+    moved = step.move(score, x)
+    return moved + step.std_after * rng.standard_normal(x.shape) if step.std_after > 0.0 else moved
 
 
 @dataclass(frozen=True)
@@ -40,6 +93,25 @@ class GaussianStep:
     linear: float
     score: float
     std: float
+
+    @property
+    def scale_before(self) -> float:
+        """1: nothing happens before the map."""
+        return 1.0
+
+    @property
+    def std_before(self) -> float:
+        """0: nothing happens before the map."""
+        return 0.0
+
+    @property
+    def std_after(self) -> float:
+        """``C``."""
+        return self.std
+
+    def move(self, score: Score, x: Array) -> Array:
+        """``A x + B s(t_from, x)``."""
+        return self.mean(x, score(self.t_from, x))
 
     def mean(self, x: Array | float, score: Array | float) -> Array:
         """``A x + B s``: where the step goes on average; any shape in, the same shape out."""
