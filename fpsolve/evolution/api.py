@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from fpsolve import _checks
 from fpsolve._progress import progress as progress_bar
 from fpsolve.dynamics import BaseDynamics, InFrame
+from fpsolve.dynamics.run_clock import RunClock, run_clock
 from fpsolve.evolution import setup
 from fpsolve.evolution.adaptive import solve_adaptive
 from fpsolve.evolution.fixed import solve_fixed
@@ -19,7 +20,6 @@ from fpsolve.evolution.footprint import require
 from fpsolve.evolution.plan import StepPlan, plan_by_count, plan_by_density, plan_on_nodes
 from fpsolve.evolution.problem import Problem, Start
 from fpsolve.evolution.result import dataset
-from fpsolve.evolution.run_clock import RunClock, run_clock
 from fpsolve.grid import Grid
 from fpsolve.laws import Law
 from fpsolve.stepping import scheme_named

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fpsolve.dynamics import BaseDynamics
 from fpsolve.discretise import rates_at
+from fpsolve.dynamics import BaseDynamics
+from fpsolve.dynamics.run_clock import RunClock
 from fpsolve.evolution.plan import StepPlan
-from fpsolve.evolution.run_clock import RunClock
 from fpsolve.grid import Grid
 from fpsolve.stepping import Scheme, advance, step_table
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fpsolve.evolution.run_clock import RunClock
+from fpsolve.dynamics.run_clock import RunClock
 
 Array = NDArray[np.float64]
 

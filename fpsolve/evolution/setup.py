@@ -12,10 +12,10 @@ from numpy.typing import ArrayLike, NDArray
 from fpsolve import _checks
 from fpsolve._checks import error
 from fpsolve.dynamics import BaseDynamics, Frame, Reverse
+from fpsolve.dynamics.run_clock import RunClock
 from fpsolve.evolution.box import covering_box, law_box
 from fpsolve.evolution.plan import default_saves
 from fpsolve.evolution.problem import Problem, Start
-from fpsolve.evolution.run_clock import RunClock
 from fpsolve.grid import Grid
 from fpsolve.laws import Law
 
