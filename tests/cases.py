@@ -42,3 +42,10 @@ def tv(p, q, grid):
     """Half the L1 distance of cell averages."""
     axes = tuple(range(-grid.dim, 0))
     return 0.5 * np.abs(p - q).sum(axis=axes) * grid.volume
+
+
+def position_grid(run, at):
+    """The grid in x of a 1D run at a saved time, in the fixed and in the scaled frame."""
+    x = run.x.values if run.x.ndim == 1 else run.x.values[at]
+    h = (x[-1] - x[0]) / (len(x) - 1)
+    return fp.Grid.uniform((x[0] - h / 2, x[-1] + h / 2), cells=len(x))

@@ -129,16 +129,10 @@ def test_tolerance_is_met_and_the_estimate_is_honest_and_sharp(name, tol):
 
 def weighted_errors(reverse, starts, run, weight, at=-1):
     """V-weighted distance of cell averages to the oracle at a saved time, plus what lies beyond the box."""
-    grid = position_grid(run, at)
+    grid = cases.position_grid(run, at)
     exact = truth(reverse, starts, float(run.t[at]), grid)
     v = weights.evaluate(weight, grid)
     return (v * np.abs(run.density.values[:, at] - exact)).sum(axis=1) * grid.volume
-
-
-def position_grid(run, at):
-    x = run.x.values if run.x.ndim == 1 else run.x.values[at]
-    h = (x[-1] - x[0]) / (len(x) - 1)
-    return fp.Grid.uniform((x[0] - h / 2, x[-1] + h / 2), cells=len(x))
 
 
 def test_a_start_narrower_than_the_cells_of_the_scaled_grid_is_not_called_solved():

@@ -88,7 +88,8 @@ class _Orders:
         newest = weighted_gap(coarse.grid, pair, before, self.problem.weight_values(coarse.grid.coarsen()))
         earlier, self.pair_gap = self.pair_gap, newest
         if earlier is None:
-            return first_factor(level_order, self.problem.scheme.order)
+            order = self.problem.scheme.order
+            return first_factor(level_order, order, gap / (2.0**order - 1.0), newest)
         return later_factor(observed_order(newest, earlier))
 
 

@@ -29,6 +29,8 @@ LEVEL_SAFETY = 1.25
 UNSEEN_ORDERS = (2.0, 3.0)
 ORDER_SLACK = 0.3
 ORDER_RANGE = (1.0, 4.0)
+#: An extrapolation is not taken to be more than 1/LEVEL_SHARE times better than its finer level before orders were seen.
+LEVEL_SHARE = 1.0 / 20.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,19 +72,28 @@ def observed_order(gap: Array, gap_before: Array) -> Array:
     return np.asarray(np.log2((gap_before + tiny) / (gap + tiny)))
 
 
-def first_factor(level_order: Array, scheme_order: int) -> Array:
-    """``4/(2^p - 1)`` for the first pair of extrapolations, whose order p nobody has seen yet, per (start, save).
+def first_factor(level_order: Array, scheme_order: int, level_error: Array, gap: Array) -> Array:
+    """Error per difference of the first two extrapolations, whose order p nobody has seen yet, per (start, save).
+
+    ``4/(2^p - 1)`` with a cautious p, and never less than what makes the error `LEVEL_SHARE` of the fine level's: on
+    coarse levels the errors of space and time may cancel in one extrapolation and make a single difference small.
 
     Parameters
     ----------
-    level_order : array, shape (starts, saves)
-        Observed order of the levels themselves.
+    level_order, level_error, gap : arrays, shape (starts, saves)
+        Observed order and error of the levels themselves, difference of the extrapolations.
     scheme_order : int
     """
     believed = np.where(level_order >= scheme_order - ORDER_SLACK, UNSEEN_ORDERS[1], UNSEEN_ORDERS[0])
-    return np.asarray(PAIR_SAFETY / (2.0**believed - 1.0))
+    tiny = np.finfo(float).tiny
+    return np.asarray(np.maximum(PAIR_SAFETY / (2.0**believed - 1.0), LEVEL_SHARE * level_error / (gap + tiny)))
 
 
 def later_factor(pair_order: Array) -> Array:
-    """``4/(2^p - 1)`` with the observed order p of the extrapolations, kept within what theory allows."""
-    return np.asarray(PAIR_SAFETY / (2.0 ** np.minimum(np.maximum(pair_order, ORDER_RANGE[0]), ORDER_RANGE[1]) - 1.0))
+    """``4/(2^p - 1)`` with the observed order p of the extrapolations, kept within what theory allows.
+
+    A difference that fell faster than at the highest order is an accident, not a gain: the factor makes up for it.
+    """
+    low, high = ORDER_RANGE
+    believed = np.minimum(np.maximum(pair_order, low), high)
+    return np.asarray(PAIR_SAFETY / (2.0**believed - 1.0) * 2.0 ** np.minimum(np.maximum(pair_order - high, 0.0), 60.0))
