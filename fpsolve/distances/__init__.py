@@ -1,6 +1,19 @@
 """Distances between densities on a grid: Datasets in, numbers with errors out."""
 
+from fpsolve.distances.divergences import chi2, hellinger, kl
 from fpsolve.distances.forgetting import forgetting_curve
+from fpsolve.distances.regions import l1_on
+from fpsolve.distances.transport import wasserstein
 from fpsolve.distances.weighted import total_variation, weighted_norm, weighted_tv
 
-__all__ = ["forgetting_curve", "total_variation", "weighted_norm", "weighted_tv"]
+__all__ = [
+    "chi2",
+    "forgetting_curve",
+    "hellinger",
+    "kl",
+    "l1_on",
+    "total_variation",
+    "wasserstein",
+    "weighted_norm",
+    "weighted_tv",
+]

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from fpsolve._checks import FloatArray
 
-__all__ = ["NODES", "Locate", "absolute_in_cells", "gauss", "polynomial", "unit_roots"]
+__all__ = ["NODES", "Locate", "absolute_in_cells", "bracketed_roots", "gauss", "polynomial", "unit_roots"]
 
 #: Gauss-Legendre nodes per piece: exact for a quartic times a weight of degree 7.
 NODES = 6
@@ -50,7 +50,7 @@ def unit_roots(powers: FloatArray) -> FloatArray:
     signs = np.sign(polynomial(powers, edges))
     row, gap = np.nonzero(signs[:, :-1] * signs[:, 1:] < 0.0)
     roots = np.ones((count, degree))
-    roots[row, gap] = _bracketed(powers[row], edges[row, gap], edges[row, gap + 1], signs[row, gap])
+    roots[row, gap] = bracketed_roots(powers[row], edges[row, gap], edges[row, gap + 1], signs[row, gap])
     return np.sort(roots, axis=1)
 
 
@@ -83,7 +83,7 @@ def absolute_in_cells(powers: FloatArray, locate: Locate, breaks: FloatArray | N
     return np.bincount(cell, weights=length * np.abs(signed), minlength=count).astype(float)
 
 
-def _bracketed(powers: FloatArray, low: FloatArray, high: FloatArray, sign_low: FloatArray) -> FloatArray:
+def bracketed_roots(powers: FloatArray, low: FloatArray, high: FloatArray, sign_low: FloatArray) -> FloatArray:
     """Newton's iteration kept inside [low, high], where each polynomial has exactly one root."""
     slope = powers[:, 1:] * np.arange(1.0, powers.shape[1])
     root = 0.5 * (low + high)

@@ -56,6 +56,11 @@ class Frame:
         return np.asarray(np.prod(np.stack(np.broadcast_arrays(*self.spacing)), axis=0))
 
     @property
+    def length(self) -> FloatArray:
+        """Length of the box along the first axis, shape (rows,) or (1,)."""
+        return self.spacing[0] * self.shape[0]
+
+    @property
     def line(self) -> Line:
         """The geometry in 1D."""
         return Line(self.low[0], self.spacing[0])

@@ -11,7 +11,15 @@ from fpsolve.distances import _cells, _splines, _squares
 from fpsolve.distances._lines import ROUNDING, Weigh
 from fpsolve.distances._smoothness import VALUES, spread
 
-__all__ = ["Plane", "WeightTable", "absolute_by_cell", "absolute_integral", "tensor_spline", "tensor_values"]
+__all__ = [
+    "Plane",
+    "WeightTable",
+    "absolute_by_cell",
+    "absolute_integral",
+    "tensor_spline",
+    "tensor_values",
+    "values_in_cells",
+]
 
 # Gauss nodes per axis in cells without a change of sign: exact for quartics times weights of degree 3
 _NODES = 4
@@ -124,6 +132,13 @@ def tensor_values(spline: FloatArray, degree: int, u: FloatArray) -> Iterator[Fl
         strips = _combine(across, spline)
         for along in factors:
             yield _combine(along, strips.T).T
+
+
+def values_in_cells(averages: FloatArray, cells: tuple[NDArray[np.intp], ...], u: FloatArray) -> FloatArray:
+    """Return the spline of degree 4 at positions u x u of the cells (row, column), shape (m, len(u), len(u))."""
+    local = np.lib.stride_tricks.sliding_window_view(tensor_spline(averages, 4), (5, 5))[cells]
+    factors = _splines.basis(4, u)
+    return np.asarray(factors @ local @ factors.T)
 
 
 def _combine(factors: FloatArray, spline: FloatArray) -> FloatArray:

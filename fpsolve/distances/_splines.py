@@ -23,6 +23,7 @@ __all__ = [
     "evaluate",
     "monomials",
     "bernstein",
+    "to_bernstein",
     "windows",
 ]
 
@@ -88,14 +89,18 @@ def monomials(degree: int) -> FloatArray:
 
 @cache
 def bernstein(degree: int) -> FloatArray:
-    """Return the matrix from the coefficients of a cell to its Bernstein coefficients.
+    """Return the matrix from the coefficients of a cell to its Bernstein coefficients."""
+    return np.asarray(to_bernstein(degree) @ monomials(degree))
 
-    A polynomial lies between the smallest and largest of them, so that one sign of all excludes roots.
+
+@cache
+def to_bernstein(degree: int) -> FloatArray:
+    """Return the matrix from powers of u to Bernstein coefficients.
+
+    On [0, 1] a polynomial lies between the smallest and largest of them, so that one sign of all excludes roots.
     """
-    to_bernstein = [
-        [comb(j, i) / comb(degree, i) if i <= j else 0.0 for i in range(degree + 1)] for j in range(degree + 1)
-    ]
-    return np.asarray(np.array(to_bernstein) @ monomials(degree))
+    rows = [[comb(j, i) / comb(degree, i) if i <= j else 0.0 for i in range(degree + 1)] for j in range(degree + 1)]
+    return np.array(rows)
 
 
 def _cardinal(degree: int, x: FloatArray) -> FloatArray:

@@ -1,0 +1,116 @@
+"""Wasserstein distances in 1D from the cumulative distribution functions."""
+
+from typing import Literal
+
+import numpy as np
+import xarray as xr
+
+from fpsolve import _checks
+from fpsolve._checks import FloatArray
+from fpsolve.distances import _cells, _splines
+from fpsolve.distances._fields import Frame, aligned
+from fpsolve.distances._quantiles import squared_displacement
+from fpsolve.distances._smoothness import spline_error
+from fpsolve.distances.divergences import root
+from fpsolve.finite_volume.tails import edge_tail
+
+__all__ = ["wasserstein"]
+
+# relative difference of the two masses that may be tails and rounding
+_MASS_TOLERANCE = 1e-6
+_ROUNDING = 8.0 * float(np.finfo(float).eps)
+
+
+def wasserstein(p: xr.DataArray, q: xr.DataArray, order: Literal[1, 2] = 1, *, unbounded: bool = True) -> xr.Dataset:
+    """Return the Wasserstein distance of order 1 or 2 of densities in 1D.
+
+    ``W1 = int |F - G| dx`` and ``W2 = (int_0^1 |F^-1(u) - G^-1(u)|^2 du)^(1/2)`` with the cumulative distribution
+    functions F, G. Between the faces these are the quintic splines that interpolate them; W1 is split at the
+    crossings, W2 integrates ``|x - G^-1(F(x))|^2 p(x) dx``. In units of x.
+
+    Parameters
+    ----------
+    p, q : DataArray
+        Cell averages of densities, see `weighted_tv`, in 1D and of equal mass.
+    order : {1, 2}
+        Order of the distance.
+    unbounded : bool, default True
+        Whether the densities go on beyond the box; what that may change is then part of the error.
+
+    Returns
+    -------
+    Dataset
+        `distance` and `error` over the leading dimensions. W2 of less than about 1e-7 box lengths drowns in the
+        round-off of the cumulatives, as its error says; W1 keeps its digits.
+
+    Raises
+    ------
+    ValueError
+        If the densities are in 2D, their masses differ by more than 1e-6, or they do not fit together.
+
+    Examples
+    --------
+    >>> from fpsolve import Gaussian, Grid
+    >>> grid = Grid.uniform((-9, 9), cells=300)
+    >>> p, q = (xr.DataArray(grid.cell_average(Gaussian(m, std=1.0)), coords={"x": grid.x}) for m in (0.0, 0.5))
+    >>> [round(float(wasserstein(p, q, order).distance), 8) for order in (1, 2)]
+    [0.5, 0.5]
+    """
+    _checks.one_of("order", order, (1, 2))
+    frame = aligned(p=p, q=q)
+    if frame.dim != 1:
+        raise _checks.error(
+            "p, q", "densities in 1D", "2D", "use weighted_tv or hellinger, or the POT package on samples or cells"
+        )
+    mine, other = frame.rows(p), frame.rows(q)
+    mismatch = _mass_mismatch(mine, other, frame)
+    attrs = {"quantity": f"Wasserstein distance of order {order}"}
+    if order == 1:
+        value, error = _first(mine - other, frame)
+        error = error + mismatch * frame.length + _beyond(mine - other, frame, unbounded, 1)
+        return frame.labelled(attrs, distance=value, error=error)
+    square, error = squared_displacement(mine, other, frame.spacing[0])
+    error = error + mismatch * frame.length**2 + _beyond(np.abs(mine) + np.abs(other), frame, unbounded, 2)
+    return root(frame.labelled(attrs, distance=square, error=error))
+
+
+def _mass_mismatch(p: FloatArray, q: FloatArray, frame: Frame) -> FloatArray:
+    masses = [density.sum(axis=1) * frame.volume for density in (p, q)]
+    mismatch = np.abs(masses[0] - masses[1])
+    if (mismatch > _MASS_TOLERANCE * np.abs(masses[0])).any():
+        raise _checks.error(
+            "p, q", "equal masses, within 1e-6", f"masses that differ by {mismatch.max():.3g}", "enlarge the box"
+        )
+    return np.asarray(mismatch)
+
+
+def _beyond(density: FloatArray, frame: Frame, unbounded: bool, order: int) -> FloatArray:
+    """Return what mass outside of the box may change: it is moved from where it is to somewhere in the box."""
+    if not unbounded:
+        return np.zeros(len(density))
+    axes = [np.arange(float(density.shape[1]))]
+    # tails are extrapolated in units of cells, and so is the distance from the middle of the box
+    middle = 0.5 * (density.shape[1] - 1)
+    moved = (density.shape[1] + np.abs(axes[0] - middle)) ** order
+    return edge_tail(density, axes, moved) * frame.spacing[0] ** (order + 1)
+
+
+def _first(w: FloatArray, frame: Frame) -> tuple[FloatArray, FloatArray]:
+    """Return ``int |F - G|`` over the box and its error, from the cumulative of w = p - q (in cells)."""
+    spline = _splines.coefficients(w, 4)
+    start = np.cumsum(w, axis=1) - w
+    powers = np.concatenate([start[..., None], _windows_primitive(spline)], axis=-1)
+    whole = powers @ (1.0 / np.arange(1, 7))
+    corners = powers @ _splines.to_bernstein(5).T
+    row, cell = np.nonzero((corners.min(axis=-1) < 0.0) & (corners.max(axis=-1) > 0.0))
+    pieces = np.abs(whole)
+    pieces[row, cell] = _cells.absolute_in_cells(powers[row, cell], lambda index, u: np.ones_like(u))
+    error, _ = spline_error(w, spline)
+    rounding = _ROUNDING * np.abs(start).sum(axis=1) + _ROUNDING * np.abs(w).sum(axis=1) * w.shape[1]
+    square = frame.spacing[0] ** 2
+    return pieces.sum(axis=1) * square, (error.sum(axis=1) + rounding) * square
+
+
+def _windows_primitive(spline: FloatArray) -> FloatArray:
+    """Return the coefficients of u, u^2, ..., u^5 of the integral of the spline from each left face."""
+    return _splines.windows(spline, 4) @ (_splines.monomials(4) / np.arange(1.0, 6.0)[:, None]).T
