@@ -9,55 +9,44 @@ test suite: two to ten times fewer steps than uniform ones at the same error.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fpsolve._monotone import MonotoneMap
 from fpsolve.laws import Law
 from fpsolve.processes import Process
 
-if TYPE_CHECKING:
-    from scipy.interpolate import CubicSpline
-
 Array = NDArray[np.float64]
 
-#: The table starts at this fraction of T; below, the clock is continued linearly in log t.
+#: The table starts at this fraction of T; schedules that end steeply (cosine) need nodes that crowd at T as well.
 _START = 1e-9
-_POINTS = 4001
 
 
 @dataclass(frozen=True, eq=False)
 class Clock:
-    """Tabulated monotone map between log t and the clock, inverted by splines so that step grids are smooth."""
+    """Tabulated monotone map between log t and the clock."""
 
-    log_t: Array
-    tau: Array
+    table: MonotoneMap
 
     @classmethod
     def of(cls, target: Law, process: Process) -> Clock:
         """Tabulate the clock of a target and a process."""
         from scipy.interpolate import CubicSpline
 
-        log_t = np.linspace(np.log(_START * process.T), np.log(process.T), _POINTS)
-        t = np.minimum(np.exp(log_t), process.T)
+        end = process.T * (1.0 - np.geomspace(1e-7, 0.3, 600))
+        t = np.unique(np.concatenate([np.geomspace(_START * process.T, process.T, 3001)[:-1], end, [process.T]]))
+        log_t = np.log(t)
         g2 = np.square(process.diffusion(t)) * np.ones_like(t)
         v = process.scale(0.0, t) ** 2 * target.smallest_std**2 + process.variance(0.0, t)
         # Rates per unit of log t; the small constant keeps the map invertible where every term vanishes.
         rate = np.abs(np.gradient(np.log(v), log_t)) + 0.5 * np.abs(np.gradient(np.log(g2), log_t)) + 0.1 * t * g2 / v
-        return cls(log_t, CubicSpline(log_t, rate + 1e-3).antiderivative()(log_t))
-
-    @cached_property
-    def _splines(self) -> tuple[CubicSpline, CubicSpline]:
-        from scipy.interpolate import CubicSpline
-
-        return CubicSpline(self.log_t, self.tau), CubicSpline(self.tau, self.log_t)
+        return cls(MonotoneMap(log_t, CubicSpline(log_t, rate + 1e-3).antiderivative()(log_t)))
 
     def forward(self, t: ArrayLike) -> Array:
         """tau(t)."""
-        return np.asarray(self._splines[0](np.log(t)))
+        return self.table.forward(np.log(t))
 
     def backward(self, tau: ArrayLike) -> Array:
         """t(tau)."""
-        return np.asarray(np.exp(self._splines[1](tau)))
+        return np.asarray(np.exp(self.table.inverse(tau)))

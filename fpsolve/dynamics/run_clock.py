@@ -10,16 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fpsolve.dynamics import BaseDynamics
+from fpsolve._monotone import MonotoneMap
+from fpsolve.dynamics._base import BaseDynamics
 from fpsolve.laws import Law
-
-if TYPE_CHECKING:
-    from scipy.interpolate import CubicSpline
 
 Array = NDArray[np.float64]
 
@@ -27,7 +24,6 @@ Array = NDArray[np.float64]
 LAYER_WEIGHT = 0.5
 #: Width taken for a start with jumps or kinks, as a share of its standard deviation.
 KINKED_SHARE = 0.1
-_POINTS = 801
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,36 +44,33 @@ class RunClock:
     last: float
     width: float
 
-    def _total(self) -> tuple[Array, Array]:
-        """Table: the dynamics' clock along the run and the total clock, (points,) each."""
-        begin, end = self.dynamics.clock(np.array([self.first, self.last]))
-        nodes = np.linspace(float(begin), float(end), _POINTS)
-        own = np.abs(nodes - nodes[0])
-        if not np.isfinite(self.width):
-            return nodes, own
-        half = 0.5 * (nodes[1:] + nodes[:-1])
-        times = self.dynamics.clock_inverse(np.stack([nodes[:-1], half, nodes[1:]]))
-        power = np.square(self.dynamics.noise(times))
-        # Simpson in the clock is Simpson in time only up to the map's curvature, so use the time increments.
-        left, right = np.abs(times[1] - times[0]), np.abs(times[2] - times[1])
-        spread = np.append(0.0, np.cumsum(0.5 * (power[0] + power[1]) * left + 0.5 * (power[1] + power[2]) * right))
-        return nodes, own + LAYER_WEIGHT * np.log1p(spread / self.width**2)
+    @cached_property
+    def _begin(self) -> float:
+        return float(self.dynamics.clock(np.array([self.first]))[0])
 
     @cached_property
-    def _splines(self) -> tuple[CubicSpline, CubicSpline]:
-        from scipy.interpolate import CubicSpline
-
-        nodes, total = self._total()
-        order = slice(None, None, 1 if nodes[0] < nodes[-1] else -1)
-        return CubicSpline(nodes[order], total[order]), CubicSpline(total, nodes)
+    def _map(self) -> MonotoneMap:
+        """Total clock over the distance run on the dynamics' own; nodes crowd at the start, where starts spread."""
+        end = float(self.dynamics.clock(np.array([self.last]))[0])
+        share = np.concatenate([[0.0], np.geomspace(1e-9, 1e-2, 300), np.linspace(1e-2, 1.0, 700)[1:]])
+        own = abs(end - self._begin) * share
+        if not np.isfinite(self.width):
+            return MonotoneMap(own, own)
+        nodes = self._begin + (end - self._begin) * share
+        times = self.dynamics.clock_inverse(np.stack([nodes[:-1], 0.5 * (nodes[1:] + nodes[:-1]), nodes[1:]]))
+        power = np.square(self.dynamics.noise(times))
+        pieces = 0.5 * (power[1:] + power[:-1]) * np.abs(np.diff(times, axis=0))
+        spread = np.append(0.0, np.cumsum(pieces.sum(axis=0)))
+        return MonotoneMap(own, own + LAYER_WEIGHT * np.log1p(spread / self.width**2))
 
     def at(self, t: ArrayLike) -> Array:
         """Clock at forward times t, 0 at the beginning of the run."""
-        return np.asarray(self._splines[0](self.dynamics.clock(t)))
+        return self._map.forward(np.abs(self.dynamics.clock(t) - self._begin))
 
     def inverse(self, tau: ArrayLike) -> Array:
         """Forward times at which the clock shows tau."""
-        return np.asarray(self.dynamics.clock_inverse(self._splines[1](tau)))
+        sign = 1.0 if self.last > self.first else -1.0
+        return np.asarray(self.dynamics.clock_inverse(self._begin + sign * self._map.inverse(tau)))
 
 
 def run_clock(dynamics: BaseDynamics, starts: Iterable[object], first: float, last: float) -> RunClock:

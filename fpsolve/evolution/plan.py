@@ -53,6 +53,10 @@ class StepPlan:
         inner = np.concatenate([a + f * (b - a) for a, b, f in zip(tau[:-1], tau[1:], fractions, strict=True)])
         times = clock.inverse(np.append(inner, tau[-1]))
         times[np.append(0, np.cumsum(self.counts))] = self.saves
+        if np.any(np.diff(times) * (self.saves[-1] - self.saves[0]) <= 0.0):
+            raise ValueError(
+                "clock: expected a strictly monotone one, got step times that turn back; check clock_inverse."
+            )
         return times
 
 

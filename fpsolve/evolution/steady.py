@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from fpsolve import finite_volume
 from fpsolve._checks import error
-from fpsolve.dynamics import BaseDynamics
 from fpsolve.discretise import rates_at
+from fpsolve.dynamics import BaseDynamics
 from fpsolve.evolution.result import axis_names
 from fpsolve.grid import Grid
 

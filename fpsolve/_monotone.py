@@ -1,0 +1,66 @@
+"""A smooth increasing map given by a table, and its exact inverse."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from fpsolve._checks import FloatArray
+
+if TYPE_CHECKING:
+    from scipy.interpolate import CubicSpline
+
+_NEWTON_STEPS = 60
+
+
+@dataclass(frozen=True, eq=False)
+class MonotoneMap:
+    """Cubic spline through an increasing table; the inverse solves it to round-off, so that both belong together.
+
+    Two separate splines, one each way, miss each other by their interpolation errors; step times computed with one
+    and save times with the other then cross.
+
+    Parameters
+    ----------
+    x, y : arrays, shape (n,)
+        Strictly increasing.
+    """
+
+    x: FloatArray
+    y: FloatArray
+
+    def __post_init__(self) -> None:
+        if np.any(np.diff(self.x) <= 0.0) or np.any(np.diff(self.y) <= 0.0):
+            raise ValueError("table: expected strictly increasing x and y, got one that is not.")
+
+    @cached_property
+    def _spline(self) -> CubicSpline:
+        from scipy.interpolate import CubicSpline
+
+        return CubicSpline(self.x, self.y)
+
+    def forward(self, x: ArrayLike) -> FloatArray:
+        """y(x)."""
+        return np.asarray(self._spline(x), dtype=float)
+
+    def inverse(self, y: ArrayLike) -> FloatArray:
+        """x(y), within the table, by Newton steps kept inside the bracket of neighbouring nodes."""
+        target = np.asarray(y, dtype=float)
+        k = np.minimum(np.maximum(np.searchsorted(self.y, target) - 1, 0), len(self.y) - 2)
+        low, high = self.x[k], self.x[k + 1]
+        x = low + (high - low) * (target - self.y[k]) / (self.y[k + 1] - self.y[k])
+        for _ in range(_NEWTON_STEPS):
+            gap = self._spline(x) - target
+            low, high = np.where(gap < 0.0, x, low), np.where(gap > 0.0, x, high)
+            slope = self._spline(x, 1)
+            step = np.divide(gap, slope, out=np.zeros_like(gap), where=slope > 0.0)
+            moved = x - step
+            moved = np.where((moved < low) | (moved > high) | (slope <= 0.0), 0.5 * (low + high), moved)
+            if np.all(np.abs(moved - x) <= 2e-16 * np.abs(x)):
+                return np.asarray(moved)
+            x = moved
+        return np.asarray(x)
