@@ -29,7 +29,7 @@ LEVEL_SAFETY = 1.25
 UNSEEN_ORDERS = (2.0, 3.0)
 ORDER_SLACK = 0.3
 ORDER_RANGE = (1.0, 4.0)
-#: An extrapolation is not taken to be more than 1/LEVEL_SHARE times better than its finer level before orders were seen.
+#: Until orders are seen, an extrapolation is taken to be at most 1/LEVEL_SHARE times better than its finer level.
 LEVEL_SHARE = 1.0 / 20.0
 
 
