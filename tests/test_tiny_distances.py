@@ -1,4 +1,4 @@
-"""Distances far below the densities' own errors: the level errors cancel in signed differences, and the bars know it."""
+"""Distances far below the densities' own errors: level errors cancel in signed differences, and the bars know."""
 
 import cases
 import numpy as np
