@@ -55,6 +55,11 @@ class Panels:
         """Logarithms of the weights, shape (16 m,)."""
         return np.asarray(np.log(0.5 * (self.high - self.low))[:, None] + LOG_GAUSS).ravel()
 
+    def split_size(self, width: float, reach: tuple[float, float]) -> float:
+        """Return about how many nodes `split` would make."""
+        inside = np.clip(self.high, *reach) - np.clip(self.low, *reach)
+        return float(ORDER * (self.low.size + inside.sum() / width))
+
     def split(self, width: float, reach: tuple[float, float]) -> "Panels":
         """Return panels no wider than `width` inside `reach`; those outside stay as they are."""
         # panels that reach cuts are cut there first: one may be far wider than all of reach

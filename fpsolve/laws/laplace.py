@@ -135,7 +135,8 @@ class DiffusedLaplace(Law):
     def log_density(self, x: Any) -> FloatArray:
         """Return ``log p(x)``, finite however far out."""
         x = points("x", x, self.dim) - self.mean
-        return sum_over_axes(np.logaddexp(self._log_branch(x), self._log_branch(-x)), self.dim)
+        right, left = self._log_branch(x), self._log_branch(-x)
+        return sum_over_axes(np.maximum(right, left) + np.log1p(np.exp(-np.abs(right - left))), self.dim)
 
     def score(self, x: Any) -> FloatArray:
         """Return ``grad log p(x)``, between ``-1/b`` and ``1/b`` on every axis."""

@@ -51,6 +51,15 @@ def _exp(x: float) -> float:
     return p * power.view(np.float64)
 
 
+@njit(inline="always")
+def _lost(total: FloatArray, n: int) -> bool:
+    """Say whether one of the first n sums may have lost terms to underflow (or is NaN, which must not hide others)."""
+    lost = False
+    for j in range(n):
+        lost |= not total[j] >= _UNDERFLOW
+    return lost
+
+
 # "contract" allows fused multiply-adds and nothing else: NaN and the order of sums stay as written
 @njit(cache=True, fastmath={"contract"}, error_model="numpy")
 def _line(peaks: FloatArray, means: FloatArray, halves: FloatArray, x: FloatArray, out: FloatArray) -> None:
@@ -66,7 +75,7 @@ def _line(peaks: FloatArray, means: FloatArray, halves: FloatArray, x: FloatArra
                 for j in range(n):
                     d = block[j] - mean
                     total[j] += _exp(peak - half * d * d)
-        if total[:n].min() < _UNDERFLOW:
+        if _lost(total, n):
             top[:] = -np.inf
             for k in range(peaks.size):
                 peak, mean, half = peaks[k], means[k], halves[k]
@@ -148,7 +157,7 @@ def scatter(
                     total[j] += w
                     gx[j] += w * (hx * dx - pull * slope)
                     gy[j] += w * pull
-            if attempt == 1 or not total[:n].min() < _UNDERFLOW:
+            if attempt == 1 or not _lost(total, n):
                 break
             top[:] = -np.inf
             for k in range(peaks.size):
@@ -180,7 +189,7 @@ def scatter_1d(peaks: FloatArray, means: FloatArray, halves: FloatArray, points:
                     w = _exp((peak - half * d * d) - top[j])
                     total[j] += w
                     g[j] += w * (half * d)
-            if attempt == 1 or not total[:n].min() < _UNDERFLOW:
+            if attempt == 1 or not _lost(total, n):
                 break
             top[:] = -np.inf
             for k in range(peaks.size):

@@ -70,8 +70,8 @@ class QuadratureMarginals(Marginals):
         if std == 0.0:
             return self.target.score(x)
         flat = np.array(x, order="C").reshape(-1, self.dim)
-        rule = self._rule(scale, std, flat)
-        if self._by_hermite(rule, scale, std, len(flat)):
+        rule = self._rule(scale, std, flat, len(flat))
+        if rule is None:
             return _hermite.score(self.target, scale, std, flat).reshape(x.shape)
         return _tensor.score(self.target, rule, scale, std, flat).reshape(x.shape)
 
@@ -90,16 +90,17 @@ class QuadratureMarginals(Marginals):
             return self.target.log_density_on_axes(*x)
         if self.dim == 1:
             return self._at_points(x[0][:, None].copy(), scale, std)
-        rule = self._rule(scale, std, np.stack([[axis.min(), axis.max()] for axis in x], axis=-1))
-        if not self._by_hermite(rule, scale, std, x[0].size * x[1].size):
+        ends = np.stack([[axis.min(), axis.max()] for axis in x], axis=-1)
+        rule = self._rule(scale, std, ends, x[0].size * x[1].size)
+        if rule is not None:
             return _tensor.on_axes(self.target, rule, scale, std, x)
         grid = tensor_points(2, tuple(x))
         return self._at_points(grid.reshape(-1, 2), scale, std).reshape(grid.shape[:2])
 
     def _at_points(self, flat: FloatArray, scale: float, std: float) -> FloatArray:
         """Return log densities at points (n, d)."""
-        rule = self._rule(scale, std, flat)
-        if not self._by_hermite(rule, scale, std, len(flat)):
+        rule = self._rule(scale, std, flat, len(flat))
+        if rule is not None:
             return _tensor.log_density(self.target, rule, scale, std, flat)
         value = _hermite.log_density(self.target, scale, std, flat)
         empty = np.isneginf(value)  # the target's own log density ends before these points
@@ -108,22 +109,21 @@ class QuadratureMarginals(Marginals):
             value[empty] = _tensor.log_density(self.target, self.panels, scale, std, flat[empty])
         return value
 
-    def _by_hermite(self, rule: tuple[Panels, ...], scale: float, std: float, n: int) -> bool:
-        """Say whether n points go to Gauss-Hermite: where it is accurate and, in 2D, cheaper; or where nothing fits."""
-        narrow = _NARROW * std / scale <= min(panels.smooth for panels in self.panels)
-        if self.dim == 1:
-            return narrow
-        nodes = float(rule[0].nodes.size) * float(rule[1].nodes.size)
-        return nodes > _tensor.MOST_NODES or (narrow and nodes > n * _hermite.ORDER[2] ** 2)
-
     def _kernel(self, t: float) -> tuple[float, float]:
         scale, variance = self.transition(t)
         return float(scale), float(np.sqrt(variance))
 
-    def _rule(self, scale: float, std: float, flat: FloatArray) -> tuple[Panels, ...]:
-        """Return the panels cut to what the kernel needs, within its reach from the points (n, d)."""
+    def _rule(self, scale: float, std: float, flat: FloatArray, n: int) -> tuple[Panels, ...] | None:
+        """Return the panels cut to what the kernel needs within its reach from the points, None for Gauss-Hermite.
+
+        That takes over where it is accurate and, in 2D, cheaper for `n` points; and where too many nodes were needed.
+        """
         tau = std / scale
         low, high = flat.min(axis=0) / scale - _REACH * tau, flat.max(axis=0) / scale + _REACH * tau
-        return tuple(
-            panels.split(_PANEL * tau, (float(low[axis]), float(high[axis]))) for axis, panels in enumerate(self.panels)
-        )
+        reach = [(float(low[axis]), float(high[axis])) for axis in range(self.dim)]
+        nodes = np.prod([p.split_size(_PANEL * tau, r) for p, r in zip(self.panels, reach, strict=True)])
+        accurate = _NARROW * tau <= min(panels.smooth for panels in self.panels)
+        cheaper = self.dim == 1 or nodes > n * _hermite.ORDER[2] ** 2
+        if nodes > _tensor.MOST_NODES[self.dim] or (accurate and cheaper):
+            return None
+        return tuple(panels.split(_PANEL * tau, r) for panels, r in zip(self.panels, reach, strict=True))

@@ -14,7 +14,7 @@ from fpsolve.laws._normal_mixture import LOG_2PI, log_sum_exp
 from fpsolve.laws._panels import Panels
 from fpsolve.marginals._log_matmul import log_matmul
 
-MOST_NODES = 16_000_000  # nodes of a 2D rule: 128 MB
+MOST_NODES = {1: 1_000_000, 2: 16_000_000}  # of a rule, by dimension; 16e6 are 128 MB
 _FLOOR = 1e5  # nats below the peak that stand in for log 0
 _SAFE = 500.0  # nats: what a scaled product may be off from its scales before its terms may have underflowed
 _CHUNK = 256
