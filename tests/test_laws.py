@@ -1,6 +1,5 @@
 """Laws against scipy.stats, quadrature and long arithmetic: densities, scores, cells, blurs, samples, bad input."""
 
-from collections.abc import Callable
 from dataclasses import FrozenInstanceError
 from typing import Any
 
@@ -14,8 +13,6 @@ from scipy.integrate import dblquad, quad
 
 import fpsolve as fp
 from fpsolve.laws import Law, NormalMixture
-from fpsolve.laws.laplace import DiffusedLaplace
-from fpsolve.laws.student_t import DiffusedStudentT
 from fpsolve.laws.uniform import DiffusedUniform
 
 ROTATED = [[[0.3, 0.1], [0.1, 0.2]], [[0.5, -0.3], [-0.3, 0.4]]]
@@ -251,111 +248,6 @@ def test_cells_partition_and_refine(start: float, width: float, n: int) -> None:
         np.testing.assert_allclose(fine[::2] + fine[1::2], coarse, rtol=1e-10, atol=1e-16)
 
 
-# blurs
-
-
-def blurred(law: Law, scale: float, variance: float, x: float) -> float:
-    """Quadrature of the density of scale X + sqrt(variance) Z."""
-    std = np.sqrt(variance)
-
-    def integrand(y: float) -> float:
-        return float(law.density(y) * st.norm.pdf(x, scale * y, std))
-
-    reach = 12.0 * std / scale
-    breaks = [p for p in (-2.0, -1.0, 0.3, 1.0, 2.0) if abs(p - x / scale) < reach]
-    return float(quad(integrand, x / scale - reach, x / scale + reach, points=breaks, epsabs=1e-15, limit=300)[0])
-
-
-@pytest.mark.parametrize("name", ["gaussian", "mixture", "kernel", "laplace", "t", "uniform", "diffused-laplace"])
-@pytest.mark.parametrize(("scale", "variance"), [(0.6, 0.09), (1.0, 1e-3), (0.05, 1.0), (1.0, 9.0)])
-def test_diffused_is_the_convolution(name: str, scale: float, variance: float) -> None:
-    law = {**ONE, "uniform": fp.Uniform(-1.0, 2.0)}[name]
-    result = law.diffused(scale, variance)
-    assert result is not None
-    for x in (-1.7, -0.2, 0.18, 0.9, 2.4):
-        assert result.density(x) == pytest.approx(blurred(law, scale, variance, x), rel=1e-8, abs=1e-12)
-    assert result.mean == pytest.approx(scale * law.mean, abs=1e-12)
-    assert result.cov == pytest.approx(scale**2 * law.cov + variance)
-
-
-@EVERY
-def test_diffused_composes(law: Law) -> None:
-    """Two steps of noise are one: the semigroup property, for every family."""
-    once, step = law.diffused(0.7, 0.5), law.diffused(0.9, 0.2)
-    assert once is not None and step is not None
-    twice = step.diffused(0.7 / 0.9, 0.5 - (0.7 / 0.9) ** 2 * 0.2)
-    x = np.linspace(-4.0, 5.0, 12).reshape((12,) if law.dim == 1 else (6, 2))
-    np.testing.assert_allclose(twice.log_density(x), once.log_density(x), rtol=1e-12, atol=1e-12)
-    np.testing.assert_allclose(twice.score(x), once.score(x), rtol=1e-10, atol=1e-12)
-    np.testing.assert_allclose(law.diffused(0.7, 0.0).log_density(0.7 * x), law.log_density(x) - law.dim * np.log(0.7))
-
-
-def mp_laplace(x: mp.mpf, b: Any) -> tuple[mp.mpf, mp.mpf]:
-    """Laplace(0, b) plus N(0, 1) in long arithmetic: density and its logarithmic derivative."""
-    half, b = mp.mpf(1) / 2, mp.mpf(b)
-
-    def term(y: mp.mpf) -> mp.mpf:
-        return mp.exp(half / b**2 - y / b) * half * mp.erfc((1 / b - y) / mp.sqrt(2)) / (2 * b)
-
-    return term(x) + term(-x), (term(-x) - term(x)) / (b * (term(x) + term(-x)))
-
-
-def mp_uniform(x: mp.mpf, half: float) -> tuple[mp.mpf, mp.mpf]:
-    """Uniform(-half, half) plus N(0, 1) in long arithmetic."""
-    near, far = (x - half), (x + mp.mpf(half))
-    mass = (mp.erfc(near / mp.sqrt(2)) - mp.erfc(far / mp.sqrt(2))) / 2
-    return mass / (2 * mp.mpf(half)), (mp.npdf(far) - mp.npdf(near)) / mass
-
-
-@pytest.mark.parametrize("width", [1e-4, 0.03, 0.4, 1.0, 7.0, 300.0])
-@pytest.mark.parametrize("x", [0.0, 1e-3, 0.7, 5.0, 40.0, 1e3])
-def test_blurred_laplace_and_uniform_in_long_arithmetic(width: float, x: float) -> None:
-    cases: list[tuple[Law, Callable[..., tuple[Any, Any]]]] = [
-        (DiffusedLaplace(0.0, width, 1.0), mp_laplace),
-        (DiffusedUniform(-width, width, 1.0), mp_uniform),
-    ]
-    for law, exact in cases:
-        with mp.workdps(60):
-            p, score = exact(mp.mpf(x), width)
-            log_p = float(mp.log(p))
-        assert law.log_density(x) == pytest.approx(log_p, rel=1e-13, abs=1e-13)
-        # narrow: the score is the difference of two close branches over b, with b = 1e-4 of the noise an error of 1e-11
-        assert law.score(x) == pytest.approx(float(score), rel=2e-10, abs=1e-15 / width)
-        assert law.score(-x) == -law.score(x)
-
-
-@pytest.mark.parametrize("df", [0.5, 1.0, 2.1, 5.0, 50.0, 1e3])
-@pytest.mark.parametrize("dim", [1, 2])
-def test_scale_mixture_is_student_t_into_the_polynomial_tail(df: float, dim: int) -> None:
-    law = fp.StudentT(df, 0.0 if dim == 1 else [0.0, 0.0])
-    r = np.concatenate([[0.0], np.geomspace(1e-3, 1e6, 200)])
-    x = r if dim == 1 else np.stack([0.6 * r, 0.8 * r], axis=-1)
-    inside = law.log_density(x) > law.log_density(x[0]) - 1900.0
-    np.testing.assert_allclose(law.components.log_density(x)[inside], law.log_density(x)[inside], rtol=0.0, atol=1e-11)
-    np.testing.assert_allclose(law.components.score(x)[inside], law.score(x)[inside], rtol=1e-10)
-    assert np.exp(law.components.log_weights).sum() == pytest.approx(1.0, abs=1e-12)
-    assert isinstance(law.components, DiffusedStudentT)
-    np.testing.assert_array_equal(law.components.cov, law.cov)
-
-
-@pytest.mark.parametrize("x", [0.0, 3.0, 50.0, 1e3])
-def test_blurred_student_t_in_long_arithmetic(x: float) -> None:
-    law = fp.StudentT(5.0).diffused(1.0, 4.0)
-    with mp.workdps(25):
-        c = mp.gamma(3) / (mp.gamma(mp.mpf(5) / 2) * mp.sqrt(5 * mp.pi))
-        exact = mp.quad(lambda z: c * (1 + (x - 2 * z) ** 2 / mp.mpf(5)) ** -3 * mp.npdf(z), mp.linspace(-16, 16, 65))
-    assert law.density(x) == pytest.approx(float(exact), rel=1e-12)
-
-
-@pytest.mark.parametrize("law", [ONE["laplace"], ONE["t"], ONE["mixture"], fp.Uniform(-1.0, 1.0)])
-def test_diffused_far_out_is_finite_and_quiet(law: Law) -> None:
-    x = np.array([-1e8, -1e4, -60.0, 60.0, 1e4, 1e8])
-    for scale, variance in ((1.0, 1e-8), (1.0, 1e-2), (1e-3, 1.0), (1.0, 6400.0)):
-        blur = law.diffused(scale, variance)
-        assert np.all(np.isfinite(blur.log_density(x)))
-        assert np.all(np.sign(blur.score(x)) == -np.sign(x))
-
-
 # what a grid has to resolve
 
 
@@ -451,53 +343,3 @@ def test_point_mass() -> None:
     for question in (at.log_density, at.score, at.cell_probabilities):
         with pytest.raises(ValueError, match="PointMass: expected a law with a density"):
             question(0.0)
-
-
-# bad input
-
-NAN, INF = float("nan"), float("inf")
-BAD: list[tuple[Callable[[], object], str]] = [
-    (lambda: fp.Gaussian(0.0), "exactly one of std and cov, got neither"),
-    (lambda: fp.Gaussian(0.0, std=1.0, cov=1.0), "exactly one of std and cov, got both"),
-    (lambda: fp.Gaussian(0.0, std=0.0), "Gaussian std: expected numbers > 0, got 0"),
-    (lambda: fp.Gaussian(0.0, cov=-1.0), "Gaussian cov: expected numbers > 0, got -1"),
-    (lambda: fp.Gaussian(NAN, std=1.0), "Gaussian mean: expected finite"),
-    (lambda: fp.Gaussian(0.0, std=INF), "Gaussian std: expected finite"),
-    (lambda: fp.Gaussian([0.0, 1.0, 2.0], std=1.0), r"Gaussian mean: expected a number \(1D\) or two"),
-    (lambda: fp.Gaussian([0.0, 1.0], cov=[[1.0, 0.5], [0.2, 1.0]]), "expected symmetric"),
-    (lambda: fp.Gaussian([0.0, 1.0], cov=[[1.0, 2.0], [2.0, 1.0]]), "positive definite"),
-    (lambda: fp.Gaussian([0.0, 1.0], cov=1.0), "expected matrices of shape"),
-    (lambda: fp.GaussianMixture([0.5, 0.6], [0.0, 1.0], stds=1.0), "weights that sum to 1"),
-    (lambda: fp.GaussianMixture([-0.5, 1.5], [0.0, 1.0], stds=1.0), "weights >= 0"),
-    (lambda: fp.GaussianMixture([0.5, 0.5], [0.0, 1.0, 2.0], stds=1.0), "GaussianMixture means: expected shape"),
-    (lambda: fp.GaussianMixture([0.5, 0.5], [0.0, 1.0], stds=[1.0, -1.0]), "GaussianMixture std: expected numbers > 0"),
-    (lambda: fp.GaussianMixture([0.5, 0.5], [0.0, NAN], stds=1.0), "GaussianMixture means: expected finite"),
-    (lambda: fp.GaussianMixture([0.5, 0.5], [0.0, 1.0], stds=[1.0, 1.0, 1.0]), "expected one number or 2"),
-    (lambda: fp.GaussianMixture([0.5, 0.5], [[0, 0], [1, 1]], covs=[np.eye(2), -np.eye(2)]), r"\(index 1\)"),
-    (lambda: fp.KernelDensity([1.0]), "at least two, got 1"),
-    (lambda: fp.KernelDensity([1.0, NAN, 2.0]), "KernelDensity samples: expected finite"),
-    (lambda: fp.KernelDensity([1.0, INF]), "KernelDensity samples: expected finite"),
-    (lambda: fp.KernelDensity([2.0, 2.0, 2.0]), "data that vary"),
-    (lambda: fp.KernelDensity([[2.0, 1.0], [2.0, 3.0]]), "data that vary"),
-    (lambda: fp.KernelDensity([[1.0, 2.0, 3.0]] * 2), r"expected shape \(n,\) or \(n, 2\)"),
-    (lambda: fp.KernelDensity([1.0, 2.0], bandwidth=0.0), "KernelDensity bandwidth: expected one number > 0"),
-    (lambda: fp.KernelDensity([1.0, 2.0], bandwidth=[1.0, 2.0]), "KernelDensity bandwidth: expected one number"),
-    (lambda: fp.KernelDensity(["a", "b"]), "an array of real numbers"),
-    (lambda: fp.Laplace(0.0, 0.0), "Laplace scale: expected a number > 0"),
-    (lambda: fp.StudentT(0.0), "StudentT df: expected a finite number > 0"),
-    (lambda: fp.StudentT(3.0, scale=-1.0), "StudentT scale: expected a finite number > 0"),
-    (lambda: fp.Uniform(1.0, 1.0), "expected low < high"),
-    (lambda: fp.Uniform([0.0, 0.0], 1.0), "expected two numbers"),
-    (lambda: fp.PointMass([1.0, INF]), "PointMass at: expected finite"),
-    (lambda: fp.Gaussian([0.0, 0.0], std=1.0).log_density(1.0), r"points of shape \(..., 2\)"),
-    (lambda: fp.Gaussian(0.0, std=1.0).log_density_on_axes([0.0], [1.0]), "axes: expected 1 arrays"),
-    (lambda: fp.Gaussian(0.0, std=1.0).cell_probabilities([0.0], [1.0]), "faces: expected 1 arrays"),
-    (lambda: fp.Uniform(0.0, 1.0).score(2.0), "points in the support, got 1 outside"),
-    (lambda: fp.Laplace().sample(-1, 0), "n: expected an integer >= 0"),
-]
-
-
-@pytest.mark.parametrize(("call", "message"), BAD, ids=[message for _, message in BAD])
-def test_bad_input_names_the_argument(call: Callable[[], object], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        call()
