@@ -53,6 +53,7 @@ _NAMES: dict[str, str] = {
     "steady_state": "fpsolve.evolution",
     "forgetting_curve": "fpsolve.distances",
     "weighted_tv": "fpsolve.distances",
+    "sweep": "fpsolve.campaign",
 }
 
 _MODULES = (
@@ -81,6 +82,7 @@ if TYPE_CHECKING:
     from fpsolve import scores as scores
     from fpsolve import studies as studies
     from fpsolve import weights as weights
+    from fpsolve.campaign import sweep as sweep
     from fpsolve.distances import forgetting_curve as forgetting_curve
     from fpsolve.distances import weighted_tv as weighted_tv
     from fpsolve.dynamics import Dynamics as Dynamics

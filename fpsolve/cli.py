@@ -1,4 +1,4 @@
-"""The command line: ``fpsolve studies`` and ``fpsolve study NAME``.
+"""The command line: ``fpsolve studies``, ``fpsolve study NAME`` and ``fpsolve sweep FILE.toml``.
 
 Exit status: 0 if every check passed, 1 if one failed, 2 on bad input, 130 when interrupted.
 """
@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import fpsolve
+from fpsolve.campaign.command import add_sweep_command
 
 __all__ = ["main"]
 
@@ -69,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     study.add_argument("--config", type=Path, metavar="FILE", help="settings (TOML) in place of the study's own")
     study.add_argument("--traceback", action="store_true", help="show where in the code an error was raised")
     study.set_defaults(run=_study)
+    add_sweep_command(commands)
     return parser
 
 

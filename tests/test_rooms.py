@@ -20,7 +20,7 @@ PACKAGE = Path(fpsolve.__file__).parent
 # One entry per row of the table of rooms, top to bottom: a row imports only from rows above it.
 ROWS: tuple[tuple[str, ...], ...] = (
     ("_checks", "_progress"),
-    ("laws", "processes", "grid", "weights"),
+    ("laws", "processes", "grid", "weights", "data"),
     ("marginals",),
     ("scores",),
     ("dynamics",),
@@ -35,6 +35,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("distances",),
     ("bounds", "decomposition", "particles", "stochastic", "flows"),
     ("plots",),
+    ("campaign",),
     ("studies",),
     ("cli", "__main__"),
 )

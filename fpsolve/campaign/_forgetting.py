@@ -1,0 +1,110 @@
+"""What ``fpsolve sweep`` does at a point: evolve, and the forgetting curves of all starts against the exact one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fpsolve.campaign._settings import SweepSettings
+from fpsolve.campaign._sweep import sweep
+from fpsolve.distances import forgetting_curve
+from fpsolve.dynamics import Reverse
+from fpsolve.evolution import evolve
+from fpsolve.grid import Grid
+from fpsolve.laws import Law
+from fpsolve.processes import Process
+from fpsolve.weights import Weight
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+__all__ = ["REFERENCE", "forgetting", "run"]
+
+#: Label of the reference: the law p_T of the forward process.
+REFERENCE = "exact"
+
+
+def forgetting(
+    target: Law,
+    process: Process,
+    eta: float,
+    *,
+    tol: float | None = None,
+    grid: tuple[Grid, int] | None = None,
+    starts: Mapping[str, Law | None],
+    t_min: float,
+    save_at: tuple[float, ...] | None = None,
+    weight: Weight | None = None,
+) -> xr.Dataset:
+    """Return how the starts of one reverse dynamics approach the reference, in the weighted norm.
+
+    Parameters
+    ----------
+    target, process, eta
+        The dynamics ``Reverse(target, process, eta=eta)``.
+    tol : float, or grid : (Grid, steps)
+        Exactly one: tolerance of the run, or its grid and number of steps.
+    starts : mapping of str to Law or None
+        Initial laws; None is the prior of the process.
+    t_min, save_at, weight
+        As in `evolve`.
+
+    Returns
+    -------
+    xarray.Dataset
+        `weighted_tv` and `weighted_tv_error` (start): the distance at `t_min` and its error estimate; `distance`,
+        `distance_error` and `rate` (start, save): the curve; `t` (save): its forward times, decreasing; `tol_met`.
+    """
+    import xarray as xr
+
+    reverse = Reverse(target, process, eta=eta)
+    laws = {REFERENCE: reverse.marginal(float(process.T))}
+    laws |= {label: process.prior(target.dim) if law is None else law for label, law in starts.items()}
+    box, steps = (None, None) if grid is None else grid
+    run = evolve(
+        reverse, laws, grid=box, steps=steps, t_min=t_min, tol=tol, save_at=save_at, weight=weight, progress=False
+    )
+    curve = forgetting_curve(run, REFERENCE, weight).sel(start=list(starts))
+    last = curve.isel(t=-1)
+    return xr.Dataset(
+        {
+            "weighted_tv": ("start", last["distance"].values, {"long_name": "weighted total variation at t_min"}),
+            "weighted_tv_error": ("start", last["error"].values, {"long_name": "error estimate of weighted_tv"}),
+            "distance": (("start", "save"), curve["distance"].values, {"long_name": "forgetting curve"}),
+            "distance_error": (("start", "save"), curve["error"].values),
+            "rate": (("start", "save"), curve["rate"].values, {"long_name": "-d log(distance)/dr"}),
+            "t": ("save", curve["t"].values, {"long_name": "forward time"}),
+            "tol_met": ((), str(run.attrs["tol_met"])),
+        },
+        coords={"start": list(starts)},
+    )
+
+
+def run(
+    settings: SweepSettings, *, out: str | Path | None = None, n_jobs: int = 1, progress: bool | None = None
+) -> xr.Dataset:
+    """Return the results of a sweep over (target, process, eta, tol or grid), see `SweepSettings`."""
+    accuracy: dict[str, Any]
+    if settings.grids is None:
+        accuracy = {"tol": settings.tol}
+    else:
+        accuracy = {"grid": {one.label: (one.build(), one.steps) for one in settings.grids}}
+    fixed: dict[str, Any] = {
+        "starts": {one.label: one.build() for one in settings.starts},
+        "t_min": settings.t_min,
+        "save_at": settings.save_at,
+        "weight": settings.weight.build(),
+    }
+    return sweep(
+        partial(forgetting, **fixed),
+        n_jobs=n_jobs,
+        seed=settings.seed,
+        out=out,
+        progress=progress,
+        target={one.label: one.build() for one in settings.targets},
+        process={one.label: one.build() for one in settings.processes},
+        eta=settings.eta,
+        **accuracy,
+    )

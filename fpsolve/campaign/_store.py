@@ -1,0 +1,153 @@
+"""The folder of a sweep: one NetCDF file per finished point, complete or not there at all."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fpsolve._checks import error
+from fpsolve.campaign._results import as_dataset
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+__all__ = ["Store", "open_folder", "write_netcdf"]
+
+#: Hex digits of the hash in a file's name: 10^6 points collide with probability 1e-12 or less.
+DIGITS = 20
+
+_VERSION, _CONFIGURATION, _CODE = "fpsolve_version", "fpsolve_configuration", "fpsolve_code"
+
+
+@dataclass(frozen=True)
+class Store:
+    """Files ``<hash of the configuration>-<package version>.nc`` in a folder.
+
+    Attributes
+    ----------
+    folder : Path
+    version : str
+        Version of the package that computes.
+    code : str
+        Fingerprint of the function's code, kept in the files.
+    """
+
+    folder: Path
+    version: str
+    code: str
+
+    def path(self, key: str) -> Path:
+        """Return the file of the point with hash `key`."""
+        return self.folder / f"{key[:DIGITS]}-{self.version}.nc"
+
+    def finished(self, keys: list[str]) -> list[bool]:
+        """Return which points have a file; one warning where only other versions of the package left one."""
+        present = {path.name for path in self.folder.glob("*.nc")}
+        done = [self.path(key).name in present for key in keys]
+        versions = {name[:DIGITS]: name[DIGITS + 1 : -3] for name in present if name[DIGITS : DIGITS + 1] == "-"}
+        wanted = [key[:DIGITS] for key, ok in zip(keys, done, strict=True) if not ok]
+        others = [versions[key] for key in wanted if key in versions]
+        if others:
+            warnings.warn(
+                f"out: expected results of fpsolve {self.version}, got {len(others)} of version "
+                f"{', '.join(sorted(set(others)))} in {self.folder}; they are kept, and these points are computed anew "
+                "beside them.",
+                stacklevel=4,
+            )
+        return done
+
+    def write(self, key: str, configuration: str, dataset: xr.Dataset) -> None:
+        """Write the result of a point beside its place, then rename it there.
+
+        Raises
+        ------
+        ValueError
+            If the folder cannot be written.
+        """
+        origin = {_VERSION: self.version, _CONFIGURATION: configuration, _CODE: self.code}
+        write_netcdf(dataset.assign_attrs(origin), self.path(key))
+
+    def read(self, key: str, configuration: str) -> tuple[xr.Dataset, bool]:
+        """Return the result of a point, and whether the function's code has changed since.
+
+        Raises
+        ------
+        ValueError
+            If the file cannot be read, or was made for another point or by another version.
+        """
+        import xarray as xr
+
+        path = self.path(key)
+        remedy = "move or delete it to have the point computed again"
+        try:
+            # no decoding of times: a variable in seconds stays the number it was
+            dataset = xr.load_dataset(path, engine="h5netcdf", decode_times=False)
+        except (OSError, ValueError, KeyError) as reason:
+            raise error("out", "result files that can be read", f"{path} ({reason})", remedy) from None
+        origin = {name: str(dataset.attrs.pop(name, "none")) for name in (_VERSION, _CONFIGURATION, _CODE)}
+        if origin[_VERSION] != self.version:
+            got = f"{path} of version {origin[_VERSION]}"
+            raise error("out", f"a result file of fpsolve {self.version}", got, remedy)
+        if origin[_CONFIGURATION] != configuration:
+            raise error("out", "the result file of this point", f"{path} of another", remedy)
+        return as_dataset(dataset, {}), _changed(origin[_CODE], self.code)
+
+
+def open_folder(out: str | Path) -> Path:
+    """Return the folder of results, made if need be, after trying to write into it.
+
+    Raises
+    ------
+    ValueError
+        If it cannot be written.
+    """
+    folder = Path(out).expanduser().absolute()
+    # tried, not asked: permissions do not know of full or read-only file systems
+    trial = folder / f".fpsolve-{secrets.token_hex(4)}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        trial.touch()
+        trial.unlink()
+    except OSError as reason:
+        raise _refusal(folder, reason, "choose another") from None
+    return folder
+
+
+def write_netcdf(dataset: xr.Dataset, path: Path) -> None:
+    """Write a file beside its place, then rename it there: it is complete or not there at all.
+
+    Raises
+    ------
+    ValueError
+        If the folder cannot be written.
+    """
+    unfinished = path.with_name(f".{path.stem}-{secrets.token_hex(4)}.part")
+    try:
+        dataset.to_netcdf(unfinished, engine="h5netcdf", encoding=_encoding(dataset))
+        with unfinished.open("rb") as file:
+            # renamed before its content is on the disk, a power cut would leave an empty file
+            os.fsync(file.fileno())
+        os.replace(unfinished, path)
+    except OSError as reason:
+        raise _refusal(path.parent, reason, "what was finished before is kept") from None
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _refusal(folder: Path, reason: OSError, remedy: str) -> ValueError:
+    return error("out", "a folder that can be written", f"{folder}: {reason.strerror or reason}", remedy)
+
+
+def _changed(then: str, now: str) -> bool:
+    """Compare fingerprints; those of different Pythons cannot be compared."""
+    return then.partition(":")[0] == now.partition(":")[0] and then != now
+
+
+def _encoding(dataset: xr.Dataset) -> dict[str, dict[str, object]]:
+    """Compress without loss what is big."""
+    packed: dict[str, object] = {"zlib": True, "complevel": 1, "shuffle": True}
+    return {str(name): packed for name, v in dataset.variables.items() if v.dtype.kind == "f" and v.size > 10_000}
