@@ -63,6 +63,7 @@ _MODULES = (
     "marginals",
     "scores",
     "closed_form",
+    "kernels",
     "distances",
     "particles",
     "plots",
@@ -74,6 +75,7 @@ __all__ = ["__version__", *_NAMES, *_MODULES]
 if TYPE_CHECKING:
     from fpsolve import closed_form as closed_form
     from fpsolve import distances as distances
+    from fpsolve import kernels as kernels
     from fpsolve import laws as laws
     from fpsolve import marginals as marginals
     from fpsolve import particles as particles

@@ -1,0 +1,191 @@
+"""The exact transition kernel of the reverse dynamics, by Bayes' rule."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import factorial, prod
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fpsolve import _checks
+from fpsolve.grid import Grid
+from fpsolve.kernels._kernel import Kernel, require_backwards, require_small
+
+if TYPE_CHECKING:
+    from fpsolve.dynamics import Reverse
+    from fpsolve.laws import Law
+
+Array = NDArray[np.float64]
+Source = Literal["cell", "point"]
+
+_NODES = (2, 3, 4, 5, 6, 8, 10, 12, 16, 24, 32, 48, 64)
+#: The source is averaged over its cell where the likelihood's variance is below this many ``h^2/12``.
+_NARROW = 1.5
+_SOURCE_NODES = 8
+
+
+def exact(
+    reverse: Reverse, grid: Grid, t0: float, t1: float, *, source: Source = "cell", to_grid: Grid | None = None
+) -> Kernel:
+    r"""Return the exact transition kernel of the reverse SDE between two times, a matrix on the cells.
+
+    With the exact score and eta = 1 the reverse dynamics is the forward process read backwards, so by Bayes' rule
+
+    .. math:: P_{t_0 \to t_1}(y, x) = p_{t_1}(x)\, N(y; \alpha(t_1, t_0)\, x, \sigma^2(t_1, t_0) I) / p_{t_0}(y),
+
+    integrated over every target cell by Gauss-Legendre quadrature with as many nodes as the narrowest factor asks for,
+    in logarithms. Rows are then divided by their sum; `defects` keeps what the sum lacked against ``p_{t0}(y)``, mass
+    beyond the box included.
+
+    Parameters
+    ----------
+    reverse : Reverse
+        With the exact score and eta = 1.
+    grid : Grid
+        At most 2000 cells in 1D, 48 x 48 in 2D.
+    t0, t1 : float
+        Forward times, ``T >= t0 > t1 >= 0``.
+    source : {"cell", "point"}
+        "point": row i is the transition from the centre of cell i. "cell" (default): from the cell, such that pushing
+        cell averages has an error of order h^4; the mass at the centres alone would have a variance ``c = h^2/12`` too
+        much. To that order the row is Bayes' rule with y moved to ``y + c score(t0, y)`` and the variance of the
+        likelihood lowered by c; where that is not positive by a margin, the mean of the rows over the source cell.
+    to_grid : Grid, optional
+        Target cells, default `grid`.
+
+    Returns
+    -------
+    Kernel
+
+    Raises
+    ------
+    ValueError
+        A score model or eta other than 1, times out of order, another dimension, too many cells (with the memory).
+
+    References
+    ----------
+    Anderson 1982, doi:10.1016/0304-4149(82)90051-5; Haussmann and Pardoux 1986, doi:10.1214/aop/1176992362.
+
+    Examples
+    --------
+    >>> import fpsolve as fp
+    >>> reverse = fp.Reverse(fp.Gaussian(0.0, std=1.0), fp.OrnsteinUhlenbeck(T=1.0))
+    >>> kernel = exact(reverse, fp.Grid.uniform((-8, 8), cells=120), 1.0, 0.5)
+    >>> mean = kernel.pull(kernel.grid.x)  # a stationary OU process is reversible: E[X_0.5 | X_1 = y] = y exp(-1/2)
+    >>> abs(float(mean[80] / kernel.grid.x[80] - np.exp(-0.5))) < 1e-10
+    True
+    """
+    start, end = _checked(reverse, grid, t0, t1, source, to_grid)
+    cells = grid if to_grid is None else to_grid
+    alpha, variance = (float(f(end, start)) for f in (reverse.process.scale, reverse.process.variance))
+    correction = np.square(grid.spacing) / 12.0 if source == "cell" else np.zeros(grid.dim)
+    averaged = source == "cell" and variance < _NARROW * float(np.max(correction))
+    rule = _Rule.of(reverse, cells, end, alpha, variance if averaged else variance - float(np.max(correction)))
+    if averaged:
+        matrix, defects = _averaged(reverse, grid, rule, start, alpha, variance)
+    else:
+        points = grid.x.reshape(-1, grid.dim)
+        moved = points + correction * np.asarray(reverse.score(start, grid.x)).reshape(points.shape)
+        matrix, log_sums = rule.rows(moved, alpha, variance - correction)
+        log_evidence = _log_evidence(reverse, end, moved, alpha, variance - correction)
+        if log_evidence is None:
+            log_sums = rule.rows(points, alpha, np.full(grid.dim, variance))[1]
+            log_evidence = _log_density(reverse.marginal(start), points)
+        defects = np.abs(np.expm1(log_sums - log_evidence))
+    return Kernel(matrix, grid, start, end, to_grid, f"exact {start:g} -> {end:g}", defects, float(averaged))
+
+
+def _checked(
+    reverse: Reverse, grid: Grid, t0: float, t1: float, source: str, to_grid: Grid | None
+) -> tuple[float, float]:
+    if not reverse.exact or reverse.eta != 1.0:
+        got = f"eta = {reverse.eta:g}" if reverse.exact else "a score model"
+        raise _checks.error("reverse", "the exact score and eta = 1 for Bayes' rule", got, "use finite_volume")
+    for cells in (grid, grid if to_grid is None else to_grid):
+        _checks.same_dim("grid", cells.dim, "reverse", reverse.dim)
+        require_small(cells, remedy="push one density at a time with finite_volume_operator")
+    _checks.one_of("source", source, ("cell", "point"))
+    return require_backwards(t0, t1, reverse.horizon)
+
+
+@dataclass(frozen=True, eq=False)
+class _Rule:
+    """Quadrature on the target cells: nodes and weights per axis, log p_{t1} at the nodes."""
+
+    axes: tuple[Array, ...]
+    shares: tuple[Array, ...]
+    log_prior: Array
+    cells: Grid
+
+    @classmethod
+    def of(cls, reverse: Reverse, cells: Grid, t1: float, alpha: float, variance: float) -> _Rule:
+        """As many nodes per axis as the narrowest of prior and likelihood needs."""
+        prior = reverse.marginal(t1)
+        # a law with kinks has no width of its own: the likelihood decides, and the defect tells
+        narrow = float(np.hypot(alpha / np.sqrt(variance), 1.0 / prior.smallest_std if prior.smallest_std else 0.0))
+        axes, shares = [], []
+        for centres, h in zip(cells.axes, cells.spacing, strict=True):
+            nodes, weights = np.polynomial.legendre.leggauss(_node_count(h * narrow))
+            axes.append((centres[:, None] + 0.5 * h * nodes).ravel())
+            shares.append(0.5 * h * weights)
+        return cls(tuple(axes), tuple(shares), reverse.marginals.log_density_on_axes(np.array([t1]), *axes)[0], cells)
+
+    def rows(self, y: Array, alpha: float, variance: Array) -> tuple[Array, Array]:
+        """Rows (n, cells) that sum to one, and the logarithms of their sums before; y (n, d), variance (d,)."""
+        from fpsolve.kernels import _bayes
+
+        out = np.empty((len(y), prod(self.cells.shape)))
+        if self.cells.dim == 1:
+            log_sums = _bayes.line(
+                self.log_prior, self.axes[0], self.shares[0], y[:, 0].copy(), alpha, float(variance[0]), out
+            )
+        else:
+            planes = out.reshape(len(y), *self.cells.shape)
+            axes, shares = (self.axes[0], self.axes[1]), (self.shares[0], self.shares[1])
+            log_sums = _bayes.plane(self.log_prior, axes, shares, y, alpha, variance, planes)
+        out /= out.sum(axis=1, keepdims=True)
+        return out, np.asarray(log_sums)
+
+
+def _averaged(
+    reverse: Reverse, grid: Grid, rule: _Rule, t0: float, alpha: float, variance: float
+) -> tuple[Array, Array]:
+    """Rows averaged over the source cell by Gauss-Legendre quadrature."""
+    nodes, weights = np.polynomial.legendre.leggauss(_SOURCE_NODES)
+    offsets = np.stack(np.meshgrid(*[0.5 * h * nodes for h in grid.spacing], indexing="ij"), axis=-1)
+    shares = np.prod(np.meshgrid(*[0.5 * weights] * grid.dim, indexing="ij"), axis=0).ravel()
+    points = grid.x.reshape(-1, grid.dim)
+    matrix, defects = np.zeros((len(points), prod(rule.cells.shape))), np.zeros(len(points))
+    spread = np.full(grid.dim, variance)
+    for offset, share in zip(offsets.reshape(-1, grid.dim), shares, strict=True):
+        rows, log_sums = rule.rows(points + offset, alpha, spread)
+        matrix += share * rows
+        log_evidence = _log_density(reverse.marginal(t0), points + offset)
+        defects = np.maximum(defects, np.abs(np.expm1(log_sums - log_evidence)))
+    return matrix / matrix.sum(axis=1, keepdims=True), defects
+
+
+def _log_evidence(reverse: Reverse, t1: float, y: Array, alpha: float, variance: Array) -> Array | None:
+    """``log int p_{t1}(x) N(y; alpha x, variance) dx`` where there is a closed form, else None."""
+    law = reverse.marginal(t1).diffused(alpha, float(variance[0])) if np.ptp(variance) == 0.0 else None
+    return None if law is None else _log_density(law, y)
+
+
+def _log_density(law: Law, y: Array) -> Array:
+    """log density at points (n, d)."""
+    return law.log_density(y[:, 0] if law.dim == 1 else y)
+
+
+def _node_count(ratio: float) -> int:
+    """Gauss-Legendre nodes that integrate a Gaussian over a cell of `ratio` standard deviations to 1e-15 of its peak.
+
+    The remainder of m nodes is ``(m!)^4 / ((2m + 1) ((2m)!)^3)`` times the largest derivative of order 2m, which for a
+    Gaussian is ``(2m)!/(2^m m!)``.
+    """
+    for m in _NODES:
+        bound = factorial(m) ** 3 / ((2 * m + 1) * factorial(2 * m) ** 2 * 2**m)
+        if np.log(bound) + 2 * m * np.log(ratio) < np.log(1e-15):
+            return m
+    return _NODES[-1]

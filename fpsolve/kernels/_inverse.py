@@ -1,0 +1,61 @@
+"""Faces pulled back through a monotone map on a line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+#: Rounds of the Illinois method: its order is 1.44, so a bracket of a sample's width is at rounding long before.
+_ROUNDS = 40
+#: How far beyond the box preimages are looked for, in lengths of the box; further out they are infinite.
+_BEYOND = 1.0
+_SAMPLES = 4001
+
+
+def preimages(move: Callable[[Array], Array], faces: Array, box: tuple[float, float]) -> Array | None:
+    """Return u with ``move(u) = face`` for every face, of the shape of `faces`; None where the map is not increasing.
+
+    Preimages more than a box length beyond the box become -inf or inf.
+    """
+    length = box[1] - box[0]
+    samples = np.linspace(box[0] - _BEYOND * length, box[1] + _BEYOND * length, _SAMPLES)
+    images = move(samples)
+    if not np.all(np.diff(images) > 0.0):
+        return None
+    wanted = faces.ravel()
+    place = np.searchsorted(images, wanted)
+    inside = (place > 0) & (place < _SAMPLES)
+    found = np.where(place == 0, -np.inf, np.inf)
+    k = place[inside]
+    found[inside] = _illinois(move, wanted[inside], samples[k - 1], samples[k], images[k - 1], images[k])
+    return np.asarray(found.reshape(faces.shape))
+
+
+def _illinois(
+    move: Callable[[Array], Array], wanted: Array, low: Array, high: Array, at_low: Array, at_high: Array
+) -> Array:
+    """Roots of ``move(u) - wanted`` in brackets, by regula falsi that halves a stale end (Dowell and Jarratt 1971)."""
+    low, high, below, above = low.copy(), high.copy(), at_low - wanted, at_high - wanted
+    side = np.zeros(wanted.shape)
+    tolerance = 4.0 * np.finfo(float).eps * np.max(np.abs(np.concatenate([low, high])), initial=1.0)
+    for _ in range(_ROUNDS):
+        share = below / (below - above)
+        middle = np.clip(low + share * (high - low), low, high)
+        value = move(middle) - wanted
+        up = value >= 0.0
+        below = np.where(up & (side > 0), 0.5 * below, below)
+        above = np.where(~up & (side < 0), 0.5 * above, above)
+        step = np.where(up, high - middle, middle - low)
+        low, below = np.where(up, low, middle), np.where(up, below, value)
+        high, above = np.where(up, middle, high), np.where(up, value, above)
+        side = np.where(up, 1.0, -1.0)
+        # equal ends are exact roots: keep the quotient defined
+        done = (below == 0.0) | (above == 0.0) | (high - low <= tolerance)
+        if np.all(done | (step <= tolerance)):
+            break
+        above = np.where(above == 0.0, np.finfo(float).tiny, above)
+    return np.asarray(middle)

@@ -1,0 +1,176 @@
+"""A transition kernel on a grid: a row-stochastic matrix with its times."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from math import prod
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fpsolve import _checks
+from fpsolve.grid import Grid
+
+Array = NDArray[np.float64]
+
+#: Rows of a kernel sum to one to this.
+ROW_SUM = 1e-13
+#: Times closer than this (relative) are the same time, computed twice.
+SAME_TIME = 1e-12
+#: Largest grids for which the matrix is made: cells in 1D, cells per axis in 2D.
+LARGEST = {1: 2000, 2: 48}
+
+
+@dataclass(frozen=True, eq=False)
+class Kernel:
+    """Transition probabilities from the cells of a grid at time t0 to the cells of a grid at time t1.
+
+    ``P[i, j]`` is the probability (mass, not density) of cell j at t1 when started in cell i at t0; cells are numbered
+    in C order. Made by `exact`, `finite_volume` and `sampler`; ``K @ L`` is first K, then L.
+
+    Parameters
+    ----------
+    matrix : array, shape (cells of grid, cells of to_grid)
+        Rows sum to one to 1e-13. Kept without a copy, read-only.
+    grid : Grid
+        Cells at t0.
+    t0, t1 : float
+        Times from which and to which; forward times, so ``t0 > t1`` for reverse dynamics.
+    to_grid : Grid, optional
+        Cells at t1, default `grid`.
+    name : str
+    defects : array, shape (cells of grid,), optional
+        Per row: mass beyond the box, and what the quadrature or the rounding of many steps left to one, before the row
+        was made to sum to one. Measured, never hidden.
+    averaged : float
+        Share of rows whose source is averaged over its cell, because the step is narrower than the cell: each such step
+        adds a variance of about ``h^2/6`` to what is pushed.
+
+    Raises
+    ------
+    ValueError
+        A matrix of another shape, not finite, or with rows that do not sum to one.
+
+    Examples
+    --------
+    >>> grid = Grid.uniform((0, 1), cells=2)
+    >>> step = Kernel(np.array([[0.9, 0.1], [0.2, 0.8]]), grid, 1.0, 0.5)
+    >>> step.push([2.0, 0.0])
+    array([1.8, 0.2])
+    >>> (step @ Kernel(step.matrix, grid, 0.5, 0.0)).matrix
+    array([[0.83, 0.17],
+           [0.34, 0.66]])
+    """
+
+    matrix: Array = field(repr=False)
+    grid: Grid
+    t0: float
+    t1: float
+    to_grid: Grid | None = None
+    name: str = "kernel"
+    defects: Array | None = field(default=None, repr=False)
+    averaged: float = 0.0
+
+    def __post_init__(self) -> None:
+        shape = (prod(self.grid.shape), prod(self.target.shape))
+        matrix = _checks.finite_array("matrix", self.matrix, shape=shape).view()
+        worst = float(np.max(np.abs(matrix.sum(axis=1) - 1.0)))
+        if worst > ROW_SUM:
+            remedy = "a kernel keeps mass; put what leaves the box into its end cells"
+            raise _checks.error("matrix", "rows that sum to one", f"a row off by {worst:.3g}", remedy)
+        matrix.flags.writeable = False
+        object.__setattr__(self, "matrix", matrix)
+
+    @property
+    def target(self) -> Grid:
+        """Cells at t1."""
+        return self.grid if self.to_grid is None else self.to_grid
+
+    @property
+    def defect(self) -> float:
+        """Largest of `defects`; 0 where none were measured."""
+        return 0.0 if self.defects is None else float(np.max(self.defects))
+
+    @cached_property
+    def negative(self) -> float:
+        """Largest sum of the negative entries of a row, as a number >= 0; 0 for a stochastic matrix.
+
+        Finite-volume kernels have some where time steps are long; kernels that move splines ring by construction.
+        """
+        return float(np.max(np.maximum(-self.matrix, 0.0).sum(axis=1)))
+
+    def push(self, p: ArrayLike) -> Array:
+        """Return the densities at t1, shape (..., *target.shape), of densities p at t0, shape (..., *grid.shape).
+
+        Cell averages, per unit length or area, in and out; signed differences as well.
+        """
+        densities = on_cells("p", p, self.grid)
+        flat = densities.reshape(-1, prod(self.grid.shape))
+        pushed = (flat @ self.matrix) * (self.grid.volume / self.target.volume)
+        return np.asarray(pushed.reshape(*densities.shape[: densities.ndim - self.grid.dim], *self.target.shape))
+
+    def pull(self, f: ArrayLike) -> Array:
+        """Return ``P f``, shape (..., *grid.shape): the mean at t1 of a function f, shape (..., *target.shape)."""
+        values = on_cells("f", f, self.target)
+        flat = values.reshape(-1, prod(self.target.shape))
+        pulled = flat @ self.matrix.T
+        return np.asarray(pulled.reshape(*values.shape[: values.ndim - self.target.dim], *self.grid.shape))
+
+    def __matmul__(self, later: Kernel) -> Kernel:
+        """Return the kernel that does this one first, then `later`.
+
+        Raises
+        ------
+        ValueError
+            Different grids, or a `later` that does not begin where this one ends.
+        """
+        if not isinstance(later, Kernel):
+            return NotImplemented
+        if self.target != later.grid:
+            shown = f"{self.target.bounds} x {self.target.shape} and {later.grid.bounds} x {later.grid.shape}"
+            raise _checks.error("kernels", "the same grid in between", shown, "make both on one grid")
+        if abs(self.t1 - later.t0) > SAME_TIME * max(1.0, abs(self.t1)):
+            shown = f"one to t = {self.t1:.10g} and one from t = {later.t0:.10g}"
+            raise _checks.error("kernels", "times that meet", shown, "multiply in the order of the run")
+        to_grid = None if later.target == self.grid else later.target
+        product = self.matrix @ later.matrix
+        lost = _together(self.defects, later.defects, product.shape[0])
+        name = f"{self.name} @ {later.name}"
+        return Kernel(product, self.grid, self.t0, later.t1, to_grid, name, lost, max(self.averaged, later.averaged))
+
+
+def _together(first: Array | None, second: Array | None, rows: int) -> Array | None:
+    """Defects of a product, at most the sum; None where none were measured."""
+    if first is None and second is None:
+        return None
+    before = np.zeros(rows) if first is None else first
+    return before + (0.0 if second is None else float(np.max(second)))
+
+
+def on_cells(name: str, values: ArrayLike, grid: Grid) -> Array:
+    """Return `values` as a float array of shape (..., *grid.shape)."""
+    array = _checks.finite_array(name, values)
+    if array.ndim < grid.dim or array.shape[array.ndim - grid.dim :] != grid.shape:
+        raise _checks.error(name, f"values on the cells, shape (..., {grid.shape})", f"shape {array.shape}")
+    return array
+
+
+def require_small(grid: Grid, *, remedy: str) -> None:
+    """Refuse grids whose matrix is too large: ValueError with the memory it would take and the way without it."""
+    cells, most = prod(grid.shape), LARGEST[grid.dim] ** grid.dim
+    if cells > most:
+        expected = f"at most {most} cells ({LARGEST[grid.dim]} per axis)" if grid.dim == 2 else f"at most {most} cells"
+        got = f"{cells}, whose matrix would take {8 * cells**2 / 1e9:.3g} GB"
+        raise _checks.error("grid", expected, got, remedy)
+
+
+def require_backwards(t0: float, t1: float, horizon: float) -> tuple[float, float]:
+    """Return the times of a block of reverse dynamics, ``horizon >= t0 > t1 >= 0``, as floats."""
+    start, end = _checks.finite("t0", t0), _checks.finite("t1", t1)
+    if not start > end:
+        remedy = "reverse dynamics run from the larger forward time t0 down to t1"
+        raise _checks.error("t1", f"a forward time below t0 = {start:g}", f"{end:g}", remedy)
+    _checks.times("t0", start, horizon)
+    _checks.times("t1", end, horizon)
+    return start, end
