@@ -18,6 +18,8 @@ Weigh: TypeAlias = Callable[[FloatArray], FloatArray]
 
 # summing positive numbers loses little: a few units in the last place of each
 ROUNDING = 4.0 * np.finfo(float).eps
+# two rules may miss a kink of V by similar amounts
+_QUADRATURE = 4.0
 # cells treated at once, so that memory stays near 100 MB whatever comes in
 _CHUNK = 2**17
 
@@ -88,7 +90,8 @@ def _block(averages: FloatArray, line: Line, weigh: Weigh, breaks: FloatArray) -
     at_root = changes | (spread(changes) & rough)
     # the error of s has mean 0 in a cell, so only V's variation sees it; where the sign changes all of V does
     lever = np.ptp(weight, axis=-1) + 2.0 * np.where(at_root, weight.max(axis=-1), 0.0)
-    quadrature = np.where(broken, 0.0, np.abs(whole - coarse))
+    # zero but for weights with kinks in unknown places
+    quadrature = np.where(broken, 0.0, _QUADRATURE * np.abs(whole - coarse))
     rounding = ROUNDING * weight.max(axis=-1) * np.abs(averages)
     errors = lever * error + quadrature + rounding
     return line.spacing * pieces.sum(axis=1), line.spacing * errors.sum(axis=1)

@@ -134,11 +134,13 @@ def tensor_values(spline: FloatArray, degree: int, u: FloatArray) -> Iterator[Fl
             yield _combine(along, strips.T).T
 
 
-def values_in_cells(averages: FloatArray, cells: tuple[NDArray[np.intp], ...], u: FloatArray) -> FloatArray:
-    """Return the spline of degree 4 at positions u x u of the cells (row, column), shape (m, len(u), len(u))."""
+def values_in_cells(
+    averages: FloatArray, cells: tuple[NDArray[np.intp], ...], u: FloatArray, v: FloatArray
+) -> FloatArray:
+    """Return the spline of degree 4 in m cells (row, column) at inner positions u x v, each (m, k): (m, k, k)."""
     local = np.lib.stride_tricks.sliding_window_view(tensor_spline(averages, 4), (5, 5))[cells]
-    factors = _splines.basis(4, u)
-    return np.asarray(factors @ local @ factors.T)
+    across, along = (_splines.basis(4, inner.ravel()).reshape(*inner.shape, 5) for inner in (u, v))
+    return np.asarray(across @ local @ along.swapaxes(1, 2))
 
 
 def _combine(factors: FloatArray, spline: FloatArray) -> FloatArray:
