@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from scipy.interpolate import CubicSpline
 
 _NEWTON_STEPS = 60
+#: Once all steps are below this share of the table's span, one more (quadratically convergent) ends it.
+_CLOSE = 1e-11
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +55,8 @@ class MonotoneMap:
         k = np.minimum(np.maximum(np.searchsorted(self.y, target) - 1, 0), len(self.y) - 2)
         low, high = self.x[k], self.x[k + 1]
         x = low + (high - low) * (target - self.y[k]) / (self.y[k + 1] - self.y[k])
+        close = _CLOSE * (self.x[-1] - self.x[0])
+        settled = False
         for _ in range(_NEWTON_STEPS):
             gap = self._spline(x) - target
             low, high = np.where(gap < 0.0, x, low), np.where(gap > 0.0, x, high)
@@ -60,7 +64,9 @@ class MonotoneMap:
             step = np.divide(gap, slope, out=np.zeros_like(gap), where=slope > 0.0)
             moved = x - step
             moved = np.where((moved < low) | (moved > high) | (slope <= 0.0), 0.5 * (low + high), moved)
-            if np.all(np.abs(moved - x) <= 2e-16 * np.abs(x)):
-                return np.asarray(moved)
+            near = bool(np.all(np.abs(moved - x) <= close))
             x = moved
+            if near and settled:
+                break
+            settled = near
         return np.asarray(x)

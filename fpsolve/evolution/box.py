@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from fpsolve import weights
-from fpsolve.laws import Law
-from fpsolve.laws._normal_mixture import NormalMixture
+from fpsolve.laws import Law, NormalMixture
 from fpsolve.weights import WeightLike
 
 Array = NDArray[np.float64]
@@ -45,9 +44,10 @@ def covering_box(laws: Iterable[Law], weight: WeightLike, allowance: float) -> t
 def law_box(law: Law, weight: WeightLike, allowance: float) -> tuple[Interval, ...]:
     """The box of one law."""
     generous = min(allowance, LIGHT_TAIL)
-    if not isinstance(law, NormalMixture):
+    mixture = law.components
+    if mixture is None:
         return tuple(_axis_interval(law, k, weight, allowance, generous) for k in range(law.dim))
-    enough, wide = (_mixture_box(law, weight, limit) for limit in (allowance, generous))
+    enough, wide = (_mixture_box(mixture, weight, limit) for limit in (allowance, generous))
     centers = np.atleast_1d(law.mean)
     return tuple(
         (_chosen(enough[k][0], wide[k][0], centers[k]), _chosen(enough[k][1], wide[k][1], centers[k]))

@@ -14,6 +14,7 @@ from fpsolve.dynamics import BaseDynamics, Frame
 from fpsolve.dynamics.run_clock import RunClock
 from fpsolve.grid import Grid
 from fpsolve.laws import Law
+from fpsolve.marginals import FastLaw
 from fpsolve.stepping import Scheme
 from fpsolve.weights import WeightLike
 
@@ -79,7 +80,8 @@ class Problem:
                     f"shape {start.shape}",
                 )
             return start
-        values = grid.cell_average(start)
+        mixture = start.components
+        values = grid.cell_average(start if mixture is None or start.dim == 1 else FastLaw(mixture))
         cut = abs(1.0 - float(values.sum() * grid.volume))
         if cut > MAX_CUT:
             v = weights.evaluate(self.weight, grid)

@@ -8,11 +8,11 @@ transition kernel.
 from fpsolve.laws import Law
 from fpsolve.marginals._base import Marginals
 from fpsolve.marginals._closed_form import ClosedFormMarginals
-from fpsolve.marginals._mixture import MixtureMarginals
+from fpsolve.marginals._mixture import FastLaw, MixtureMarginals
 from fpsolve.marginals._quadrature import QuadratureMarginals
 from fpsolve.processes import Process
 
-__all__ = ["Marginals", "family"]
+__all__ = ["FastLaw", "Marginals", "family"]
 
 
 def family(target: Law, process: Process) -> Marginals:

@@ -60,35 +60,65 @@ class MixtureMarginals(Marginals):
 
     def log_density_on_axes(self, times: Any, *axes: Any) -> FloatArray:
         """Return ``log p_t`` on a tensor grid, shape (n_t, nx) or (n_t, nx, ny)."""
-        from fpsolve.marginals import _compiled
-
-        x = [np.array(axis) for axis in check_axes(self.dim, axes)]
         times = np.atleast_1d(np.asarray(times, dtype=np.float64))
-        peaks, means, halves, slopes = self._coefficients(times)
-        out = np.empty((times.size, *(axis.size for axis in x)))
-        if self.dim == 1:
-            _compiled.lines(peaks, means[..., 0].copy(), halves[..., 0].copy(), x[0], out)
-        elif self.mixture.diagonal:
-            for i in range(times.size):
-                out[i] = _product(peaks[i], means[i], halves[i], x[0], x[1])
-        else:
-            _compiled.planes(peaks, means, halves, slopes, x[0], x[1], out)
-        return out
+        return _on_axes(self.mixture, *self.transition(times), check_axes(self.dim, axes))
 
     def _coefficients(self, times: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
-        """Return peaks (n_t, K), means (n_t, K, d), halves (n_t, K, d), slopes (n_t, K); see `_compiled`."""
-        scale, variance = self.transition(times)
-        means = scale[:, None, None] * self.mixture.component_means
-        covs = scale[:, None, None, None] ** 2 * self.mixture.component_covs
-        first = covs[:, :, 0, 0] + variance[:, None]
-        if self.dim == 1:
-            log_volume, widths, slopes = np.log(first), first[..., None], np.zeros_like(first)
-        else:
-            slopes = covs[:, :, 0, 1] / first
-            second = covs[:, :, 1, 1] + variance[:, None] - slopes * covs[:, :, 0, 1]
-            log_volume, widths = np.log(first) + np.log(second), np.stack([first, second], axis=-1)
-        peaks = self.mixture.log_weights - 0.5 * self.dim * LOG_2PI - 0.5 * log_volume
-        return peaks, means, 0.5 / widths, slopes
+        return coefficients(self.mixture, *self.transition(times))
+
+
+@dataclass(frozen=True, eq=False)
+class FastLaw:
+    """A normal mixture seen through the compiled kernels: what `Grid.cell_average` needs of a law, on tensor grids."""
+
+    law: NormalMixture
+
+    @property
+    def dim(self) -> int:
+        """Dimension of the law."""
+        return self.law.dim
+
+    def cell_probabilities(self, *faces: Any) -> FloatArray | None:
+        """Those of the law."""
+        return self.law.cell_probabilities(*faces)
+
+    def log_density_on_axes(self, *axes: Any) -> FloatArray:
+        """Return ``log p`` on a tensor grid, shape (nx,) or (nx, ny)."""
+        return np.asarray(_on_axes(self.law, np.ones(1), np.zeros(1), check_axes(self.dim, axes))[0])
+
+
+def _on_axes(mixture: NormalMixture, scale: FloatArray, variance: FloatArray, axes: list[FloatArray]) -> FloatArray:
+    """Log density of ``scale X + sqrt(variance) Z`` for every (scale, variance), shape (n_t, nx[, ny])."""
+    from fpsolve.marginals import _compiled
+
+    x = [np.array(axis) for axis in axes]
+    peaks, means, halves, slopes = coefficients(mixture, scale, variance)
+    out = np.empty((scale.size, *(axis.size for axis in x)))
+    if len(x) == 1:
+        _compiled.lines(peaks, means[..., 0].copy(), halves[..., 0].copy(), x[0], out)
+    elif mixture.diagonal:
+        for i in range(scale.size):
+            out[i] = _product(peaks[i], means[i], halves[i], x[0], x[1])
+    else:
+        _compiled.planes(peaks, means, halves, slopes, x[0], x[1], out)
+    return out
+
+
+def coefficients(
+    mixture: NormalMixture, scale: FloatArray, variance: FloatArray
+) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+    """Return peaks (n_t, K), means (n_t, K, d), halves (n_t, K, d), slopes (n_t, K); see `_compiled`."""
+    means = scale[:, None, None] * mixture.component_means
+    covs = scale[:, None, None, None] ** 2 * mixture.component_covs
+    first = covs[:, :, 0, 0] + variance[:, None]
+    if mixture.dim == 1:
+        log_volume, widths, slopes = np.log(first), first[..., None], np.zeros_like(first)
+    else:
+        slopes = covs[:, :, 0, 1] / first
+        second = covs[:, :, 1, 1] + variance[:, None] - slopes * covs[:, :, 0, 1]
+        log_volume, widths = np.log(first) + np.log(second), np.stack([first, second], axis=-1)
+    peaks = mixture.log_weights - 0.5 * mixture.dim * LOG_2PI - 0.5 * log_volume
+    return peaks, means, 0.5 / widths, slopes
 
 
 def _product(peaks: FloatArray, means: FloatArray, halves: FloatArray, x: FloatArray, y: FloatArray) -> FloatArray:
