@@ -1,0 +1,182 @@
+"""Adaptive panels for integrals of ``exp(log f)``: each is halved until 16 Gauss nodes resolve what lies in it.
+
+Everything is in logarithms and serves many integrands at once (columns): the panels must resolve all of them,
+each relative to its own integral. Edges handed in stay edges, so kinks and jumps put there cost nothing.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from fpsolve._checks import FloatArray
+from fpsolve.closed_form._mixture import log_sum_exp
+
+ORDER = 16
+NODES, WEIGHTS = np.polynomial.legendre.leggauss(ORDER)
+LOG_WEIGHTS = np.log(WEIGHTS)
+EMPTY = -1e100  # stands in for log 0, so that differences stay finite
+NEGLIGIBLE = 75.0  # nats below the integral: exp(-75) = 3e-33
+_FARTHEST = 1e30
+_STRIDE = 3  # panels tried at a time when growing outward
+_MOST = 4000
+_EPS = float(np.finfo(np.float64).eps)
+
+# nodes (n,) -> log integrands (n, columns) and, (n, 1) or (n, columns), the size of the terms they are sums of
+LogColumns = Callable[[FloatArray], tuple[FloatArray, FloatArray]]
+
+
+@dataclass(frozen=True, eq=False)
+class Panels:
+    """Disjoint intervals with 16 Gauss-Legendre nodes each.
+
+    Parameters
+    ----------
+    low, high : ndarray of shape (p,)
+        Their ends, increasing.
+    """
+
+    low: FloatArray
+    high: FloatArray
+
+    @property
+    def nodes(self) -> FloatArray:
+        """Nodes, shape (16 p,), increasing."""
+        return _nodes(self.low, self.high).ravel()
+
+    @property
+    def log_weights(self) -> FloatArray:
+        """Logarithms of the weights, shape (16 p,)."""
+        return (np.log(0.5 * (self.high - self.low))[:, None] + LOG_WEIGHTS).ravel()
+
+    def halved(self) -> "Panels":
+        """Return every panel cut in two."""
+        return self.no_wider_than(0.75 * (self.high - self.low))
+
+    def cut(self, places: FloatArray) -> "Panels":
+        """Return panels none of which has one of `places` inside."""
+        ends = np.unique(np.concatenate([self.low, self.high, places]))
+        low, high = ends[:-1], ends[1:]
+        owner = np.searchsorted(self.low, low, side="right") - 1
+        inside = (owner >= 0) & (high <= self.high[owner])
+        return Panels(low[inside], high[inside])
+
+    def no_wider_than(self, width: FloatArray | float) -> "Panels":
+        """Return panels cut into equal parts no wider than `width`, a number or one per panel."""
+        parts = np.ceil((self.high - self.low) / width).astype(np.int64)
+        owner = np.repeat(np.arange(parts.size), parts)
+        part = np.arange(owner.size) - np.repeat(np.cumsum(parts) - parts, parts)
+        low, step = self.low[owner], ((self.high - self.low) / parts)[owner]
+        last = part == parts[owner] - 1
+        return Panels(low + part * step, np.where(last, self.high[owner], low + (part + 1) * step))
+
+
+def resolve(
+    log_f: LogColumns,
+    edges: FloatArray,
+    tolerance: float,
+    alive: Callable[[FloatArray], FloatArray] | None = None,
+    negligible: float = NEGLIGIBLE,
+) -> Panels:
+    """Return panels that resolve the integrals of ``exp(log_f)`` over the real line.
+
+    The panels start between `edges`, are continued outward until nothing is left, and are halved where the
+    16-node rule and that of the halves differ by more than `tolerance` of the column's integral.
+
+    Parameters
+    ----------
+    log_f : callable
+        Nodes ``(n,)`` to logarithms of the integrands ``(n, columns)``, ``EMPTY`` or -inf for 0, and the size
+        ``(n, 1)`` or ``(n, columns)`` of the terms they are sums of, whose rounding no halving can resolve.
+    edges : ndarray
+        Where to begin: kinks, and enough points near every peak for it to be seen.
+    tolerance : float
+        Relative to each column's integral.
+    alive : callable, optional
+        From the log integrals ``(columns,)`` to booleans: which columns matter.
+    negligible : float
+        Panels this many nats below the integral are left out.
+
+    Raises
+    ------
+    ValueError
+        If more than 4000 panels are needed, or an integral does not converge.
+    """
+    low, high, whole = _grown(log_f, np.unique(edges), alive or _all, negligible)
+    done: list[FloatArray] = []
+    accepted = np.full((1, whole.shape[1]), EMPTY)
+    while low.size:
+        middle = 0.5 * (low + high)
+        left, size_left = _masses(log_f, low, middle)
+        right, size_right = _masses(log_f, middle, high)
+        halves = np.logaddexp(left, right)
+        total = log_sum_exp(np.concatenate([accepted, halves]).T)
+        columns = (alive or _all)(total)
+        relative = np.exp(np.minimum(whole, total + 700.0) - total), np.exp(halves - total)
+        noise = 8.0 * _EPS * np.maximum(size_left, size_right) * relative[1]
+        error = np.abs(relative[0] - relative[1]) - noise
+        empty = ((halves < total - negligible) & (whole < total - negligible) | ~columns).all(axis=1)
+        fine = ((error <= tolerance) | ~columns).all(axis=1)
+        narrow = (high - low) <= 1e-14 * np.maximum(np.abs(low), np.abs(high))
+        keep, again = ~empty & (fine | narrow), ~empty & ~fine & ~narrow
+        done.append(np.stack([low[keep], high[keep]]))
+        accepted = np.concatenate([accepted, halves[keep]])
+        whole = np.concatenate([left[again], right[again]])
+        low, middle, high = low[again], middle[again], high[again]
+        low, high = np.concatenate([low, middle]), np.concatenate([middle, high])
+        _check_count(sum(part.shape[1] for part in done) + low.size, tolerance)
+    ends = np.concatenate(done, axis=1)
+    order = np.argsort(ends[0])
+    return Panels(ends[0, order], ends[1, order])
+
+
+def _grown(
+    log_f: LogColumns, edges: FloatArray, alive: Callable[[FloatArray], FloatArray], negligible: float
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Return panels between `edges` and beyond, until two in a row hold nothing, with their log masses.
+
+    Beyond the outermost edge the integrands are taken to have one maximum at most: panels double in width.
+    """
+    low, high = edges[:-1], edges[1:]
+    whole = _masses(log_f, low, high)[0]
+    for side in (-1.0, 1.0):
+        end, width = (low.min(), high.max())[side > 0.0], 0.25 * (high.max() - low.min())
+        growing = True
+        while growing:
+            ends = np.sort(end + side * width * (2.0 ** np.arange(_STRIDE + 1) - 1.0))
+            masses = _masses(log_f, ends[:-1], ends[1:])[0]
+            low, high = np.append(low, ends[:-1]), np.append(high, ends[1:])
+            whole = np.concatenate([whole, masses])
+            total = log_sum_exp(whole.T)
+            outermost = masses[:2] if side < 0.0 else masses[-2:]
+            growing = bool(np.any((outermost >= total - negligible) & alive(total)))
+            end, width = (ends[0], ends[-1])[side > 0.0], 2.0**_STRIDE * width
+            if width > _FARTHEST:
+                raise ValueError("weight: expected a finite integral, got one that grows outward; use a smaller weight.")
+    return low, high, whole
+
+
+def _masses(log_f: LogColumns, low: FloatArray, high: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return the log masses of panels, (p, columns), and the size of the terms of the logarithms."""
+    values, sizes = log_f(_nodes(low, high).ravel())
+    values = np.moveaxis(np.maximum(values, EMPTY).reshape(low.size, ORDER, -1), 1, 2)
+    masses = log_sum_exp(values + LOG_WEIGHTS) + np.log(0.5 * (high - low))[:, None]
+    size = sizes.reshape(low.size, ORDER, -1).min(axis=1) + np.abs(values).min(axis=2)
+    return masses, np.minimum(size, -EMPTY)
+
+
+def _nodes(low: FloatArray, high: FloatArray) -> FloatArray:
+    return 0.5 * (low + high)[:, None] + 0.5 * (high - low)[:, None] * NODES
+
+
+def _all(total: FloatArray) -> FloatArray:
+    # a column that is 0 everywhere needs no panels
+    return np.asarray(total > 0.5 * EMPTY)
+
+
+def _check_count(count: int, tolerance: float) -> None:
+    if count > _MOST:
+        raise ValueError(
+            f"rtol: expected a density that {_MOST} panels resolve to {tolerance:.1e}, got more; "
+            "give a larger rtol, or a law whose log density is smooth to rounding."
+        )
