@@ -20,6 +20,7 @@ PACKAGE = Path(fpsolve.__file__).parent
 # One entry per row of the table of rooms, top to bottom: a row imports only from rows above it.
 ROWS: tuple[tuple[str, ...], ...] = (
     ("_checks", "_progress"),
+    ("_memory", "_monotone", "_tails"),
     ("laws", "processes", "grid", "weights", "data"),
     ("marginals",),
     ("scores",),
@@ -37,7 +38,8 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("plots",),
     ("campaign",),
     ("studies",),
-    ("cli", "__main__"),
+    ("cli",),
+    ("__main__",),
 )
 ROW_OF = {room: number for number, row in enumerate(ROWS) for room in row}
 

@@ -8,7 +8,7 @@ from fpsolve import weights
 from fpsolve._checks import FloatArray
 from fpsolve.distances import _lines, _planes
 from fpsolve.distances._fields import Frame
-from fpsolve.finite_volume.tails import edge_tail
+from fpsolve._tails import edge_tail
 from fpsolve.weights import WeightLike
 
 __all__ = ["Norm", "tail_mass", "weigher", "weighted_norm_of_rows", "weighted_sum"]

@@ -6,7 +6,7 @@ import xarray as xr
 from fpsolve._checks import FloatArray
 from fpsolve.distances._fields import aligned
 from fpsolve.distances._pointwise import Integrand, integrate
-from fpsolve.finite_volume.tails import edge_tail
+from fpsolve._tails import edge_tail
 
 __all__ = ["chi2", "hellinger", "kl", "root"]
 

@@ -13,7 +13,7 @@ from fpsolve.distances._norms import weigher, weighted_sum
 from fpsolve.distances._quantiles import squared_displacement
 from fpsolve.distances._smoothness import spline_error
 from fpsolve.distances.divergences import root
-from fpsolve.finite_volume.tails import edge_tail
+from fpsolve._tails import edge_tail
 from fpsolve.weights import UnitWeight
 
 __all__ = ["wasserstein"]

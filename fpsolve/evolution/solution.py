@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from fpsolve.evolution.extrapolate import weighted_gap
 from fpsolve.evolution.march import Record
 from fpsolve.evolution.problem import Problem
-from fpsolve.finite_volume.tails import edge_tail
+from fpsolve._tails import edge_tail
 from fpsolve.grid import Grid
 
 Array = NDArray[np.float64]

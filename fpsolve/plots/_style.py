@@ -12,7 +12,7 @@ from fpsolve import _checks
 if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure, SubFigure
 
 __all__ = ["PALETTE", "REVERSE_TIME", "Style", "axis_label", "new_axes", "parent", "styles", "weight_formula"]
 
@@ -56,9 +56,9 @@ def new_axes(width: float = 6.4, height: float = 4.0) -> Axes:
     return plt.subplots(figsize=(width, height), layout="constrained")[1]
 
 
-def parent(ax: Axes) -> Figure:
-    """Return the figure of the axes, never a sub-figure's part of it."""
-    figure = ax.get_figure(root=True)
+def parent(ax: Axes) -> Figure | SubFigure:
+    """Return the figure, or the part of one, that holds the axes."""
+    figure = ax.get_figure()
     assert figure is not None  # axes that were removed have none
     return figure
 
