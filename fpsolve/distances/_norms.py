@@ -6,9 +6,9 @@ import numpy as np
 
 from fpsolve import weights
 from fpsolve._checks import FloatArray
+from fpsolve._tails import edge_tail
 from fpsolve.distances import _lines, _planes
 from fpsolve.distances._fields import Frame
-from fpsolve._tails import edge_tail
 from fpsolve.weights import WeightLike
 
 __all__ = ["Norm", "tail_mass", "weigher", "weighted_norm_of_rows", "weighted_sum"]

@@ -4,9 +4,9 @@ import numpy as np
 import xarray as xr
 
 from fpsolve._checks import FloatArray
+from fpsolve._tails import edge_tail
 from fpsolve.distances._fields import aligned
 from fpsolve.distances._pointwise import Integrand, integrate
-from fpsolve._tails import edge_tail
 
 __all__ = ["chi2", "hellinger", "kl", "root"]
 

@@ -7,13 +7,13 @@ import xarray as xr
 
 from fpsolve import _checks
 from fpsolve._checks import FloatArray
+from fpsolve._tails import edge_tail
 from fpsolve.distances import _cells, _splines
 from fpsolve.distances._fields import Frame, aligned
 from fpsolve.distances._norms import weigher, weighted_sum
 from fpsolve.distances._quantiles import squared_displacement
 from fpsolve.distances._smoothness import spline_error
 from fpsolve.distances.divergences import root
-from fpsolve._tails import edge_tail
 from fpsolve.weights import UnitWeight
 
 __all__ = ["wasserstein"]

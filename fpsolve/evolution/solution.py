@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from fpsolve._tails import edge_tail
 from fpsolve.evolution.extrapolate import weighted_gap
 from fpsolve.evolution.march import Record
 from fpsolve.evolution.problem import Problem
-from fpsolve._tails import edge_tail
 from fpsolve.grid import Grid
 
 Array = NDArray[np.float64]
