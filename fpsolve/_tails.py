@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fpsolve._checks import FloatArray
 
@@ -80,7 +81,7 @@ def _beyond_last(profile: FloatArray) -> FloatArray:
     found = np.zeros(result.shape, dtype=bool)
     piled = np.zeros(result.shape)
     for k in range(_PILE_BLOCKS):
-        decays, tail = _continued(*blocks[k : k + 3], block)
+        decays, tail = _continued(blocks[k], blocks[k + 1], blocks[k + 2], block)
         tail = np.minimum(tail, blocks[k] * cells)
         result = np.where(decays & ~found, piled + tail, result)
         found |= decays
@@ -88,7 +89,9 @@ def _beyond_last(profile: FloatArray) -> FloatArray:
     return np.asarray(result)
 
 
-def _continued(outer: FloatArray, middle: FloatArray, inner: FloatArray, block: int) -> tuple[FloatArray, FloatArray]:
+def _continued(
+    outer: FloatArray, middle: FloatArray, inner: FloatArray, block: int
+) -> tuple[NDArray[np.bool_], FloatArray]:
     """Whether three neighbouring blocks decay outwards, and the sum beyond the outer one if they do."""
     decays = (outer > 0.0) & (middle > outer)
     # the placeholders 1 and 2 keep logarithms and ratios quiet where there is no decay to measure
@@ -96,7 +99,7 @@ def _continued(outer: FloatArray, middle: FloatArray, inner: FloatArray, block: 
     length = 1.0 / np.log(high / low)
     further = np.where(decays & (inner > middle), inner, high * high / low)
     growth = np.clip(_GROWTH_MARGIN * (length - 1.0 / np.log(further / high)), 0.0, _STEEPEST_GROWTH)
-    return decays, low * block * low / (high - low) / (1.0 - growth)
+    return decays, np.asarray(low * block * low / (high - low) / (1.0 - growth))
 
 
 def _block_mean(profile: FloatArray, block: int, k: int) -> FloatArray:
