@@ -48,7 +48,7 @@ class Posterior:
         """Return the log density at points (n,) or (n, 2)."""
         squares = (self.at - self.alpha * x.reshape(-1, self.dim)) ** 2
         log_kernel = -0.5 * (squares.sum(axis=1) / self.variance + self.dim * (LOG_2PI + np.log(self.variance)))
-        return self.p_end.log_at(x) + log_kernel - self.log_p_start
+        return np.asarray(self.p_end.log_at(x) + log_kernel - self.log_p_start)
 
     def log_on_axes(self, *axes: FloatArray) -> FloatArray:
         """Return the log density on a tensor grid."""
@@ -78,7 +78,7 @@ def _posterior_mixture(p_end: Mixture, alpha: float, variance: float, at: FloatA
     """
     arrived = p_end.noised(alpha, variance)
     # C_k and S_k commute: the product of one with the inverse of the other is symmetric
-    shrink = np.linalg.solve(arrived.covs, p_end.covs)
+    shrink: FloatArray = np.asarray(np.linalg.solve(arrived.covs, p_end.covs), dtype=np.float64)
     shrink = 0.5 * (shrink + np.swapaxes(shrink, 1, 2))
     means = p_end.means + alpha * np.einsum("kij,kj->ki", shrink, at.reshape(-1) - arrived.means)
     log_weights = arrived.log_terms(at.reshape(1, -1))[0]

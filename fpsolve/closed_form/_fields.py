@@ -14,7 +14,7 @@ from fpsolve.closed_form._landmarks import landmarks
 from fpsolve.closed_form._line import LineIntegral
 from fpsolve.closed_form._mixture import Mixture, as_mixture, tensor
 from fpsolve.closed_form._plane import PlaneIntegral
-from fpsolve.laws import Law
+from fpsolve.laws import Laplace, Law, Uniform
 
 
 class Field(Protocol):
@@ -150,22 +150,48 @@ class Smoothed:
         return values + self.constant if prefactor is None else values + prefactor + self.constant
 
 
+@dataclass(frozen=True, eq=False)
+class Product:
+    """The log density of two independent coordinates."""
+
+    first: Field
+    second: Field
+
+    @property
+    def dim(self) -> int:
+        """2."""
+        return 2
+
+    def log_at(self, x: FloatArray) -> FloatArray:
+        """Return the log density at points (n, 2)."""
+        return self.first.log_at(x[:, 0]) + self.second.log_at(x[:, 1])
+
+    def log_on_axes(self, *axes: FloatArray) -> FloatArray:
+        """Return the log density on a tensor grid."""
+        return self.first.log_at(axes[0])[:, None] + self.second.log_at(axes[1])
+
+
 def all_landmarks(*laws: Law) -> tuple[FloatArray, ...]:
     """Return the landmarks of several laws together, per axis."""
     return tuple(np.concatenate([landmarks(law, axis) for law in laws]) for axis in range(laws[0].dim))
 
 
-def marginal(target: Law, process: Any, t: float, rtol: float) -> Mixture | Smoothed:
+def marginal(target: Law, process: Any, t: float, rtol: float) -> Mixture | Smoothed | Product:
     """Return the log density of ``p_t``, the law of ``alpha X_0 + sqrt(sigma2) Z``.
 
-    In closed form for normal mixtures, else ``p_t(x) = int p_0(y) N(x; alpha y, sigma2 I) dy`` by quadrature.
+    In closed form for normal mixtures, else ``p_t(x) = int p_0(y) N(x; alpha y, sigma2 I) dy`` by quadrature, per
+    axis for laws with independent coordinates.
     """
     alpha, variance = float(process.scale(0.0, t)), float(process.variance(0.0, t))
     mixture = as_mixture(target)
     if mixture is not None:
         return mixture.noised(alpha, variance)
+    if target.dim == 2 and isinstance(target, Laplace | Uniform):
+        first, second = (target.axis_marginal(axis) for axis in (0, 1))
+        return Product(marginal(first, process, t, rtol), marginal(second, process, t, rtol))
     lens = Lens(1.0 / alpha, np.zeros(target.dim), float(np.sqrt(variance)) / alpha)
-    return Smoothed(LawField(target), all_landmarks(target), lens, constant=-target.dim * float(np.log(alpha)), rtol=rtol)
+    constant = -target.dim * float(np.log(alpha))
+    return Smoothed(LawField(target), all_landmarks(target), lens, constant=constant, rtol=rtol)
 
 
 def on_axes_from_points(log_at: Callable[[FloatArray], FloatArray], axes: tuple[FloatArray, ...]) -> FloatArray:
@@ -173,4 +199,3 @@ def on_axes_from_points(log_at: Callable[[FloatArray], FloatArray], axes: tuple[
     if len(axes) == 1:
         return log_at(axes[0])
     return log_at(tensor(*axes)).reshape(axes[0].size, axes[1].size)
-

@@ -10,9 +10,7 @@ from fpsolve.closed_form._mixture import LOG_2PI
 from fpsolve.closed_form._solve import ReverseLike, check_exact
 
 
-def kernel(
-    reverse: ReverseLike, t0: float, t1: float, x_from: Any, x_to: Any, *, rtol: float = 1e-12
-) -> FloatArray:
+def kernel(reverse: ReverseLike, t0: float, t1: float, x_from: Any, x_to: Any, *, rtol: float = 1e-12) -> FloatArray:
     """Return the transition densities of the reverse SDE (eta = 1) from time t0 down to t1 < t0: Bayes' rule,
 
         P(y, x) = p_{t1}(x) N(y; alpha x, sigma2 I) / p_{t0}(y),    alpha and sigma2 from t1 to t0.
@@ -66,7 +64,7 @@ def kernel(
         log_kernel -= 0.5 * (y.reshape(-1, dim)[:, None, i] - alpha * x.reshape(-1, dim)[:, i]) ** 2 / variance
     log_kernel -= marginal(reverse.target, process, t0, level).log_at(y)[:, None]
     log_kernel += marginal(reverse.target, process, t1, level).log_at(x)
-    return np.exp(log_kernel)
+    return np.asarray(np.exp(log_kernel))
 
 
 def _rows(name: str, value: Any, dim: int) -> FloatArray:

@@ -7,7 +7,7 @@ import numpy as np
 from scipy.special import log_ndtr
 
 from fpsolve._checks import FloatArray
-from fpsolve.closed_form._mixture import LOG_2PI, chunks, log_sum_exp
+from fpsolve.closed_form._mixture import LOG_2PI, IndexArray, chunks, log_sum_exp
 from fpsolve.closed_form._panels import EMPTY, Panels, resolve
 
 _CLUSTERS = 16
@@ -123,7 +123,7 @@ class LineIntegral:
         return out, averages, size
 
 
-def grouped(centres: FloatArray, width: float) -> Iterator[tuple[FloatArray, FloatArray]]:
+def grouped(centres: FloatArray, width: float) -> Iterator[tuple[IndexArray, FloatArray]]:
     """Yield groups of centres that share panels: their indices and the clusters (m, 2) that hold them.
 
     A cluster is an interval no longer than 4 widths, so that what the kernel shows from its ends is all there
@@ -132,10 +132,11 @@ def grouped(centres: FloatArray, width: float) -> Iterator[tuple[FloatArray, Flo
     order = np.argsort(centres, kind="stable")
     ordered, start = centres[order], 0
     while start < order.size:
-        clusters, first = [], start
+        clusters: list[tuple[float, float]] = []
+        first = start
         while start < order.size and len(clusters) < _CLUSTERS:
             stop = int(np.searchsorted(ordered, ordered[start] + 4.0 * width, side="right"))
-            clusters.append((ordered[start], ordered[stop - 1]))
+            clusters.append((float(ordered[start]), float(ordered[stop - 1])))
             start = stop
         yield order[first:start], np.array(clusters)
 

@@ -60,7 +60,7 @@ class Transition:
 
 @dataclass(frozen=True, eq=False)
 class Affine:
-    """The image density of a law under an invertible affine map: ``log q(x) = log nu(M (x - m_t) + m_T) + log det M``."""
+    """The image of a law under an affine map: ``log q(x) = log nu(M (x - m_t) + m_T) + log det M``."""
 
     nu: Law
     transition: Transition

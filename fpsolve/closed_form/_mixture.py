@@ -3,12 +3,16 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import log_ndtr
 
 from fpsolve._checks import FloatArray
+
+BoolArray: TypeAlias = NDArray[np.bool_]
+IndexArray: TypeAlias = NDArray[np.intp]
 
 LOG_2PI = float(np.log(2.0 * np.pi))
 _CHUNK = 2**20  # doubles per temporary array: 8 MB
@@ -69,12 +73,12 @@ class Mixture:
 
     def log_terms(self, flat: FloatArray) -> FloatArray:
         """Return ``log w_k N(x; m_k, C_k)`` of shape (n, K), along the principal axes of each component."""
-        offsets = flat[:, None, :] - self.means
-        values, vectors = self._principal
-        squares = np.zeros(offsets.shape[:2])
+        offsets = [flat[:, j, None] - self.means[:, j] for j in range(self.dim)]
+        log_terms = np.tile(self._log_peaks, (len(flat), 1))
         for i in range(self.dim):
-            squares += (offsets * vectors[:, :, i]).sum(axis=-1) ** 2 / values[:, i]
-        return self._log_peaks - 0.5 * squares
+            along = sum(offset * self._halved_axes[:, j, i] for j, offset in enumerate(offsets))
+            log_terms -= np.square(along)
+        return log_terms
 
     def _log_of_products(self, first: FloatArray, second: FloatArray) -> FloatArray:
         """Return the log density on axes for diagonal covariances: one matrix product per chunk of rows.
@@ -91,7 +95,7 @@ class Mixture:
             shift_a = log_a.max(axis=1)
             sums = np.exp(log_a - shift_a[:, None]) @ factor_b
             lost = sums < _SAFE
-            block = np.log(np.where(lost, 1.0, sums)) + shift_a[:, None] + shift_b
+            block: FloatArray = np.log(np.where(lost, 1.0, sums)) + shift_a[:, None] + shift_b
             if lost.any():
                 i, j = np.nonzero(lost)
                 block[lost] = self.log_at(np.stack([first[rows][i], second[j]], axis=-1))
@@ -100,7 +104,8 @@ class Mixture:
 
     def _log_axis(self, axis: int, x: FloatArray) -> FloatArray:
         variances = self.covs[:, axis, axis]
-        return -0.5 * ((x[:, None] - self.means[:, axis]) ** 2 / variances + np.log(variances) + LOG_2PI)
+        squares = (x[:, None] - self.means[:, axis]) ** 2 / variances
+        return np.asarray(-0.5 * (squares + np.log(variances) + LOG_2PI))
 
     @cached_property
     def _principal(self) -> tuple[FloatArray, FloatArray]:
@@ -108,9 +113,15 @@ class Mixture:
         return values, vectors
 
     @cached_property
+    def _halved_axes(self) -> FloatArray:
+        """Principal axes over sqrt(2) standard deviations, (K, d, d)."""
+        values, vectors = self._principal
+        return np.asarray(vectors / np.sqrt(2.0 * values[:, None, :]))
+
+    @cached_property
     def _log_peaks(self) -> FloatArray:
         log_volumes = np.log(self._principal[0]).sum(axis=1)
-        return self.log_weights - 0.5 * (self.dim * LOG_2PI + log_volumes)
+        return np.asarray(self.log_weights - 0.5 * (self.dim * LOG_2PI + log_volumes))
 
 
 def as_mixture(law: Any) -> Mixture | None:

@@ -87,9 +87,7 @@ def _integrated(together: Smoothed, ratio: Callable[..., tuple[FloatArray, Float
     return values
 
 
-def _subtracted(
-    first: Field, second: Field, known: Callable[..., tuple[FloatArray, FloatArray]] | None
-) -> Pair:
+def _subtracted(first: Field, second: Field, known: Callable[..., tuple[FloatArray, FloatArray]] | None) -> Pair:
     def values(*axes: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
         a, b = (np.maximum(field.log_on_axes(*axes), EMPTY) for field in (first, second))
         half, noise = _half_difference(a, b) if known is None else known(*axes)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fpsolve._checks import FloatArray
-from fpsolve.closed_form._mixture import log_sum_exp
+from fpsolve.closed_form._mixture import BoolArray, log_sum_exp
 
 ORDER = 16
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(ORDER)
@@ -75,7 +75,7 @@ def resolve(
     log_f: LogColumns,
     edges: FloatArray,
     tolerance: float,
-    alive: Callable[[FloatArray], FloatArray] | None = None,
+    alive: Callable[[FloatArray], BoolArray] | None = None,
     negligible: float = NEGLIGIBLE,
 ) -> Panels:
     """Return panels that resolve the integrals of ``exp(log_f)`` over the real line.
@@ -131,7 +131,7 @@ def resolve(
 
 
 def _grown(
-    log_f: LogColumns, edges: FloatArray, alive: Callable[[FloatArray], FloatArray], negligible: float
+    log_f: LogColumns, edges: FloatArray, alive: Callable[[FloatArray], BoolArray], negligible: float
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Return panels between `edges` and beyond, until two in a row hold nothing, with their log masses.
 
@@ -152,7 +152,7 @@ def _grown(
             growing = bool(np.any((outermost >= total - negligible) & alive(total)))
             end, width = (ends[0], ends[-1])[side > 0.0], 2.0**_STRIDE * width
             if width > _FARTHEST:
-                raise ValueError("weight: expected a finite integral, got one that grows outward; use a smaller weight.")
+                raise ValueError("weight: expected a finite integral, got one that grows outward; use a smaller V.")
     return low, high, whole
 
 
@@ -169,7 +169,7 @@ def _nodes(low: FloatArray, high: FloatArray) -> FloatArray:
     return 0.5 * (low + high)[:, None] + 0.5 * (high - low)[:, None] * NODES
 
 
-def _all(total: FloatArray) -> FloatArray:
+def _all(total: FloatArray) -> BoolArray:
     # a column that is 0 everywhere needs no panels
     return np.asarray(total > 0.5 * EMPTY)
 

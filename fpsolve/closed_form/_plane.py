@@ -10,7 +10,7 @@ import numpy as np
 
 from fpsolve._checks import FloatArray
 from fpsolve.closed_form._line import kernel_edges, narrowed, not_reached
-from fpsolve.closed_form._mixture import LOG_2PI, chunks
+from fpsolve.closed_form._mixture import LOG_2PI, BoolArray, IndexArray, chunks
 from fpsolve.closed_form._panels import EMPTY, Panels, resolve
 
 _TILE = 40.0  # widths s of centres served by one set of panels, per axis
@@ -31,7 +31,7 @@ class Targets(Protocol):
     @property
     def box(self) -> FloatArray: ...
     @property
-    def index(self) -> tuple[FloatArray, ...]: ...
+    def index(self) -> tuple[IndexArray, ...]: ...
     def sample(self) -> Targets: ...
     def quarters(self) -> Iterator[Targets]: ...
     def contract(self, rule: Rule, values: FloatArray) -> FloatArray: ...
@@ -63,7 +63,7 @@ class TensorTargets:
     """Centres on a tensor grid: increasing coordinates and their positions in the caller's axes."""
 
     centres: tuple[FloatArray, FloatArray]
-    places: tuple[FloatArray, FloatArray]
+    places: tuple[IndexArray, IndexArray]
 
     @property
     def box(self) -> FloatArray:
@@ -71,7 +71,7 @@ class TensorTargets:
         return np.array([[c.min(), c.max()] for c in self.centres])
 
     @property
-    def index(self) -> tuple[FloatArray, ...]:
+    def index(self) -> tuple[IndexArray, ...]:
         """Index of the block in the full result."""
         return np.ix_(*self.places)
 
@@ -96,7 +96,7 @@ class PointTargets:
     """Scattered centres (n, 2) and their positions in the caller's array."""
 
     centres: FloatArray
-    places: FloatArray
+    places: IndexArray
 
     @property
     def box(self) -> FloatArray:
@@ -104,7 +104,7 @@ class PointTargets:
         return np.stack([self.centres.min(axis=0), self.centres.max(axis=0)], axis=1)
 
     @property
-    def index(self) -> tuple[FloatArray, ...]:
+    def index(self) -> tuple[IndexArray, ...]:
         """Index of the points in the full result."""
         return (self.places,)
 
@@ -161,9 +161,7 @@ class PlaneIntegral:
     ) -> tuple[FloatArray, FloatArray]:
         """Return log integrals (n1, n2), and averages (m, n1, n2) of signed functions under each integrand."""
         parts = [list(tiles(c, _TILE * self.width)) for c in centres]
-        targets = [
-            TensorTargets((centres[0][i], centres[1][j]), (i, j)) for i in parts[0] for j in parts[1]
-        ]
+        targets = [TensorTargets((centres[0][i], centres[1][j]), (i, j)) for i in parts[0] for j in parts[1]]
         return self._run(targets, (centres[0].size, centres[1].size), factors)
 
     def at(self, centres: FloatArray) -> FloatArray:
@@ -247,7 +245,7 @@ class PlaneIntegral:
         return narrowed(first, box[:1], self.width), narrowed(second, box[1:], self.width)
 
 
-def tiles(centres: FloatArray, width: float) -> Iterator[FloatArray]:
+def tiles(centres: FloatArray, width: float) -> Iterator[IndexArray]:
     """Yield index arrays of centres that lie within `width` of each other, in increasing order."""
     order = np.argsort(centres, kind="stable")
     start = 0
@@ -257,9 +255,7 @@ def tiles(centres: FloatArray, width: float) -> Iterator[FloatArray]:
         start = stop
 
 
-def tensor_panels(
-    along: AlongAxis, edges: tuple[FloatArray, FloatArray], tolerance: float
-) -> tuple[Panels, Panels]:
+def tensor_panels(along: AlongAxis, edges: tuple[FloatArray, FloatArray], tolerance: float) -> tuple[Panels, Panels]:
     """Return panels per axis that resolve a function of the plane along lines of the other axis, in turn.
 
     Parameters
@@ -280,7 +276,7 @@ def tensor_panels(
 def _along_lines(
     along: AlongAxis, axis: int, edges: tuple[FloatArray, FloatArray], lines: FloatArray, tolerance: float
 ) -> Panels:
-    def alive(total: FloatArray) -> FloatArray:
+    def alive(total: FloatArray) -> BoolArray:
         by_line = total.reshape(-1, lines.size)
         return np.asarray(by_line > by_line.max(axis=1, keepdims=True) - _ALIVE).ravel()
 
@@ -299,10 +295,10 @@ def thinned(values: FloatArray) -> FloatArray:
 
 def distance(y: FloatArray, interval: FloatArray) -> FloatArray:
     """Return how far y lies outside of an interval, 0 inside."""
-    return np.maximum(np.maximum(interval[0] - y, y - interval[1]), 0.0)
+    return np.asarray(np.maximum(np.maximum(interval[0] - y, y - interval[1]), 0.0))
 
 
-def halves(centres: FloatArray, places: FloatArray) -> list[tuple[FloatArray, FloatArray]]:
+def halves(centres: FloatArray, places: IndexArray) -> list[tuple[FloatArray, IndexArray]]:
     """Return the centres below and above the middle of their range, with their places; one part if all are equal."""
     above = centres > 0.5 * (centres.min() + centres.max())
     return [(centres[side], places[side]) for side in (~above, above) if side.any()]

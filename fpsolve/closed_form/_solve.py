@@ -70,7 +70,7 @@ def solve(reverse: ReverseLike, start: Law, t: float, rtol: float) -> Field:
         return doob(reverse, start, t, rtol)
     if eta == 0.0 and target.dim == 1 and not isinstance(start, PointMass):
         return transport(target, process, start, t, rtol)
-    described = f"eta = {eta:g} in {target.dim}D with a {type(start).__name__} start and a {type(target).__name__} target"
+    described = f"eta = {eta:g} in {target.dim}D, start {type(start).__name__}, target {type(target).__name__}"
     raise error("reverse", "a case with a closed form", described, AVAILABLE)
 
 

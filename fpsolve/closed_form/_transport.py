@@ -107,8 +107,8 @@ class Transport:
             if not active.size:
                 return y
         raise ValueError(
-            f"x: expected points whose origin under the flow is found in {_MOST_STEPS} steps, got {active.size} that are "
-            "not; move them nearer to the bulk."
+            f"x: expected points whose origin under the flow is found in {_MOST_STEPS} steps, got {active.size} "
+            "that are not; move them nearer to the bulk."
         )
 
     def _bracket(self, goal: FloatArray, upper: bool) -> tuple[FloatArray, FloatArray]:
@@ -138,6 +138,8 @@ def transport(target: Law, process: Any, start: Law, t: float, rtol: float) -> T
 def distribution(target: Law, process: Any, t: float, rtol: float) -> Distribution:
     """Return p_t with its tails."""
     field = marginal(target, process, t, rtol)
+    if isinstance(field, Smoothed):
+        return SmoothedDistribution(field, np.atleast_1d(target.mean) * float(process.scale(0.0, t)))
     if isinstance(field, Mixture):
         return field
-    return SmoothedDistribution(field, np.atleast_1d(target.mean) * float(process.scale(0.0, t)))
+    raise TypeError("expected a 1D target")
