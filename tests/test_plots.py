@@ -153,7 +153,8 @@ def test_closed_form_values_are_open_circles_in_the_colour_of_their_start() -> N
 
 def test_the_legend_never_covers_data() -> None:
     curve = made_curve()
-    assert outside(plots.forgetting(curve, check=made_check(), closed_form=curve["distance"]))
+    for where in ("right", "below"):
+        assert outside(plots.forgetting(curve, check=made_check(), closed_form=curve["distance"], legend=where))
     _, axes = plt.subplots(1, 2, figsize=(12, 4), layout="constrained")
     assert outside(plots.forgetting(curve, ax=axes[0]))
     legend = axes[0].get_legend().get_window_extent()
@@ -196,6 +197,15 @@ def test_a_heat_map_shows_reverse_time_and_x_with_units_and_a_colour_bar() -> No
     assert -8.0 < low < 2.0 - 2.0 * 1.49 and 2.0 + 2.0 * 1.49 < high < 8.0
 
 
+@pytest.mark.parametrize(("height", "extend"), [(1.0, "max"), (0.1, "neither")])
+def test_a_start_higher_than_the_scale_is_told_by_an_arrow(height: float, extend: str) -> None:
+    run = made_run(1)
+    run["density"] = run["density"] * xr.where(run["t"] > 0.6, height, 1.0)
+    ax = plots.density(run)
+    assert ax.collections[0].norm.vmax == pytest.approx(float(run["density"][:, 2:].max()))
+    assert ax.collections[0].colorbar.extend == extend
+
+
 def test_a_moving_frame_is_drawn_at_its_positions() -> None:
     run = made_run(1, scaled=True)
     corners = np.asarray(plots.density(run).collections[0].get_coordinates())
@@ -209,7 +219,7 @@ def test_two_dimensions_give_panels_on_one_scale(scaled: bool) -> None:
     axes = plots.density(run, start="far")
     assert len(axes) == 4 and len(axes[0].figure.axes) == 5
     assert axes[0].get_title() == "$t = 1$, $r = 0$" and axes[-1].get_title() == "$t = 0.01$, $r = 0.99$"
-    np.testing.assert_allclose([ax.collections[0].norm.vmax for ax in axes], run["density"].max())
+    np.testing.assert_allclose([ax.collections[0].norm.vmax for ax in axes], run["density"][:, 3:].max())
     assert len({ax.get_xlim() for ax in axes}) == 1
     # x to the right and y upwards: the highest point of the last panel is at (2, 0.5)
     mesh = axes[-1].collections[0]

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
-#: A narrow start is many times as high as what it becomes: the colour follows the square root of the density.
-GAMMA = 0.5
 COLOURS = "viridis"
 PANELS = 4
 #: The picture ends where every density has fallen to this share of its own maximum.
@@ -34,8 +32,9 @@ def density(
 ) -> Any:
     """Draw the density of one start: a heat map over (reverse time, x) in 1D, panels at some times in 2D.
 
-    Colours show cell averages, per unit of x (per unit of area in 2D), on a square-root scale; the axes end
-    where the density of every time has fallen below a thousandth of its maximum.
+    Colours show cell averages, per unit of x (per unit of area in 2D), on a scale that ends at the highest density
+    of the later half of the times shown: a narrow start may exceed it, which the arrow at the colour bar tells.
+    The axes end where the density of every time has fallen below a thousandth of its maximum.
 
     Parameters
     ----------
@@ -86,12 +85,12 @@ def _heat_map(run: xr.Dataset, values: xr.DataArray, label: str, ax: Axes) -> Ax
     x = np.broadcast_to(run["x"].values, q.shape)
     time, name = _run_time(run)
     mesh = ax.pcolormesh(
-        np.broadcast_to(time[:, None], q.shape), x, q, norm=_norm(float(q.max())),
+        np.broadcast_to(time[:, None], q.shape), x, q, norm=_norm(q),
         cmap=COLOURS, shading="gouraud", rasterized=True,
     )  # fmt: skip
     ax.set(xlabel=name, ylabel=axis_label(run, "x"), xlim=(time.min(), time.max()))
     ax.set_ylim(*_shown(x[q >= SHOWN * q.max(axis=1, keepdims=True)]))
-    _colour_bar(mesh, [ax], f"density from start {label!r} (per unit of x)")
+    _colour_bar(mesh, [ax], f"density from start {label!r} (per unit of x)", float(q.max()))
     return ax
 
 
@@ -101,7 +100,7 @@ def _panels(run: xr.Dataset, values: xr.DataArray, index: list[int], axes: Any) 
     time, _ = _run_time(run)
     corners = [_positions(run, name, k) for k in index for name in ("x", "y")]
     limits = _panel_limits(q, corners)
-    norm = _norm(float(q.max()))
+    norm = _norm(q)
     for panel, (ax, k) in enumerate(zip(axes, index, strict=True)):
         x, y = corners[2 * panel : 2 * panel + 2]
         mesh = ax.pcolormesh(x, y, q[panel].T, norm=norm, cmap=COLOURS, shading="gouraud", rasterized=True)
@@ -111,7 +110,7 @@ def _panels(run: xr.Dataset, values: xr.DataArray, index: list[int], axes: Any) 
             ax.set_ylabel(axis_label(run, "y"))
         else:
             ax.tick_params(labelleft=False)
-    _colour_bar(mesh, list(axes), "density (per unit of area)")
+    _colour_bar(mesh, list(axes), "density (per unit of area)", float(q.max()))
     return axes
 
 
@@ -158,14 +157,15 @@ def _shown(points: Array) -> tuple[float, float]:
     return float(points.min()), float(points.max())
 
 
-def _norm(highest: float) -> Any:
-    from matplotlib.colors import PowerNorm
+def _norm(q: Array) -> Any:
+    """Scale of the colours for densities over (times, ...)."""
+    from matplotlib.colors import Normalize
 
-    return PowerNorm(GAMMA, vmin=0.0, vmax=highest)
+    return Normalize(vmin=0.0, vmax=float(q[len(q) // 2 :].max()))
 
 
-def _colour_bar(mesh: Any, axes: list[Axes], label: str) -> None:
-    bar = parent(axes[0]).colorbar(mesh, ax=axes, pad=0.02)
+def _colour_bar(mesh: Any, axes: list[Axes], label: str, highest: float) -> None:
+    # gouraud colours interpolate: a percent above the end is not visible
+    beyond = highest > 1.01 * mesh.norm.vmax
+    bar = parent(axes[0]).colorbar(mesh, ax=axes, pad=0.02, extend="max" if beyond else "neither")
     bar.set_label(label)
-    # on a square-root scale the default ticks crowd at the top
-    bar.set_ticks([0.0, *(float(f"{share * mesh.norm.vmax:.1g}") for share in (0.05, 0.2, 0.45, 0.8))])

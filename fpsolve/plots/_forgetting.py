@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,7 @@ def forgetting(
     ladder: xr.Dataset | None = None,
     check: xr.Dataset | Iterable[xr.Dataset] | None = None,
     closed_form: xr.DataArray | None = None,
+    legend: Literal["right", "below"] = "right",
     ax: Axes | None = None,
 ) -> Axes:
     r"""Draw forgetting curves: the weighted total variation of every start to the reference, on a log scale.
@@ -49,13 +50,16 @@ def forgetting(
         histogram's floor is drawn with either.
     closed_form : DataArray, optional
         True distances ``(start, t)``, drawn as open circles.
+    legend : {"right", "below"}
+        Where the legend goes, always off the axes.
     ax : Axes, optional
         Where to draw; default a new figure.
 
     Returns
     -------
     matplotlib.axes.Axes
-        With the legend to the right of it.
+        The legend is outside of it: save with ``layout="constrained"`` (as new figures have) or
+        ``bbox_inches="tight"``.
 
     Raises
     ------
@@ -88,7 +92,7 @@ def forgetting(
     _stop_at_the_digits(ax, curve)
     ax.grid(True, which="major", color="0.9", linewidth=0.6)
     ax.set_axisbelow(True)
-    _legend(ax, handles)
+    _legend(ax, handles, legend)
     return ax
 
 
@@ -171,7 +175,7 @@ def _draw_check(ax: Axes, check: xr.Dataset, style: Style, horizon: float) -> li
     n = int(check.attrs.get("n", 0))
     what = f"particles, $n = {_scientific(n)}$" if n else "particles"
     return [
-        _sample(ax, f"{what}\n(band: expected $\\pm$ 2 sd)", marker="x", linestyle="none", markersize=4),
+        _sample(ax, f"{what} (band: expected $\\pm$ 2 sd)", marker="x", linestyle="none", markersize=4),
         _sample(ax, "floor of their histogram", linestyle=":", linewidth=1.0),
     ]
 
@@ -220,10 +224,12 @@ def _scientific(n: int) -> str:
     return f"10^{{{exponent}}}" if mantissa == 1.0 else f"{mantissa:g}\\times 10^{{{exponent}}}"
 
 
-def _legend(ax: Axes, handles: list[Line2D]) -> None:
-    """Put the legend right of the axes, one entry per label."""
+def _legend(ax: Axes, handles: list[Line2D], where: Literal["right", "below"]) -> None:
+    """Put the legend beside the axes, one entry per label."""
     once = {str(handle.get_label()): handle for handle in handles}
-    ax.legend(
-        handles=list(once.values()), loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False,
-        fontsize="small", borderaxespad=0.0,
-    )  # fmt: skip
+    places: dict[str, dict[str, Any]] = {
+        "right": {"loc": "upper left", "bbox_to_anchor": (1.01, 1.0), "borderaxespad": 0.0},
+        "below": {"loc": "upper center", "bbox_to_anchor": (0.5, -0.16), "ncols": 2},
+    }
+    _checks.one_of("legend", where, places)
+    ax.legend(handles=list(once.values()), frameon=False, fontsize="small", **places[where])

@@ -156,7 +156,9 @@ def _described(run: xr.Dataset, settings: CaseSettings, source: data.Standardise
     for k, (axis, name) in enumerate(zip(("x", "y"), settings.columns, strict=False)):
         run[axis].attrs.update(
             long_name=name.removesuffix("_min").replace("_", " ") + " time" * name.endswith("_min"),
-            units=f"sd; 0 = {source.mean[k]:.1f}, 1 sd = {source.std[k]:.1f}" + " min" * name.endswith("_min"),
+            units="standardised",
+            standardised_mean=float(source.mean[k]),
+            standardised_std=float(source.std[k]),
         )
     return run
 

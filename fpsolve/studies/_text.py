@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import textwrap
+from collections.abc import Mapping
 from typing import Any
 
 from fpsolve.studies._report import Check, Report
@@ -46,7 +47,7 @@ def markdown(report: Report) -> str:
         "A check passes if value and reference differ by at most the tolerance.",
         check_table(report.checks).markdown(),
         "## Provenance",
-        "\n".join(_origin(report.provenance)),
+        _origin(report.provenance),
         "Densities and curves are in `run.nc`: " + _groups(report) + ". The figure for print is `figure.pdf`, "
         "all numbers are in `summary.json`.",
     ]
@@ -79,12 +80,12 @@ def _plain(text: str) -> str:
     return text.replace("$", "").replace("`", "")
 
 
-def _origin(provenance: Any) -> list[str]:
-    """One line per entry; nested ones as JSON."""
-    return [
-        f"- {name}: {value if isinstance(value, str) else f'`{json.dumps(value, ensure_ascii=False)}`'}"
-        for name, value in provenance.items()
-    ]
+def _origin(provenance: Mapping[str, Any]) -> str:
+    """One line per entry, what is nested as one block of JSON."""
+    nested = {name: value for name, value in provenance.items() if isinstance(value, dict | list)}
+    lines = [f"- {name}: {value}" for name, value in provenance.items() if name not in nested]
+    block = json.dumps(nested, indent=1, ensure_ascii=False)
+    return "\n".join([*lines, "", "```json", block, "```"])
 
 
 def _groups(report: Report) -> str:

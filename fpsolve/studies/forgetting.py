@@ -133,18 +133,19 @@ def _answer(case: Case) -> str:
     """One paragraph per dimension."""
     parts = []
     for start in case.others:
-        distance = case.curve["distance"].sel(start=start).values
-        text = f"{start} {number(float(distance[0]), 3)} to {number(float(distance[-1]), 3)}"
+        first, last = case.curve["distance"].sel(start=start).values[[0, -1]].tolist()
+        text = f"from {start} {number(first, 3)} to {number(last, 3)}, a factor {number(last / first, 2)}"
         ratio, tolerance = leading_order(case, start)
         if tolerance > 0.0:
             text += f" ({ratio:.3f} of the leading-order prediction)"
         parts.append(text)
     process, t = case.reverse.process, float(case.run["t"][-1])
+    alpha = float(process.scale(t, process.T))
     return (
-        f"In {case.label} the weighted distance to the exact law falls from t = {process.T:g} to t = {t:g} as follows: "
-        f"{'; '.join(parts)}. A start whose mean is off forgets in proportion to alpha(t, T) = "
-        f"{float(process.scale(t, process.T)):.2e}, the forward gap, and to how far its mean is off; the prior, "
-        f"whose mean is right, forgets at about the square of it."
+        f"{case.label}: from t = {process.T:g} to t = {t:g} the weighted distance to the exact law falls "
+        f"{'; '.join(parts)}. To leading order a start whose mean is off forgets in proportion to alpha(t, T) = "
+        f"{number(alpha, 3)}, the forward gap, times how far its mean is off, and one whose mean is right in "
+        f"proportion to the square, {number(alpha**2, 2)}."
     )
 
 
@@ -152,15 +153,17 @@ def _summing_up(cases: tuple[Case, Case]) -> str:
     """How well the three ways agree."""
     line = cases[0]
     closest = min(line.others, key=lambda start: float(line.curve["distance"].sel(start=start)[-1]))
-    off = [_final_gap(c) for c in cases]
+    gaps = " and ".join(
+        f"{_final_gap(case):.0e} in {case.label} (reported: up to {float(case.curve['error'][:, -1].max()):.0e})"
+        for case in cases
+    )
     clouds = [compared for case in cases for compared in case.checks.values()]
     agreeing = sum(compared.attrs["verdict"] == "agree" for compared in clouds)
     return (
-        f"Grid and closed form differ at the end by at most {off[0]:.0e} in 1D and {off[1]:.0e} in 2D, less than the "
-        f"reported errors. {agreeing} of {len(clouds)} particle clouds cannot be told from the grid at a false-alarm "
-        f"rate of {clouds[0].attrs['false_alarm']:g} each. Their histograms see no distance below about "
-        f"{number(float(clouds[0]['floor'][-1]), 2)}: to see what is left from the {closest} start in 1D would take "
-        f"{_needed(line, closest):.0e} particles."
+        f"At the end grid and closed form differ by at most {gaps}. {agreeing} of {len(clouds)} clouds of particles "
+        f"cannot be told from the grid at a false-alarm rate of {clouds[0].attrs['false_alarm']:g} each. Their "
+        f"histograms see no distance below about {number(float(clouds[0]['floor'][-1]), 2)} in {line.label}: to see "
+        f"what is left there from the start {closest} would take {_needed(line, closest):.0e} particles."
     )
 
 
