@@ -232,4 +232,8 @@ def _legend(ax: Axes, handles: list[Line2D], where: Literal["right", "below"]) -
         "below": {"loc": "upper center", "bbox_to_anchor": (0.5, -0.16), "ncols": 2},
     }
     _checks.one_of("legend", where, places)
+    for handle in once.values():
+        if where == "right":
+            # a narrow legend leaves the axes wide
+            handle.set_label(str(handle.get_label()).replace(" (band", "\n(band"))
     ax.legend(handles=list(once.values()), frameon=False, fontsize="small", **places[where])
