@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from scipy.interpolate import CubicSpline
 
 _NEWTON_STEPS = 60
-#: Once all steps are below this share of the table's span, one more (quadratically convergent) ends it.
-_CLOSE = 1e-11
+#: A Newton step below this share of the table's span leaves an error of the order of its square.
+_CLOSE = 1e-8
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +45,10 @@ class MonotoneMap:
 
         return CubicSpline(self.x, self.y)
 
+    @cached_property
+    def _slope(self) -> CubicSpline:
+        return self._spline.derivative()
+
     def forward(self, x: ArrayLike) -> FloatArray:
         """y(x)."""
         return np.asarray(self._spline(x), dtype=float)
@@ -56,17 +60,14 @@ class MonotoneMap:
         low, high = self.x[k], self.x[k + 1]
         x = low + (high - low) * (target - self.y[k]) / (self.y[k + 1] - self.y[k])
         close = _CLOSE * (self.x[-1] - self.x[0])
-        settled = False
         for _ in range(_NEWTON_STEPS):
             gap = self._spline(x) - target
             low, high = np.where(gap < 0.0, x, low), np.where(gap > 0.0, x, high)
-            slope = self._spline(x, 1)
-            step = np.divide(gap, slope, out=np.zeros_like(gap), where=slope > 0.0)
-            moved = x - step
+            slope = self._slope(x)
+            moved = x - np.divide(gap, slope, out=np.zeros_like(gap), where=slope > 0.0)
             moved = np.where((moved < low) | (moved > high) | (slope <= 0.0), 0.5 * (low + high), moved)
             near = bool(np.all(np.abs(moved - x) <= close))
             x = moved
-            if near and settled:
+            if near:
                 break
-            settled = near
         return np.asarray(x)

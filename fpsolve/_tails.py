@@ -76,7 +76,7 @@ def _beyond_last(profile: FloatArray) -> FloatArray:
     """
     cells = profile.shape[-1]
     block = max(1, cells // _CELLS_PER_BLOCK)
-    blocks = [_block_mean(profile, block, k) for k in range(_PILE_BLOCKS + 3)]
+    blocks = [_block_mean(profile, block, k) for k in range(3)]
     result = blocks[0] * cells
     found = np.zeros(result.shape, dtype=bool)
     piled = np.zeros(result.shape)
@@ -85,7 +85,10 @@ def _beyond_last(profile: FloatArray) -> FloatArray:
         tail = np.minimum(tail, blocks[k] * cells)
         result = np.where(decays & ~found, piled + tail, result)
         found |= decays
+        if found.all():
+            break
         piled = piled + blocks[k] * block
+        blocks.append(_block_mean(profile, block, k + 3))
     return np.asarray(result)
 
 

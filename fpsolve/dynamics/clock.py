@@ -34,8 +34,8 @@ class Clock:
         """Tabulate the clock of a target and a process."""
         from scipy.interpolate import CubicSpline
 
-        end = process.T * (1.0 - np.geomspace(1e-7, 0.3, 600))
-        t = np.unique(np.concatenate([np.geomspace(_START * process.T, process.T, 3001)[:-1], end, [process.T]]))
+        end = process.T * (1.0 - np.geomspace(1e-7, 0.3, 300))
+        t = np.unique(np.concatenate([np.geomspace(_START * process.T, process.T, 1501)[:-1], end, [process.T]]))
         log_t = np.log(t)
         g2 = np.square(process.diffusion(t)) * np.ones_like(t)
         v = process.scale(0.0, t) ** 2 * target.smallest_std**2 + process.variance(0.0, t)

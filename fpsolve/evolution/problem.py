@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +50,7 @@ class Problem:
     saves: Array
     weight: WeightLike
     scheme: Scheme
+    _fixed_weights: dict[Grid, Array] = field(default_factory=dict, repr=False)
 
     def jacobian(self, t: float) -> float:
         """Volume of x per volume of the solver's coordinate at time t."""
@@ -99,5 +100,7 @@ class Problem:
         Densities per solver volume times solver volume are masses, so sums with this weight serve in every frame.
         """
         if self.frame is None:
-            return np.broadcast_to(weights.evaluate(self.weight, grid), (len(self.saves), *grid.shape))
+            if grid not in self._fixed_weights:
+                self._fixed_weights[grid] = weights.evaluate(self.weight, grid)
+            return np.broadcast_to(self._fixed_weights[grid], (len(self.saves), *grid.shape))
         return np.stack([weights.evaluate(self.weight, self.position_grid(grid, float(t))) for t in self.saves])

@@ -41,6 +41,7 @@ def dataset(problem: Problem, solution: Solution, attrs: dict[str, str | float |
     per_x = 1.0 / np.array([problem.jacobian(float(t)) for t in problem.saves])
     names = axis_names(solution.grid.dim, scaled=scaled)
     axes = tuple(range(-solution.grid.dim, 0))
+    tail = solution.tail(problem)
     variables: dict[str, Any] = {
         "density": (
             ("start", "t", *names),
@@ -53,7 +54,7 @@ def dataset(problem: Problem, solution: Solution, attrs: dict[str, str | float |
             {"long_name": "error estimate in the weighted norm"},
         ),
         "mass": (("start", "t"), solution.values.sum(axis=axes) * solution.grid.volume),
-        "tail": (("start", "t"), solution.tail(problem), {"long_name": "weighted mass beyond the box"}),
+        "tail": (("start", "t"), tail, {"long_name": "weighted mass beyond the box"}),
     }
     coordinates: Coordinates = {"t": (("t",), problem.saves), **_positions(problem, solution.grid, "")}
     if problem.dynamics.reversed_time:
