@@ -641,3 +641,15 @@ FLAT = squares(fp.Gaussian([0.0, 0.0], std=1.0), 20)
 def test_bad_input_is_refused(call: Callable[[], object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_one_density_of_a_run_against_all_of_them(rng: np.random.Generator) -> None:
+    """``run.density`` against ``run.density.sel(start=...)``, with the scalar coordinate that sel leaves."""
+    values = rng.random((2, 3, 16))
+    runs = xr.DataArray(
+        values, dims=("start", "t", "x"), coords={"start": ["a", "b"], "t": [2.0, 1.0, 0.5], "x": np.arange(16) + 0.5}
+    )
+    found = distances.weighted_tv(runs, runs.sel(start="a"), unbounded=False)
+    assert found.distance.dims == ("start", "t")
+    assert np.all(found.distance.sel(start="a") == 0.0)
+    assert np.all(found.distance.sel(start="b") > 0.0)
