@@ -10,7 +10,19 @@ from pathlib import Path
 BEGIN, END = "<!-- last run: begin -->", "<!-- last run: end -->"
 HEADER = ("work", "fpsolve", "reference", "ratio", "required", "verdict")
 #: Order of the sections, one per file of benchmarks.
-ORDER = ("lapack", "scaling", "by hand", "distance", "peers", "particles", "memory", "import", "steps", "profile")
+ORDER = (
+    "lapack",
+    "scaling",
+    "by hand",
+    "distance",
+    "peers",
+    "particles",
+    "memory",
+    "import",
+    "steps",
+    "extrapolation",
+    "profile",
+)
 
 
 @dataclass(frozen=True)

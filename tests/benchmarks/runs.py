@@ -65,7 +65,7 @@ def plane_pair(starts: Mapping[str, Any], cells: int, steps: int, **options: Any
 
 
 def line_tol(starts: Mapping[str, Any], tol: float, **options: Any) -> Array:
-    """Densities at t = 0.01 on the line with `tol` in the weighted norm; of the grid only the coarsest level is given."""
+    """Densities at t = 0.01 on the line with `tol` in the weighted norm; only the coarsest grid is given."""
     options = {"t_min": problem.T_MIN, "save_at": [problem.T_MIN], "progress": False} | options
     run = fp.evolve(cases.ou_mixture(), starts, grid=line_grid(72), tol=tol, **options)
     return np.asarray(run.density.values[:, -1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import _peer
 import numpy as np
@@ -17,7 +18,7 @@ def _solve(mesh: object, start: Array, drift: Callable[[float], Array], steps: i
     velocity = FaceVariable(mesh=mesh, rank=1)
     equation = TransientTerm() == DiffusionTerm(coeff=1.0) - ExponentialConvectionTerm(coeff=velocity)
     times = _peer.times(steps)
-    for t, after in zip(times[:-1], times[1:]):
+    for t, after in pairwise(times):
         values = drift(after)
         values[:, mesh.exteriorFaces.value] = 0.0
         velocity.setValue(values)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import _peer
 import fplanck
@@ -17,7 +18,7 @@ def _propagate(q: Array, potential: Callable[[float], Callable[..., Array]], ste
     """Carry q through the pieces; temperature 1/k and drag 1 make the diffusivity 1 and U dimensionless."""
     cells, times = q.shape[0], _peer.times(steps)
     width = problem.BOX[1] - problem.BOX[0]
-    for t, after in zip(times[:-1], times[1:]):
+    for t, after in pairwise(times):
         piece = fplanck.fokker_planck(
             temperature=1.0 / constants.k,
             drag=1.0,

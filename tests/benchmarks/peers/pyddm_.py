@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import ClassVar
 
 import _peer
 import numpy as np
@@ -16,7 +17,7 @@ class Start(pyddm.InitialCondition):
     """p_T on the nodes, as masses."""
 
     name = "p_T"
-    required_parameters: list[str] = []
+    required_parameters: ClassVar[list[str]] = []
 
     def get_IC(self, x: Array, dx: float, **_: object) -> Array:
         masses = problem.line_density(problem.T, x - 0.5 * dx) * dx
@@ -27,7 +28,7 @@ class ReverseDrift(pyddm.Drift):
     """x + 2 score, at forward time T - t, on nodes that are half a cell to the right of x."""
 
     name = "reverse"
-    required_parameters = ["cell"]
+    required_parameters: ClassVar[list[str]] = ["cell"]
 
     def get_drift(self, x: Array, t: float, **_: object) -> Array:
         x = np.asarray(x, dtype=float) - 0.5 * self.cell
