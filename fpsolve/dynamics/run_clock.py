@@ -52,7 +52,7 @@ class RunClock:
     def _map(self) -> MonotoneMap:
         """Total clock over the distance run on the dynamics' own; nodes crowd at the start, where starts spread."""
         end = float(self.dynamics.clock(np.array([self.last]))[0])
-        share = np.concatenate([[0.0], np.geomspace(1e-9, 1e-2, 200), np.linspace(1e-2, 1.0, 400)[1:]])
+        share = np.concatenate([[0.0], np.geomspace(1e-9, 1e-2, 100), np.linspace(1e-2, 1.0, 150)[1:]])
         own = abs(end - self._begin) * share
         if not np.isfinite(self.width):
             return MonotoneMap(own, own)

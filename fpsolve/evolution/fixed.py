@@ -18,12 +18,12 @@ def solve_fixed(
     problem: Problem, grid: Grid, plan: StepPlan, *, estimate: bool, tick: Callable[[int], None]
 ) -> Solution:
     """Single-level solution on exactly `grid` and `plan`; with `estimate`, a companion run gives the level error."""
-    fine = march(problem.dynamics, problem.clock, grid, plan, problem.start_values(grid), problem.scheme, tick)
+    start = problem.start_values(grid)
+    fine = march(problem.dynamics, problem.clock, grid, plan, start, problem.scheme, tick)
     share = LEVEL_SAFETY / (2.0**problem.scheme.order - 1.0)
     factor = np.full(fine.values.shape[:2], share)
     if not estimate:
         return Solution(grid, fine.values, None, factor, [fine.record])
     half = grid.coarsen()
-    start = grid.restrict(problem.start_values(grid))
-    coarse = march(problem.dynamics, problem.clock, half, plan.coarsened(), start, problem.scheme, tick)
+    coarse = march(problem.dynamics, problem.clock, half, plan.coarsened(), grid.restrict(start), problem.scheme, tick)
     return Solution(grid, fine.values, coarse.values, factor, [coarse.record, fine.record])

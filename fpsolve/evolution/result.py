@@ -41,7 +41,8 @@ def dataset(problem: Problem, solution: Solution, attrs: dict[str, str | float |
     per_x = 1.0 / np.array([problem.jacobian(float(t)) for t in problem.saves])
     names = axis_names(solution.grid.dim, scaled=scaled)
     axes = tuple(range(-solution.grid.dim, 0))
-    tail = solution.tail(problem)
+    gap, tail = solution.gap(problem), solution.tail(problem)
+    error = solution.factor * gap + tail + solution.rounding(problem)
     variables: dict[str, Any] = {
         "density": (
             ("start", "t", *names),
@@ -50,7 +51,7 @@ def dataset(problem: Problem, solution: Solution, attrs: dict[str, str | float |
         ),
         "error_estimate": (
             ("start", "t"),
-            solution.error(problem),
+            error,
             {"long_name": "error estimate in the weighted norm"},
         ),
         "mass": (("start", "t"), solution.values.sum(axis=axes) * solution.grid.volume),
@@ -64,7 +65,7 @@ def dataset(problem: Problem, solution: Solution, attrs: dict[str, str | float |
         variables["density_previous"] = (("start", "t", *coarse), _scale(solution.previous, per_x))
         coordinates |= _positions(problem, solution.grid.coarsen(), "_previous")
     run = xr.Dataset(variables, coords={"start": list(problem.starts), **coordinates})
-    return run.assign_attrs(attrs | _measured(problem, solution))
+    return run.assign_attrs(attrs | _measured(problem, solution, gap))
 
 
 def _scale(values: Array, per_x: Array) -> Array:
@@ -84,7 +85,7 @@ def _positions(problem: Problem, grid: Grid, suffix: str) -> Coordinates:
     return coordinates
 
 
-def _measured(problem: Problem, solution: Solution) -> dict[str, str | float | int]:
+def _measured(problem: Problem, solution: Solution, gap: Array) -> dict[str, str | float | int]:
     """Attributes read off the solution."""
     return {
         "weight": weights.to_json(problem.weight),
@@ -94,14 +95,13 @@ def _measured(problem: Problem, solution: Solution) -> dict[str, str | float | i
         "frame": "fixed" if problem.frame is None else "scaled",
         "bounds": json.dumps(solution.grid.bounds),
         "levels": json.dumps([{"cells": r.cells, "steps": r.steps, "updates": r.updates} for r in solution.levels]),
-        "error_factor": _common_factor(problem, solution),
+        "error_factor": _common_factor(solution, gap),
         "smallest_density": float(solution.values.min()),
     }
 
 
-def _common_factor(problem: Problem, solution: Solution) -> float:
+def _common_factor(solution: Solution, gap: Array) -> float:
     """One factor for the whole run: the largest among those (start, t) whose level difference matters."""
     if solution.previous is None:
         return float(np.max(solution.factor))
-    gap = solution.gap(problem)
     return float(np.max(solution.factor[gap >= 1e-3 * gap.max()]))

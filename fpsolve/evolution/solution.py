@@ -66,13 +66,9 @@ class Solution:
         norm = self._over_saves(lambda s: (v[s] * np.abs(self.values[:, s])).sum(axis=axes))
         return np.asarray(np.finfo(float).eps * (4.0 + self.levels[-1].steps ** 0.5) * norm * self.grid.volume)
 
-    def level_error(self, problem: Problem) -> Array:
-        """Error estimate inside of the box: level difference and rounding, shape (starts, saves)."""
-        return self.factor * self.gap(problem) + self.rounding(problem)
-
     def error(self, problem: Problem) -> Array:
         """Error estimate in the weighted norm, shape (starts, saves)."""
-        return self.level_error(problem) + self.tail(problem)
+        return self.factor * self.gap(problem) + self.tail(problem) + self.rounding(problem)
 
     def _over_saves(self, function: Callable[[slice], Array]) -> Array:
         """Apply a function to slices of save times, few at a time: no temporary of the size of all densities."""
