@@ -45,10 +45,6 @@ class MonotoneMap:
 
         return CubicSpline(self.x, self.y)
 
-    @cached_property
-    def _slope(self) -> CubicSpline:
-        return self._spline.derivative()
-
     def forward(self, x: ArrayLike) -> FloatArray:
         """y(x)."""
         return np.asarray(self._spline(x), dtype=float)
@@ -63,7 +59,7 @@ class MonotoneMap:
         for _ in range(_NEWTON_STEPS):
             gap = self._spline(x) - target
             low, high = np.where(gap < 0.0, x, low), np.where(gap > 0.0, x, high)
-            slope = self._slope(x)
+            slope = self._spline(x, 1)
             moved = x - np.divide(gap, slope, out=np.zeros_like(gap), where=slope > 0.0)
             moved = np.where((moved < low) | (moved > high) | (slope <= 0.0), 0.5 * (low + high), moved)
             near = bool(np.all(np.abs(moved - x) <= close))

@@ -53,7 +53,7 @@ class RunAccessor:
             raise error("run", "a run with grid and steps and estimate=True", "another", "use its density as it is")
         fine, coarse = self._run["density"], self._run["density_previous"]
         share = 1.0 / (2.0 ** scheme_named(self._attribute("scheme")).order - 1.0)
-        return coarse.copy(data=(1.0 + share) * self.grid.restrict(fine.values) - share * coarse.values)
+        return coarse.copy(deep=False, data=(1.0 + share) * self.grid.restrict(fine.values) - share * coarse.values)
 
     def _attribute(self, name: str) -> str:
         if name not in self._run.attrs:
