@@ -65,6 +65,7 @@ _MODULES = (
     "closed_form",
     "kernels",
     "distances",
+    "bounds",
     "particles",
     "plots",
     "studies",
@@ -73,6 +74,7 @@ _MODULES = (
 __all__ = ["__version__", *_NAMES, *_MODULES]
 
 if TYPE_CHECKING:
+    from fpsolve import bounds as bounds
     from fpsolve import closed_form as closed_form
     from fpsolve import distances as distances
     from fpsolve import kernels as kernels

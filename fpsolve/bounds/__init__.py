@@ -1,0 +1,51 @@
+"""Theory beside measurement: what is guaranteed about forgetting and sampling, each bound with its constants.
+
+Every function returns a small frozen record: a value, or None for "no certificate", the statement it comes from, which
+hypotheses were checked with what margin, and which were not. `ladder` puts them in order beside what is measured, and
+`verify` checks that order.
+"""
+
+from fpsolve.bounds._assumptions import Assumptions, assumptions
+from fpsolve.bounds._blocks import HarrisBlocks, harris_blocks
+from fpsolve.bounds._dobrushin import Dobrushin, dobrushin
+from fpsolve.bounds._drift import Drift, drift
+from fpsolve.bounds._explicit_kl import ExplicitKL, explicit_kl
+from fpsolve.bounds._girsanov import Girsanov, girsanov
+from fpsolve.bounds._harris import Harris, harris, harris_closed_form
+from fpsolve.bounds._ladder import ladder, records
+from fpsolve.bounds._minorization import Minorization, minorization
+from fpsolve.bounds._pinsker import WeightedPinsker, weighted_pinsker
+from fpsolve.bounds._poincare import Poincare, poincare
+from fpsolve.bounds._record import Hypothesis, Record
+from fpsolve.bounds._spectral_gap import spectral_gap_constant
+from fpsolve.bounds._verify import verify
+
+__all__ = [
+    "Assumptions",
+    "Dobrushin",
+    "Drift",
+    "ExplicitKL",
+    "Girsanov",
+    "Harris",
+    "HarrisBlocks",
+    "Hypothesis",
+    "Minorization",
+    "Poincare",
+    "Record",
+    "WeightedPinsker",
+    "assumptions",
+    "dobrushin",
+    "drift",
+    "explicit_kl",
+    "girsanov",
+    "harris",
+    "harris_blocks",
+    "harris_closed_form",
+    "ladder",
+    "minorization",
+    "poincare",
+    "records",
+    "spectral_gap_constant",
+    "verify",
+    "weighted_pinsker",
+]

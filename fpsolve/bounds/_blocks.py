@@ -1,0 +1,163 @@
+"""A run cut into blocks: Harris' contraction of each with one beta for all, and the best boundaries."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fpsolve import _checks, kernels
+from fpsolve.bounds._harris import STATEMENT, Harris, Sharp, Trials
+from fpsolve.bounds._record import Record
+from fpsolve.grid import Grid
+from fpsolve.kernels import Kernel
+from fpsolve.weights import WeightLike
+
+if TYPE_CHECKING:
+    from fpsolve.dynamics import Reverse
+
+Array = NDArray[np.float64]
+
+#: Values of beta that are tried, times the weight's own.
+_BETAS = np.geomspace(1e-4, 10.0, 41)
+#: Every so many trial gammas and levels are used while boundaries are searched.
+_COARSE = 4
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class HarrisBlocks(Record):
+    """Harris' contraction over consecutive blocks with a common beta; see `harris_blocks`.
+
+    Attributes
+    ----------
+    value : float or None
+        Product of the blocks' abar: the contraction of the whole run in the weight ``1 + beta V``; None where a block
+        has no certificate.
+    beta : float
+    times : tuple of float
+        Block boundaries, forward times from first to last.
+    blocks : tuple of Harris
+    """
+
+    beta: float
+    times: tuple[float, ...]
+    blocks: tuple[Harris, ...]
+
+
+def harris_blocks(
+    reverse: Reverse,
+    *,
+    grid: Grid,
+    t_min: float,
+    candidates: int | ArrayLike = 7,
+    weight: WeightLike = None,
+    optimise: bool = True,
+) -> HarrisBlocks:
+    """Return the best product of Harris contractions over a run: boundaries, gamma and R of each block, and beta.
+
+    Every pair of candidate times is a possible block; the best chain of them from T to t_min is found by dynamic
+    programming, for each of 41 common factors beta on V = weight - 1 (with `optimise`), and the best of those is
+    returned with the constants of its blocks.
+
+    Parameters
+    ----------
+    reverse : Reverse
+    grid : Grid
+        Of the kernels; its box must hold the localization sets.
+    t_min : float
+        Forward time at which the run ends.
+    candidates : int or array
+        Boundaries to choose from: so many, equally spaced in the clock, or given forward times (T and t_min are added).
+    weight : Weight or callable, optional
+        ``1 + V``, default ``1 + |x|^2``.
+    optimise : bool
+        Search beta; False keeps the weight as given.
+
+    Returns
+    -------
+    HarrisBlocks
+
+    Raises
+    ------
+    ValueError
+        t_min or candidates outside of the run, a grid too large for matrices.
+
+    Examples
+    --------
+    >>> import fpsolve as fp
+    >>> reverse = fp.Reverse(fp.GaussianMixture([0.5, 0.5], [-1.0, 1.0], stds=[0.5, 0.5]), fp.VP())
+    >>> found = harris_blocks(reverse, grid=fp.Grid.uniform((-9, 9), cells=120), t_min=0.2, candidates=4)
+    >>> found.value is not None and len(found.blocks) == len(found.times) - 1
+    True
+    """
+    times = _candidates(reverse, t_min, candidates)
+    sharp = {pair: Sharp.of(kernel, weight) for pair, kernel in all_blocks(reverse, grid, times).items()}
+    factors = _BETAS if optimise else np.ones(1)
+    coarse = {pair: found.trials.thinned(_COARSE if optimise else 1) for pair, found in sharp.items()}
+    chains = [_best_chain(coarse, len(times), float(beta)) for beta in factors]
+    at = int(np.argmin([cost for cost, _ in chains]))
+    beta, path = float(factors[at]), chains[at][1]
+    blocks = tuple(sharp[pair].record(beta) for pair in pairwise(path))
+    values = [block.value for block in blocks]
+    product = None if any(v is None for v in values) else float(np.prod([v for v in values if v is not None]))
+    return HarrisBlocks(
+        value=product,
+        statement=f"product over blocks of {STATEMENT}",
+        unchecked=("P V <= gamma V + K beyond the box", "points between cell centres"),
+        reason="" if product is not None else "a block has no certificate",
+        beta=beta,
+        times=tuple(float(times[n]) for n in path),
+        blocks=blocks,
+    )
+
+
+def block_times(reverse: Reverse, first: float, last: float, blocks: int) -> Array:
+    """Boundaries of `blocks` blocks from forward time first down to last, equally long in the clock."""
+    ends = [float(reverse.clock(t)) for t in (first, max(last, 1e-6 * first))]
+    times = np.asarray(reverse.clock_inverse(np.linspace(ends[0], ends[1], blocks + 1)))
+    times[[0, -1]] = first, last
+    return times
+
+
+def all_blocks(reverse: Reverse, grid: Grid, times: Array) -> dict[tuple[int, int], Kernel]:
+    """Kernels of all pairs of times, by Bayes' rule or as products of finite-volume kernels of neighbours."""
+    pairs = [(n, m) for m in range(1, len(times)) for n in range(m)]
+    if reverse.exact and reverse.eta == 1.0:
+        return {(n, m): kernels.exact(reverse, grid, times[n], times[m], source="point") for n, m in pairs}
+    found: dict[tuple[int, int], Kernel] = {}
+    for m in range(1, len(times)):
+        found[m - 1, m] = kernels.finite_volume(reverse, grid, times[m - 1], times[m])
+        for n in range(m - 2, -1, -1):
+            found[n, m] = found[n, m - 1] @ found[m - 1, m]
+    return found
+
+
+def _candidates(reverse: Reverse, t_min: float, candidates: int | ArrayLike) -> Array:
+    T = reverse.horizon
+    _checks.interval("t_min", t_min, 0.0, T, ends="[)")
+    if isinstance(candidates, int):
+        return block_times(reverse, T, t_min, _checks.integer("candidates", candidates, minimum=2) - 1)
+    given = _checks.finite_array("candidates", candidates, shape=(None,))
+    if given.size and (given.min() < t_min or given.max() > T):
+        raise _checks.error("candidates", f"forward times in [{t_min:g}, {T:g}]", f"{given.tolist()}")
+    return np.unique(np.concatenate([given, [t_min, T]]))[::-1]
+
+
+def _best_chain(trials: dict[tuple[int, int], Trials], count: int, beta: float) -> tuple[float, list[int]]:
+    """Smallest sum of log abar from time 0 to the last, blocks without certificate excluded where possible."""
+    cost, before = np.full(count, np.inf), np.zeros(count, dtype=int)
+    cost[0] = 0.0
+    for m in range(1, count):
+        for n in range(m):
+            abar = trials[n, m].best(beta)[0]
+            # a block without certificate costs more than any chain of certified ones
+            step = float(np.log(abar)) if abar < 1.0 else 1e3
+            if cost[n] + step < cost[m]:
+                cost[m], before[m] = cost[n] + step, n
+    path = [count - 1]
+    while path[-1] > 0:
+        path.append(int(before[path[-1]]))
+    return float(cost[-1]), path[::-1]

@@ -1,0 +1,173 @@
+"""Constants in closed form for Gaussian mixtures: dissipativity, slope of the score, drift and overlap of a block."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fpsolve.laws import Gaussian, GaussianMixture, KernelDensity, Law
+
+if TYPE_CHECKING:
+    from fpsolve.processes import Process
+
+Array = NDArray[np.float64]
+
+#: ``max over u of u / (4 cosh(u/2)^2)``, rounded up.
+_PEAK = 0.2240
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """Numbers of a Gaussian mixture that closed-form constants are made of.
+
+    Attributes
+    ----------
+    v_min, v_max : float
+        Smallest and largest eigenvalue of the components' covariances.
+    radius : float
+        Largest norm of a component's mean.
+    dim : int
+    """
+
+    v_min: float
+    v_max: float
+    radius: float
+    dim: int
+
+
+def is_mixture(law: Law) -> bool:
+    """Whether the law is a finite Gaussian mixture, not one that only approximates it (Student's t)."""
+    return isinstance(law, Gaussian | GaussianMixture | KernelDensity)
+
+
+def spectrum(law: Law) -> Spectrum | None:
+    """Return the numbers of a Gaussian mixture, None for any other law."""
+    mixture = law.components
+    if mixture is None or not is_mixture(law):
+        return None
+    values = np.linalg.eigvalsh(mixture.component_covs)
+    radius = float(np.sqrt(np.max(np.sum(mixture.component_means**2, axis=1))))
+    return Spectrum(float(values.min()), float(values.max()), radius, law.dim)
+
+
+def dissipativity(numbers: Spectrum, share: float = 0.5) -> tuple[float, float]:
+    """Return A, B with ``x . grad log p(x) <= -A |x|^2 + B`` for a Gaussian mixture.
+
+    ``x . score <= -|x|^2/v_max + M |x|/v_min`` and Young's inequality with ``A = share/v_max``,
+    ``B = M^2 v_max/(4 (1 - share) v_min^2)``, 0 < share < 1; a centred Gaussian has B = 0 at share = 1.
+    """
+    if numbers.radius == 0.0:
+        return 1.0 / numbers.v_max, 0.0
+    return share / numbers.v_max, numbers.radius**2 * numbers.v_max / (4.0 * (1.0 - share) * numbers.v_min**2)
+
+
+def growth(numbers: Spectrum) -> float:
+    """Return C with ``|grad log p(x)| <= C (1 + |x|)``: ``(|x| + M)/v_min`` is at most that."""
+    return max(1.0, numbers.radius) / numbers.v_min
+
+
+def score_slope(law: Law) -> float | None:
+    r"""Return an upper bound of the largest eigenvalue of ``\nabla^2 log p`` over all x, None where there is none.
+
+    With posterior weights r_k and ``u_k = C_k^{-1}(m_k - x)``, ``\nabla^2 log p = -sum r_k C_k^{-1} + Cov_r(u)``. The
+    first term is at most ``-1/v_max``. Along a direction the covariance is ``sum_{k<l} r_k r_l (e.(u_k - u_l))^2``,
+    where ``u_k - u_l`` is the gradient of ``l = log(w_k N_k/w_l N_l)`` and ``r_k r_l <= 1/(4 cosh^2(l/2))``:
+
+    * equal covariances C: the u_k lie within the diameter of the points ``C^{-1} m_k``: at most its square over 4;
+    * else l is quadratic with Hessian Q and value c at its vertex: where Q is definite or zero,
+      ``|grad l|^2 <= 2 |Q| |l - c|``, and each pair adds at most ``2 |Q| (0.224 + |c|/4)``; an indefinite Q has no such
+      bound.
+    """
+    mixture = law.components
+    if mixture is None or not is_mixture(law):
+        return None
+    covs, means = mixture.component_covs, mixture.component_means
+    top = float(np.max(-1.0 / np.linalg.eigvalsh(covs)[:, -1]))
+    if np.all(covs == covs[0]):
+        pulled = np.linalg.solve(covs[0], means.T).T
+        return top + 0.25 * _diameter_square(pulled)
+    pairs = [
+        _pair_spread(mixture.log_weights[[k, m]], means[[k, m]], covs[[k, m]])
+        for k in range(len(means))
+        for m in range(k)
+    ]
+    return None if any(p is None for p in pairs) else top + sum(p for p in pairs if p is not None)
+
+
+def _diameter_square(points: Array) -> float:
+    """Square of the largest distance between points (n, d)."""
+    from scipy.spatial.distance import pdist
+
+    return float(np.max(pdist(points), initial=0.0)) ** 2
+
+
+def _pair_spread(log_weights: Array, means: Array, covs: Array) -> float | None:
+    """Upper bound of ``r_k r_l |u_k - u_l|^2`` over all x."""
+    precisions = np.linalg.inv(covs)
+    hessian = precisions[1] - precisions[0]
+    slopes = np.linalg.eigvalsh(hessian)
+    largest = float(np.max(np.abs(slopes)))
+    if largest <= 1e-12 * float(np.max(precisions)):
+        return 0.25 * float(np.sum(np.square(precisions[0] @ (means[0] - means[1]))))
+    if np.min(slopes) * np.max(slopes) <= 0.0:
+        return None
+    vertex = np.linalg.solve(hessian, precisions[1] @ means[1] - precisions[0] @ means[0])
+    heights = [
+        log_weights[k]
+        - 0.5 * np.linalg.slogdet(covs[k])[1]
+        - 0.5 * (vertex - means[k]) @ precisions[k] @ (vertex - means[k])
+        for k in range(2)
+    ]
+    return 2.0 * largest * (_PEAK + 0.25 * abs(float(heights[0] - heights[1])))
+
+
+def drift_constants(
+    target: Law, process: Process, eta: float, t0: float, t1: float, share: float = 0.5
+) -> tuple[float, float] | None:
+    r"""Return gamma, K with ``P |x|^2 <= gamma |x|^2 + K`` for the block t0 -> t1, exact score; None without constants.
+
+    From ``x . score(t, x) <= -|x|^2/S_t + B + d``, ``S_t = alpha(0,t)^2/A + sigma2(0,t)``, with A, B of the target:
+    for ``alpha = alpha(t1, t0)`` and ``rho = S_{t1} alpha^2/S_{t0}``,
+
+    .. math:: \gamma = \rho^{1 + \eta^2}/\alpha^2, \qquad
+              K = [(1 + \eta^2)(B + d) + \eta^2 d]\; S_{t_1}\, (1 - \rho^{\eta^2})/\eta^2 .
+
+    At eta = 1 that is ``gamma = (alpha S_{t1}/S_{t0})^2`` and ``K = (2B + 3d) sigma2(t1, t0) S_{t1}/S_{t0}``.
+    """
+    numbers = spectrum(target)
+    if numbers is None:
+        return None
+    a, b = dissipativity(numbers, share)
+    first, last = (process.scale(0.0, t) ** 2 / a + process.variance(0.0, t) for t in (t0, t1))
+    alpha = float(process.scale(t1, t0))
+    # 1 - rho = sigma2(t1, t0)/S_{t0}, without cancellation on short blocks
+    log_rho = float(np.log1p(-process.variance(t1, t0) / first))
+    power = (1.0 + eta**2) * (b + numbers.dim) + eta**2 * numbers.dim
+    shape = -log_rho if eta == 0.0 else -float(np.expm1(eta**2 * log_rho)) / eta**2
+    return float(np.exp((1.0 + eta**2) * log_rho)) / alpha**2, power * float(last) * shape
+
+
+def overlap(law: Law, added: float, square_distance: Array) -> Array | None:
+    """Return lower bounds of ``1 - TV(P(x, .), P(y, .))`` for the exact kernel, by the distance of x and y.
+
+    The rows of Bayes' kernel are exponential tilts of one another, so ``KL <= |x - y|^2 (L + 1/sigma2)/2`` with
+    ``sigma2 = sigma2(t1, t0)`` and L the largest slope of the score at t0; then the better of Pinsker's inequality and
+    that of Bretagnolle and Huber 1979, doi:10.1007/BF00535268.
+
+    Parameters
+    ----------
+    law : Law
+        p_{t0}.
+    added : float
+        sigma2(t1, t0).
+    square_distance : array
+        ``|x - y|^2``.
+    """
+    slope = score_slope(law)
+    if slope is None:
+        return None
+    kl = 0.5 * square_distance * max(slope + 1.0 / added, 0.0)
+    return np.asarray(1.0 - np.minimum(np.sqrt(0.5 * kl), np.sqrt(-np.expm1(-kl))))

@@ -1,0 +1,260 @@
+"""The ladder: what is measured, what is sharp, what theory guarantees, in one Dataset over the block boundaries."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fpsolve import __version__, weights
+from fpsolve.bounds._chain import Chain
+from fpsolve.bounds._dobrushin import Dobrushin, dobrushin
+from fpsolve.bounds._harris import Closed, Sharp
+from fpsolve.bounds._poincare import poincare
+from fpsolve.bounds._record import Record
+from fpsolve.bounds._stages import Stages, named_starts, stages
+from fpsolve.dynamics import Reverse
+from fpsolve.grid import Grid
+from fpsolve.laws import Law
+from fpsolve.weights import WeightLike
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+Array = NDArray[np.float64]
+
+SHARP, PRODUCT = "sharp Dobrushin", "product of sharp Dobrushin"
+HARRIS, CLOSED, POINCARE = "Harris", "Harris, closed form", "Poincare"
+
+
+def ladder(
+    reverse: Reverse,
+    *,
+    grid: Grid,
+    blocks: int | ArrayLike = 5,
+    weight: WeightLike = None,
+    norm: WeightLike = None,
+    start: Law | Mapping[str, Law] | None = None,
+    t_min: float | None = None,
+    frame: Literal["fixed", "scaled"] = "fixed",
+) -> xr.Dataset:
+    r"""Return the ladder of bounds on the forgetting of a start, block by block.
+
+    For boundaries ``T = t_0 > ... > t_n = t_min`` and the distance d_0 of a start nu to the marginal p_T in the weight
+    w, the distance at t_m is at most each of
+
+    * "sharp Dobrushin": the coefficient of the kernel from T to t_m, times d_0;
+    * "product of sharp Dobrushin": the product of the coefficients of the blocks up to t_m, times d_0;
+    * "Harris": Harris' contraction with sharp constants, times d_0; for every t_m the better of one block from T and
+      of the chain up to t_{m-1} followed by the last block, with the best common beta: the contraction in the weight
+      ``1 + beta V`` costs a factor ``max(beta, 1/beta)`` in ``1 + V``;
+    * "Harris, closed form": the same with constants in closed form;
+    * "Poincare": the chi-square bound, which knows neither drift nor minorization.
+
+    Where nothing is certified there is NaN. `verify` checks the order: measured <= all of them, the sharp coefficient
+    <= its product and <= Harris <= closed form.
+
+    Parameters
+    ----------
+    reverse : Reverse
+        Exact kernels by Bayes' rule where they apply (exact score, eta = 1), finite volumes otherwise.
+    grid : Grid
+        At most 2000 cells in 1D, 48 x 48 in 2D, for instance ``run.fpsolve.grid``.
+    blocks : int or array
+        Number of blocks, equally long in the clock of the dynamics, or their boundaries (decreasing forward times).
+    weight : Weight or callable, optional
+        w = 1 + V of all coefficients, default ``1 + |x|^2``. A smaller factor on V often gives a certificate where a
+        larger one does not.
+    norm : Weight or callable, optional
+        Weight of the distance that is bounded, default w; another one costs the factor ``max norm/w``.
+    start : Law or mapping of str to Law, optional
+        nu, by label; default the process' prior.
+    t_min : float, optional
+        Where the run ends, default the last of `blocks` where those are times, else T/100.
+    frame : {"fixed", "scaled"}
+        "scaled": `grid` is in ``z = (x - m(t))/S(t)``, as for runs of VE and EDM.
+
+    Returns
+    -------
+    xarray.Dataset
+        For each start a variable of its label over (bound, t), in the norm: what `fpsolve.plots.forgetting` draws;
+        `measured` (start, t): the distance on the grid, `measured_error` its discretisation error; `factor` (bound,
+        block): the contraction of every single block in the weight as given, NaN for "no certificate" (for Poincare in
+        chi-square); `beta` (harris, t): the factor behind the two Harris rungs;
+        coordinates `reverse_time` (t), `t_from` and `t_to` (block); attribute `records`: JSON of all records with their
+        constants, hypotheses and margins (see `records`).
+
+    Raises
+    ------
+    ValueError
+        Boundaries that do not decrease or leave [0, T], a box that does not hold p_T, a grid too large for matrices.
+
+    References
+    ----------
+    Dobrushin 1956, doi:10.1137/1101006; Hairer and Mattingly 2011, doi:10.1007/978-3-0348-0021-1_7.
+
+    Examples
+    --------
+    >>> import fpsolve as fp
+    >>> reverse = fp.Reverse(fp.Gaussian(0.5, std=0.5), fp.VP())
+    >>> found = ladder(reverse, grid=fp.Grid.uniform((-9, 9), cells=120), blocks=2, weight=fp.PolynomialWeight(2, 0.1))
+    >>> found["prior"].dims, found.bound.values.tolist()
+    (('bound', 't'), ['sharp Dobrushin', 'product of sharp Dobrushin', 'Harris', 'Harris, closed form', 'Poincare'])
+    """
+    parts = stages(reverse, grid, blocks, t_min, frame)
+    distance = weight if norm is None else norm
+    rungs = _Rungs.of(parts, weight)
+    factors, betas = rungs.factors()
+    change = np.array([float(np.max(weights.evaluate(distance, g) / weights.evaluate(weight, g))) for g in parts.grids])
+    rows, measured, errors, poincares = {}, [], [], {}
+    for label, law in named_starts(reverse, start).items():
+        sizes, error = parts.measured(law, distance)
+        first = sum(float(part[0]) for part in parts.measured(law, weight))
+        poincares[label] = [
+            poincare(reverse, parts.times[0], t, grid=g, weight=distance, start=law)
+            for t, g in zip(parts.times[1:], parts.grids[1:], strict=True)
+        ]
+        rows[label] = np.vstack([first * change * factors, np.append(np.nan, _numbers(poincares[label]))])
+        measured.append(sizes)
+        errors.append(error)
+    found = _dataset(parts, rungs, betas, poincares, rows, (np.stack(measured), np.stack(errors)))
+    return found.assign_attrs(weight=weights.to_json(weight), norm=weights.to_json(distance))
+
+
+@dataclass(frozen=True, eq=False)
+class _Rungs:
+    """What the rungs below Poincare are made of.
+
+    Attributes
+    ----------
+    sharp_blocks, sharp_whole : sequences of Dobrushin
+    harris, closed : Chain
+    """
+
+    sharp_blocks: Sequence[Dobrushin]
+    sharp_whole: Sequence[Dobrushin]
+    harris: Chain
+    closed: Chain
+
+    @classmethod
+    def of(cls, parts: Stages, weight: WeightLike) -> _Rungs:
+        """Analyse every kernel once; the first block is the same kernel in both lists."""
+        times, later = parts.times.tolist(), parts.whole[1:]
+        sharp = [dobrushin(kernel, weight=weight) for kernel in parts.blocks]
+        found = [Sharp.of(kernel, weight) for kernel in parts.blocks]
+        return cls(
+            sharp,
+            [sharp[0], *(dobrushin(kernel, weight=weight) for kernel in later)],
+            Chain(found, [found[0], *(Sharp.of(kernel, weight) for kernel in later)]),
+            Chain(
+                [Closed.of(parts.reverse, *ends, weight) for ends in pairwise(times)],
+                [Closed.of(parts.reverse, times[0], t, weight) for t in times[1:]],
+            ),
+        )
+
+    def factors(self) -> tuple[Array, Array]:
+        """Factors on the initial distance, shape (4, times), and the betas of the two Harris rungs, (2, times)."""
+        (certified, betas), (closed, closed_betas) = self.harris.factors(), self.closed.factors()
+        direct = np.append(1.0, _numbers(self.sharp_whole))
+        product = np.append(1.0, np.cumprod(_numbers(self.sharp_blocks)))
+        return np.stack([direct, product, certified, closed]), np.stack([betas, closed_betas])
+
+    def of_blocks(self) -> dict[str, Sequence[Record]]:
+        """Records of the single blocks, in the weight as given."""
+        harris, closed = ([part.record(1.0) for part in chain.blocks] for chain in (self.harris, self.closed))
+        return {SHARP: self.sharp_blocks, HARRIS: harris, CLOSED: closed}
+
+    def of_whole(self, betas: Array) -> dict[str, Sequence[Record]]:
+        """Records of the kernels from T to each boundary, with the beta that served there."""
+        used = np.where(np.isfinite(betas), betas, 1.0)[:, 1:]
+        harris, closed = (
+            [part.record(float(beta)) for part, beta in zip(chain.whole, row, strict=True)]
+            for chain, row in zip((self.harris, self.closed), used, strict=True)
+        )
+        return {SHARP: self.sharp_whole, HARRIS: harris, CLOSED: closed}
+
+
+def _numbers(chain: Sequence[Record]) -> Array:
+    """Values of records, NaN for "no certificate"."""
+    return np.array([np.nan if r.value is None else r.value for r in chain], dtype=np.float64)
+
+
+def _dataset(
+    parts: Stages,
+    rungs: _Rungs,
+    betas: Array,
+    poincares: Mapping[str, Sequence[Record]],
+    rows: Mapping[str, Array],
+    measured: tuple[Array, Array],
+) -> xr.Dataset:
+    import xarray as xr
+
+    any_start, of_blocks = next(iter(poincares.values())), rungs.of_blocks()
+    contraction = np.array([getattr(r, "contraction", np.nan) if r.certified else np.nan for r in any_start])
+    sharp, certified, closed = (_numbers(of_blocks[name]) for name in (SHARP, HARRIS, CLOSED))
+    factor = np.stack([sharp, sharp, certified, closed, contraction / np.append(1.0, contraction[:-1])])
+    variables: dict[str, Any] = {label: (("bound", "t"), values) for label, values in rows.items()}
+    variables |= {
+        "measured": (("start", "t"), measured[0]),
+        "measured_error": (("start", "t"), measured[1]),
+        "factor": (("bound", "block"), factor),
+        "beta": (("harris", "t"), betas),
+    }
+    listed = [_row(name, "", "block", r) for name, chain in of_blocks.items() for r in chain]
+    listed += [_row(name, "", "from T", r) for name, chain in rungs.of_whole(betas).items() for r in chain]
+    listed += [_row(POINCARE, label, "from T", r) for label, chain in poincares.items() for r in chain]
+    return xr.Dataset(
+        variables,
+        coords={
+            "bound": [SHARP, PRODUCT, HARRIS, CLOSED, POINCARE],
+            "harris": [HARRIS, CLOSED],
+            "t": parts.times,
+            "reverse_time": ("t", parts.reverse.horizon - parts.times),
+            "start": list(rows),
+            "t_from": ("block", parts.times[:-1]),
+            "t_to": ("block", parts.times[1:]),
+        },
+        attrs={
+            "records": json.dumps(listed),
+            "kernels": parts.blocks[0].name.split()[0],
+            "version": __version__,
+        },
+    )
+
+
+def _row(bound: str, start: str, span: str, found: Record) -> dict[str, Any]:
+    """A record as JSON: no NaN, which JSON does not know."""
+    constants = {name: value if np.isfinite(value) else None for name, value in found.constants().items()}
+    return {
+        "bound": bound,
+        "start": start,
+        "span": span,
+        "value": found.value,
+        "reason": found.reason,
+        "statement": found.statement,
+        "constants": constants,
+        "checked": [{"name": h.name, "margin": h.margin, "holds": h.holds, "detail": h.detail} for h in found.checked],
+        "unchecked": list(found.unchecked),
+    }
+
+
+def records(found: xr.Dataset) -> list[dict[str, Any]]:
+    """Return the records of a ladder, one dictionary per bound and block (per start and time for Poincare).
+
+    Parameters
+    ----------
+    found : Dataset
+        What `ladder` returned, also after saving and loading.
+
+    Returns
+    -------
+    list of dict
+        ``bound, start, span`` ("block" or "from T"), ``value`` (None: no certificate), ``reason, statement, constants,
+        checked, unchecked``.
+    """
+    return list(json.loads(str(found.attrs["records"])))

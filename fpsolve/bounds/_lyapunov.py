@@ -1,0 +1,99 @@
+"""The Lyapunov function of a weight, and the sharp constants of ``P V <= gamma V + K`` on a grid."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fpsolve import weights
+from fpsolve.grid import Grid
+from fpsolve.weights import WeightLike
+
+Array = NDArray[np.float64]
+
+#: Trial values of gamma.
+GAMMAS = np.concatenate([np.geomspace(1e-4, 1e-2, 17)[:-1], np.linspace(0.01, 0.999, 200)])
+
+
+def height(weight: WeightLike, grid: Grid) -> Array:
+    """``V = weight - 1 >= 0`` at the cell centres, flat."""
+    # a weight may be 1e-12 below one by rounding, which `weights.evaluate` lets through
+    return np.maximum(weights.evaluate(weight, grid).ravel() - 1.0, 0.0)
+
+
+def edge(grid: Grid) -> NDArray[np.bool_]:
+    """The cells at the ends of the box, flat."""
+    mask = np.zeros(grid.shape, dtype=bool)
+    for axis in range(grid.dim):
+        ends = [slice(None)] * grid.dim
+        for end in (0, -1):
+            ends[axis] = slice(end, None if end == -1 else 1)
+            mask[tuple(ends)] = True
+    return mask.ravel()
+
+
+@dataclass(frozen=True, eq=False)
+class TradeOff:
+    """For every trial gamma the smallest K with ``P V <= gamma V + K`` on the grid.
+
+    Attributes
+    ----------
+    gammas, ks : arrays
+    margins : array
+        How far ``P V - gamma V`` at the ends of the box stays below its maximum K: negative or zero means that the
+        maximum sits at an end, and K would grow with the box.
+    """
+
+    gammas: Array
+    ks: Array
+    margins: Array
+
+    @classmethod
+    def of(cls, pulled: Array, v: Array, ends: NDArray[np.bool_], gammas: Array = GAMMAS) -> TradeOff:
+        """From P V at the sources, V there, and which of them are at the ends of the box."""
+        excess = pulled - np.multiply.outer(gammas, v)
+        ks = excess.max(axis=1)
+        return cls(gammas, np.maximum(ks, 0.0), ks - excess[:, ends].max(axis=1))
+
+    @property
+    def admissible(self) -> NDArray[np.bool_]:
+        """Trials whose maximum lies inside of the box."""
+        return self.margins > 0.0
+
+    def best(self) -> int | None:
+        """The admissible trial with the smallest ``K/(1 - gamma)``, None where there is none."""
+        if not self.admissible.any():
+            return None
+        return int(np.argmin(np.where(self.admissible, self.ks / (1.0 - self.gammas), np.inf)))
+
+
+def quadratic(weight: WeightLike, dim: int) -> tuple[float, float] | None:
+    """c0, c1 where ``V = weight - 1 = c0 + c1 |x|^2`` with c1 > 0, None for any other weight."""
+    radii = np.array([0.0, 0.7, 1.3, 2.9, 5.3])
+    points = radii if dim == 1 else radii[:, None] * np.array([0.6, -0.8])
+    v = weights.evaluate(weight, points, dim) - 1.0
+    c1, c0 = np.polyfit(radii**2, v, 1)
+    exact = np.max(np.abs(v - c0 - c1 * radii**2)) <= 1e-9 * np.max(np.abs(v))
+    return (max(float(c0), 0.0), float(c1)) if exact and c1 > 1e-12 else None
+
+
+def gradient_and_laplacian(v: Array, grid: Grid) -> tuple[Array, Array, Array, Array]:
+    """``grad V`` (..., d), ``Lap V`` on the grid by findiff, and the estimated errors of both."""
+    from findiff import Diff
+
+    values = v.reshape(grid.shape)
+    slopes, bends = [], []
+    for axis, h in enumerate(grid.spacing):
+        along = Diff(axis, h)
+        slopes.append(along.estimate_error(values, acc=4))
+        bends.append((along**2).estimate_error(values, acc=4))
+    gradient = np.stack([s.extrapolated for s in slopes], axis=-1)
+    gradient_error = np.stack([s.error for s in slopes], axis=-1)
+    laplacian, laplacian_error = (sum(getattr(b, name) for b in bends) for name in ("extrapolated", "error"))
+    return gradient, np.asarray(laplacian), gradient_error, np.asarray(laplacian_error)
+
+
+Pull = Callable[[Array], Array]

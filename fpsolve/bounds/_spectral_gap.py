@@ -1,0 +1,70 @@
+"""The Poincare constant of a law on the line, from the gap of a reversible chain on a fine grid."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fpsolve.laws import Law
+
+Array = NDArray[np.float64]
+
+_CELLS, _ITERATIONS = 4000, 500
+#: Smallest density, relative to the largest, that still counts; a deeper valley makes the constant infinite.
+_DEEPEST = 1e-250
+
+
+def spectral_gap_constant(law: Law, reach: float = 12.0) -> float:
+    r"""Return the Poincare constant of a law in 1D on a box: one over the spectral gap of its Langevin dynamics.
+
+    Inverse power iteration on ``-(p f')'/p``: each round solves ``p f' = int_x^inf g p`` (g of mean zero) by sums that
+    do not cancel, so a gap of 1e-12 has as many correct digits as one of 1. An estimate, second order in the cell
+    width; for tails heavier than exponential the true constant is infinite, and this one grows with `reach`.
+
+    Parameters
+    ----------
+    law : Law
+        In 1D, with a variance.
+    reach : float
+        Half-width of the box in standard deviations.
+
+    Returns
+    -------
+    float
+        C in ``Var f <= C E |f'|^2``; inf where the density between two modes underflows.
+
+    Examples
+    --------
+    >>> import fpsolve as fp
+    >>> round(spectral_gap_constant(fp.Gaussian(1.0, std=0.5)), 5)
+    0.25
+    """
+    mean, half = float(np.asarray(law.mean)), reach * float(np.sqrt(np.asarray(law.cov)))
+    points = np.linspace(mean - half, mean + half, 2 * _CELLS + 1)
+    logs = law.log_density(points)
+    with np.errstate(under="ignore"):
+        values = np.exp(logs - np.max(logs))
+    p, between = values[1::2], values[2:-1:2]
+    inside = np.flatnonzero(p > _DEEPEST)
+    p, between = p[inside[0] : inside[-1] + 1], between[inside[0] : inside[-1]]
+    if np.any(between <= _DEEPEST):
+        return float("inf")
+    width = points[2] - points[0]
+    return _inverse_power(p / p.sum(), between / (p.sum() * width**2))
+
+
+def _inverse_power(p: Array, conductance: Array) -> float:
+    """Largest eigenvalue of the inverse of the chain with stationary law p and the given conductances."""
+    f, constant = np.arange(p.size, dtype=float), 0.0
+    for _ in range(_ITERATIONS):
+        f = f - p @ f
+        f /= np.sqrt(p @ np.square(f))
+        mass = p * f
+        left, right = np.cumsum(mass)[:-1], np.cumsum(mass[::-1])[::-1][1:]
+        # the two sums are opposite; the one with fewer terms to cancel is the smaller part of the mass
+        flux = np.where(np.cumsum(p)[:-1] < 0.5, -left, right)
+        f = np.append(0.0, np.cumsum(flux / conductance))
+        before, constant = constant, float(np.sqrt(p @ np.square(f - p @ f)))
+        if abs(constant - before) < 1e-13 * constant:
+            break
+    return constant
