@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -46,7 +47,7 @@ def test_extrapolation(benchmark: Any, judge: Any) -> None:
         row = [f"{cells} cells, {steps} steps"]
         for name, solve in (("single", single), ("pair", pair), ("romberg", romberg)):
             errors[name, cells] = truth.line_error(solve(cells, steps))
-            seconds = timing.least(lambda s=solve, n=cells, k=steps: s(n, k), 4)
+            seconds = timing.least(partial(solve, cells, steps), 4)
             row += [f"{errors[name, cells]:.1e}", f"{report.duration(seconds)}"]
         body.append(row)
     header = ["finest level", "one level", "cost", "pair", "cost", "three levels", "cost"]

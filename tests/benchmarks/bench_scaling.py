@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ def exponent(sizes: Sequence[float], seconds: Sequence[float]) -> float:
 
 def measure(benchmark: Any, work: Callable[[int], Any], sizes: Sequence[int], rounds: Sequence[int]) -> list[float]:
     """Least times for every size; the largest is the one that pytest-benchmark sees."""
-    seconds = [timing.least(lambda n=n: work(n), r) for n, r in zip(sizes[:-1], rounds[:-1], strict=True)]
+    seconds = [timing.least(partial(work, n), r) for n, r in zip(sizes[:-1], rounds[:-1], strict=True)]
     return [*seconds, timing.alone(benchmark, lambda: work(sizes[-1]), rounds=rounds[-1])]
 
 

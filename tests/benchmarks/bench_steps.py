@@ -52,6 +52,6 @@ def test_time_grids(benchmark: Any, judge: Any) -> None:
     timing.alone(benchmark, lambda: last(200, "damped-crank-nicolson"), rounds=3)
     best = errors["damped-crank-nicolson", "clock"]
     others = [errors["damped-crank-nicolson", name] for name in time_grids(1) if name != "clock"]
-    ratio = min(other[3] for other in others) / best[3]
+    second = min(other[3] for other in others)
     work = "error at 200 steps, clock against the best other grid of times"
-    judge(report.Row(work, f"{best[3]:.1e}", f"{ratio * best[3]:.1e}", f"{ratio:.2g} x smaller"))
+    judge(report.Row(work, f"{best[3]:.1e}", f"{second:.1e}", f"{best[3] / second:.2f} x"))

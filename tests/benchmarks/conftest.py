@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,17 @@ RUNNING = "FPSOLVE_BENCHMARKS" in os.environ
 
 # The normal test run passes by: nothing here is collected, imported or looked at for doctests.
 collect_ignore_glob = [] if RUNNING else ["*"]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Refuse benchmarks asked for by path: numpy is loaded by now, with as many threads as it likes."""
+    here = Path(__file__).parent
+    asked = [Path(str(argument).split("::")[0]).resolve() for argument in config.args]
+    if not RUNNING and any(path == here or here in path.parents for path in asked):
+        raise pytest.UsageError(
+            "tests/benchmarks: expected to be run by its own command, python tests/benchmarks/run.py."
+        )
+
 
 if RUNNING:
     from benchmarks.report import Report, Row, write_into
@@ -53,7 +65,7 @@ if RUNNING:
             missed = [f"{row.work}: {row.ours}, {row.ratio}, {row.required}" for row in rows if row.met is False]
             assert not missed, "; ".join(missed)
 
-        def table(self, title: str, header: list[str], body: list[list[str]]) -> None:
+        def table(self, title: str, header: list[str], body: Sequence[Sequence[str]]) -> None:
             """Add a table below the rows."""
             _REPORT.table(self.section, title, header, body)
 

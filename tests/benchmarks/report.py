@@ -106,13 +106,13 @@ class Report:
     """Everything a run has found so far: rows by section, and tables that stand on their own."""
 
     rows: dict[str, list[Row]] = field(default_factory=dict)
-    tables: dict[str, tuple[str, Sequence[str], list[Sequence[str]]]] = field(default_factory=dict)
+    tables: dict[str, tuple[str, Sequence[str], Sequence[Sequence[str]]]] = field(default_factory=dict)
 
     def add(self, section: str, *rows: Row) -> None:
         """Append rows to a section."""
         self.rows.setdefault(section, []).extend(rows)
 
-    def table(self, section: str, title: str, header: Sequence[str], body: list[Sequence[str]]) -> None:
+    def table(self, section: str, title: str, header: Sequence[str], body: Sequence[Sequence[str]]) -> None:
         """Put a table below the rows."""
         self.tables[section] = (title, header, body)
 

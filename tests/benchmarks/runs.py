@@ -42,14 +42,14 @@ def plane_starts(count: int = 1) -> dict[str, fp.Law]:
 
 def line(starts: Mapping[str, Any], cells: int, steps: int, **options: Any) -> Any:
     """Whole `evolve` on the line: fixed grid, steps in the run's clock, t = 3 to 0.01."""
-    options = {"t_min": problem.T_MIN, "progress": False} | options
-    return fp.evolve(cases.ou_mixture(), starts, grid=line_grid(cells), steps=steps, **options)
+    settings: dict[str, Any] = {"t_min": problem.T_MIN, "progress": False} | options
+    return fp.evolve(cases.ou_mixture(), starts, grid=line_grid(cells), steps=steps, **settings)
 
 
 def plane(starts: Mapping[str, Any], cells: int, steps: int, **options: Any) -> Any:
     """Whole `evolve` in the plane."""
-    options = {"t_min": problem.T_MIN, "progress": False} | options
-    return fp.evolve(cases.rotated_five(), starts, grid=plane_grid(cells), steps=steps, **options)
+    settings: dict[str, Any] = {"t_min": problem.T_MIN, "progress": False} | options
+    return fp.evolve(cases.rotated_five(), starts, grid=plane_grid(cells), steps=steps, **settings)
 
 
 def line_pair(starts: Mapping[str, Any], cells: int, steps: int, **options: Any) -> Array:
@@ -66,6 +66,6 @@ def plane_pair(starts: Mapping[str, Any], cells: int, steps: int, **options: Any
 
 def line_tol(starts: Mapping[str, Any], tol: float, **options: Any) -> Array:
     """Densities at t = 0.01 on the line with `tol` in the weighted norm; only the coarsest grid is given."""
-    options = {"t_min": problem.T_MIN, "save_at": [problem.T_MIN], "progress": False} | options
-    run = fp.evolve(cases.ou_mixture(), starts, grid=line_grid(72), tol=tol, **options)
+    settings: dict[str, Any] = {"t_min": problem.T_MIN, "save_at": [problem.T_MIN], "progress": False} | options
+    run = fp.evolve(cases.ou_mixture(), starts, grid=line_grid(72), tol=tol, **settings)
     return np.asarray(run.density.values[:, -1])
