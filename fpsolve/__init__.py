@@ -66,6 +66,7 @@ _MODULES = (
     "kernels",
     "distances",
     "bounds",
+    "decomposition",
     "particles",
     "plots",
     "studies",
@@ -76,6 +77,7 @@ __all__ = ["__version__", *_NAMES, *_MODULES]
 if TYPE_CHECKING:
     from fpsolve import bounds as bounds
     from fpsolve import closed_form as closed_form
+    from fpsolve import decomposition as decomposition
     from fpsolve import distances as distances
     from fpsolve import kernels as kernels
     from fpsolve import laws as laws
