@@ -13,6 +13,7 @@ from fpsolve.discretise import rates_at
 from fpsolve.dynamics import BaseDynamics
 from fpsolve.dynamics.run_clock import RunClock
 from fpsolve.evolution.plan import StepPlan
+from fpsolve.evolution.warm import warm_up
 from fpsolve.grid import Grid
 from fpsolve.stepping import Scheme, advance, step_table
 
@@ -76,6 +77,7 @@ def march(
     -------
     Level
     """
+    warm_up(grid.dim, dynamics.boundary == "periodic")
     times = plan.times(clock)
     nodes = times[:-1] + scheme.node * np.diff(times)
     table = step_table(scheme, np.abs(np.diff(times)), startup=plan.startup)
