@@ -1,14 +1,20 @@
 """Kernel density estimates: how real data enter."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from fpsolve._checks import FloatArray, finite_array
+from fpsolve._checks import FloatArray, finite_array, interval
 from fpsolve.laws._base import frozen, plain
+from fpsolve.laws._binning import bin_samples
 from fpsolve.laws._normal_mixture import SeveralNormals
 from fpsolve.laws.gaussian_mixture import GaussianMixture, mixture_from_arrays
+
+#: Samples beyond which they are binned unless told otherwise, and the distance of the nodes in bandwidths.
+EXACT_SAMPLES = 3000
+BIN_SHARE = {1: 0.25, 2: 0.5}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -22,6 +28,10 @@ class KernelDensity(SeveralNormals):
     bandwidth : float or array_like of shape (2,), optional
         Kernel standard deviation b in data units, one number or one per axis. Default: Scott's rule per axis,
         ``b = n^(-1/(d + 4)) std(x)`` with the sample standard deviation (divisor n - 1).
+    bins : float, optional
+        Share out the samples among nodes at this distance, in bandwidths, 0 to 1; 0 keeps every sample. Default: 0 up
+        to 3000 samples, beyond them 0.25 in 1D and 0.5 in 2D. The law then *is* that of the nodes, everywhere; `binning_error` says how far it
+        is from the estimate with all samples.
 
     Raises
     ------
@@ -43,6 +53,7 @@ class KernelDensity(SeveralNormals):
 
     samples: Any
     bandwidth: Any = None
+    bins: float | None = None
     log_weights: FloatArray = field(init=False)
     component_means: FloatArray = field(init=False)
     component_covs: FloatArray = field(init=False)
@@ -59,14 +70,41 @@ class KernelDensity(SeveralNormals):
         bandwidth = _bandwidth(samples, self.bandwidth)
         object.__setattr__(self, "samples", frozen(samples))
         object.__setattr__(self, "bandwidth", plain(bandwidth))
-        object.__setattr__(self, "log_weights", frozen(np.full(n, -np.log(n))))
-        object.__setattr__(self, "component_means", frozen(samples.reshape(n, dim)))
-        cov = np.diag(np.atleast_1d(bandwidth) ** 2)
-        object.__setattr__(self, "component_covs", frozen(np.broadcast_to(cov, (n, dim, dim))))
+        share = (0.0 if n <= EXACT_SAMPLES else BIN_SHARE[dim]) if self.bins is None else self.bins
+        share = interval("KernelDensity bins", share, 0.0, 1.0, remedy="give the distance of the nodes in bandwidths")
+        widths = share * np.atleast_1d(bandwidth)
+        weights, means = np.full(n, 1.0 / n), samples.reshape(n, dim)
+        if share > 0.0:
+            weights, means = bin_samples(means, widths)
+        cov = np.diag(np.atleast_1d(bandwidth) ** 2 - widths**2 / 6.0)
+        object.__setattr__(self, "bins", share)
+        object.__setattr__(self, "log_weights", frozen(np.log(weights)))
+        object.__setattr__(self, "component_means", frozen(means))
+        object.__setattr__(self, "component_covs", frozen(np.broadcast_to(cov, (len(weights), dim, dim))))
 
     def __repr__(self) -> str:
         """Return a short description: the samples would fill the page."""
         return f"KernelDensity({len(self.samples)} samples, bandwidth={np.asarray(self.bandwidth).tolist()})"
+
+    @cached_property
+    def binning_error(self) -> float:
+        """``int |p_all - p_binned|``, all samples against their nodes, on cells of half a bandwidth; 0 without bins."""
+        if not self.bins:
+            return 0.0
+        everything = KernelDensity(self.samples, self.bandwidth, bins=0.0)
+        reach = 5.0 * np.atleast_1d(self.bandwidth)
+        data = self.samples.reshape(len(self.samples), -1)
+        low, high = data.min(axis=0) - reach, data.max(axis=0) + reach
+        counts = np.ceil((high - low) / (0.5 * np.atleast_1d(self.bandwidth))).astype(int)
+        steps = (high - low) / counts
+        axes = [a + h * (np.arange(m) + 0.5) for a, h, m in zip(low, steps, counts, strict=True)]
+        faces = [a + h * np.arange(m + 1) for a, h, m in zip(low, steps, counts, strict=True)]
+        if len(axes) == 1:
+            gap = self.density(axes[0]) - everything.density(axes[0])
+            return float(np.abs(gap).sum() * steps[0])
+        # In the plane cell probabilities are matrix products and cheap for any number of samples.
+        ours, theirs = self.cell_probabilities(*faces), everything.cell_probabilities(*faces)
+        return float(np.abs(np.asarray(ours) - np.asarray(theirs)).sum())
 
     @property
     def components(self) -> GaussianMixture:
@@ -81,7 +119,7 @@ class KernelDensity(SeveralNormals):
         """Return the 1D kernel density of coordinate `axis`."""
         if self.dim == 1:
             return self
-        return KernelDensity(self.samples[:, axis], bandwidth=self.bandwidth[axis])
+        return KernelDensity(self.samples[:, axis], bandwidth=self.bandwidth[axis], bins=self.bins)
 
 
 def _bandwidth(samples: FloatArray, given: Any) -> FloatArray:

@@ -1,0 +1,59 @@
+"""Kernel densities of many samples: binned, with an error that is stated and true."""
+
+import time
+
+import numpy as np
+import pytest
+
+import fpsolve as fp
+
+
+def data(n, dim, rng):
+    x = np.concatenate([rng.normal(-1.5, 0.5, n // 3), rng.normal(1.0, 0.8, n - n // 3)])
+    return x if dim == 1 else np.stack([x, 0.5 * x + rng.normal(0.0, 0.6, n)], axis=1)
+
+
+@pytest.mark.parametrize("dim", [1, 2])
+def test_many_samples_become_few_components_with_a_stated_error(dim, rng):
+    x = data(20_000, dim, rng)
+    law = fp.KernelDensity(x)
+    exact = fp.KernelDensity(x, bins=0.0)
+    print(dim, "components", len(law.log_weights), "of", len(x), "binning error", law.binning_error)
+    assert len(law.log_weights) < len(x) / 4
+    assert 0.0 < law.binning_error < 1e-3
+    assert np.exp(law.log_weights).sum() == pytest.approx(1.0, abs=1e-12)
+    np.testing.assert_allclose(law.mean, exact.mean, atol=1e-12)
+    np.testing.assert_allclose(law.cov, exact.cov, rtol=1e-4)
+
+
+def test_the_stated_error_is_the_true_one_and_falls_with_the_bins(rng):
+    x = data(4000, 1, rng)
+    grid = fp.Grid.uniform((-6, 6), cells=3000)
+    exact = fp.KernelDensity(x, bins=0.0).density(grid.x)
+    errors = []
+    for bins in (0.5, 0.25, 0.125):
+        law = fp.KernelDensity(x, bins=bins)
+        true = np.abs(law.density(grid.x) - exact).sum() * grid.volume
+        assert law.binning_error == pytest.approx(true, rel=0.2)
+        errors.append(true)
+    print("binning errors", errors)
+    assert errors[0] > 3 * errors[1] > 9 * errors[2]
+
+
+def test_few_samples_are_kept_and_bad_bins_refused(rng):
+    x = data(300, 1, rng)
+    law = fp.KernelDensity(x)
+    assert len(law.log_weights) == 300
+    assert law.binning_error == 0.0
+    with pytest.raises(ValueError, match="bins"):
+        fp.KernelDensity(x, bins=2.0)
+
+
+def test_a_run_on_many_samples_is_quick(rng):
+    reverse = fp.Reverse(fp.KernelDensity(data(100_000, 1, rng)), fp.VP())
+    began = time.process_time()
+    run = fp.evolve(reverse, {"prior": fp.Gaussian(0.0, std=1.0)}, t_min=0.01, tol=1e-3)
+    seconds = time.process_time() - began
+    print("100,000 samples:", seconds, "s,", run.attrs["levels"])
+    assert run.attrs["tol_met"] == "yes"
+    assert seconds < 20.0
