@@ -45,7 +45,7 @@ class Kernel:
         was made to sum to one. Measured, never hidden.
     averaged : float
         Share of rows whose source is averaged over its cell, because the step is narrower than the cell: each such step
-        adds a variance of about ``h^2/6`` to what is pushed.
+        adds a variance to what is pushed, ``h^2/6`` on average over all shifts by a part of a cell, at most ``h^2/4``.
 
     Raises
     ------

@@ -94,9 +94,9 @@ def sampler(
         "point": row i starts from the centre of cell i. "cell" (default): from the cell, such that pushing cell
         averages has an error of order h^4 where the step is wider than about h: the mass sits at the centre and the
         variance is lowered by that of a cell carried along, ``m'(x)^2 h^2/12``. Where that is not positive the source
-        is averaged over its cell, which adds a variance of about h^2/6 (`averaged` is the share of such rows). "spline"
-        (1D): such steps move a spline of the cumulative mass instead, accurate for any noise, none included; its rows
-        sum to one but have small negative entries (`Kernel.negative`).
+        is averaged over its cell, which adds a variance of h^2/6 on average over all shifts (`averaged` is the share of
+        such rows). "spline" (1D): such steps move a spline of the cumulative mass instead, accurate for any noise, none
+        included; its rows sum to one but ring around narrow targets, with negative entries (`Kernel.negative`).
     eta : float, optional
         Noise knob in place of the one of `reverse`.
     to_grid : Grid, optional
