@@ -30,8 +30,8 @@ class KernelDensity(SeveralNormals):
         ``b = n^(-1/(d + 4)) std(x)`` with the sample standard deviation (divisor n - 1).
     bins : float, optional
         Share out the samples among nodes at this distance, in bandwidths, 0 to 1; 0 keeps every sample. Default: 0 up
-        to 3000 samples, beyond them 0.25 in 1D and 0.5 in 2D. The law then *is* that of the nodes, everywhere; `binning_error` says how far it
-        is from the estimate with all samples.
+        to 3000 samples, beyond them 0.25 in 1D and 0.5 in 2D. The law then *is* that of the nodes, everywhere;
+        `binning_error` says how far it is from the estimate with all samples.
 
     Raises
     ------
