@@ -1,0 +1,206 @@
+"""Study: how much of a sampler's final error each step and each source contributes, and what bounds make of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import numpy as np
+import xarray as xr
+from pydantic import Field, PositiveFloat, PositiveInt
+
+import fpsolve as fp
+from fpsolve import decomposition
+from fpsolve._checks import FloatArray
+from fpsolve.studies._config import ProcessSettings, Settings, StudySettings, WeightSettings
+from fpsolve.studies._report import Check, Report
+from fpsolve.studies._stages import Stages
+from fpsolve.studies._table import Table, number
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["Config", "LineSettings", "run"]
+
+COLORS = {"initialization": "#4477aa", "discretization": "#ee8866", "score": "#66aa77"}
+NOTES = (
+    "local: sum over the steps of the V-norms of the errors where they arise; left: the same when exact dynamics "
+    "has carried each to the end; bound: local errors times the contraction still to come."
+    " They are known without carrying anything.",
+)
+CAPTION = (
+    "(a) V-norm of what is left at the end of the error of every step, stacked by source; line: the local error "
+    "before it is discounted. (b) Discount, the share that is left, and the a-priori contraction above it. (c) Error "
+    "alive "
+    "along the trajectory by source, stacked, and the measured total, which lies below the stack where errors cancel."
+)
+#: The identity is one of floating-point sums.
+ROUNDING = 1e-12
+#: What the exact chain on the grid may be off, relative to the total.
+REFERENCE = 1e-2
+
+
+class MixtureSettings(Settings):
+    """A Gaussian mixture on the line."""
+
+    weights: tuple[PositiveFloat, ...]
+    means: tuple[float, ...]
+    stds: tuple[PositiveFloat, ...]
+
+
+class LineSettings(StudySettings):
+    """What studies of samplers on the line have in common: target, process, grid, time grid."""
+
+    t_min: PositiveFloat
+    cells: Annotated[int, Field(ge=50, le=2000)]
+    box: tuple[float, float]
+    offset: PositiveFloat
+    process: ProcessSettings
+    weight: WeightSettings
+    target: MixtureSettings
+
+    def reverse(self, eta: float = 1.0) -> fp.Reverse:
+        """Return the reverse dynamics with the exact score."""
+        law = fp.GaussianMixture(weights=self.target.weights, means=self.target.means, stds=self.target.stds)
+        return fp.Reverse(law, self.process.build(), eta=eta)
+
+    def times(self, steps: int) -> FloatArray:
+        """Return decreasing times from T to t_min, geometric in t + offset."""
+        T = self.process.build().T
+        nodes = np.geomspace(T + self.offset, self.t_min + self.offset, steps + 1) - self.offset
+        nodes[[0, -1]] = T, self.t_min
+        return nodes
+
+    def grid(self) -> fp.Grid:
+        """Return the cells."""
+        return fp.Grid.uniform(self.box, cells=self.cells)
+
+
+class Config(LineSettings):
+    """Settings of the study."""
+
+    sampler: Literal["euler-maruyama", "exponential-integrator", "ddpm", "ddim", "heun", "edm"]
+    steps: Annotated[int, Field(ge=5)]
+    score_error: float
+    blocks: PositiveInt
+
+
+def run(config: Config, stages: Stages) -> Report:
+    """Run the study."""
+    with stages.total(2):
+        with stages("errors"):
+            found = _errors(config, stages)
+        with stages("figure"):
+            drawn = _figure(found)
+    return Report(
+        study="error_decomposition",
+        title=config.title,
+        question=config.question,
+        answer=_answer(found),
+        checks=checks(found),
+        table=Table(("source", "local", "left", "left / local", "bound"), tuple(_row(found, s) for s in COLORS)),
+        notes=NOTES,
+        figure=drawn,
+        caption=CAPTION,
+        metrics=_metrics(found),
+        datasets={"": found},
+    )
+
+
+def checks(found: xr.Dataset) -> tuple[Check, ...]:
+    """Return what must hold, each check one that can fail."""
+    total, off = found.attrs["total"], float(found["reference_error"][-1])
+    signed = found["sampled"] - found["exact"] - found["remainder"].sum("source")
+    v = fp.weights.evaluate(fp.weights.from_json(found.attrs["weight"]), found["x"].values)
+    h = float(found["x"][1] - found["x"][0])
+    missing = float((np.abs(signed.values) * v).sum() * h)
+    worst = float((found["propagated"] / found["bound"].where(found["local"] > 0.0)).max())
+    return (
+        Check.at_most("identity: terms against the chain", float(found["closure"].max()), ROUNDING),
+        Check.at_most("exact chain on the grid: error / total", off / total, REFERENCE),
+        Check.at_most("measured difference less all terms, over the chain's own error", missing / off, 1.0 + 1e-6),
+        Check.at_most(
+            "total / (sum of terms + the chain's own error)", total / (found.attrs["sum_of_terms"] + off), 1.0
+        ),
+        Check.at_most("propagated / a-priori bound, largest", worst, 1.0 + 1e-9),
+        Check.at_most("narrowest noise: cells per standard deviation", 1.0 / float(found["width"].min()), 1.0),
+        Check.at_most("mass thrown beyond the box by the chain", _lost(found), 1e-6),
+    )
+
+
+def _lost(found: xr.Dataset) -> float:
+    """Mass in the two end cells of the final density, where what leaves the box is kept."""
+    h = float(found["x"][1] - found["x"][0])
+    return float(abs(found["sampled"][[0, -1]]).sum() * h)
+
+
+def _errors(config: Config, stages: Stages) -> xr.Dataset:
+    reverse = config.reverse()
+    exact = reverse.score
+    return decomposition.errors(
+        reverse,
+        config.sampler,
+        start=reverse.process.prior(),
+        grid=config.grid(),
+        times=config.times(config.steps),
+        score=lambda t, x: exact(t, x) + config.score_error,
+        weight=config.weight.build(),
+        blocks=config.blocks,
+        progress=stages.enabled,
+    )
+
+
+def _row(found: xr.Dataset, source: str) -> tuple[str, ...]:
+    local, left, bound = (float(found[name].sel(source=source).sum()) for name in ("local", "propagated", "bound"))
+    return source, number(local), number(left), number(left / local), number(bound)
+
+
+def _metrics(found: xr.Dataset) -> dict[str, float]:
+    metrics = {name: float(found.attrs[name]) for name in ("total", "sum_of_terms", "sum_of_bounds")}
+    for source in COLORS:
+        one = found.sel(source=source)
+        metrics |= {f"{source}_{name}": float(one[name].sum()) for name in ("local", "propagated", "bound")}
+        metrics[f"{source}_at_the_end"] = float(one["alive"][-1])
+    return metrics
+
+
+def _answer(found: xr.Dataset) -> tuple[str, ...]:
+    steps = found.sel(source="discretization")
+    last = int(0.9 * steps.sizes["step"])
+    share = float(steps["propagated"][last:].sum() / steps["propagated"].sum())
+    alive = found["alive"].isel(t=-1)
+    parts = ", ".join(f"{number(float(alive.sel(source=s)), 3)} from {s}" for s in COLORS)
+    return (
+        f"The final error {number(found.attrs['total'], 3)} of {found.attrs['sampler']} is made of {parts}; the terms "
+        f"of single steps add up to {number(found.attrs['sum_of_terms'], 3)}, the a-priori bounds to "
+        f"{number(found.attrs['sum_of_bounds'], 3)}.",
+        f"Of the first step's discretization error {float(steps['discount'][0]):.1%} is left at the end; the last "
+        f"tenth of the steps makes {share:.0%} of what is left of all discretization errors.",
+    )
+
+
+def _figure(found: xr.Dataset) -> Figure:
+    from matplotlib.figure import Figure
+
+    whole = Figure(figsize=(12.0, 4.0), layout="constrained")
+    first, second, third = whole.subplots(1, 3)
+    width, below = np.diff(found["reverse_time"].values), np.zeros(found.sizes["step"])
+    left = found["reverse_time"].values[:-1]
+    for source, color in COLORS.items():
+        one = found.sel(source=source)
+        height = one["propagated"].values
+        first.bar(found["step"], height, 1.0, below, color=color, label=f"{source}, left")
+        below = below + height
+        if source != "initialization":
+            first.plot(found["step"], one["local"], color=color, lw=1.2)
+            second.semilogy(left + 0.5 * width, one["discount"], color=color, label=source)
+    first.plot([], [], color="0.4", lw=1.2, label="local")
+    first.set(xlabel="step", ylabel=r"$\|\cdot\|_V$ of the step's error", title="(a) Contribution of every step")
+    second.semilogy(found["reverse_time"], found["contraction"], color="0.3", ls="--", label="a-priori contraction")
+    second.set(xlabel="reverse time $T - t$", ylabel="left / local", title="(b) Discount")
+    stacked = [found["alive"].sel(source=source).values for source in COLORS]
+    third.stackplot(found["reverse_time"], stacked, labels=list(COLORS), colors=list(COLORS.values()))
+    third.plot(found["reverse_time"], found["total"], color="black", lw=1.4, label="measured total")
+    third.set(xlabel="reverse time $T - t$", ylabel=r"$\|\mu_k - p_t\|_V$", title="(c) Error alive")
+    for ax in (first, second, third):
+        ax.legend(fontsize="small", frameon=False)
+    return whole

@@ -1,0 +1,155 @@
+"""Study: total error against step count for every sampler, with fitted orders and the floor that the start sets."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+import xarray as xr
+from pydantic import Field, PositiveFloat, PositiveInt
+
+from fpsolve import decomposition
+from fpsolve.studies._report import Check, Report
+from fpsolve.studies._stages import Stages
+from fpsolve.studies._table import Table, number
+from fpsolve.studies.error_decomposition import LineSettings
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["Config", "run"]
+
+#: Noise knob of the methods: DDIM is the deterministic one, the others ignore it or take 1.
+ETA = {"ddim": 0.0}
+NOTES = (
+    "error: measured V-norm between the sampler's law, started from N(0, 1), and the exact marginal; start: what is "
+    "left of the initialization error; order: slope of the discretization error in the number of steps. "
+    "Where a total is below its parts, signed errors cancel.",
+)
+CAPTION = (
+    "Markers and lines: measured error of every sampler at t_min against its number of steps; dashed: its "
+    "discretization part with the fitted order; dotted: what the wrong start leaves under the "
+    "dynamics that the sampler follows; a total may dip below it where the signed errors cancel."
+)
+
+
+class Config(LineSettings):
+    """Settings of the study."""
+
+    counts: Annotated[tuple[PositiveInt, ...], Field(min_length=2)]
+    churn: PositiveFloat
+    tolerance: PositiveFloat
+    orders: dict[str, PositiveFloat]
+
+
+def run(config: Config, stages: Stages) -> Report:
+    """Run the study."""
+    with stages.total(len(config.orders) + 1):
+        parts = []
+        for name in config.orders:
+            with stages(name):
+                parts.append(xr.concat([_one(config, name, n) for n in config.counts], dim="steps"))
+        found = xr.concat(parts, dim="sampler").assign_coords(sampler=list(config.orders), steps=list(config.counts))
+        found = found.assign(order=("sampler", [order(found.sel(sampler=name)) for name in config.orders]))
+        with stages("figure"):
+            drawn = _figure(found)
+    return Report(
+        study="step_size",
+        title=config.title,
+        question=config.question,
+        answer=_answer(found),
+        checks=checks(config, found),
+        table=Table(("sampler", *(f"error, {n} steps" for n in config.counts), "start", "order"), _rows(found)),
+        notes=NOTES,
+        figure=drawn,
+        caption=CAPTION,
+        metrics={f"{name}_order": float(found["order"].sel(sampler=name)) for name in config.orders},
+        datasets={"": found},
+    )
+
+
+def order(one: xr.Dataset) -> float:
+    """Return the fitted order of the discretization error of one sampler."""
+    slope = np.polyfit(np.log(one["steps"].values), np.log(one["discretization"].values), 1)[0]
+    return -float(slope)
+
+
+def checks(config: Config, found: xr.Dataset) -> tuple[Check, ...]:
+    """Return what must hold, each check one that can fail."""
+    largest = (found["reference_error"] / found["discretization"]).max()
+    orders = [
+        Check(f"{name}: fitted order", float(found["order"].sel(sampler=name)), expected, config.tolerance)
+        for name, expected in config.orders.items()
+    ]
+    return (
+        *orders,
+        Check.at_most("identity: terms against the chain, largest", float(found["closure"].max()), 1e-12),
+        Check.at_most("exact chain on the grid: error / discretization, largest", float(largest), 1e-2),
+        Check.at_most("total / (parts + the chain's own error), largest", float(_ratio(found).max()), 1.0 + 1e-9),
+    )
+
+
+def _ratio(found: xr.Dataset) -> xr.DataArray:
+    return found["total"] / (found["discretization"] + found["initialization"] + found["reference_error"])
+
+
+def _one(config: Config, name: str, steps: int) -> xr.Dataset:
+    reverse = config.reverse(ETA.get(name, 1.0))
+    options: dict[str, Any] = {"churn": config.churn} if name == "edm" else {}
+    result = decomposition.errors(
+        reverse,
+        name,
+        start=reverse.process.prior(),
+        grid=config.grid(),
+        times=config.times(steps),
+        weight=config.weight.build(),
+        blocks=0,
+        progress=False,
+        **options,
+    )
+    alive = result["alive"].isel(t=-1)
+    numbers = {source: float(alive.sel(source=source)) for source in ("initialization", "discretization")}
+    numbers |= {"total": float(result["total"][-1]), "closure": float(result["closure"].max())}
+    numbers |= {"reference_error": float(result["reference_error"][-1]), "width": float(result["width"].min())}
+    return xr.Dataset(numbers)
+
+
+def _rows(found: xr.Dataset) -> tuple[tuple[str, ...], ...]:
+    rows = []
+    for name in found["sampler"].values:
+        one = found.sel(sampler=name)
+        errors = [number(float(value)) for value in one["total"].values]
+        rows.append((str(name), *errors, number(float(one["initialization"][-1])), f"{float(one['order']):.2f}"))
+    return tuple(rows)
+
+
+def _answer(found: xr.Dataset) -> tuple[str, ...]:
+    last = found.isel(steps=-1)
+    best = str(last["sampler"].values[int(np.argmin(last["total"].values))])
+    orders = ", ".join(f"{name} {float(found['order'].sel(sampler=name)):.2f}" for name in found["sampler"].values)
+    most = (last["initialization"] > last["discretization"]).values
+    floored = [str(name) for name in last["sampler"].values[most]]
+    floor = f" The start weighs more than the steps for {', '.join(floored)}." if floored else ""
+    smallest = number(float(last["total"].min()), 3)
+    return (
+        f"Fitted orders of the discretization error: {orders}.",
+        f"With {int(last['steps'])} steps {best} has the smallest error, {smallest}.{floor}",
+    )
+
+
+def _figure(found: xr.Dataset) -> Figure:
+    from matplotlib.figure import Figure
+
+    whole = Figure(figsize=(9.0, 5.0), layout="constrained")
+    ax = whole.subplots()
+    for k, (name, marker) in enumerate(zip(found["sampler"].values, "os^vDP", strict=False)):
+        one, color = found.sel(sampler=name), f"C{k}"
+        label = f"{name}: order {float(one['order']):.2f}"
+        ax.loglog(found["steps"], one["total"], marker=marker, color=color, label=label)
+        ax.loglog(found["steps"], one["discretization"], ls="--", lw=0.9, color=color)
+        ax.axhline(float(one["initialization"][-1]), ls=":", lw=0.9, color=color)
+    ax.set_xticks(found["steps"].values, [str(n) for n in found["steps"].values], minor=False)
+    ax.minorticks_off()
+    ax.set(xlabel="steps", ylabel=r"$\|\mu_n - p_{t_{min}}\|_V$", title="Error at the end of every sampler")
+    ax.legend(fontsize="small", frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    return whole
