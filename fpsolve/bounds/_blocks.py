@@ -99,7 +99,10 @@ def harris_blocks(
     coarse = {pair: found.trials.thinned(_COARSE if optimise else 1) for pair, found in sharp.items()}
     chains = [_best_chain(coarse, len(times), float(beta)) for beta in factors]
     at = int(np.argmin([cost for cost, _ in chains]))
-    beta, path = float(factors[at]), chains[at][1]
+    # the search was coarse: refine beta for its path and for the whole run as one block
+    paths = [chains[at][1], [0, len(times) - 1]]
+    refined = [_refined(sharp, path, factors, at if optimise else None) for path in paths]
+    _, beta, path = min(refined, key=lambda found: found[0])
     blocks = tuple(sharp[pair].record(beta) for pair in pairwise(path))
     values = [block.value for block in blocks]
     product = None if any(v is None for v in values) else float(np.prod([v for v in values if v is not None]))
@@ -144,6 +147,27 @@ def _candidates(reverse: Reverse, t_min: float, candidates: int | ArrayLike) -> 
     if given.size and (given.min() < t_min or given.max() > T):
         raise _checks.error("candidates", f"forward times in [{t_min:g}, {T:g}]", f"{given.tolist()}")
     return np.unique(np.concatenate([given, [t_min, T]]))[::-1]
+
+
+def _refined(
+    sharp: dict[tuple[int, int], Sharp], path: list[int], factors: Array, at: int | None
+) -> tuple[float, float, list[int]]:
+    """Product over a path at its best beta, all trials used; `at`: the coarse optimum, None for a single beta."""
+    if at is None:
+        betas = factors
+    elif len(path) == 2:
+        betas = np.array([sharp[path[0], path[1]].trials.best_beta()])
+    else:
+        betas = np.geomspace(factors[max(at - 1, 0)], factors[min(at + 1, len(factors) - 1)], 21)
+    products = [
+        float(np.prod([abar if abar < 1.0 else np.inf for abar in _abars(sharp, path, float(beta))])) for beta in betas
+    ]
+    best = int(np.argmin(products))
+    return products[best], float(betas[best]), path
+
+
+def _abars(sharp: dict[tuple[int, int], Sharp], path: list[int], beta: float) -> list[float]:
+    return [sharp[pair].trials.best(beta)[0] for pair in pairwise(path)]
 
 
 def _best_chain(trials: dict[tuple[int, int], Trials], count: int, beta: float) -> tuple[float, list[int]]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fpsolve import kernels
 from fpsolve.bounds import _closed
-from fpsolve.bounds._lyapunov import TradeOff, edge, gradient_and_laplacian, height, quadratic
+from fpsolve.bounds._lyapunov import INSIDE, INSIDE_DETAIL, Region, TradeOff, gradient_and_laplacian, height, quadratic
 from fpsolve.bounds._record import Hypothesis, Record, failure
 from fpsolve.grid import Grid
 from fpsolve.kernels import Kernel, Operator
@@ -128,14 +128,14 @@ def drift(
     used = _block_kernel(reverse, grid, t0, t1) if kernel is None else kernel
     v = height(weight, grid)
     pulled = used.pull(height(weight, used.target).reshape(used.target.shape)).ravel()
-    trade = TradeOff.of(pulled, v, edge(grid))
+    trade = TradeOff.of(pulled, v, Region.of(used))
     best = trade.best()
     times, quadrature = _time_nodes(reverse, t0, t1)
     rate, source, derivative = _pointwise(reverse, times, v, grid, share)
     rate_closed, source_closed, closed = _closed_form(reverse, times, t0, t1, weight, share)
     gamma, k = (float(trade.gammas[best]), float(trade.ks[best])) if best is not None else (np.nan, np.nan)
     checked = (
-        Hypothesis("P V - gamma V is largest inside of the box", _best_margin(trade, best), "below it at the ends"),
+        Hypothesis(INSIDE, trade.margin(best), INSIDE_DETAIL),
         Hypothesis("derivatives of V by findiff are accurate", 1e-3 - derivative, "1e-3 of L V less the estimate"),
     )
     reason = failure(checked)
@@ -165,10 +165,6 @@ def _block_kernel(reverse: Reverse, grid: Grid, t0: float, t1: float) -> Kernel 
     if reverse.exact and reverse.eta == 1.0 and max(grid.shape) <= LARGEST[grid.dim]:
         return kernels.exact(reverse, grid, t0, t1, source="point")
     return kernels.finite_volume_operator(reverse, grid, t0, t1)
-
-
-def _best_margin(trade: TradeOff, best: int | None) -> float:
-    return float(np.max(trade.margins)) if best is None else float(trade.margins[best])
 
 
 def _time_nodes(reverse: Reverse, t0: float, t1: float) -> tuple[Array, Array]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from fpsolve.bounds import _closed
 from fpsolve.bounds._dobrushin import _stochastic
 from fpsolve.bounds._drift import closed_constants
-from fpsolve.bounds._lyapunov import TradeOff, edge, height, quadratic
+from fpsolve.bounds._lyapunov import HELD_DETAIL, INSIDE, INSIDE_DETAIL, Region, TradeOff, height, quadratic
 from fpsolve.bounds._record import Hypothesis, Record, failure
 from fpsolve.kernels import Kernel
 from fpsolve.weights import WeightLike
@@ -184,7 +184,7 @@ class Sharp:
         V at the sources.
     trade : TradeOff
     held : float
-        Smallest V at the ends of the box: the largest level that it holds.
+        The largest level of V whose sublevel set the box holds.
     trials : Trials
     """
 
@@ -199,9 +199,9 @@ class Sharp:
         """Pull V back once and compare all pairs of rows once."""
         from fpsolve.bounds import _pairs
 
-        v, ends = height(weight, kernel.grid), edge(kernel.grid)
+        v, region = height(weight, kernel.grid), Region.of(kernel)
         pulled = kernel.pull(height(weight, kernel.target).reshape(kernel.target.shape)).ravel()
-        trade, held = TradeOff.of(pulled, v, ends), float(np.min(v[ends]))
+        trade, held = TradeOff.of(pulled, v, region), region.held(v)
         ok = trade.admissible
         if not ok.any() or held <= 0.0:
             return cls(kernel, v, trade, held, NO_TRIALS)
@@ -214,12 +214,11 @@ class Sharp:
         """The best contraction in the weight ``1 + beta V``."""
         abar, n, m = self.trials.best(beta)
         found = np.isfinite(abar)
-        inside = float(self.trade.margins[self.trade.admissible][n]) if n >= 0 else float(np.max(self.trade.margins))
+        inside = self.trade.margin(int(np.flatnonzero(self.trade.admissible)[n]) if n >= 0 else self.trade.best())
         level = float(self.trials.levels[m]) if found else self.held
         checked = (
-            Hypothesis("P V - gamma V is largest inside of the box", inside, "below it at the ends"),
-            Hypothesis("the box contains {V <= R}", self.held - level, "smallest V at its ends, less R"),
-            _keeps_mass(self.kernel, self.v, level),
+            Hypothesis(INSIDE, inside, INSIDE_DETAIL),
+            Hypothesis("the box contains {V <= R}", self.held - level, HELD_DETAIL),
             _stochastic(self.kernel),
         )
         unchecked = ("P V <= gamma V + K beyond the box", "points between cell centres")
@@ -348,10 +347,3 @@ def record(
         t0=times[0],
         t1=times[1],
     )
-
-
-def _keeps_mass(kernel: Kernel, v: Array, level: float) -> Hypothesis:
-    """Whether the rows that start in the localization set stay in the box."""
-    inside = v <= level
-    lost = 0.0 if kernel.defects is None or not inside.any() else float(np.max(kernel.defects[inside]))
-    return Hypothesis("rows started in {V <= R} stay in the box", 1e-3 - lost, "1e-3 less the mass that they lose")

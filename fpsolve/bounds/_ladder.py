@@ -16,7 +16,7 @@ from fpsolve.bounds._chain import Chain
 from fpsolve.bounds._dobrushin import Dobrushin, dobrushin
 from fpsolve.bounds._harris import Closed, Sharp
 from fpsolve.bounds._poincare import poincare
-from fpsolve.bounds._record import Record
+from fpsolve.bounds._record import Hypothesis, Record
 from fpsolve.bounds._stages import Stages, named_starts, stages
 from fpsolve.dynamics import Reverse
 from fpsolve.grid import Grid
@@ -238,9 +238,14 @@ def _row(bound: str, start: str, span: str, found: Record) -> dict[str, Any]:
         "reason": found.reason,
         "statement": found.statement,
         "constants": constants,
-        "checked": [{"name": h.name, "margin": h.margin, "holds": h.holds, "detail": h.detail} for h in found.checked],
+        "checked": [_checked(h) for h in found.checked],
         "unchecked": list(found.unchecked),
     }
+
+
+def _checked(hypothesis: Hypothesis) -> dict[str, Any]:
+    margin = hypothesis.margin if np.isfinite(hypothesis.margin) else None
+    return {"name": hypothesis.name, "margin": margin, "holds": hypothesis.holds, "detail": hypothesis.detail}
 
 
 def records(found: xr.Dataset) -> list[dict[str, Any]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,10 +9,16 @@ from numpy.typing import NDArray
 
 from fpsolve import weights
 from fpsolve.grid import Grid
+from fpsolve.kernels import Kernel, Operator
 from fpsolve.weights import WeightLike
 
 Array = NDArray[np.float64]
 
+INSIDE = "P V - gamma V is largest inside of the box"
+INSIDE_DETAIL = "its maximum, less the one where the ends of the box begin to matter"
+HELD_DETAIL = "smallest V where the ends of the box begin to matter, less R"
+#: Mass that a sound source may send to the ends of the box or beyond.
+_REACHED = 1e-6
 #: Trial values of gamma.
 GAMMAS = np.concatenate([np.geomspace(1e-4, 1e-2, 17)[:-1], np.linspace(0.01, 0.999, 200)])
 
@@ -25,26 +30,59 @@ def height(weight: WeightLike, grid: Grid) -> Array:
 
 
 def edge(grid: Grid) -> NDArray[np.bool_]:
-    """The cells at the ends of the box, flat."""
-    mask = np.zeros(grid.shape, dtype=bool)
-    for axis in range(grid.dim):
-        ends = [slice(None)] * grid.dim
-        for end in (0, -1):
-            ends[axis] = slice(end, None if end == -1 else 1)
-            mask[tuple(ends)] = True
-    return mask.ravel()
+    """The cells at the ends of the box, shape of the grid."""
+    mask = np.ones(grid.shape, dtype=bool)
+    mask[tuple(slice(1, -1) for _ in range(grid.dim))] = False
+    return mask
+
+
+@dataclass(frozen=True, eq=False)
+class Region:
+    """Where a kernel on a box stands for the one on the whole space: sources whose mass stays away from the ends.
+
+    Elsewhere the ends of the box hold back what would leave it, and a drift inequality would be an artefact.
+
+    Attributes
+    ----------
+    sound : bool array, flat
+    frontier : bool array, flat
+        Sound sources beside the ends of the box or a source that is not sound.
+    """
+
+    sound: NDArray[np.bool_]
+    frontier: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, kernel: Kernel | Operator) -> Region:
+        """Sources that send less than 1e-6 to the ends of the box or beyond."""
+        reached = kernel.pull(edge(kernel.target).astype(float))
+        defects = kernel.defects if isinstance(kernel, Kernel) else None
+        if defects is not None:
+            reached = reached + defects.reshape(kernel.grid.shape)
+        sound = reached <= _REACHED
+        # sound sources whose neighbours are all sound, and which do not lie at the ends
+        inner = sound & ~edge(kernel.grid)
+        for axis in range(kernel.grid.dim):
+            for shift in (1, -1):
+                inner &= np.roll(sound, shift, axis=axis)
+        return cls(sound.ravel(), (sound & ~inner).ravel())
+
+    def held(self, v: Array) -> float:
+        """The largest level of V whose sublevel set lies inside of the region."""
+        outside = self.frontier | ~self.sound
+        return float(np.min(v[outside])) if outside.any() else float("inf")
 
 
 @dataclass(frozen=True, eq=False)
 class TradeOff:
-    """For every trial gamma the smallest K with ``P V <= gamma V + K`` on the grid.
+    """For every trial gamma the smallest K with ``P V <= gamma V + K`` on the sound sources.
 
     Attributes
     ----------
     gammas, ks : arrays
     margins : array
-        How far ``P V - gamma V`` at the ends of the box stays below its maximum K: negative or zero means that the
-        maximum sits at an end, and K would grow with the box.
+        How far ``P V - gamma V`` at the frontier stays below its maximum K: negative or zero means that the maximum
+        sits there, and K would grow with the box.
     """
 
     gammas: Array
@@ -52,16 +90,22 @@ class TradeOff:
     margins: Array
 
     @classmethod
-    def of(cls, pulled: Array, v: Array, ends: NDArray[np.bool_], gammas: Array = GAMMAS) -> TradeOff:
-        """From P V at the sources, V there, and which of them are at the ends of the box."""
+    def of(cls, pulled: Array, v: Array, region: Region, gammas: Array = GAMMAS) -> TradeOff:
+        """From P V and V at the sources."""
+        if not region.frontier.any():
+            return cls(gammas, np.full(gammas.shape, np.inf), np.full(gammas.shape, -np.inf))
         excess = pulled - np.multiply.outer(gammas, v)
-        ks = excess.max(axis=1)
-        return cls(gammas, np.maximum(ks, 0.0), ks - excess[:, ends].max(axis=1))
+        ks = excess[:, region.sound].max(axis=1)
+        return cls(gammas, np.maximum(ks, 0.0), ks - excess[:, region.frontier].max(axis=1))
 
     @property
     def admissible(self) -> NDArray[np.bool_]:
-        """Trials whose maximum lies inside of the box."""
+        """Trials whose maximum lies inside of the region."""
         return self.margins > 0.0
+
+    def margin(self, trial: int | None) -> float:
+        """Margin of an admissible trial; below zero where there is none."""
+        return min(float(np.max(self.margins)), -1e-300) if trial is None else float(self.margins[trial])
 
     def best(self) -> int | None:
         """The admissible trial with the smallest ``K/(1 - gamma)``, None where there is none."""
@@ -94,6 +138,3 @@ def gradient_and_laplacian(v: Array, grid: Grid) -> tuple[Array, Array, Array, A
     gradient_error = np.stack([s.error for s in slopes], axis=-1)
     laplacian, laplacian_error = (sum(getattr(b, name) for b in bends) for name in ("extrapolated", "error"))
     return gradient, np.asarray(laplacian), gradient_error, np.asarray(laplacian_error)
-
-
-Pull = Callable[[Array], Array]

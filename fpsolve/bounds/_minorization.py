@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fpsolve import _checks
 from fpsolve.bounds._dobrushin import _stochastic
-from fpsolve.bounds._lyapunov import TradeOff, edge, height
+from fpsolve.bounds._lyapunov import HELD_DETAIL, Region, TradeOff, height
 from fpsolve.bounds._record import Hypothesis, Record, failure
 from fpsolve.kernels import Kernel
 from fpsolve.weights import WeightLike
@@ -94,8 +94,9 @@ def minorization(
     from fpsolve.bounds import _pairs
 
     v = height(weight, kernel.grid)
-    held = float(np.min(v[edge(kernel.grid)]))
-    chosen = _least_level(kernel, weight, v) if level is None else _checks.non_negative("level", level)
+    region = Region.of(kernel)
+    held = region.held(v)
+    chosen = _least_level(kernel, weight, v, region) if level is None else _checks.non_negative("level", level)
     curve = _levels(v, held) if levels is None else _checks.finite_array("levels", levels, shape=(None,))
     if np.any(np.diff(curve) <= 0.0):
         raise _checks.error("levels", "increasing levels R", "others", "sort them")
@@ -104,7 +105,7 @@ def minorization(
     commons = _pairs.minima_by_level(kernel.matrix, v, every)
     on_curve, at = np.searchsorted(every, curve), int(np.searchsorted(every, chosen))
     checked = (
-        Hypothesis("the box contains {V <= R}", held - chosen, "smallest V at its ends, less R"),
+        Hypothesis("the box contains {V <= R}", held - chosen, HELD_DETAIL),
         _stochastic(kernel),
     )
     reason = failure(checked)
@@ -123,13 +124,12 @@ def minorization(
     )
 
 
-def _least_level(kernel: Kernel, weight: WeightLike, v: Array) -> float:
+def _least_level(kernel: Kernel, weight: WeightLike, v: Array, region: Region) -> float:
     """``2 K/(1 - gamma)`` of the kernel's drift; the level that the box holds where there is no drift."""
-    ends = edge(kernel.grid)
     pulled = kernel.pull(height(weight, kernel.target).reshape(kernel.target.shape)).ravel()
-    trade = TradeOff.of(pulled, v, ends)
+    trade = TradeOff.of(pulled, v, region)
     best = trade.best()
-    return float(np.min(v[ends])) if best is None else 2.0 * float(trade.ks[best] / (1.0 - trade.gammas[best]))
+    return region.held(v) if best is None else 2.0 * float(trade.ks[best] / (1.0 - trade.gammas[best]))
 
 
 def _levels(v: Array, held: float) -> Array:
