@@ -37,7 +37,7 @@ def test_lsoda(benchmark: Any, judge: Any, goal: float, limit: float) -> None:
         benchmark,
         lambda: runs.line_pair(starts, pair["cells"], pair["steps"]),
         lambda: by_hand.lsoda(averages, **settings),
-        rounds=12 if goal > 1e-5 else 6,
+        rounds=50 if goal > 1e-5 else 6,
     )
     compiled = timing.least(lambda: by_hand.lsoda(averages, **settings, compiled=True), 4)
     tol = max(e["tol"] for e in tune.tuned()["tol"] if e["error"] <= goal)

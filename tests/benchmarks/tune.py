@@ -93,7 +93,7 @@ def _lsoda(goal: float, sizes: Iterable[int], rtols: Iterable[float]) -> Entry:
                 error = truth.line_error(by_hand.lsoda(starts, rtol, atol))
                 if error > goal:
                     continue
-                seconds = timing.least(partial(by_hand.lsoda, starts, rtol, atol), 3)
+                seconds = timing.least(partial(by_hand.lsoda, starts, rtol, atol), 5)
                 if seconds < best["seconds"]:
                     best = {"cells": cells, "rtol": rtol, "atol": atol, "error": error, "seconds": seconds}
     return best
