@@ -1,0 +1,90 @@
+"""The notebooks: every source runs as it stands and finds what its text says; the executed copies belong to them."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jupytext
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.py"))
+NAMES = [path.stem for path in NOTEBOOKS]
+
+# warnings are errors in the notebook's own process, and the numbers of its last cell come out as JSON
+RUN = """
+import json, runpy, sys, warnings
+warnings.simplefilter("error")
+headline = runpy.run_path(sys.argv[1])["headline"]
+print("\\n" + json.dumps(headline))
+"""
+
+
+def headline(name, folder):
+    """Run a source in a fresh process and an empty folder; return what its last cell calls the headline."""
+    done = subprocess.run(
+        [sys.executable, "-c", RUN, str(ROOT / "notebooks" / f"{name}.py")],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "MPLBACKEND": "Agg"},
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert not list(Path(folder).iterdir()), "a notebook leaves no files behind"
+    *said, found = done.stdout.strip().splitlines()
+    print(said[-1] if said else "")
+    return json.loads(found)
+
+
+@pytest.mark.notebook
+@pytest.mark.slow
+def test_first_steps(tmp_path):
+    found = headline("01_first_steps", tmp_path)
+    assert found["distance"] == pytest.approx(2.13285e-8, rel=1e-5)
+    assert abs(found["distance"] - found["closed_form"]) <= found["error"] <= 1e-12
+    assert found["covered"] is True
+
+
+@pytest.mark.notebook
+@pytest.mark.slow
+def test_forgetting_on_old_faithful(tmp_path):
+    found = headline("02_forgetting_on_old_faithful", tmp_path)
+    expected = {"far 1D": 0.0649320, "prior 1D": 2.29707e-10, "far 2D": 0.0394923, "prior 2D": 5.82347e-9}
+    for name, value in expected.items():
+        distance, error, closed_form = found[name]
+        assert closed_form == pytest.approx(value, rel=1e-5), name
+        assert abs(distance - closed_form) <= error <= 5e-3 * distance, name
+    assert 7.0 <= found["whitening"] <= 7.6
+
+
+@pytest.mark.notebook
+@pytest.mark.slow
+def test_grid_against_particles(tmp_path):
+    found = headline("03_grid_against_particles", tmp_path)
+    assert 4e8 <= found["particles_like_400_cells"] <= 6e8
+    assert 4e15 <= found["particles_like_extrapolated"] <= 6e15
+    assert found["prior"] == pytest.approx(2.13285e-8, rel=1e-5)
+    assert found["prior_error"] <= 1e-12
+    # the histogram's floor, seven orders above the distance
+    assert 0.2 <= found["prior_histogram"] <= 0.26
+    assert found["verdicts"] == ["agree", "agree"]
+    assert min(found["too_few_steps"].values()) > 1.0 > max(found["enough_steps"].values())
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=NAMES)
+def test_executed_copy_is_in_step_with_its_source(path):
+    source, copy = jupytext.read(path), jupytext.read(path.with_suffix(".ipynb"))
+    remedy = f"run python notebooks/execute.py {path.relative_to(ROOT)}"
+    ours, theirs = ([(cell.cell_type, cell.source) for cell in notebook.cells] for notebook in (source, copy))
+    assert ours == theirs, remedy
+    code = [cell for cell in copy.cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1)), remedy
+    outputs = [output for cell in code for output in cell.outputs]
+    assert all(output.output_type != "error" for output in outputs)
+    assert all(output.name == "stdout" for output in outputs if output.output_type == "stream"), remedy
+    assert sum("image/png" in output.get("data", {}) for output in outputs) >= 3
+    assert path.with_suffix(".ipynb").stat().st_size <= 600_000
