@@ -27,6 +27,8 @@ STATEMENT = (
 )
 #: Levels R that are tried.
 _LEVELS = 1200
+#: Levels beyond what the box holds, in units of that.
+_FURTHER = np.geomspace(1.0, 1e6, 301)[1:]
 #: Trial values of beta, in units of 1/K, and rounds of refinement around the best.
 _BETAS = np.geomspace(1e-5, 1e2, 71)
 _ROUNDS = 3
@@ -195,8 +197,12 @@ class Sharp:
     trials: Trials
 
     @classmethod
-    def of(cls, kernel: Kernel, weight: WeightLike) -> Sharp:
-        """Pull V back once and compare all pairs of rows once."""
+    def of(cls, kernel: Kernel, weight: WeightLike, reverse: Reverse | None = None) -> Sharp:
+        """Pull V back once and compare all pairs of rows once.
+
+        With `reverse`, levels that the box does not hold are tried too, with the overlap in closed form where there is
+        one: what is certified without any grid is then certified here as well.
+        """
         from fpsolve.bounds import _pairs
 
         v, region = height(weight, kernel.grid), Region.of(kernel)
@@ -208,6 +214,10 @@ class Sharp:
         low = min(2.0 * float(np.min(trade.ks[ok])), held)
         levels = np.geomspace(max(low, 1e-6 * held), held, _LEVELS)
         overlaps = 1.0 - _pairs.distance_by_level(kernel.matrix, v, levels)
+        beyond = held * _FURTHER
+        further = None if reverse is None else _closed_overlap(reverse, kernel.t0, kernel.t1, weight, beyond)
+        if further is not None:
+            levels, overlaps = np.append(levels, beyond), np.append(overlaps, further)
         return cls(kernel, v, trade, held, Trials(trade.gammas[ok], trade.ks[ok], levels, overlaps))
 
     def record(self, beta: float) -> Harris:
@@ -218,12 +228,17 @@ class Sharp:
         level = float(self.trials.levels[m]) if found else self.held
         checked = (
             Hypothesis(INSIDE, inside, INSIDE_DETAIL),
-            Hypothesis("the box contains {V <= R}", self.held - level, HELD_DETAIL),
+            self._holds(level),
             _stochastic(self.kernel),
         )
         unchecked = ("P V <= gamma V + K beyond the box", "points between cell centres")
         constants = self.trials.constants(n, m) if found else None
         return record(abar, beta, constants, checked, unchecked, (self.kernel.t0, self.kernel.t1))
+
+    def _holds(self, level: float) -> Hypothesis:
+        if level > self.held:
+            return Hypothesis("the box contains {V <= R}", 0.0, "not needed: the overlap at R is in closed form")
+        return Hypothesis("the box contains {V <= R}", self.held - level, HELD_DETAIL)
 
 
 def harris_closed_form(
@@ -307,14 +322,25 @@ def closed_trials(reverse: Reverse, t0: float, t1: float, shape: tuple[float, fl
     found = np.array([p for p in pairs if p is not None])
     if len(found) == 0:
         return None
-    gammas, ks = found.T
-    contracting = gammas < 1.0
-    gammas, ks = gammas[contracting], ks[contracting]
+    gammas, ks = found[found[:, 0] < 1.0].T
     least = np.maximum(2.0 * ks / (1.0 - gammas), 2.0 * shape[0])
     levels = least[:, None] * (1.0 + np.geomspace(1e-3, 1e3, 200))
-    square = 2.0 * (levels - 2.0 * shape[0]) / shape[1]
-    overlaps = _closed.overlap(reverse.marginal(t0), float(reverse.process.variance(t1, t0)), square)
+    overlaps = _overlap_at(reverse, t0, t1, shape, levels)
     return None if overlaps is None else Trials(gammas, ks, levels, overlaps)
+
+
+def _overlap_at(reverse: Reverse, t0: float, t1: float, shape: tuple[float, float], levels: Array) -> Array | None:
+    """Lower bound of a'' at levels of ``V = c0 + c1 |x|^2``: ``|x - y|^2 <= 2 (|x|^2 + |y|^2) <= 2 (R - 2 c0)/c1``."""
+    square = 2.0 * np.maximum(levels - 2.0 * shape[0], 0.0) / shape[1]
+    return _closed.overlap(reverse.marginal(t0), float(reverse.process.variance(t1, t0)), square)
+
+
+def _closed_overlap(reverse: Reverse, t0: float, t1: float, weight: WeightLike, levels: Array) -> Array | None:
+    """The same for any weight; None where there is no closed form."""
+    shape = quadratic(weight, reverse.dim)
+    if shape is None or not reverse.exact or reverse.eta != 1.0:
+        return None
+    return _overlap_at(reverse, t0, t1, shape, levels)
 
 
 def record(

@@ -73,7 +73,7 @@ def ladder(
     norm : Weight or callable, optional
         Weight of the distance that is bounded, default w; another one costs the factor ``max norm/w``.
     start : Law or mapping of str to Law, optional
-        nu, by label; default the process' prior.
+        nu, by label (a single law is called "given"); default the process' prior, called "prior".
     t_min : float, optional
         Where the run ends, default the last of `blocks` where those are times, else T/100.
     frame : {"fixed", "scaled"}
@@ -146,11 +146,11 @@ class _Rungs:
         """Analyse every kernel once; the first block is the same kernel in both lists."""
         times, later = parts.times.tolist(), parts.whole[1:]
         sharp = [dobrushin(kernel, weight=weight) for kernel in parts.blocks]
-        found = [Sharp.of(kernel, weight) for kernel in parts.blocks]
+        found = [Sharp.of(kernel, weight, parts.reverse) for kernel in parts.blocks]
         return cls(
             sharp,
             [sharp[0], *(dobrushin(kernel, weight=weight) for kernel in later)],
-            Chain(found, [found[0], *(Sharp.of(kernel, weight) for kernel in later)]),
+            Chain(found, [found[0], *(Sharp.of(kernel, weight, parts.reverse) for kernel in later)]),
             Chain(
                 [Closed.of(parts.reverse, *ends, weight) for ends in pairwise(times)],
                 [Closed.of(parts.reverse, times[0], t, weight) for t in times[1:]],

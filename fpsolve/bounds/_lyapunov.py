@@ -20,7 +20,7 @@ HELD_DETAIL = "smallest V where the ends of the box begin to matter, less R"
 #: Mass that a sound source may send to the ends of the box or beyond.
 _REACHED = 1e-6
 #: Trial values of gamma.
-GAMMAS = np.concatenate([np.geomspace(1e-4, 1e-2, 17)[:-1], np.linspace(0.01, 0.999, 200)])
+GAMMAS = np.concatenate([np.geomspace(1e-8, 1e-2, 49)[:-1], np.linspace(0.01, 0.999, 200)])
 
 
 def height(weight: WeightLike, grid: Grid) -> Array:

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
+#: Names of a ladder's own variables and coordinates.
+RESERVED = {"bound", "t", "reverse_time", "start", "block", "t_from", "t_to", "measured", "measured_error", "factor"}
+RESERVED |= {"beta", "harris"}
 #: Mass of p_T that the box may miss.
 _CUT = 1e-3
 
@@ -127,4 +130,9 @@ def named_starts(reverse: Reverse, start: Law | Mapping[str, Law] | None) -> dic
     """Starts by label; the prior where none is given."""
     if start is None:
         return {"prior": reverse.process.prior(reverse.dim)}
-    return {"start": start} if isinstance(start, Law) else dict(start)
+    given = {"given": start} if isinstance(start, Law) else dict(start)
+    taken = sorted(RESERVED & set(given))
+    if not given or taken:
+        got = f"the reserved {taken[0]!r}" if taken else "no start"
+        raise _checks.error("start", "laws by labels that a ladder does not use itself", got, "choose another label")
+    return given
