@@ -127,7 +127,7 @@ class LineIntegral:
         log_f = np.maximum(self.log_f(y), EMPTY)
         z = (y - centres[:, None]) / self.width
         shares = np.exp(log_f + panels.log_weights + self.log_kernel(z) - log_integrals[:, None])
-        return 16.0 * _EPS * (np.abs(log_integrals) + (shares * self._size(log_f, y, z)).sum(axis=1))
+        return np.asarray(16.0 * _EPS * (np.abs(log_integrals) + (shares * self._size(log_f, y, z)).sum(axis=1)))
 
 
 def grouped(centres: FloatArray, width: float) -> Iterator[tuple[IndexArray, FloatArray]]:
