@@ -7,9 +7,8 @@ import numpy as np
 
 from fpsolve._checks import FloatArray, positive
 from fpsolve.closed_form._absolute import absolute_integrals
-from fpsolve.closed_form._landmarks import around, landmarks
-from fpsolve.closed_form._linear import transition
-from fpsolve.closed_form._mixture import Mixture, as_mixture, chunks
+from fpsolve.closed_form._fields import all_landmarks
+from fpsolve.closed_form._mixture import chunks
 from fpsolve.closed_form._pairs import Pair, pair
 from fpsolve.closed_form._panels import ORDER, Panels, resolve
 from fpsolve.closed_form._plane import tensor_panels
@@ -123,7 +122,7 @@ def _on_plane(densities: Pair, weight: Any, edges: tuple[FloatArray, ...], rtol:
         values = values if axis == 0 else values.T
         return values[:, None, :], np.abs(values).min(axis=1, keepdims=True)
 
-    panels = tensor_panels(along, (edges[0], edges[1]), 1e-9, _LEFT_OUT)
+    panels = tensor_panels(along, (edges[0], edges[1]), 1e-9)
     before, error = _plane_level(densities, weight, panels)[0], np.inf
     for _ in range(2):
         panels = panels[0].halved(), panels[1].halved()
@@ -159,35 +158,14 @@ def _lines(g: FloatArray, panels: Panels) -> FloatArray:
 
 
 def _edges(reverse: ReverseLike, starts: list[Law], t: float) -> tuple[FloatArray, ...]:
-    """Return landmarks of the densities at t: those of p_t, those of the starts as they arrive there, and 0."""
-    alpha, variance = float(reverse.process.scale(0.0, t)), float(reverse.process.variance(0.0, t))
-    target = as_mixture(reverse.target)
+    """Return landmarks of the densities at t: those of the target as it arrives there, of the starts, and 0."""
+    alpha = float(reverse.process.scale(0.0, t))
+    std = float(np.sqrt(reverse.process.variance(0.0, t)))
+    with_density = [start for start in starts if not isinstance(start, PointMass)]
     edges = []
-    for axis in range(reverse.target.dim):
-        if target is None:
-            centre = alpha * np.atleast_1d(reverse.target.mean)[[axis]]
-            own = np.concatenate([alpha * landmarks(reverse.target, axis), around(centre, np.sqrt([variance]))])
-        else:
-            p = target.noised(alpha, variance)
-            own = around(p.means[:, axis], np.sqrt(p.covs[:, axis, axis]))
+    for axis, marks in enumerate(all_landmarks(reverse.target)):
+        centre = alpha * float(np.atleast_1d(reverse.target.mean)[axis])
+        own = [all_landmarks(start)[axis] for start in with_density]
         # 0 is where the package's weights have their kink
-        edges.append(np.concatenate([own, [0.0], *(_carried(reverse, start, t, axis) for start in starts)]))
+        edges.append(np.concatenate([alpha * marks, centre + std * np.array([-4.0, -1.0, 1.0, 4.0]), [0.0], *own]))
     return tuple(edges)
-
-
-def _carried(reverse: ReverseLike, start: Law, t: float, axis: int) -> FloatArray:
-    """Return about where the mass of a start is at t: carried as a Gaussian target's dynamics would do it."""
-    mean, variance = float(np.atleast_1d(reverse.target.mean)[axis]), np.atleast_2d(reverse.target.cov)[axis, axis]
-    if not np.isfinite(variance):
-        variance = float(reverse.process.variance(0.0, reverse.process.T))
-    like = Mixture(np.zeros(1), np.array([[mean]]), np.array([[[variance]]]))
-    step = transition(like, reverse.process, reverse.eta, t)
-    middle = step.end_mean + step.gains * (np.atleast_1d(start.mean)[axis] - step.start_mean)
-    marks = middle if isinstance(start, PointMass) else landmarks(start, axis)
-    carried = step.end_mean + step.gains * (marks - step.start_mean)
-    noise = np.sqrt(step.variances)
-    if noise[0] == 0.0:
-        return carried
-    # what is narrower than the noise has been smoothed by it
-    apart = carried[np.unique(np.round(carried / noise), return_index=True)[1]]
-    return np.concatenate([apart, around(middle, noise)])

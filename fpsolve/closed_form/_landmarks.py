@@ -8,7 +8,7 @@ from fpsolve._checks import FloatArray
 from fpsolve.closed_form._mixture import as_mixture
 from fpsolve.laws import Laplace, Law, StudentT, Uniform
 
-_OFFSETS = np.array([-4.0, -1.5, 0.0, 1.5, 4.0])  # in standard deviations
+_OFFSETS = np.array([-12.0, -4.0, -1.5, 0.0, 1.5, 4.0, 12.0])  # in standard deviations
 
 
 def landmarks(law: Law, axis: int) -> FloatArray:

@@ -11,8 +11,7 @@ from fpsolve.closed_form._mixture import LOG_2PI, IndexArray, chunks, log_sum_ex
 from fpsolve.closed_form._panels import EMPTY, Panels, resolve
 
 _CLUSTERS = 16
-_SAMPLE = 160
-_ATTEMPTS = 4
+_SAMPLE = 48
 _WIDEST = 4.0  # widths s of a panel near the centres: 16 nodes resolve the kernel to rounding
 _EPS = float(np.finfo(np.float64).eps)
 
@@ -50,7 +49,7 @@ class LineIntegral:
         s > 0.
     rtol : float
         Two panel sets, the second with every panel halved, have to agree to this on the log of the integral, up
-        to the rounding of the exponents, at up to 160 of every group of centres.
+        to the rounding of the exponents, at up to 48 of every group of centres.
     log_kernel : callable
         Default: the standard normal density.
     """
@@ -77,25 +76,22 @@ class LineIntegral:
     def _group(
         self, centres: FloatArray, clusters: FloatArray, factors: Factors | None
     ) -> tuple[FloatArray, FloatArray]:
-        """Integrate on panels that a sample of the centres finds to agree with their halves.
-
-        Panels resolve the integrands of the probes, at first the ends of the clusters. Where nu/p_T grows nearly
-        as fast as the kernel falls, peaks move faster than centres, and the centres that disagree become probes.
-        """
+        """Integrate on panels that a sample of the centres finds to agree with their halves."""
+        panels = self._panels(clusters)
         sample = centres[np.unique(np.linspace(0, centres.size - 1, _SAMPLE).round().astype(np.int64))]
-        probes, difference = np.unique(clusters), np.inf
-        for _ in range(_ATTEMPTS):
-            panels = self._panels(clusters, probes)
-            before = self._sums(panels, sample, None)[0]
-            after = self._sums(panels.halved(), sample, None)[0]
-            excess = np.abs(after - before) - self._rounding(panels, sample, after)
-            difference = float(excess.max())
+        before, difference = self._sums(panels, sample, None)[0], np.inf
+        for _ in range(3):
+            finer = panels.halved()
+            after, _none, size = self._sums(finer, sample, None)
+            difference = float((np.abs(after - before) - 16.0 * _EPS * size).max())
             if difference <= self.rtol:
                 return self._sums(panels, centres, factors)[:2]
-            probes = np.union1d(probes, sample[excess > self.rtol])
+            panels, before = finer, after
         raise not_reached(self.rtol, difference)
 
-    def _panels(self, clusters: FloatArray, probes: FloatArray) -> Panels:
+    def _panels(self, clusters: FloatArray) -> Panels:
+        probes = np.unique(clusters)
+
         def columns(y: FloatArray) -> tuple[FloatArray, FloatArray]:
             z, log_f = (y[:, None] - probes) / self.width, self.log_f(y)
             return np.maximum(log_f, EMPTY)[:, None] + self.log_kernel(z), self._size(log_f[:, None], y[:, None], z)
@@ -108,26 +104,23 @@ class LineIntegral:
         """Return what rounding errors of an exponent are relative to: log f, and the kernel's slope times y."""
         return np.asarray(np.abs(log_f) + np.abs(z * (y / self.width)))
 
-    def _sums(self, panels: Panels, centres: FloatArray, factors: Factors | None) -> tuple[FloatArray, FloatArray]:
-        """Return log integrals and averages of the factors under the integrands."""
+    def _sums(
+        self, panels: Panels, centres: FloatArray, factors: Factors | None
+    ) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Return log integrals, averages of the factors, and the size of the terms of the largest exponent."""
         y = panels.nodes
         log_f = np.maximum(self.log_f(y), EMPTY) + panels.log_weights
         values = np.empty((0, y.size)) if factors is None else factors(y)
         out, averages = np.empty(centres.size), np.empty((len(values), centres.size))
+        size = np.empty(centres.size)
         for rows in chunks(centres.size, y.size):
-            terms = log_f + self.log_kernel((y - centres[rows, None]) / self.width)
+            z = (y - centres[rows, None]) / self.width
+            terms = log_f + self.log_kernel(z)
             out[rows] = log_sum_exp(terms)
-            if factors is not None:
-                averages[:, rows] = values @ np.exp(terms - out[rows, None]).T
-        return out, averages
-
-    def _rounding(self, panels: Panels, centres: FloatArray, log_integrals: FloatArray) -> FloatArray:
-        """Return the relative rounding error of the integrals: that of the exponents, averaged over y."""
-        y = panels.nodes
-        log_f = np.maximum(self.log_f(y), EMPTY)
-        z = (y - centres[:, None]) / self.width
-        shares = np.exp(log_f + panels.log_weights + self.log_kernel(z) - log_integrals[:, None])
-        return np.asarray(16.0 * _EPS * (np.abs(log_integrals) + (shares * self._size(log_f, y, z)).sum(axis=1)))
+            top = terms.argmax(axis=1)
+            size[rows] = np.abs(out[rows]) + self._size(log_f[top], y[top], z[np.arange(top.size), top])
+            averages[:, rows] = values @ np.exp(terms - out[rows, None]).T
+        return out, averages, size
 
 
 def grouped(centres: FloatArray, width: float) -> Iterator[tuple[IndexArray, FloatArray]]:

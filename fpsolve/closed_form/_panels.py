@@ -18,6 +18,7 @@ LOG_WEIGHTS = np.log(WEIGHTS)
 EMPTY = -1e100  # stands in for log 0, so that differences stay finite
 NEGLIGIBLE = 75.0  # nats below the integral: exp(-75) = 3e-33
 _FARTHEST = 1e30
+_STRIDE = 3  # panels tried at a time when growing outward
 _MOST = 4000
 _EPS = float(np.finfo(np.float64).eps)
 
@@ -101,7 +102,7 @@ def resolve(
     ValueError
         If more than 4000 panels are needed, or an integral does not converge.
     """
-    low, high, whole = _grown(log_f, edges, alive or _all, negligible)
+    low, high, whole = _grown(log_f, np.unique(edges), alive or _all, negligible)
     done: list[FloatArray] = []
     accepted = np.full((1, whole.shape[1]), EMPTY)
     while low.size:
@@ -132,44 +133,27 @@ def resolve(
 def _grown(
     log_f: LogColumns, edges: FloatArray, alive: Callable[[FloatArray], BoolArray], negligible: float
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Return panels between `edges` and beyond, until nothing is left, with their log masses.
+    """Return panels between `edges` and beyond, until two in a row hold nothing, with their log masses.
 
     Beyond the outermost edge the integrands are taken to have one maximum at most: panels double in width.
     """
-    edges = graded(edges)
     low, high = edges[:-1], edges[1:]
     whole = _masses(log_f, low, high)[0]
-    ends, widths = edges[[0, -1]], np.array([edges[0] - edges[1], edges[-1] - edges[-2]])
-    sides = np.array([0, 1])
-    while sides.size:
-        pairs = np.sort(np.stack([ends[sides], ends[sides] + widths[sides]]), axis=0)
-        masses = _masses(log_f, pairs[0], pairs[1])[0]
-        low, high, whole = np.append(low, pairs[0]), np.append(high, pairs[1]), np.concatenate([whole, masses])
-        ends[sides] += widths[sides]
-        widths[sides] *= 2.0
-        if np.abs(widths).max() > _FARTHEST:
-            raise ValueError("weight: expected a finite integral, got one that grows outward; use a smaller V.")
-        total = log_sum_exp(whole.T)
-        sides = sides[((masses >= total - negligible) & alive(total)).any(axis=1)]
+    for side in (-1.0, 1.0):
+        end, width = (low.min(), high.max())[side > 0.0], 0.25 * (high.max() - low.min())
+        growing = True
+        while growing:
+            ends = np.sort(end + side * width * (2.0 ** np.arange(_STRIDE + 1) - 1.0))
+            masses = _masses(log_f, ends[:-1], ends[1:])[0]
+            low, high = np.append(low, ends[:-1]), np.append(high, ends[1:])
+            whole = np.concatenate([whole, masses])
+            total = log_sum_exp(whole.T)
+            outermost = masses[:2] if side < 0.0 else masses[-2:]
+            growing = bool(np.any((outermost >= total - negligible) & alive(total)))
+            end, width = (ends[0], ends[-1])[side > 0.0], 2.0**_STRIDE * width
+            if width > _FARTHEST:
+                raise ValueError("weight: expected a finite integral, got one that grows outward; use a smaller V.")
     return low, high, whole
-
-
-def graded(edges: FloatArray) -> FloatArray:
-    """Return edges with more between them, so that no panel is more than four times as wide as its neighbours.
-
-    In a wide panel beside a narrow one the mass near their common end would lie between the nodes and the end.
-    """
-    edges = np.unique(edges)
-    # the same edge computed in two ways is one edge
-    edges = edges[np.append(True, np.diff(edges) > 1e-12 * (edges[-1] - edges[0]))]
-    while True:
-        width = np.diff(edges)
-        left, right = np.append(np.inf, width[:-1]), np.append(width[1:], np.inf)
-        from_left, from_right = width > 4.0 * left, width > 4.0 * right
-        if not (from_left | from_right).any():
-            return edges
-        more = [(edges[:-1] + 2.0 * left)[from_left], (edges[1:] - 2.0 * right)[from_right]]
-        edges = np.unique(np.concatenate([edges, *more]))
 
 
 def _masses(log_f: LogColumns, low: FloatArray, high: FloatArray) -> tuple[FloatArray, FloatArray]:

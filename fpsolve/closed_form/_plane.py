@@ -11,11 +11,11 @@ import numpy as np
 from fpsolve._checks import FloatArray
 from fpsolve.closed_form._line import kernel_edges, narrowed, not_reached
 from fpsolve.closed_form._mixture import LOG_2PI, BoolArray, IndexArray, chunks
-from fpsolve.closed_form._panels import EMPTY, NEGLIGIBLE, Panels, resolve
+from fpsolve.closed_form._panels import EMPTY, Panels, resolve
 
 _TILE = 40.0  # widths s of centres served by one set of panels, per axis
-_LIFT = 220.0  # nats by which the three factors of a sum are lifted, each against its own underflow
-_FAINT = 1e-95  # sums below this may have lost digits to underflow: the tile is cut in four
+_FAINT = 1e-150  # of the largest term of a tile: below this the tile is cut in four
+_ALIVE = 60.0  # nats below the best line: lines fainter than that need not be resolved
 _LINES = 48
 _EPS = float(np.finfo(np.float64).eps)
 
@@ -42,8 +42,7 @@ class Rule:
     """Nodes of a tile and the integrand there, relative to its largest possible term.
 
     ``values = exp(log_f + log weights - d^2/(2 s^2) - top)`` with d the distance of the node from the box of
-    centres: the rest of the kernel, left to `kernel`, is a factor <= 1 per axis. All three are multiplied by
-    e^220, so that the sums stay exact over 880 nats.
+    centres: the rest of the kernel, left to `kernel`, is a factor <= 1 per axis.
     """
 
     axes: tuple[FloatArray, FloatArray]
@@ -53,9 +52,10 @@ class Rule:
     width: float
 
     def kernel(self, axis: int, centres: FloatArray) -> FloatArray:
-        """Return ``exp((d_i^2 - (y - c)^2)/(2 s^2))``, lifted, of shape (centres, nodes)."""
-        d, offsets = distance(self.axes[axis], self.box[axis]), self.axes[axis] - centres[:, None]
-        return np.exp(0.5 * (d - offsets) * (d + offsets) / self.width**2 + _LIFT)
+        """Return ``exp((d_i^2 - (y - c)^2)/(2 s^2))`` of shape (centres, nodes)."""
+        y = self.axes[axis]
+        d = distance(y, self.box[axis])
+        return np.exp(0.5 * (d - (y - centres[:, None])) * (d + (y - centres[:, None])) / self.width**2)
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,47 +191,47 @@ class PlaneIntegral:
         return out, np.empty((0, *shape)) if averages is None else averages
 
     def _tile(self, tile: Targets, factors: PlaneFactors | None) -> tuple[FloatArray, FloatArray] | None:
-        """Return log integrals and averages of a tile, or None where its dynamic range is too large.
-
-        The panels are those that a sample of the centres finds to agree with their halves; as on the line, more
-        probes are set where they do not.
-        """
-        sample, difference = tile.sample(), np.inf
-        for spacing in (4.0, 1.0, 0.25):
-            panels = self._panels(tile.box, spacing * self.width)
-            before = self._sums(sample, panels, lambda *axes: np.abs(np.maximum(self.log_f(*axes), EMPTY))[None])
-            after = self._sums(sample, (panels[0].halved(), panels[1].halved()), None)
+        """Return log integrals and averages of a tile, or None where its dynamic range is too large."""
+        panels = self._panels(tile.box)
+        sample = tile.sample()
+        before, difference = self._sums(sample, panels, None), np.inf
+        for _ in range(3):
+            finer = panels[0].halved(), panels[1].halved()
+            after = self._sums(sample, finer, None)
             if before is None or after is None:
                 return None
-            # the second term is the rounding of the exponents: of log f averaged over y, and of the result
-            rounding = 16.0 * _EPS * (before[1][0] + np.abs(before[0]))
-            difference = float((np.abs(after[0] - before[0]) - rounding).max())
+            difference = float((np.abs(after[0] - before[0]) - 16.0 * _EPS * after[2]).max())
             if difference <= self.rtol:
-                return self._sums(tile, panels, factors)
+                values = self._sums(tile, panels, factors)
+                return values if values is None else values[:2]
+            panels, before = finer, after
         raise not_reached(self.rtol, difference)
 
     def _sums(
         self, tile: Targets, panels: tuple[Panels, Panels], factors: PlaneFactors | None
-    ) -> tuple[FloatArray, FloatArray] | None:
-        """Return log integrals and averages of the factors under the integrands, None where sums underflow."""
+    ) -> tuple[FloatArray, FloatArray, FloatArray] | None:
+        """Return log integrals, averages of the factors, and the size of the terms of the exponents."""
         y1, y2 = panels[0].nodes, panels[1].nodes
         box = tile.box
         shifted = np.maximum(self.log_f(y1, y2), EMPTY)
+        log_f = shifted.copy()
         shifted += (panels[0].log_weights - 0.5 * (distance(y1, box[0]) / self.width) ** 2)[:, None]
         shifted += panels[1].log_weights - 0.5 * (distance(y2, box[1]) / self.width) ** 2
         top = float(shifted.max())
-        rule = Rule((y1, y2), np.exp(shifted - (top - _LIFT)), top, box, self.width)
+        # the terms that count lie near the largest; only the size of their parts is wanted
+        size = np.abs(log_f[np.unravel_index(int(shifted.argmax()), shifted.shape)])
+        rule = Rule((y1, y2), np.exp(shifted - top), top, box, self.width)
         sums = tile.contract(rule, rule.values)
         if sums.min() < _FAINT:
             return None
         signed = [] if factors is None else [tile.contract(rule, rule.values * f) for f in factors(y1, y2)]
         averages = np.array([values / sums for values in signed]).reshape(len(signed), *sums.shape)
-        log_sums = np.log(sums) + (top - 3.0 * _LIFT)
-        return log_sums - LOG_2PI - 2.0 * np.log(self.width), averages
+        log_sums = np.log(sums) + top
+        return log_sums - LOG_2PI - 2.0 * np.log(self.width), averages, np.abs(log_sums) + size
 
-    def _panels(self, box: FloatArray, spacing: float) -> tuple[Panels, Panels]:
+    def _panels(self, box: FloatArray) -> tuple[Panels, Panels]:
         """Return panels per axis that resolve the integrand for the centres of the box."""
-        probes = [np.linspace(lo, hi, 1 + int(np.ceil((hi - lo) / spacing))) for lo, hi in box]
+        probes = [np.linspace(lo, hi, 1 + int(np.ceil((hi - lo) / (4.0 * self.width)))) for lo, hi in box]
         edges = [np.concatenate([self.edges[i], probes[i], kernel_edges(box[[i]], self.width)]) for i in (0, 1)]
 
         def along(axis: int, y: FloatArray, lines: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -255,9 +255,7 @@ def tiles(centres: FloatArray, width: float) -> Iterator[IndexArray]:
         start = stop
 
 
-def tensor_panels(
-    along: AlongAxis, edges: tuple[FloatArray, FloatArray], tolerance: float, negligible: float = NEGLIGIBLE
-) -> tuple[Panels, Panels]:
+def tensor_panels(along: AlongAxis, edges: tuple[FloatArray, FloatArray], tolerance: float) -> tuple[Panels, Panels]:
     """Return panels per axis that resolve a function of the plane along lines of the other axis, in turn.
 
     Parameters
@@ -268,27 +266,25 @@ def tensor_panels(
     edges : tuple of ndarray
         Kinks and landmarks per axis.
     tolerance : float
-        Of each line's own integral; lines far below the heaviest do not count.
-    negligible : float
-        How many nats below the heaviest line that is, and below a line's own integral what is left out of it.
+        Of each line's own integral; lines e^-60 below the heaviest do not count.
     """
-    first = _along_lines(along, 0, edges[0], thinned(edges[1]), tolerance, negligible)
-    second = _along_lines(along, 1, edges[1], thinned(first.nodes), tolerance, negligible)
-    return _along_lines(along, 0, edges[0], thinned(second.nodes), tolerance, negligible), second
+    first = _along_lines(along, 0, edges, thinned(edges[1]), tolerance)
+    second = _along_lines(along, 1, edges, thinned(first.nodes), tolerance)
+    return _along_lines(along, 0, edges, thinned(second.nodes), tolerance), second
 
 
 def _along_lines(
-    along: AlongAxis, axis: int, edges: FloatArray, lines: FloatArray, tolerance: float, negligible: float
+    along: AlongAxis, axis: int, edges: tuple[FloatArray, FloatArray], lines: FloatArray, tolerance: float
 ) -> Panels:
     def alive(total: FloatArray) -> BoolArray:
         by_line = total.reshape(-1, lines.size)
-        return np.asarray(by_line > by_line.max(axis=1, keepdims=True) - negligible).ravel()
+        return np.asarray(by_line > by_line.max(axis=1, keepdims=True) - _ALIVE).ravel()
 
     def columns(y: FloatArray) -> tuple[FloatArray, FloatArray]:
         values, sizes = along(axis, y, lines)
         return values.reshape(y.size, -1), sizes
 
-    return resolve(columns, edges, tolerance, alive, negligible)
+    return resolve(columns, edges[axis], tolerance, alive)
 
 
 def thinned(values: FloatArray) -> FloatArray:
