@@ -257,7 +257,17 @@ def test_composition_in_time_order(ou):
     p = grid.cell_average(ou.marginal(3.0))
     assert np.allclose(both.push(p), second.push(first.push(p)), atol=1e-14)
     assert np.allclose(both.pull(grid.x), first.pull(second.pull(grid.x)), atol=1e-12)
-    assert both.defect <= first.defect + second.defect
+    assert both.defect <= first.defect + second.defect + 1e-14
+
+
+def test_hundreds_of_factors_keep_their_row_sums(gaussian):
+    step = kernels.exact(gaussian, fp.Grid.uniform((-6, 6), cells=60), 0.5, 0.49)
+    product = step
+    for n in range(1, 400):
+        end = 0.49 - 0.001 * n
+        product = product @ kernels.Kernel(step.matrix, step.grid, product.t1, end)
+    assert np.abs(product.matrix.sum(axis=1) - 1.0).max() <= 1e-13
+    assert product.defect >= step.defect
 
 
 def test_kernels_between_different_grids_follow_the_scale_of_edm():

@@ -14,7 +14,6 @@ from fpsolve.bounds._lyapunov import INSIDE, INSIDE_DETAIL, Region, TradeOff, gr
 from fpsolve.bounds._record import Hypothesis, Record, failure
 from fpsolve.grid import Grid
 from fpsolve.kernels import Kernel, Operator
-from fpsolve.kernels._kernel import LARGEST
 from fpsolve.weights import WeightLike
 
 if TYPE_CHECKING:
@@ -162,7 +161,7 @@ def drift(
 
 def _block_kernel(reverse: Reverse, grid: Grid, t0: float, t1: float) -> Kernel | Operator:
     """The exact kernel where Bayes' rule applies and the matrix fits, finite volumes otherwise."""
-    if reverse.exact and reverse.eta == 1.0 and max(grid.shape) <= LARGEST[grid.dim]:
+    if reverse.exact and reverse.eta == 1.0 and max(grid.shape) <= kernels.LARGEST[grid.dim]:
         return kernels.exact(reverse, grid, t0, t1, source="point")
     return kernels.finite_volume_operator(reverse, grid, t0, t1)
 
