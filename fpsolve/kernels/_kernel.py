@@ -139,7 +139,7 @@ class Kernel:
         sums = product.sum(axis=1)
         product /= sums[:, None]
         lost = _together(self.defects, later.defects, np.abs(sums - 1.0))
-        name = f"{self.name} @ {later.name}"
+        name = f"product {self.t0:g} -> {later.t1:g}"
         return Kernel(product, self.grid, self.t0, later.t1, to_grid, name, lost, max(self.averaged, later.averaged))
 
 
