@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Examples
     --------
     >>> main(["studies"])
-    forgetting  ...
+    error-decomposition ...
     0
     """
     for stream in (sys.stdout, sys.stderr):

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import xarray as xr
 
 import fpsolve as fp
 from fpsolve import cli, studies
-from fpsolve.studies import _config, _forgetting_case, forgetting
+from fpsolve.studies import _catalogue, _config, _forgetting_case, forgetting
 from fpsolve.studies._forgetting_checks import checks
 from fpsolve.studies._report import Check, Report
 from fpsolve.studies._stages import Stages
@@ -288,5 +289,5 @@ def test_settings_build_every_process_they_name(kind: str) -> None:
 def test_every_study_has_a_title_of_one_line_a_question_and_a_module() -> None:
     for name in studies.names():
         assert "\n" not in studies.title(name)
-        module = __import__(f"fpsolve.studies.{name}", fromlist=["Config"])
+        module = import_module(f"fpsolve.studies.{_catalogue.module_name(name)}")
         assert _config.read(name, module.Config).question.endswith("?")

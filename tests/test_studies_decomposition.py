@@ -8,8 +8,8 @@ from fpsolve import studies
 from fpsolve.studies import error_decomposition
 
 QUICK = {
-    "error_decomposition": {"cells = 480": "cells = 200", "steps = 60": "steps = 20"},
-    "step_size": {"cells = 320": "cells = 200", "counts = [20, 40, 80]": "counts = [20, 40]"},
+    "error-decomposition": {"cells = 480": "cells = 200", "steps = 60": "steps = 20"},
+    "step-size": {"cells = 320": "cells = 200", "counts = [20, 40, 80]": "counts = [20, 40]"},
 }
 
 
@@ -20,7 +20,7 @@ def report(request, tmp_path_factory):
     for old, new in QUICK[request.param].items():
         assert old in text, old
         text = text.replace(old, new)
-    if request.param == "step_size":
+    if request.param == "step-size":
         text = text.replace("exponential-integrator = 1.0\n", "").replace("ddim = 1.0\n", "")
     (folder / "settings.toml").write_text(text)
     return studies.run(request.param, config=folder / "settings.toml", out=folder / "out", progress=False), folder
@@ -40,7 +40,7 @@ def test_checks_pass_and_files_are_there(report):
 
 def test_checks_fail_on_wrong_numbers(report):
     found, _ = report
-    if found.study != "error_decomposition":
+    if found.study != "error-decomposition":
         pytest.skip("the controls are those of the first study")
     right = found.datasets[""]
     for name, spoiled in {
@@ -56,6 +56,6 @@ def test_checks_fail_on_wrong_numbers(report):
 
 def test_settings_that_do_not_fit_are_told(tmp_path):
     path = tmp_path / "settings.toml"
-    path.write_text(studies.settings("error_decomposition").replace('"euler-maruyama"', '"euler"'))
+    path.write_text(studies.settings("error-decomposition").replace('"euler-maruyama"', '"euler"'))
     with pytest.raises(ValueError, match="sampler"):
-        studies.run("error_decomposition", config=path, progress=False)
+        studies.run("error-decomposition", config=path, progress=False)

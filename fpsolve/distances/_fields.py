@@ -87,7 +87,7 @@ class Frame:
         """Return the values with the leading dimensions flattened, shape (rows, n[, ny])."""
         template = self.leading
         missing = {name: template.sizes[name] for name in template.dims if name not in array.dims}
-        # ``run.density.sel(start="exact")`` keeps a scalar coordinate "start", which must not stand in for the dimension
+        # ``run.density.sel(start="exact")`` keeps a scalar coordinate "start", which must not pass for the dimension
         full = array.drop_vars([name for name in missing if name in array.coords])
         full = full.expand_dims(missing).transpose(*template.dims, *self.dims)
         return np.ascontiguousarray(full.values, dtype=float).reshape(-1, *self.shape)

@@ -1,8 +1,8 @@
 """Studies: a question, settings in a TOML file, and one function that answers it with checks that can fail.
 
-A new study is two files here: ``name.toml`` (its settings, with a ``title`` and a ``question``) and ``name.py``
-with a class ``Config`` (what the settings may be) and a function ``run(config, stages) -> Report``. Reading,
-checking, running, printing and writing are the same for all and live in the modules with an underscore.
+The study ``a-name`` is two files here: ``a_name.toml`` (its settings, with a ``title`` and a ``question``) and
+``a_name.py`` with a class ``Config`` (what the settings may be) and a function ``run(config, stages) -> Report``.
+Reading, checking, running, printing and writing are the same for all and live in the modules with an underscore.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import fpsolve
@@ -38,7 +39,15 @@ def collect(settings: StudySettings, seconds: Mapping[str, float], wall_time: fl
 
 
 def peak_memory() -> float | None:
-    """Return the largest resident memory of this process so far in MB, None where the system does not tell."""
+    """Return the largest resident memory of this process so far in MB, None where the system does not tell.
+
+    On Linux this is VmHWM: ``ru_maxrss`` survives `exec`, so a command started by a large process would report that
+    process's peak as its own.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) / 2**10
     if find_spec("resource") is None:
         return None
     import resource

@@ -31,7 +31,7 @@ def run_study(
 ) -> Report:
     """Run a study, see `fpsolve.studies.run`."""
     _checks.one_of("study", name, _catalogue.names())
-    module = import_module(f"fpsolve.studies.{name}")
+    module = import_module(f"fpsolve.studies.{_catalogue.module_name(name)}")
     settings = _config.read(name, module.Config, config)
     folder = None if out is None else Path(out).absolute()
     if folder is not None:

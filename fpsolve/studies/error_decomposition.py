@@ -92,7 +92,7 @@ def run(config: Config, stages: Stages) -> Report:
         with stages("figure"):
             drawn = _figure(found)
     return Report(
-        study="error_decomposition",
+        study="error-decomposition",
         title=config.title,
         question=config.question,
         answer=_answer(found),

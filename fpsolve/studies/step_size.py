@@ -54,7 +54,7 @@ def run(config: Config, stages: Stages) -> Report:
         with stages("figure"):
             drawn = _figure(found)
     return Report(
-        study="step_size",
+        study="step-size",
         title=config.title,
         question=config.question,
         answer=_answer(found),
