@@ -53,17 +53,20 @@ class MonotoneMap:
         """x(y), within the table, by Newton steps kept inside the bracket of neighbouring nodes."""
         target = np.asarray(y, dtype=float)
         k = np.minimum(np.maximum(np.searchsorted(self.y, target) - 1, 0), len(self.y) - 2)
-        low, high = self.x[k], self.x[k + 1]
-        x = low + (high - low) * (target - self.y[k]) / (self.y[k + 1] - self.y[k])
+        # the cubic of every bracket once, in u = x - node: a spline's own call would search and gather again every time
+        c3, c2, c1, c0 = self._spline.c[:, k]
+        c0 = c0 - target
+        low, high = np.zeros_like(target), self.x[k + 1] - self.x[k]
+        u = high * -c0 / (self.y[k + 1] - self.y[k])
         close = _CLOSE * (self.x[-1] - self.x[0])
         for _ in range(_NEWTON_STEPS):
-            gap = self._spline(x) - target
-            low, high = np.where(gap < 0.0, x, low), np.where(gap > 0.0, x, high)
-            slope = self._spline(x, 1)
-            moved = x - np.divide(gap, slope, out=np.zeros_like(gap), where=slope > 0.0)
+            gap = ((c3 * u + c2) * u + c1) * u + c0
+            low, high = np.where(gap < 0.0, u, low), np.where(gap > 0.0, u, high)
+            slope = (3.0 * c3 * u + 2.0 * c2) * u + c1
+            moved = u - np.divide(gap, slope, out=np.zeros_like(gap), where=slope > 0.0)
             moved = np.where((moved < low) | (moved > high) | (slope <= 0.0), 0.5 * (low + high), moved)
-            near = bool(np.all(np.abs(moved - x) <= close))
-            x = moved
+            near = bool(np.all(np.abs(moved - u) <= close))
+            u = moved
             if near:
                 break
-        return np.asarray(x)
+        return np.asarray(self.x[k] + u)

@@ -56,11 +56,11 @@ class RunClock:
         own = abs(end - self._begin) * share
         if not np.isfinite(self.width):
             return MonotoneMap(own, own)
-        nodes = self._begin + (end - self._begin) * share
-        times = self.dynamics.clock_inverse(np.stack([nodes[:-1], 0.5 * (nodes[1:] + nodes[:-1]), nodes[1:]]))
+        halves = np.insert(share, np.arange(1, len(share)), 0.5 * (share[1:] + share[:-1]))
+        times = self.dynamics.clock_inverse(self._begin + (end - self._begin) * halves)
         power = np.square(self.dynamics.noise(times))
-        pieces = 0.5 * (power[1:] + power[:-1]) * np.abs(np.diff(times, axis=0))
-        spread = np.append(0.0, np.cumsum(pieces.sum(axis=0)))
+        pieces = 0.5 * (power[1:] + power[:-1]) * np.abs(np.diff(times))
+        spread = np.append(0.0, np.cumsum(pieces)[1::2])
         return MonotoneMap(own, own + LAYER_WEIGHT * np.log1p(spread / self.width**2))
 
     def at(self, t: ArrayLike) -> Array:

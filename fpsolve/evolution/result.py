@@ -64,8 +64,8 @@ def dataset(problem: Problem, solution: Solution, attrs: dict[str, str | float |
         coarse = axis_names(solution.grid.dim, scaled=scaled, suffix="_previous")
         variables["density_previous"] = (("start", "t", *coarse), _scale(solution.previous, per_x))
         coordinates |= _positions(problem, solution.grid.coarsen(), "_previous")
-    run = xr.Dataset(variables, coords={"start": list(problem.starts), **coordinates})
-    return run.assign_attrs(attrs | _measured(problem, solution, gap))
+    labels = {"start": list(problem.starts), **coordinates}
+    return xr.Dataset(variables, coords=labels, attrs=attrs | _measured(problem, solution, gap))
 
 
 def _scale(values: Array, per_x: Array) -> Array:
