@@ -70,6 +70,7 @@ _MODULES = (
     "particles",
     "plots",
     "studies",
+    "verification",
 )
 
 __all__ = ["__version__", *_NAMES, *_MODULES]
@@ -87,6 +88,7 @@ if TYPE_CHECKING:
     from fpsolve import processes as processes
     from fpsolve import scores as scores
     from fpsolve import studies as studies
+    from fpsolve import verification as verification
     from fpsolve import weights as weights
     from fpsolve.campaign import sweep as sweep
     from fpsolve.distances import forgetting_curve as forgetting_curve

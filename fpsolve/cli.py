@@ -1,4 +1,4 @@
-"""The command line: ``fpsolve studies``, ``fpsolve study NAME`` and ``fpsolve sweep FILE.toml``.
+"""The command line: ``fpsolve studies``, ``fpsolve study NAME``, ``fpsolve sweep FILE.toml`` and ``fpsolve verify``.
 
 Exit status: 0 if every check passed, 1 if one failed, 2 on bad input, 130 when interrupted.
 """
@@ -71,6 +71,10 @@ def _parser() -> argparse.ArgumentParser:
     study.add_argument("--traceback", action="store_true", help="show where in the code an error was raised")
     study.set_defaults(run=_study)
     add_sweep_command(commands)
+    verify = commands.add_parser("verify", help="compute the reference values again and hold them against the truth")
+    verify.add_argument("groups", nargs="*", metavar="GROUP", help="only these groups of checks (default: all)")
+    verify.add_argument("--traceback", action="store_true", help="show where in the code an error was raised")
+    verify.set_defaults(run=_verify)
     return parser
 
 
@@ -105,3 +109,15 @@ def _study(arguments: argparse.Namespace) -> int:
     print(terminal(report))
     print(f"\nThe report (report.md, summary.json), the figure and the data (run.nc) are in {out}")
     return 0 if report.passed else 1
+
+
+def _verify(arguments: argparse.Namespace) -> int:
+    from fpsolve import verification
+    from fpsolve.studies._text import check_table
+
+    found = verification.run(arguments.groups or None)
+    checks = tuple(check for group in found.values() for check in group)
+    print(check_table(checks).text())
+    failed = sum(not check.passed for check in checks)
+    print(f"\n{failed} of {len(checks)} checks FAIL." if failed else f"\nAll {len(checks)} checks pass.")
+    return 1 if failed else 0

@@ -38,6 +38,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("plots",),
     ("campaign",),
     ("studies",),
+    ("verification",),
     ("cli",),
     ("__main__",),
 )

@@ -1,0 +1,52 @@
+"""Verification: reference values of the documentation, computed again on this machine and held against their truth.
+
+``fpsolve verify`` runs every group of `GROUPS` and prints one row per check. A group is a function without arguments
+that returns checks; a new one is a file here and a line in `GROUPS`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fpsolve.verification._groups import GROUPS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fpsolve.studies._report import Check
+
+__all__ = ["GROUPS", "run"]
+
+
+def run(groups: Sequence[str] | None = None, *, progress: bool | None = None) -> dict[str, tuple[Check, ...]]:
+    """Compute the reference values again, some seconds of work.
+
+    Parameters
+    ----------
+    groups : sequence of str, optional
+        Names out of `GROUPS`, default all.
+    progress : bool, optional
+        Show a bar; default only on a terminal or in a notebook.
+
+    Returns
+    -------
+    dict of str to tuple of Check
+        By group; a check passes if ``|value - reference| <= tolerance``, NaN fails.
+
+    Raises
+    ------
+    ValueError
+        An unknown group; the known ones are named.
+
+    Examples
+    --------
+    >>> from fpsolve import verification
+    >>> found = verification.run(["steady states"])
+    >>> all(check.passed for check in found["steady states"])
+    True
+    """
+    from fpsolve import _checks
+    from fpsolve._progress import progress as progress_bar
+
+    names = list(GROUPS) if groups is None else [_checks.one_of("group", name, tuple(GROUPS)) for name in groups]
+    return {name: GROUPS[name]() for name in progress_bar(names, "verify", progress)}

@@ -1,0 +1,31 @@
+"""The groups of checks by name; each is imported when it runs, so that listing them stays light."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import TYPE_CHECKING, cast
+
+if TYPE_CHECKING:
+    from fpsolve.studies._report import Check
+
+__all__ = ["GROUPS"]
+
+Group = Callable[[], "tuple[Check, ...]"]
+
+
+def _later(module: str, function: str) -> Group:
+    def group() -> tuple[Check, ...]:
+        return cast("Group", getattr(import_module(f"fpsolve.verification.{module}"), function))()
+
+    return group
+
+
+GROUPS: dict[str, Group] = {
+    "densities": _later("_densities", "densities"),
+    "plane": _later("_densities", "plane"),
+    "distances": _later("_distances", "distances"),
+    "steady states": _later("_steady", "steady_states"),
+    "theory": _later("_theory", "theory"),
+    "samplers": _later("_theory", "sampler_errors"),
+}
