@@ -47,9 +47,9 @@ class ProductField:
     target : Law
         p_0, in 1D or 2D. Data points are a kernel density of tiny bandwidth.
     levels : Levels
-        ``levels.error`` is the quadrature error of a continuous range: twice the largest change of S* when the nodes are
-        doubled, relative to the largest \|S*\|, at probe points about the data and out to four standard deviations
-        of the noisiest level. Further out it is larger: the sum ends at a node just below the largest sigma.
+        ``levels.error`` is the quadrature error of a continuous range: twice the largest change of S* when the nodes
+        are doubled, relative to the largest \|S*\|, at probe points about the data and out to four standard
+        deviations of the noisiest level. Further out it is larger: there the node next to the largest sigma decides.
     """
 
     target: Law
