@@ -1,56 +1,79 @@
 """The studies of sampler errors: run small, every check passes, and checks fail when what they check is wrong."""
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from fpsolve import studies
-from fpsolve.studies import error_decomposition
+from fpsolve.studies import _config, error_decomposition, step_size
 
+FILES = {"run.nc", "figure.png", "figure.pdf", "report.md", "summary.json"}
 QUICK = {
     "error-decomposition": {"cells = 480": "cells = 200", "steps = 60": "steps = 20"},
-    "step-size": {"cells = 320": "cells = 200", "counts = [20, 40, 80]": "counts = [20, 40]"},
+    "step-size": {
+        "cells = 320": "cells = 200",
+        "counts = [20, 40, 80]": "counts = [20, 40]",
+        "exponential-integrator = 1.0\n": "",
+        "ddim = 1.0\n": "",
+    },
 }
 
 
-@pytest.fixture(scope="module", params=tuple(QUICK))
-def report(request, tmp_path_factory):
-    folder: Path = tmp_path_factory.mktemp(request.param)
-    text = studies.settings(request.param)
-    for old, new in QUICK[request.param].items():
+def run_small(name, changes, folder: Path):
+    """Run a study with some texts of its settings replaced; return the report and its folder."""
+    text = studies.settings(name)
+    for old, new in changes.items():
         assert old in text, old
         text = text.replace(old, new)
-    if request.param == "step-size":
-        text = text.replace("exponential-integrator = 1.0\n", "").replace("ddim = 1.0\n", "")
     (folder / "settings.toml").write_text(text)
-    return studies.run(request.param, config=folder / "settings.toml", out=folder / "out", progress=False), folder
+    report = studies.run(name, config=folder / "settings.toml", out=folder / "out", progress=False)
+    return report, folder / "out"
 
 
-def test_checks_pass_and_files_are_there(report):
-    found, folder = report
-    assert [check.name for check in found.checks if not check.passed] == []
-    assert {path.name for path in (folder / "out").iterdir()} == {
-        "run.nc",
-        "figure.png",
-        "figure.pdf",
-        "report.md",
-        "summary.json",
-    }
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    return {name: run_small(name, changes, tmp_path_factory.mktemp(name)) for name, changes in QUICK.items()}
 
 
-def test_checks_fail_on_wrong_numbers(report):
-    found, _ = report
-    if found.study != "error-decomposition":
-        pytest.skip("the controls are those of the first study")
-    right = found.datasets[""]
+@pytest.mark.parametrize("name", tuple(QUICK))
+def test_checks_pass_and_files_are_there(small, name):
+    report, out = small[name]
+    assert [check.name for check in report.checks if not check.passed] == []
+    assert len(report.checks) >= 6
+    assert {path.name for path in out.iterdir()} == FILES
+    assert max(len(line) for line in report.table.text().splitlines()) <= 100
+
+
+def test_the_decomposition_fails_on_wrong_numbers(small):
+    right = small["error-decomposition"][0].datasets[""]
     for name, spoiled in {
         "identity": right.assign(closure=right["closure"] + 1e-6),
+        "exact chain": right.assign(reference_error=right["reference_error"] + 1.0),
         "measured difference": right.assign(remainder=right["remainder"] * 0.9),
         "propagated / a-priori": right.assign(bound=right["bound"] * 0.1),
         "total / (sum": right.assign_attrs(sum_of_terms=0.1 * right.attrs["total"]),
         "narrowest noise": right.assign(width=right["width"] * 0.01),
+        "mass thrown": right.assign(sampled=right["sampled"] + 1e-2),
     }.items():
         failed = [check.name for check in error_decomposition.checks(spoiled) if not check.passed]
+        assert any(one.startswith(name) for one in failed), name
+
+
+def test_the_step_size_fails_on_wrong_numbers(small):
+    right = small["step-size"][0].datasets[""]
+    config = _config.read("step-size", step_size.Config)
+    kept = config.model_copy(update={"orders": {str(s): config.orders[str(s)] for s in right["sampler"].values}})
+    assert all(check.passed for check in step_size.checks(kept, right))
+    for name, spoiled in {
+        "heun: fitted order": right.assign(order=right["order"].where(right["sampler"] != "heun", 1.0)),
+        "identity": right.assign(closure=right["closure"] + 1e-6),
+        "exact chain": right.assign(reference_error=right["reference_error"] + 1.0),
+        "total / (parts": right.assign(total=2.0 * right["total"]),
+    }.items():
+        failed = [check.name for check in step_size.checks(kept, spoiled) if not check.passed]
         assert any(one.startswith(name) for one in failed), name
 
 
@@ -59,3 +82,19 @@ def test_settings_that_do_not_fit_are_told(tmp_path):
     path.write_text(studies.settings("error-decomposition").replace('"euler-maruyama"', '"euler"'))
     with pytest.raises(ValueError, match="sampler"):
         studies.run("error-decomposition", config=path, progress=False)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", tuple(QUICK))
+def test_as_shipped(name, tmp_path: Path):
+    as_shipped(name, tmp_path)
+
+
+def as_shipped(name, folder: Path):
+    """Run a study in a process of its own: checks pass, within the memory and the time that it may take."""
+    command = [sys.executable, "-m", "fpsolve", "study", name, "--out", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    origin = json.loads((folder / "summary.json").read_text())["provenance"]
+    print(name, origin["wall_time_s"], "s,", origin["peak_memory_MB"], "MB")
+    assert origin["peak_memory_MB"] <= 1500 and origin["wall_time_s"] <= 90.0

@@ -29,6 +29,7 @@ class Dobrushin(Record):
         Times of the kernel.
     """
 
+    value: float
     x: float | Array
     y: float | Array
     t0: float

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from fpsolve import _checks
 
@@ -14,13 +14,32 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure, SubFigure
 
-__all__ = ["PALETTE", "REVERSE_TIME", "Style", "axis_label", "new_axes", "parent", "styles", "weight_formula"]
+__all__ = [
+    "DASHES",
+    "PALETTE",
+    "REVERSE_TIME",
+    "Legend",
+    "Style",
+    "axis_label",
+    "label_of",
+    "legend_beside",
+    "new_axes",
+    "parent",
+    "styles",
+    "weight_formula",
+]
 
 #: Okabe and Ito (2008), Color universal design: blue, vermilion, green, purple, orange, sky blue.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 
-# a second cue beside the colour, for print in black and white
-_DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (5, 1.5, 1, 1.5)), (0, (1.5, 1)))
+#: A second cue beside the colour, for print in black and white.
+DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (5, 1.5, 1, 1.5)), (0, (1.5, 1)))
+
+#: Height of tick labels and axis label below the axes, in inches.
+_LABELS = 0.5
+
+#: Where a legend goes, always off the axes.
+Legend = Literal["right", "below", "none"]
 
 REVERSE_TIME = "reverse time $r = T - t$ (units of process time)"
 
@@ -46,7 +65,7 @@ def styles(labels: Sequence[str]) -> dict[str, Style]:
     >>> styles(["exact", "prior"])["prior"].colour
     '#D55E00'
     """
-    return {str(label): Style(PALETTE[k % len(PALETTE)], _DASHES[k % len(_DASHES)]) for k, label in enumerate(labels)}
+    return {str(label): Style(PALETTE[k % len(PALETTE)], DASHES[k % len(DASHES)]) for k, label in enumerate(labels)}
 
 
 def new_axes(width: float = 6.4, height: float = 4.0) -> Axes:
@@ -70,10 +89,10 @@ def axis_label(run: xr.Dataset, name: str) -> str:
     return f"{text} ({attributes.get('units', 'units of x')})"
 
 
-def weight_formula(run: xr.Dataset) -> str:
-    """Return V as mathematics from the attribute `weight`, ``V`` alone where it says nothing more."""
+def weight_formula(run: xr.Dataset, attribute: str = "weight") -> str:
+    """Return V as mathematics from an attribute, ``V`` alone where it says nothing more."""
     try:
-        weight = dict(json.loads(str(run.attrs.get("weight", "{}"))))
+        weight = dict(json.loads(str(run.attrs.get(attribute, "{}"))))
     except (TypeError, ValueError):
         weight = {}
     kind = weight.get("kind")
@@ -94,3 +113,19 @@ def label_of(run: xr.Dataset, start: str | None) -> str:
             raise _checks.error("start", "the label of one start", "None", f"choose among {', '.join(labels)}")
         return labels[0]
     return str(_checks.one_of("start", start, labels))
+
+
+def legend_beside(ax: Axes, where: Legend, *, columns: int = 2) -> None:
+    """Put the legend of what the axes hold beside or below them, or nowhere."""
+    from matplotlib.transforms import ScaledTranslation
+
+    _checks.one_of("legend", where, ("right", "below", "none"))
+    if where == "right":
+        ax.legend(frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0.0)
+    elif where == "below":
+        # a distance in inches clears ticks and label whatever the height of the axes
+        lower = ax.transAxes + ScaledTranslation(0.0, -_LABELS, parent(ax).dpi_scale_trans)
+        ax.legend(
+            frameon=False, fontsize="small", ncols=columns, borderaxespad=0.0,
+            loc="upper center", bbox_to_anchor=(0.5, 0.0), bbox_transform=lower,
+        )  # fmt: skip

@@ -17,6 +17,7 @@ from fpsolve.studies._catalogue import settings
 __all__ = [
     "DataSettings",
     "GaussianSettings",
+    "MixtureSettings",
     "ParticleSettings",
     "ProcessSettings",
     "Settings",
@@ -75,6 +76,18 @@ class GaussianSettings(Settings):
         identity = "I" if isinstance(self.mean, tuple) else ""
         mean = ", ".join(f"{m:g}" for m in self.mean) if isinstance(self.mean, tuple) else f"{self.mean:g}"
         return f"$N({f'({mean})' if identity else mean}, {self.std:g}^2{identity})$"
+
+
+class MixtureSettings(Settings):
+    """A Gaussian mixture on the line."""
+
+    weights: tuple[PositiveFloat, ...]
+    means: tuple[float, ...]
+    stds: tuple[PositiveFloat, ...]
+
+    def build(self) -> fp.GaussianMixture:
+        """Return the mixture."""
+        return fp.GaussianMixture(weights=self.weights, means=self.means, stds=self.stds)
 
 
 class ParticleSettings(Settings):

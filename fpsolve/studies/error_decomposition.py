@@ -11,7 +11,7 @@ from pydantic import Field, PositiveFloat, PositiveInt
 import fpsolve as fp
 from fpsolve import decomposition
 from fpsolve._checks import FloatArray
-from fpsolve.studies._config import ProcessSettings, Settings, StudySettings, WeightSettings
+from fpsolve.studies._config import MixtureSettings, ProcessSettings, StudySettings, WeightSettings
 from fpsolve.studies._report import Check, Report
 from fpsolve.studies._stages import Stages
 from fpsolve.studies._table import Table, number
@@ -39,14 +39,6 @@ ROUNDING = 1e-12
 REFERENCE = 1e-2
 
 
-class MixtureSettings(Settings):
-    """A Gaussian mixture on the line."""
-
-    weights: tuple[PositiveFloat, ...]
-    means: tuple[float, ...]
-    stds: tuple[PositiveFloat, ...]
-
-
 class LineSettings(StudySettings):
     """What studies of samplers on the line have in common: target, process, grid, time grid."""
 
@@ -60,8 +52,7 @@ class LineSettings(StudySettings):
 
     def reverse(self, eta: float = 1.0) -> fp.Reverse:
         """Return the reverse dynamics with the exact score."""
-        law = fp.GaussianMixture(weights=self.target.weights, means=self.target.means, stds=self.target.stds)
-        return fp.Reverse(law, self.process.build(), eta=eta)
+        return fp.Reverse(self.target.build(), self.process.build(), eta=eta)
 
     def times(self, steps: int) -> FloatArray:
         """Return decreasing times from T to t_min, geometric in t + offset."""

@@ -1,0 +1,104 @@
+"""Figures of bounds: every number is where it belongs, gaps stay gaps, legends are off the data."""
+
+from collections.abc import Iterator
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import xarray as xr
+
+from fpsolve import plots
+
+BOUNDS = ["sharp Dobrushin", "product of sharp Dobrushin", "Harris", "Harris, closed form", "Poincare"]
+
+
+@pytest.fixture(autouse=True)
+def close_figures() -> Iterator[None]:
+    yield
+    plt.close("all")
+
+
+def made_ladder(starts=("nu",)) -> xr.Dataset:
+    """Three blocks; no closed form at all, and no Harris certificate for the last block."""
+    t, block = np.array([1.0, 0.6, 0.3, 0.1]), 3
+    measured = np.array([2.0, 0.5, 0.2, 0.1])
+    rows = np.outer([1.2, 1.5, 3.0, 1.0, 2.0], measured)
+    rows[3], rows[2, -1] = np.nan, np.nan
+    factor = np.linspace(0.2, 1.1, 5 * block).reshape(5, block)
+    factor[2, -1] = np.nan
+    variables = dict.fromkeys(starts, (("bound", "t"), rows))
+    variables |= {
+        "measured": (("start", "t"), np.tile(measured, (len(starts), 1))),
+        "measured_error": (("start", "t"), np.full((len(starts), 4), 1e-3)),
+        "factor": (("bound", "block"), factor),
+    }
+    coords = {"bound": BOUNDS, "t": t, "reverse_time": ("t", 1.0 - t), "start": list(starts)}
+    return xr.Dataset(variables, coords, {"norm": '{"kind": "polynomial", "power": 2.0, "beta": 0.1}'})
+
+
+def lines(ax):
+    return {str(line.get_label()): line for line in ax.get_lines() if not str(line.get_label()).startswith("_")}
+
+
+def outside(ax):
+    ax.figure.draw_without_rendering()
+    return not ax.get_window_extent().overlaps(ax.get_legend().get_window_extent())
+
+
+def test_a_ladder_shows_the_measurement_and_every_bound():
+    found = made_ladder()
+    ax = plots.ladder(found)
+    assert ax.get_yscale() == "log" and "units of process time" in ax.get_xlabel()
+    assert ax.get_ylabel().endswith("$V = 1 + 0.1\\,|x|^{2}$")
+    drawn = lines(ax)
+    for bound in BOUNDS:
+        np.testing.assert_array_equal(drawn[bound].get_ydata(), found["nu"].sel(bound=bound))
+        np.testing.assert_array_equal(drawn[bound].get_xdata(), found["reverse_time"])
+    assert len({(line.get_color(), line.get_marker()) for line in drawn.values()}) == len(drawn)
+    texts = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert set(texts) == {*BOUNDS, "measured"} and outside(ax)
+
+
+def test_a_ladder_with_a_curve_draws_it_through_the_points():
+    found = made_ladder()
+    t = np.linspace(1.0, 0.1, 20)
+    curve = xr.Dataset(
+        {"distance": (("start", "t"), np.exp(-t)[None])},
+        coords={"start": ["nu"], "t": t, "reverse_time": ("t", 1.0 - t)},
+    )
+    ax = plots.ladder(found, curve=curve, legend="below")
+    longest = max(ax.get_lines(), key=lambda line: len(line.get_xdata()))
+    np.testing.assert_array_equal(longest.get_ydata(), np.exp(-t))
+    assert outside(ax)
+
+
+def test_ratios_are_bound_over_measured_after_the_start():
+    found = made_ladder()
+    ax = plots.ratio(found, legend="none")
+    for bound, times in zip(BOUNDS, (1.2, 1.5, 3.0, np.nan, 2.0), strict=True):
+        values = lines(ax)[bound].get_ydata()
+        assert len(values) == 3
+        np.testing.assert_allclose(values[np.isfinite(values)], times)
+    assert ax.get_legend() is None
+    assert any(list(line.get_ydata()) == [1.0, 1.0] for line in ax.get_lines())
+
+
+def test_factors_are_bars_as_long_as_their_block():
+    found = made_ladder()
+    ax = plots.factors(found)
+    assert len(ax.collections) == 4, "all but the product"
+    harris = ax.collections[1].get_segments()
+    np.testing.assert_allclose(harris[0], [[0.0, found["factor"][2, 0]], [0.4, found["factor"][2, 0]]])
+    assert len(harris[2]) == 0, "no certificate, no bar"
+
+
+def test_one_of_several_starts_must_be_named():
+    two = made_ladder(("near", "far"))
+    assert plots.ladder(two, start="far").get_yscale() == "log"
+    for draw in (plots.ladder, plots.ratio):
+        with pytest.raises(ValueError, match="start: expected the label of one start, got None"):
+            draw(two)
+        with pytest.raises(ValueError, match="start: expected one of"):
+            draw(two, start="other")
+    with pytest.raises(ValueError, match="legend: expected one of"):
+        plots.ladder(two, start="far", legend="above")
