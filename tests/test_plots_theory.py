@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from fpsolve import plots
+import fpsolve as fp
+from fpsolve import bounds, kernels, plots
 
 BOUNDS = ["sharp Dobrushin", "product of sharp Dobrushin", "Harris", "Harris, closed form", "Poincare"]
 
@@ -102,3 +103,20 @@ def test_one_of_several_starts_must_be_named():
             draw(two, start="other")
     with pytest.raises(ValueError, match="legend: expected one of"):
         plots.ladder(two, start="far", legend="above")
+
+
+@pytest.mark.parametrize("legend", ["right", "below"])
+def test_localization_shows_what_the_record_holds_and_ends_with_the_box(legend):
+    reverse = fp.Reverse(fp.Gaussian(0.0, std=1.0), fp.OrnsteinUhlenbeck(T=3.0))
+    kernel = kernels.exact(reverse, fp.Grid.uniform((-9, 9), cells=90), 3.0, 0.1, source="point")
+    weight = fp.PolynomialWeight(2, 0.1)
+    found = bounds.localization(kernel, weight=weight, levels=np.geomspace(0.1, 20.0, 30))
+    ax = plots.localization(found, legend=legend)
+    within = found.levels <= found.held
+    assert not within.all()
+    drawn = lines(ax)
+    np.testing.assert_array_equal(drawn[r"contraction $\bar a$ with $a''$"].get_ydata(), found.abar[within])
+    np.testing.assert_array_equal(drawn["overlap of the set $a$"].get_ydata(), found.commons[within])
+    dot = next(line for label, line in drawn.items() if label.startswith("best"))
+    assert dot.get_xdata()[0] == found.level and dot.get_ydata()[0] == found.value
+    assert outside(ax)

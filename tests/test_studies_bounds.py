@@ -10,7 +10,7 @@ from test_studies_decomposition import FILES, as_shipped, run_small
 
 import fpsolve as fp
 from fpsolve import studies
-from fpsolve.studies import _config, _harris_case, _harris_checks, harris_ladder
+from fpsolve.studies import _config, _harris_case, _harris_checks, harris_ladder, localization_set
 from fpsolve.studies._stages import Stages
 
 QUICK = {"cells = 600": "cells = 160", "tol = 1e-7": "tol = 1e-4", "saves = 40": "saves = 8"}
@@ -95,7 +95,43 @@ def test_controls_break_what_they_must_and_right_dynamics_do_not(case):
     assert not _harris_checks._failed(again)
 
 
+@pytest.fixture(scope="module")
+def sets(tmp_path_factory):
+    changes = {"cells_per_unit = 25": "cells_per_unit = 12", "boxes = [3.0, 4.0, 5.0, 6.0,": "boxes = [3.0, 5.0,"}
+    changes |= {"levels = 240": "levels = 200", "stability = 2e-3": "stability = 1e-2"}
+    return run_small("localization-set", changes, tmp_path_factory.mktemp("sets"))
+
+
+def test_localization_sets_pass_and_write_their_files(sets):
+    report, out = sets
+    assert [check.name for check in report.checks if not check.passed] == []
+    assert len(report.checks) >= 10 and {path.name for path in out.iterdir()} == FILES
+    assert max(len(line) for line in report.table.text().splitlines()) <= 100
+
+
+def test_spoiled_localization_sets_fail_named_checks(sets):
+    right = sets[0].datasets[""]
+    config = _config.read("localization-set", localization_set.Config)
+    config = config.model_copy(update={"boxes": tuple(right["box"].values.tolist()), "stability": 1e-2})
+    assert all(check.passed for check in localization_set.checks(config, right))
+    narrow = right["box"] < 4.0
+    for name, spoiled in {
+        "sharp coefficient": right.assign(certified=right["certified"] * 0.4),
+        "certified on a narrower box": right.assign(certified=right["certified"].where(right["box"] != 5.0, 0.5)),
+        "a - a''": right.assign(a=right["a"] + 0.3),
+        "certified with a'' / with a": right.assign(certified_set=right["certified_set"] * 0.5),
+        "certified: change": right.assign(refined=right["refined"] + 0.02),
+        "sets wider": right.assign(best_level=right["best_level"] * 10.0),
+        "control, boxes too narrow: false numbers": right.assign(certified=right["certified"].where(~narrow, 0.3)),
+        "control, boxes too narrow: at least": right.assign(believed=right["believed"] + 1.0),
+        "beta = 0.03: certified": right.assign(certified=right["certified"] + 0.02),
+        "beta = 0.1: with a": right.assign(certified_set=right["certified_set"] + 0.02),
+    }.items():
+        failed = [check.name for check in localization_set.checks(config, spoiled) if not check.passed]
+        assert any(one.startswith(name) for one in failed), name
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["harris-ladder"])
+@pytest.mark.parametrize("name", ["harris-ladder", "localization-set"])
 def test_as_shipped(name, tmp_path: Path):
     as_shipped(name, tmp_path)

@@ -13,6 +13,7 @@ from fpsolve.bounds._explicit_kl import ExplicitKL, explicit_kl
 from fpsolve.bounds._girsanov import Girsanov, girsanov
 from fpsolve.bounds._harris import Harris, harris, harris_closed_form
 from fpsolve.bounds._ladder import ladder, records
+from fpsolve.bounds._localization import Localization, localization
 from fpsolve.bounds._minorization import Minorization, minorization
 from fpsolve.bounds._pinsker import WeightedPinsker, weighted_pinsker
 from fpsolve.bounds._poincare import Poincare, poincare
@@ -29,6 +30,7 @@ __all__ = [
     "Harris",
     "HarrisBlocks",
     "Hypothesis",
+    "Localization",
     "Minorization",
     "Poincare",
     "Record",
@@ -42,6 +44,7 @@ __all__ = [
     "harris_blocks",
     "harris_closed_form",
     "ladder",
+    "localization",
     "minorization",
     "poincare",
     "records",

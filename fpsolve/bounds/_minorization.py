@@ -97,9 +97,7 @@ def minorization(
     region = Region.of(kernel)
     held = region.held(v)
     chosen = _least_level(kernel, weight, v, region) if level is None else _checks.non_negative("level", level)
-    curve = _levels(v, held) if levels is None else _checks.finite_array("levels", levels, shape=(None,))
-    if np.any(np.diff(curve) <= 0.0):
-        raise _checks.error("levels", "increasing levels R", "others", "sort them")
+    curve = default_levels(v, held) if levels is None else increasing(levels)
     every = np.union1d(curve, [chosen])
     pairwise = 1.0 - _pairs.distance_by_level(kernel.matrix, v, every)
     commons = _pairs.minima_by_level(kernel.matrix, v, every)
@@ -132,11 +130,19 @@ def _least_level(kernel: Kernel, weight: WeightLike, v: Array, region: Region) -
     return region.held(v) if best is None else 2.0 * float(trade.ks[best] / (1.0 - trade.gammas[best]))
 
 
-def _levels(v: Array, held: float) -> Array:
+def default_levels(v: Array, held: float) -> Array:
     """Levels from the smallest sum over a pair of cells up to what the box holds."""
     lowest = np.partition(v, 1)[:2].sum()
     low = max(lowest, 1e-3 * held)
     return np.geomspace(low, held, _LEVELS) if held > low > 0.0 else np.array([held])
+
+
+def increasing(levels: ArrayLike) -> Array:
+    """Return levels R as an array; ValueError where they do not increase."""
+    curve = _checks.finite_array("levels", levels, shape=(None,))
+    if np.any(np.diff(curve) <= 0.0):
+        raise _checks.error("levels", "increasing levels R", "others", "sort them")
+    return curve
 
 
 def _measure(kernel: Kernel, v: Array, level: float) -> Array:

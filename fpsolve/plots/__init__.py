@@ -7,6 +7,7 @@ can tell apart, and every start keeps its colour and line style in every figure.
 from fpsolve.plots._density import density
 from fpsolve.plots._forgetting import forgetting
 from fpsolve.plots._ladder import factors, ladder, ratio
+from fpsolve.plots._localization import localization
 from fpsolve.plots._style import PALETTE, styles
 
-__all__ = ["PALETTE", "density", "factors", "forgetting", "ladder", "ratio", "styles"]
+__all__ = ["PALETTE", "density", "factors", "forgetting", "ladder", "localization", "ratio", "styles"]

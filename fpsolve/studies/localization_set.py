@@ -1,0 +1,214 @@
+"""Study: Harris' contraction against the level R of the localization set, and against the width of the box."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated
+
+import numpy as np
+import xarray as xr
+from pydantic import Field, PositiveFloat
+
+import fpsolve as fp
+from fpsolve import bounds, kernels
+from fpsolve._checks import FloatArray
+from fpsolve.kernels import Kernel
+from fpsolve.studies._config import MixtureSettings, ProcessSettings, Settings, StudySettings
+from fpsolve.studies._localization_figure import figure
+from fpsolve.studies._report import Check, Report
+from fpsolve.studies._stages import Stages
+from fpsolve.studies._table import Table, number
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["Config", "ExpectedSettings", "checks", "run"]
+
+COLUMNS = ("box", "beta", "held R", "best R", "a''", "certified", "with a", "unguarded", "sharp")
+NOTES = (
+    "held R: largest level of V = 1 + x^2 whose set the box holds, with sources whose mass stays away from its ends; "
+    "best R, a'': where abar is smallest, and the overlap of pairs there; certified: that abar; with a: the same with "
+    "the mass common to all points of {V <= R} in place of a''.",
+    "unguarded: what the matrix alone gives, whatever the box holds; sharp: weighted Dobrushin coefficient on that "
+    "box. Both are artefacts of the box where they lie below the sharp coefficient of the widest box.",
+)
+CAPTION = (
+    "(a) Best contraction abar against the level R, in the weight 1 + beta (1 + x^2) on the widest box: with pairs "
+    "(a'', full) and with the set (a, dashed); dots: the best R; above the line at 1 there is no certificate. (b) The "
+    "overlaps themselves, and levels that the boxes hold (ticks above, with half-widths). (c) Against the half-width "
+    "of the box: certified (circles), unguarded (crosses), and the sharp coefficient of the widest box (dotted): a "
+    "cross below it is false."
+)
+
+
+class ExpectedSettings(Settings):
+    """What is expected on the widest box for one beta."""
+
+    beta: PositiveFloat
+    pairs: PositiveFloat
+    set: PositiveFloat
+    tolerance: PositiveFloat
+
+
+class Config(StudySettings):
+    """Settings of the study."""
+
+    t_from: PositiveFloat
+    t_to: PositiveFloat
+    betas: Annotated[tuple[PositiveFloat, ...], Field(min_length=1)]
+    boxes: Annotated[tuple[PositiveFloat, ...], Field(min_length=2)]
+    cells_per_unit: Annotated[int, Field(ge=4, le=80)]
+    levels: Annotated[int, Field(ge=10)]
+    stability: PositiveFloat
+    process: ProcessSettings
+    target: MixtureSettings
+    expected: tuple[ExpectedSettings, ...] = ()
+
+    def kernel(self, half: float, refined: int = 1) -> Kernel:
+        """Return the exact kernel of the block, from points, on the box [-half, half]."""
+        reverse = fp.Reverse(self.target.build(), self.process.build())
+        cells = round(2.0 * half * self.cells_per_unit * refined)
+        grid = fp.Grid.uniform((-half, half), cells=cells)
+        return kernels.exact(reverse, grid, self.t_from, self.t_to, source="point")
+
+    def tried(self) -> FloatArray:
+        """Levels R of V = 1 + x^2: from a pair at the centre to far beyond the widest box."""
+        return np.geomspace(2.0 + 1e-3, 6.0 * (1.0 + max(self.boxes) ** 2), self.levels)
+
+
+def weight(beta: float) -> Callable[[FloatArray], FloatArray]:
+    """Return ``1 + beta (1 + x^2)`` as a function of points on the line."""
+    return lambda x: 1.0 + beta * (1.0 + np.square(x))
+
+
+def run(config: Config, stages: Stages) -> Report:
+    """Run the study."""
+    with stages.total(3):
+        with stages("boxes"):
+            found = xr.concat([_on_box(config, half) for half in config.boxes], dim="box")
+            found = found.assign_coords(box=list(config.boxes))
+        with stages("finer cells"):
+            found = found.assign(refined=("beta", _refined(config)))
+        with stages("figure"):
+            drawn: Figure = figure(found)
+    return Report(
+        study="localization-set",
+        title=config.title,
+        question=config.question,
+        answer=_answer(found),
+        checks=checks(config, found),
+        table=Table(COLUMNS, tuple(_row(found, box, beta) for beta in config.betas for box in config.boxes)),
+        notes=NOTES,
+        figure=drawn,
+        caption=CAPTION,
+        metrics=_metrics(found),
+        datasets={"": found},
+    )
+
+
+def _on_box(config: Config, half: float) -> xr.Dataset:
+    """All numbers on one box, over beta and over the levels R of V = 1 + x^2."""
+    kernel, levels, parts = config.kernel(half), config.tried(), []
+    for beta in config.betas:
+        one = bounds.localization(kernel, weight=weight(beta), levels=beta * levels)
+        sharp = bounds.dobrushin(kernel, weight=weight(beta))
+        at = int(np.argmin(np.abs(one.levels - one.level))) if np.isfinite(one.level) else 0
+        numbers = {
+            "certified": np.nan if one.value is None else one.value,
+            "best_level": one.level / beta if one.value is not None else np.nan,
+            "best_overlap": float(one.pairwise[at]) if one.value is not None else np.nan,
+            "certified_set": _least(one.abar_common),
+            "held": one.held / beta if one.held > one.levels[0] else np.nan,
+            "believed": _least(one.unguarded),
+            "sharp": sharp.value,
+        }
+        curves = {"a": one.commons, "a2": one.pairwise, "abar": one.abar, "abar_set": one.abar_common}
+        curves |= {"unguarded": one.unguarded}
+        parts.append(xr.Dataset(numbers | {name: ("R", values) for name, values in curves.items()}))
+    return xr.concat(parts, dim="beta").assign_coords(beta=list(config.betas), R=levels)
+
+
+def _refined(config: Config) -> list[float]:
+    """The certified number of every beta on the widest box with twice the cells."""
+    kernel, levels = config.kernel(max(config.boxes), refined=2), config.tried()
+    values = [bounds.localization(kernel, weight=weight(b), levels=b * levels).value for b in config.betas]
+    return [np.nan if value is None else value for value in values]
+
+
+def _least(values: FloatArray) -> float:
+    """Smallest finite value below 1, NaN where there is none."""
+    below = values[np.isfinite(values) & (values < 1.0)]
+    return float(below.min()) if below.size else np.nan
+
+
+def checks(config: Config, found: xr.Dataset) -> tuple[Check, ...]:
+    """Return what must hold, each check one that can fail."""
+    wide = found.sel(box=max(config.boxes))
+    sure, truth = found["certified"], wide["sharp"]
+    false = (found["believed"] < truth) & ~np.isfinite(sure)
+    moved = np.abs(wide["refined"] - wide["certified"]).max()
+    grown = (wide["certified"] - sure).max()
+    order = float((found["a"] - found["a2"]).max())
+    listed = [
+        Check.at_most("sharp coefficient (widest box) / certified, largest", float((truth / sure).max()), 1.0),
+        Check.at_most("certified on a narrower box: how far below the widest", max(0.0, float(grown)), 1e-3),
+        Check.at_most("a - a'', largest", max(0.0, order), 1e-12),
+        Check.at_most("certified with a'' / with a, largest", float((sure / found["certified_set"]).max()), 1.0),
+        Check.at_most("certified: change under doubling of the cells", float(moved), config.stability),
+        Check.at_most("sets wider than the box among the certified", _beyond(found), 0.0),
+        Check.at_most("control, boxes too narrow: false numbers that the guard lets through", _let_through(found), 0.0),
+        Check("control, boxes too narrow: at least one number is false", float(bool(false.any())), 1.0, 0.0),
+    ]
+    for one in config.expected:
+        here = wide.sel(beta=one.beta)
+        listed.append(Check(f"beta = {one.beta:g}: certified", float(here["certified"]), one.pairs, one.tolerance))
+        listed.append(Check(f"beta = {one.beta:g}: with a", float(here["certified_set"]), one.set, one.tolerance))
+    return tuple(listed)
+
+
+def _beyond(found: xr.Dataset) -> float:
+    """How many certified numbers use a level that the box does not hold, or whose set leaves the box."""
+    level, half = found["best_level"], found["box"]
+    return float(((level > found["held"]) | (level > 1.0 + half**2)).sum())
+
+
+def _let_through(found: xr.Dataset) -> float:
+    """How many certified numbers lie below the sharp coefficient of the widest box."""
+    return float((found["certified"] < found["sharp"].sel(box=found["box"].max())).sum())
+
+
+def _row(found: xr.Dataset, box: float, beta: float) -> tuple[str, ...]:
+    one = found.sel(box=box, beta=beta)
+    names = ("held", "best_level", "best_overlap", "certified", "certified_set", "believed", "sharp")
+    return (f"[-{box:g}, {box:g}]", f"{beta:g}", *(_text(float(one[name])) for name in names))
+
+
+def _text(value: float) -> str:
+    return "none" if not np.isfinite(value) else number(value, 3)
+
+
+def _metrics(found: xr.Dataset) -> dict[str, float]:
+    names = ("certified", "certified_set", "best_level", "believed", "sharp", "held")
+    return {
+        f"{name}_beta_{beta:g}_box_{box:g}": float(found[name].sel(beta=beta, box=box))
+        for name in names
+        for beta in found["beta"].values
+        for box in found["box"].values
+    }
+
+
+def _answer(found: xr.Dataset) -> tuple[str, ...]:
+    wide = found.sel(box=found["box"].max())
+    best = wide.isel(beta=int(np.nanargmin(wide["certified"].values)))
+    narrow = found.where(np.isfinite(found["certified"]), drop=True)["box"].min()
+    false = (found["believed"] < wide["sharp"]).any("beta")
+    worst = [f"[-{b:g}, {b:g}]" for b in found["box"].values[false.values]]
+    told = f"On {' and '.join(worst)} some lie even below the sharp coefficient: they are false." if worst else ""
+    return (
+        f"The best contraction is {number(float(best['certified']), 3)} at beta = {float(best['beta']):g} and R = "
+        f"{number(float(best['best_level']), 3)}, against a sharp coefficient of {number(float(best['sharp']), 3)}; "
+        f"with the mass common to the whole set in place of pairs it is {number(float(best['certified_set']), 3)}.",
+        f"A certificate needs a box of at least [-{float(narrow):g}, {float(narrow):g}] here, and the smaller beta is, "
+        f"the wider the box at which the number stops to change. Without looking at what the box holds, the narrowest "
+        f"boxes return the smallest numbers. {told}",
+    )
