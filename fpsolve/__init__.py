@@ -67,6 +67,7 @@ _MODULES = (
     "distances",
     "bounds",
     "decomposition",
+    "flows",
     "particles",
     "plots",
     "studies",
@@ -80,6 +81,7 @@ if TYPE_CHECKING:
     from fpsolve import closed_form as closed_form
     from fpsolve import decomposition as decomposition
     from fpsolve import distances as distances
+    from fpsolve import flows as flows
     from fpsolve import kernels as kernels
     from fpsolve import laws as laws
     from fpsolve import marginals as marginals

@@ -253,3 +253,31 @@ def test_figures_are_saved_as_png_and_pdf(dim: int, tmp_path: Any) -> None:
     for ending in ("png", "pdf"):
         ax.figure.savefig(tmp_path / f"figure.{ending}")
         assert (tmp_path / f"figure.{ending}").stat().st_size > 5_000
+
+
+def test_phase_portrait_shows_every_kind_and_basin() -> None:
+    score = fp.scores.product_form(
+        fp.GaussianMixture([0.5, 0.5], [[-1.0, 0.0], [1.0, 0.0]], stds=0.1), fp.EDM(0.1, 3.0), levels=[0.1, 0.5, 3.0]
+    )
+    points = fp.flows.stationary_points(score, [(-2.0, 2.0), (-1.0, 1.0)])
+    basins = fp.flows.basins(score, points, cells=6)
+    ax = plots.phase_portrait(score, points, basins=basins, data=[[-1.0, 0.0], [1.0, 0.0]])
+    labels = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert labels == ["data", "attracting", "saddle"]
+    mesh = ax.collections[0].get_array()
+    np.testing.assert_array_equal(np.unique(np.asarray(mesh)), [0.0, 1.0])
+    assert ax.get_xlim() == (-2.0, 2.0)
+    with pytest.raises(ValueError, match="points: expected stationary points in 2D, got 1D"):
+        plots.phase_portrait(np.negative, fp.flows.stationary_points(np.negative, (-1.0, 1.0)))
+
+
+def test_orbits_are_drawn_over_time_and_in_the_plane() -> None:
+    points = fp.flows.stationary_points(np.negative, (-1.0, 1.0))
+    found = fp.flows.orbits(np.negative, [1.0, -0.5], duration=2.0, count=5)
+    ax = plots.orbits(found, points=points, label="linear")
+    np.testing.assert_allclose(ax.lines[1].get_ydata(), -0.5 * np.exp(-found.r.values), rtol=1e-7)
+    assert len(ax.lines) == 3 and ax.get_legend_handles_labels()[1] == ["linear"]
+    plane = plots.orbits(fp.flows.orbits(np.negative, [[1.0, 2.0]], duration=1.0, count=3))
+    assert plane.get_xlabel() == "$x$ (units of x)" and len(plane.lines[0].get_xdata()) == 3
+    with pytest.raises(ValueError, match="found: expected a Dataset with position"):
+        plots.orbits(found.drop_vars("position"))

@@ -1,0 +1,175 @@
+"""Orbits of the probability flow and of autonomous flows, with the potential along them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from fpsolve import _checks
+from fpsolve._checks import FloatArray
+from fpsolve.dynamics import Reverse
+from fpsolve.flows._field import Field, evaluate, field_of, log_potential
+from fpsolve.scores import ProductScore
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+__all__ = ["Velocity", "end_points", "integrate", "orbits", "velocity_of"]
+
+Velocity: TypeAlias = Callable[[float, FloatArray], FloatArray]
+
+#: The integrator's own limit on the relative tolerance.
+SMALLEST_RTOL = 2.3e-14
+AXES = ["x", "y"]
+
+
+def orbits(
+    flow: Any,
+    points: Any,
+    *,
+    duration: float | None = None,
+    t_min: float | None = None,
+    count: int = 101,
+    rtol: float = 1e-9,
+    atol: float = 1e-11,
+) -> xr.Dataset:
+    r"""Return orbits from given points, of the probability flow or of an autonomous flow.
+
+    .. math:: dY/dr = -a(t) Y + \tfrac12 g(t)^2 s(t, Y), \quad t = T - r \qquad \text{or} \qquad dY/dr = S(Y).
+
+    Parameters
+    ----------
+    flow : Reverse, ProductScore or callable ``S(x)``
+        Reverse dynamics give their probability flow, whatever their eta; a product-form score gives the autonomous
+        flow of its field, as a callable does.
+    points : array_like
+        Where the orbits begin: shape ``(n,)`` in 1D, ``(n, 2)`` in 2D.
+    duration : float, optional
+        Time > 0 for which an autonomous flow runs, see `ProductScore.duration`.
+    t_min : float, optional
+        Forward time at which the probability flow ends; it begins at T.
+    count : int, default 101
+        Number of saved times, equally spaced, ends included.
+    rtol, atol : float
+        Tolerances of every single orbit (Dormand and Prince's method of order 8).
+
+    Returns
+    -------
+    Dataset
+        `position` (orbit, r) in 1D, (orbit, r, axis) in 2D; `log_potential` (orbit, r) where the field knows it (for
+        reverse dynamics with a product-form score too); coordinate `r`, and `t` (r) for reverse dynamics.
+
+    Raises
+    ------
+    ValueError
+        `duration` for reverse dynamics or `t_min` for others, points of another dimension, an orbit that the
+        integrator cannot follow.
+
+    References
+    ----------
+    Song et al. 2021, arXiv:2011.13456 (probability flow); Hairer, Noersett and Wanner 1993,
+    doi:10.1007/978-3-540-78862-1 (the integrator).
+
+    Examples
+    --------
+    >>> import fpsolve as fp
+    >>> found = fp.flows.orbits(lambda x: -x, [1.0, 2.0], duration=1.0, count=2)
+    >>> found.position.values[:, -1]
+    array([0.36787944, 0.73575888])
+    """
+    import xarray as xr
+
+    begin, span, velocity, field, dim = _prepared(flow, duration, t_min)
+    at = _points(points, dim)
+    times = np.linspace(0.0, span, _checks.integer("count", count, minimum=2))
+    found = integrate(velocity, at, times, rtol=rtol, atol=atol)
+    data: dict[str, Any] = {"position": (("orbit", "r") if at.ndim == 1 else ("orbit", "r", "axis"), found)}
+    potential = None if field is None else log_potential(field, found)
+    if potential is not None:
+        data["log_potential"] = (("orbit", "r"), potential)
+    coords: dict[str, Any] = {"r": times} | ({} if at.ndim == 1 else {"axis": AXES})
+    if begin is not None:
+        coords["t"] = ("r", begin - times)
+    return xr.Dataset(data, coords=coords, attrs={"rtol": rtol, "atol": atol, "method": "DOP853"})
+
+
+def end_points(flow: Any, points: Any, **options: Any) -> FloatArray:
+    """Return where orbits end, the shape of `points`; the arguments are those of `orbits`.
+
+    Examples
+    --------
+    >>> import fpsolve as fp
+    >>> fp.flows.end_points(lambda x: -x, [1.0, 2.0], duration=1.0)
+    array([0.36787944, 0.73575888])
+    """
+    return np.asarray(orbits(flow, points, count=2, **options)["position"].isel(r=-1).values)
+
+
+def integrate(
+    velocity: Velocity,
+    points: FloatArray,
+    times: FloatArray,
+    *,
+    rtol: float = 1e-9,
+    atol: float = 1e-11,
+    method: str = "DOP853",
+) -> FloatArray:
+    """Return positions at `times` (increasing, the first that of `points`), the time axis after that of the points.
+
+    All points share the steps. The integrator controls the root mean square over all of them, so its tolerances are
+    divided by the square root of their number: every orbit keeps its own.
+    """
+    from scipy.integrate import solve_ivp
+
+    share = np.sqrt(max(1, len(points)))
+    result = solve_ivp(
+        lambda r, y: velocity(float(r), y.reshape(points.shape)).ravel(),
+        (times[0], times[-1]), points.ravel(), method=method, t_eval=times,
+        rtol=max(rtol / share, SMALLEST_RTOL), atol=atol / share,
+    )  # fmt: skip
+    if not result.success:
+        stop = f"a stop at r = {result.t[-1]:g}: {result.message}"
+        raise _checks.error("flow", "one whose orbits can be followed", stop, "raise rtol")
+    return np.asarray(np.moveaxis(result.y.reshape(*points.shape, times.size), -1, 1))
+
+
+def velocity_of(flow: Any) -> tuple[Velocity, Field | None]:
+    """Return the right-hand side ``f(r, x)`` of a flow and, where the score has one, its field."""
+    if not isinstance(flow, Reverse):
+        field = field_of(flow)
+        return lambda r, x: evaluate(field, x), field
+    process, horizon, score = flow.process, flow.horizon, flow.score
+
+    def velocity(r: float, x: FloatArray) -> FloatArray:
+        t = max(horizon - r, 0.0)
+        return np.asarray(-process.drift_rate(t) * x + 0.5 * process.diffusion(t) ** 2 * score(t, x))
+
+    model = flow.score_model
+    return velocity, model.field if isinstance(model, ProductScore) else None
+
+
+def _prepared(
+    flow: Any, duration: float | None, t_min: float | None
+) -> tuple[float | None, float, Velocity, Field | None, int | None]:
+    """Return T (None for an autonomous flow), the time the flow runs, its velocity, field and dimension."""
+    velocity, field = velocity_of(flow)
+    if isinstance(flow, Reverse):
+        if duration is not None:
+            raise _checks.error("duration", "t_min for a Reverse, which runs from T", "duration", "give t_min")
+        last = _checks.interval("t_min", t_min, 0.0, flow.horizon, ends="()")
+        return flow.horizon, flow.horizon - last, velocity, field, flow.dim
+    if t_min is not None:
+        raise _checks.error("t_min", "duration for an autonomous flow", "t_min", "see score.duration(t_min)")
+    return None, _checks.positive("duration", duration), velocity, field, getattr(field, "dim", None)
+
+
+def _points(points: Any, dim: int | None) -> FloatArray:
+    """Return the points as (n,) or (n, 2)."""
+    array = _checks.finite_array("points", points)
+    if array.ndim not in (1, 2) or array.size == 0 or (array.ndim == 2 and array.shape[1] != 2):
+        raise _checks.error("points", "an array of shape (n,) in 1D or (n, 2) in 2D", f"shape {array.shape}")
+    if dim is not None:
+        _checks.same_dim("points", array.ndim, "the flow", dim)
+    return array

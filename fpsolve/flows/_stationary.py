@@ -1,0 +1,163 @@
+"""Stationary points of an autonomous flow: all of them in a box, with their kinds and a check of completeness."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fpsolve import _checks
+from fpsolve._checks import FloatArray
+from fpsolve.flows._field import Field, as_points, evaluate, field_of, jacobian
+from fpsolve.flows._search import SAME, box_degree, candidates, newton, unique
+from fpsolve.grid import Grid
+
+__all__ = ["KINDS", "StationaryPoints", "stationary_points"]
+
+KINDS = ("attracting", "repelling", "saddle", "degenerate")
+#: Cells of the first search per axis.
+CELLS = {1: 4001, 2: 121}
+#: An eigenvalue whose real part is below this share of the largest one in size says nothing about the kind.
+FLAT = 1e-6
+
+
+@dataclass(frozen=True, eq=False)
+class StationaryPoints:
+    """The stationary points of a flow ``x' = S(x)`` in a box.
+
+    Attributes
+    ----------
+    at : array of shape (n,) in 1D, (n, 2) in 2D
+        The points, in increasing order (of the first coordinate).
+    kind : tuple of str
+        "attracting", "repelling", "saddle" or "degenerate" (an eigenvalue without a clear sign of its real part).
+    eigenvalues : complex array of shape (n, d)
+        Of the Jacobian of S, in increasing order of real, then imaginary parts.
+    residual : array of shape (n,)
+        |S| at the points.
+    index : array of int, shape (n,)
+        Sign of det(-J): +1 for attracting points (and in 2D repelling ones), -1 for saddles (and in 1D repelling
+        points), 0 where it is degenerate.
+    degree : int
+        Degree of -S along the boundary of the box: what the indices have to add up to. It is 1 where the flow points
+        inwards.
+    box : tuple of (low, high) pairs
+    cells : int
+        Cells of the first search per axis.
+    """
+
+    at: FloatArray
+    kind: tuple[str, ...]
+    eigenvalues: Any
+    residual: FloatArray
+    index: Any
+    degree: int
+    box: tuple[tuple[float, float], ...]
+    cells: int
+
+    def __len__(self) -> int:
+        """Return the number of points."""
+        return len(self.at)
+
+    @property
+    def complete(self) -> bool:
+        """Whether the indices add up to the degree: necessary for having found all, and no point is degenerate."""
+        return int(np.sum(self.index)) == self.degree and "degenerate" not in self.kind
+
+    def of_kind(self, kind: str) -> FloatArray:
+        """Return the points of one kind."""
+        _checks.one_of("kind", kind, KINDS)
+        return np.asarray(self.at[np.array([own == kind for own in self.kind], dtype=bool)])
+
+
+def stationary_points(
+    flow: Any, box: Any, *, cells: int | None = None, starts: Any = None, tol: float = 1e-10
+) -> StationaryPoints:
+    r"""Find the stationary points ``S(x) = 0`` of an autonomous flow in a box, and classify them.
+
+    1D: every sign change between neighbouring nodes is polished by Brent's method, and every local minimum of \|S\|
+    between them is tried as a double zero. All simple zeros further apart than a cell are found. 2D: Newton's method
+    from every cell around which S turns (non-zero winding number), from every local minimum of \|S\| on the nodes and
+    from `starts`; a heuristic, and closed by a check: the indices of all points found have to add up to the degree of
+    -S along the boundary (`StationaryPoints.complete`), which a single missed point violates; a missed pair of opposite
+    index inside one cell does not.
+
+    Parameters
+    ----------
+    flow : ProductScore or callable ``S(x)``
+        The Jacobian is the field's own in closed form, or by central differences.
+    box : (low, high) or two such pairs
+        Where to look.
+    cells : int, optional
+        Cells of the first search per axis, default 4001 in 1D and 121 in 2D.
+    starts : array_like, optional
+        Further points for Newton's method to start from.
+    tol : float, default 1e-10
+        Largest residual \|S\|, relative to the largest \|S\| on the nodes.
+
+    Returns
+    -------
+    StationaryPoints
+
+    Raises
+    ------
+    ValueError
+        A box or field of another dimension, values of S that are not finite.
+
+    References
+    ----------
+    Milnor 1965, Topology from the Differentiable Viewpoint (indices and degree: Poincare and Hopf).
+
+    Examples
+    --------
+    >>> import fpsolve as fp
+    >>> found = fp.flows.stationary_points(lambda x: x - x**3, (-2, 2))
+    >>> found.at.round(6) + 0.0, found.kind, found.complete
+    (array([-1.,  0.,  1.]), ('attracting', 'repelling', 'attracting'), True)
+    """
+    field = field_of(flow)
+    dim = getattr(field, "dim", None)
+    size = Grid.uniform(box, cells=1).dim
+    if dim is not None:
+        _checks.same_dim("box", size, "the flow", dim)
+    count = CELLS[size] if cells is None else _checks.integer("cells", cells, minimum=4)
+    grid = Grid.uniform(box, cells=count)
+    scale, values, tried = candidates(field, grid)
+    if starts is not None:
+        tried = np.concatenate([tried, _checks.finite_array("starts", starts).reshape(-1, size)])
+    limit = _checks.positive("tol", tol) * scale
+    found = unique(newton(field, grid, tried, limit), grid)
+    return _classified(field, found, box_degree(values, size), grid)
+
+
+def _classified(field: Field, at: FloatArray, degree: int, grid: Grid) -> StationaryPoints:
+    """Return the points with what the Jacobian says about them."""
+    box, cells = grid.bounds, grid.shape[0]
+    if not len(at):
+        none = np.empty(0)
+        return StationaryPoints(as_points(at), (), at.astype(complex), none, none.astype(int), degree, box, cells)
+    # rounded, so that points on one vertical line are told apart by their height and not by rounding errors
+    at = at[np.lexsort(np.round(at / (SAME * (box[0][1] - box[0][0]))).T[::-1])]
+    slopes = jacobian(field, at)
+    eigenvalues = np.stack([_ordered(np.linalg.eigvals(slope)) for slope in slopes])
+    flat = FLAT * np.abs(eigenvalues).max()
+    kind = tuple(_kind(values.real, flat) for values in eigenvalues)
+    index = np.where(np.array(kind) == "degenerate", 0, np.sign(np.linalg.det(-slopes))).astype(int)
+    residual = np.linalg.norm(evaluate(field, as_points(at)).reshape(at.shape), axis=1)
+    return StationaryPoints(as_points(at), kind, eigenvalues, residual, index, degree, box, cells)
+
+
+def _ordered(eigenvalues: FloatArray) -> Any:
+    """Return eigenvalues by real part, conjugate ones by imaginary part."""
+    scale = max(float(np.abs(eigenvalues).max()), 1e-300)
+    rounded = np.round(eigenvalues / (1e-9 * scale))
+    return eigenvalues[np.lexsort((rounded.imag, rounded.real))].astype(complex)
+
+
+def _kind(real: FloatArray, flat: float) -> str:
+    if np.any(np.abs(real) <= flat):
+        return "degenerate"
+    if np.all(real < 0.0):
+        return "attracting"
+    return "repelling" if np.all(real > 0.0) else "saddle"
