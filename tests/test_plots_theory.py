@@ -8,7 +8,7 @@ import pytest
 import xarray as xr
 
 import fpsolve as fp
-from fpsolve import bounds, kernels, plots
+from fpsolve import bounds, decomposition, kernels, plots
 
 BOUNDS = ["sharp Dobrushin", "product of sharp Dobrushin", "Harris", "Harris, closed form", "Poincare"]
 
@@ -120,3 +120,46 @@ def test_localization_shows_what_the_record_holds_and_ends_with_the_box(legend):
     dot = next(line for label, line in drawn.items() if label.startswith("best"))
     assert dot.get_xdata()[0] == found.level and dot.get_ydata()[0] == found.value
     assert outside(ax)
+
+
+@pytest.fixture(scope="module")
+def errors():
+    """A sampler with errors of all three sources."""
+    reverse = fp.Reverse(fp.Gaussian(1.0, std=0.5), fp.OrnsteinUhlenbeck(T=3.0))
+    return decomposition.errors(
+        reverse, "euler-maruyama", start=fp.Gaussian(0.0, std=1.0), steps=8, t_min=0.05,
+        grid=fp.Grid.uniform((-6, 6), cells=100), blocks=2, score=lambda t, x: reverse.score(t, x) + 0.05,
+        progress=False,
+    )  # fmt: skip
+
+
+def test_contributions_stack_what_is_left_of_every_step(errors):
+    ax = plots.contributions(errors)
+    assert len(ax.patches) == 3 * 8 and outside(ax)
+    tops = np.array([bar.get_y() + bar.get_height() for bar in ax.patches]).reshape(3, 8)
+    np.testing.assert_allclose(tops, np.cumsum(errors["propagated"], axis=0))
+    np.testing.assert_array_equal(lines(ax)["score: local"].get_ydata(), errors["local"].sel(source="score"))
+    assert lines(ax)["initialization: local"].get_ydata()[0] == errors["local"][0, 0]
+    assert ax.get_ylabel().endswith("$V = 1 + |x|^{2}$")
+
+
+def test_a_source_without_errors_is_left_out(errors):
+    none = errors.assign(local=errors["local"].where(errors["source"] != "score", 0.0))
+    ax = plots.contributions(none)
+    assert len(ax.patches) == 2 * 8 and not any("score" in label for label in lines(ax))
+
+
+def test_discounts_stand_at_the_ends_of_their_steps_under_the_contraction(errors):
+    ax = plots.discounts(errors, legend="below")
+    drawn = lines(ax)
+    np.testing.assert_array_equal(drawn["discretization"].get_xdata(), errors["reverse_time"][1:])
+    np.testing.assert_array_equal(drawn["discretization"].get_ydata(), errors["discount"].sel(source="discretization"))
+    bound = drawn["a-priori contraction"].get_ydata()
+    assert np.all(drawn["score"].get_ydata() <= bound[1:] * (1 + 1e-9)) and outside(ax)
+
+
+def test_errors_alive_are_stacked_over_reverse_time(errors):
+    ax = plots.alive(errors)
+    np.testing.assert_array_equal(lines(ax)["measured total"].get_ydata(), errors["total"])
+    top = ax.collections[-1].get_paths()[0].vertices[:, 1].max()
+    assert top == pytest.approx(float(errors["alive"].sum("source").max())) and outside(ax)

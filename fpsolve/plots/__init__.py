@@ -1,9 +1,10 @@
-"""Figures: forgetting curves with everything they are held against, densities over reverse time, flows.
+"""Figures: forgetting curves and bounds beside them, densities over reverse time, flows, where errors come from.
 
 Every function takes ``ax=None`` and returns the Axes; colours are Okabe and Ito's, which colour-blind readers
 can tell apart, and every start keeps its colour and line style in every figure.
 """
 
+from fpsolve.plots._contributions import alive, contributions, discounts
 from fpsolve.plots._density import density
 from fpsolve.plots._flows import orbits, phase_portrait
 from fpsolve.plots._forgetting import forgetting
@@ -13,7 +14,10 @@ from fpsolve.plots._style import PALETTE, styles
 
 __all__ = [
     "PALETTE",
+    "alive",
+    "contributions",
     "density",
+    "discounts",
     "factors",
     "forgetting",
     "ladder",

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 import xarray as xr
 from pydantic import Field, PositiveFloat, PositiveInt
 
 import fpsolve as fp
-from fpsolve import decomposition
+from fpsolve import decomposition, plots
 from fpsolve._checks import FloatArray
 from fpsolve.studies._config import MixtureSettings, ProcessSettings, StudySettings, WeightSettings
 from fpsolve.studies._report import Check, Report
@@ -21,17 +21,18 @@ if TYPE_CHECKING:
 
 __all__ = ["Config", "LineSettings", "run"]
 
-COLORS = {"initialization": "#4477aa", "discretization": "#ee8866", "score": "#66aa77"}
+SOURCES = ("initialization", "discretization", "score")
 NOTES = (
     "local: sum over the steps of the V-norms of the errors where they arise; left: the same when exact dynamics "
     "has carried each to the end; bound: local errors times the contraction still to come."
     " They are known without carrying anything.",
 )
 CAPTION = (
-    "(a) V-norm of what is left at the end of the error of every step, stacked by source; line: the local error "
-    "before it is discounted. (b) Discount, the share that is left, and the a-priori contraction above it. (c) Error "
-    "alive "
-    "along the trajectory by source, stacked, and the measured total, which lies below the stack where errors cancel."
+    "(a) V-norm of what is left at the end of the error of every step, stacked by source; lines: the local errors "
+    "where they arise (the initialization error, at step 0, as a cross). (b) The share of every local error that is "
+    "left at the end, and the a-priori contraction above it (it jumps where a block begins from which a sharp "
+    "coefficient is known). (c) Errors alive along the trajectory by source, stacked, "
+    "and the measured total, which lies below the stack where errors cancel. Colours and hatching as in (a)."
 )
 #: The identity is one of floating-point sums.
 ROUNDING = 1e-12
@@ -88,7 +89,7 @@ def run(config: Config, stages: Stages) -> Report:
         question=config.question,
         answer=_answer(found),
         checks=checks(found),
-        table=Table(("source", "local", "left", "left / local", "bound"), tuple(_row(found, s) for s in COLORS)),
+        table=Table(("source", "local", "left", "left / local", "bound"), tuple(_row(found, s) for s in SOURCES)),
         notes=NOTES,
         figure=drawn,
         caption=CAPTION,
@@ -147,7 +148,7 @@ def _row(found: xr.Dataset, source: str) -> tuple[str, ...]:
 
 def _metrics(found: xr.Dataset) -> dict[str, float]:
     metrics = {name: float(found.attrs[name]) for name in ("total", "sum_of_terms", "sum_of_bounds")}
-    for source in COLORS:
+    for source in SOURCES:
         one = found.sel(source=source)
         metrics |= {f"{source}_{name}": float(one[name].sum()) for name in ("local", "propagated", "bound")}
         metrics[f"{source}_at_the_end"] = float(one["alive"][-1])
@@ -159,7 +160,7 @@ def _answer(found: xr.Dataset) -> tuple[str, ...]:
     last = int(0.9 * steps.sizes["step"])
     share = float(steps["propagated"][last:].sum() / steps["propagated"].sum())
     alive = found["alive"].isel(t=-1)
-    parts = ", ".join(f"{number(float(alive.sel(source=s)), 3)} from {s}" for s in COLORS)
+    parts = ", ".join(f"{number(float(alive.sel(source=s)), 3)} from {s}" for s in SOURCES)
     return (
         f"The final error {number(found.attrs['total'], 3)} of {found.attrs['sampler']} is made of {parts}; the terms "
         f"of single steps add up to {number(found.attrs['sum_of_terms'], 3)}, the a-priori bounds to "
@@ -172,26 +173,16 @@ def _answer(found: xr.Dataset) -> tuple[str, ...]:
 def _figure(found: xr.Dataset) -> Figure:
     from matplotlib.figure import Figure
 
-    whole = Figure(figsize=(12.0, 4.0), layout="constrained")
-    first, second, third = whole.subplots(1, 3)
-    width, below = np.diff(found["reverse_time"].values), np.zeros(found.sizes["step"])
-    left = found["reverse_time"].values[:-1]
-    for source, color in COLORS.items():
-        one = found.sel(source=source)
-        height = one["propagated"].values
-        first.bar(found["step"], height, 1.0, below, color=color, label=f"{source}, left")
-        below = below + height
-        if source != "initialization":
-            first.plot(found["step"], one["local"], color=color, lw=1.2)
-            second.semilogy(left + 0.5 * width, one["discount"], color=color, label=source)
-    first.plot([], [], color="0.4", lw=1.2, label="local")
-    first.set(xlabel="step", ylabel=r"$\|\cdot\|_V$ of the step's error", title="(a) Contribution of every step")
-    second.semilogy(found["reverse_time"], found["contraction"], color="0.3", ls="--", label="a-priori contraction")
-    second.set(xlabel="reverse time $T - t$", ylabel="left / local", title="(b) Discount")
-    stacked = [found["alive"].sel(source=source).values for source in COLORS]
-    third.stackplot(found["reverse_time"], stacked, labels=list(COLORS), colors=list(COLORS.values()))
-    third.plot(found["reverse_time"], found["total"], color="black", lw=1.4, label="measured total")
-    third.set(xlabel="reverse time $T - t$", ylabel=r"$\|\mu_k - p_t\|_V$", title="(c) Error alive")
-    for ax in (first, second, third):
-        ax.legend(fontsize="small", frameon=False)
+    whole = Figure(figsize=(12.5, 4.6), layout="constrained")
+    axes = whole.subplots(1, 3)
+    plots.contributions(found, legend="none", ax=axes[0])
+    plots.discounts(found, legend="none", ax=axes[1])
+    plots.alive(found, legend="none", ax=axes[2])
+    titles = ("(a) Contribution of every step", "(b) What becomes of a local error", "(c) Errors alive")
+    entries: dict[str, Any] = {}
+    for ax, title in zip(axes, titles, strict=True):
+        ax.set_title(title, fontsize="medium")
+        handles, labels = ax.get_legend_handles_labels()
+        entries |= {label: handle for label, handle in zip(labels, handles, strict=True) if label not in SOURCES}
+    whole.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=4, frameon=False)
     return whole

@@ -9,6 +9,8 @@ import xarray as xr
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from fpsolve import decomposition
+from fpsolve.plots import PALETTE
+from fpsolve.plots._style import legend_beside, weight_formula
 from fpsolve.studies._report import Check, Report
 from fpsolve.studies._stages import Stages
 from fpsolve.studies._table import Table, number
@@ -111,7 +113,7 @@ def _one(config: Config, name: str, steps: int) -> xr.Dataset:
     numbers = {source: float(alive.sel(source=source)) for source in ("initialization", "discretization")}
     numbers |= {"total": float(result["total"][-1]), "closure": float(result["closure"].max())}
     numbers |= {"reference_error": float(result["reference_error"][-1]), "width": float(result["width"].min())}
-    return xr.Dataset(numbers)
+    return xr.Dataset(numbers, attrs={"weight": result.attrs["weight"]})
 
 
 def _rows(found: xr.Dataset) -> tuple[tuple[str, ...], ...]:
@@ -142,14 +144,18 @@ def _figure(found: xr.Dataset) -> Figure:
 
     whole = Figure(figsize=(9.0, 5.0), layout="constrained")
     ax = whole.subplots()
-    for k, (name, marker) in enumerate(zip(found["sampler"].values, "os^vDP", strict=False)):
-        one, color = found.sel(sampler=name), f"C{k}"
+    for name, marker, color in zip(found["sampler"].values, "os^vDP", PALETTE, strict=False):
+        one = found.sel(sampler=name)
         label = f"{name}: order {float(one['order']):.2f}"
         ax.loglog(found["steps"], one["total"], marker=marker, color=color, label=label)
         ax.loglog(found["steps"], one["discretization"], ls="--", lw=0.9, color=color)
         ax.axhline(float(one["initialization"][-1]), ls=":", lw=0.9, color=color)
+    for name, dashes in (("discretization alone", "--"), ("what the start leaves", ":")):
+        ax.plot([], [], ls=dashes, lw=0.9, color="0.3", label=name)
     ax.set_xticks(found["steps"].values, [str(n) for n in found["steps"].values], minor=False)
     ax.minorticks_off()
-    ax.set(xlabel="steps", ylabel=r"$\|\mu_n - p_{t_{min}}\|_V$", title="Error at the end of every sampler")
-    ax.legend(fontsize="small", frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    ax.set(xlabel="number of steps", ylabel=rf"$\|\mu_n - p_{{t_{{min}}}}\|_V$, {weight_formula(found)}")
+    ax.grid(True, which="major", color="0.9", linewidth=0.6)
+    ax.set_title("Error at the end of every sampler", fontsize="medium")
+    legend_beside(ax, "right")
     return whole
