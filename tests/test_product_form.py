@@ -132,6 +132,21 @@ def test_the_score_is_the_gain_times_the_field_and_goes_through_the_solver() -> 
     assert float(abs(run.mass - 1.0).max()) < 1e-10
 
 
+@pytest.mark.parametrize("target", [MIXTURE, PLANE, fp.Laplace(0.3, 0.7)], ids=["line", "plane", "laplace"])
+def test_divergence_is_the_sum_of_slopes(target: Any) -> None:
+    score = scores.product_form(target, EDM, levels=LEVELS)
+    x = np.linspace(-2.0, 1.0, 12).reshape((-1,) if target.dim == 1 else (3, 2, 2))
+    slope, h = np.zeros(x.shape if target.dim == 1 else x.shape[:-1]), 1e-5
+    for axis in range(target.dim):
+        step = h if target.dim == 1 else h * np.eye(2)[axis]
+        change = (score(0.5, x + step) - score(0.5, x - step)) / (2.0 * h)
+        slope += change if target.dim == 1 else change[..., axis]
+    np.testing.assert_allclose(score.divergence(0.5, x), slope, atol=1e-7)
+    # the same by differences, for a field whose Jacobian nobody knows
+    other = scores.product_form(target, EDM, field=lambda z: score.field(z))
+    np.testing.assert_allclose(other.divergence(0.5, x), slope, atol=1e-7)
+
+
 def test_time_of_the_autonomous_flow() -> None:
     assert scores.product_form(MIXTURE, EDM).duration(0.02) == pytest.approx(2.98, rel=1e-15)
     ve = fp.VE(sigma_min=0.1, sigma_max=3.0)

@@ -67,7 +67,7 @@ def _largest(
             top[j] = e if e > top[j] else top[j]
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, fastmath={"contract"}, error_model="numpy")
 def second_order(
     peaks: FloatArray, gains: FloatArray, means: FloatArray, halves: FloatArray, slopes: FloatArray,
     points: FloatArray, out: FloatArray,
@@ -76,27 +76,35 @@ def second_order(
 
     The arguments are those of `first_order`.
     """
-    for j in range(points.shape[0]):
-        x, y = points[j, 0], points[j, 1]
-        top = -np.inf
-        for k in range(peaks.size):
-            dx = means[k, 0] - x
-            v = (means[k, 1] - y) - slopes[k] * dx
-            top = max(top, peaks[k] - halves[k, 0] * dx * dx - halves[k, 1] * v * v)
-        out[j, :] = 0.0
-        for k in range(peaks.size):
-            hx, hy, slope, gain = halves[k, 0], halves[k, 1], slopes[k], gains[k]
-            dx = means[k, 0] - x
-            v = (means[k, 1] - y) - slope * dx
-            w = np.exp((peaks[k] - hx * dx * dx - hy * v * v) - top)
-            gy = 2.0 * hy * v
-            gx = 2.0 * hx * dx - gy * slope
-            out[j, 0] += w
-            out[j, 1] += gain * w
-            out[j, 2] += w * gx
-            out[j, 3] += w * gy
-            out[j, 4] += gain * w * gx
-            out[j, 5] += gain * w * gy
-            out[j, 6] += w * (gx * gx - 2.0 * hx - 2.0 * hy * slope * slope)
-            out[j, 7] += w * (gx * gy + 2.0 * hy * slope)
-            out[j, 8] += w * (gy * gy - 2.0 * hy)
+    sums, top = np.empty((9, _BLOCK)), np.empty(_BLOCK)
+    for start in range(0, points.shape[0], _BLOCK):
+        n = min(_BLOCK, points.shape[0] - start)
+        x, y = points[start : start + n, 0].copy(), points[start : start + n, 1].copy()
+        top[:] = 0.0
+        for attempt in range(2):
+            sums[:] = 0.0
+            for k in range(peaks.size):
+                peak, gain, slope = peaks[k], gains[k], slopes[k]
+                mx, my, px, py = means[k, 0], means[k, 1], 2.0 * halves[k, 0], 2.0 * halves[k, 1]
+                bend = px + py * slope * slope
+                for j in range(n):
+                    dx = mx - x[j]
+                    v = (my - y[j]) - slope * dx
+                    gy = py * v
+                    gx = px * dx - gy * slope
+                    w = _exp((peak - 0.5 * (px * dx * dx + gy * v)) - top[j])
+                    sums[0, j] += w
+                    sums[1, j] += gain * w
+                    sums[2, j] += w * gx
+                    sums[3, j] += w * gy
+                    sums[4, j] += gain * w * gx
+                    sums[5, j] += gain * w * gy
+                    sums[6, j] += w * (gx * gx - bend)
+                    sums[7, j] += w * (gx * gy + py * slope)
+                    sums[8, j] += w * (gy * gy - py)
+            if attempt == 1 or not _lost(sums[0], n):
+                break
+            _largest(peaks, means, halves, slopes, x, y, top)
+        for j in range(n):
+            for i in range(9):
+                out[start + j, i] = sums[i, j]

@@ -1,0 +1,53 @@
+"""The Jacobian of a field S(x): the field's own in closed form, or by central differences."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from fpsolve import _checks
+from fpsolve._checks import FloatArray
+
+__all__ = ["Field", "as_points", "evaluate", "jacobian"]
+
+Field: TypeAlias = Callable[[FloatArray], Any]
+
+#: Step of the central differences, relative to 1 + |x|, and their order.
+_STEP, _ORDER = 1e-4, 4
+
+
+def evaluate(field: Field, x: FloatArray) -> FloatArray:
+    """Return S(x) as a finite array of the shape of x."""
+    return _checks.values_at("S(x)", field(x), x.shape)
+
+
+def as_points(x: FloatArray) -> FloatArray:
+    """Return points (n, d) as a field takes them: (n,) in 1D."""
+    return x[:, 0] if x.shape[1] == 1 else x
+
+
+def jacobian(field: Field, x: FloatArray) -> FloatArray:
+    """Return ``dS_a/dx_b`` at points (n, d), shape (n, d, d).
+
+    In closed form where the field has a method `jacobian` that knows it, else by central differences of order 4
+    (findiff's coefficients) with step 1e-4 (1 + |x|).
+    """
+    dim = x.shape[1]
+    if hasattr(field, "jacobian"):
+        known = field.jacobian(as_points(x))
+        if known is not None:
+            return np.asarray(known, dtype=np.float64).reshape(-1, dim, dim)
+    from findiff import coefficients
+
+    stencil = coefficients(deriv=1, acc=_ORDER)["center"]
+    out = np.zeros((len(x), dim, dim))
+    for axis in range(dim):
+        step = np.zeros((len(x), dim))
+        step[:, axis] = _STEP * (1.0 + np.abs(x[:, axis]))
+        for offset, weight in zip(stencil["offsets"], stencil["coefficients"], strict=True):
+            if weight != 0.0:
+                out[:, :, axis] += float(weight) * evaluate(field, as_points(x + offset * step)).reshape(-1, dim)
+        out[:, :, axis] /= step[:, axis, None]
+    return out
