@@ -70,6 +70,7 @@ _MODULES = (
     "flows",
     "particles",
     "plots",
+    "stochastic",
     "studies",
     "verification",
 )
@@ -89,6 +90,7 @@ if TYPE_CHECKING:
     from fpsolve import plots as plots
     from fpsolve import processes as processes
     from fpsolve import scores as scores
+    from fpsolve import stochastic as stochastic
     from fpsolve import studies as studies
     from fpsolve import verification as verification
     from fpsolve import weights as weights

@@ -1,0 +1,23 @@
+"""Score error as noise: ensembles of a stochastic Fokker-Planck equation, and the SIEM-like metric on them.
+
+"SIEM-like" because it is our reading of arXiv:2602.08579, whose abstract and summaries we know and whose formulas we
+do not: nothing here reproduces that paper.
+"""
+
+from fpsolve.stochastic._brownian import BrownianPaths
+from fpsolve.stochastic._evolve import evolve
+from fpsolve.stochastic._functional import RadialFunction
+from fpsolve.stochastic._metric import quadratic_variation, siem_like
+from fpsolve.stochastic._noise import ScoreNoise, constant, localized, random_fourier
+
+__all__ = [
+    "BrownianPaths",
+    "RadialFunction",
+    "ScoreNoise",
+    "constant",
+    "evolve",
+    "localized",
+    "quadratic_variation",
+    "random_fourier",
+    "siem_like",
+]

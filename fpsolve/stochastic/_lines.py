@@ -1,0 +1,198 @@
+"""Compiled conservative remap of lines: mass moves between faces, never through what is stored.
+
+A line holds cell averages (unit of length: one cell). They become the quartic spline with exactly these averages (the
+derivative of the quintic spline of the cumulative), mirrored at no-flux ends and wrapped at periodic ones. If the flow
+carries the position p_i to face i, cell i receives what the spline holds between p_i and p_{i+1}: conservative to
+round-off, sixth order in the cell width, and accurate relative to the local values far out in a tail.
+
+References
+----------
+Unser, Aldroubi and Eden 1993, doi:10.1109/78.193220 (recursive filters for B-splines); Zerroukat, Wood and Staniforth
+2006, doi:10.1002/fld.1154 (conservative remapping by splines).
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+#: Poles of the inverse of the taps (1, 26, 66, 26, 1)/120: quartic splines from averages.
+AVERAGE_POLES = (-0.43057534709997, -0.04309628820326465)
+#: Poles of the inverse of (1, 76, 230, 76, 1)/384: quartic splines from values at the cell centres.
+POINT_POLES = (-0.3613412259002201, -0.013725429297339121)
+AVERAGE_TAPS = (66.0 / 120.0, 26.0 / 120.0, 1.0 / 120.0)
+POINT_TAPS = (230.0 / 384.0, 76.0 / 384.0, 1.0 / 384.0)
+#: Cells after which |pole|^k is below round-off.
+_MEMORY = 45
+
+
+@njit(cache=True, error_model="numpy")
+def _filter(c: Array, pole: float, periodic: bool) -> None:
+    """One pole, causal and anticausal, in place; unit gain at frequency zero."""
+    n = c.shape[0]
+    gain = (1.0 - pole) * (1.0 - 1.0 / pole)
+    for i in range(n):
+        c[i] *= gain
+    total, power = 0.0, pole
+    for k in range(_MEMORY):
+        total += power * (c[(n - 1 - k) % n] if periodic else c[_mirrored(k, n)])
+        power *= pole
+    c[0] += total
+    for i in range(1, n):
+        c[i] += pole * c[i - 1]
+    if periodic:
+        total, power = 0.0, pole
+        for k in range(_MEMORY):
+            total += power * c[k % n]
+            power *= pole
+        c[n - 1] = -pole * (c[n - 1] + total)
+    else:
+        c[n - 1] *= pole / (pole - 1.0)
+    for i in range(n - 2, -1, -1):
+        c[i] = pole * (c[i + 1] - c[i])
+
+
+@njit(cache=True, error_model="numpy")
+def _mirrored(k: int, n: int) -> int:
+    """Index of cell k on a line that is mirrored at its ends again and again."""
+    k = k % (2 * n)
+    return k if k < n else 2 * n - 1 - k
+
+
+@njit(cache=True, error_model="numpy")
+def spline(values: Array, poles: tuple[float, float], periodic: bool, c: Array) -> None:
+    """Coefficients of the quartic spline of a line: ``c[k + 2]`` belongs to cell k, two ghosts at each end."""
+    n = values.shape[0]
+    inner = c[2 : n + 2]
+    for i in range(n):
+        inner[i] = values[i]
+    _filter(inner, poles[0], periodic)
+    _filter(inner, poles[1], periodic)
+    for k in range(2):
+        c[1 - k] = inner[n - 1 - k] if periodic else inner[k]
+        c[n + 2 + k] = inner[k] if periodic else inner[n - 1 - k]
+
+
+@njit(cache=True, error_model="numpy")
+def _partial(c: Array, cell: int, u: float) -> float:
+    """Integral of the spline from the left face of a cell to its inner position u."""
+    a, b, m, d, e = c[cell], c[cell + 1], c[cell + 2], c[cell + 3], c[cell + 4]
+    p0 = (a + 11.0 * b + 11.0 * m + d) / 24.0
+    p1 = (-a - 3.0 * b + 3.0 * m + d) / 12.0
+    p2 = (a - b - m + d) / 12.0
+    p3 = (-a + 3.0 * b - 3.0 * m + d) / 24.0
+    p4 = (a - 4.0 * b + 6.0 * m - 4.0 * d + e) / 120.0
+    return float(u * (p0 + u * (p1 + u * (p2 + u * (p3 + u * p4)))))
+
+
+@njit(cache=True, error_model="numpy")
+def redistribute(q: Array, positions: Array, periodic: bool, c: Array, out: Array) -> None:
+    """out_i = integral of the spline of q between positions i and i + 1 (in cells); c is room for n + 4 numbers."""
+    n = q.shape[0]
+    spline(q, AVERAGE_POLES, periodic, c)
+    cell = math.floor(positions[0]) if periodic else min(max(math.floor(positions[0]), 0), n - 1)
+    before = _partial(c, cell % n, positions[0] - cell)
+    for i in range(n):
+        nxt = math.floor(positions[i + 1]) if periodic else min(max(math.floor(positions[i + 1]), 0), n - 1)
+        after = _partial(c, nxt % n, positions[i + 1] - nxt)
+        mass = after - before
+        for k in range(cell, nxt):
+            mass += q[k % n]
+        out[i] = mass
+        cell, before = nxt, after
+
+
+@njit(cache=True, error_model="numpy")
+def _cubic(v: Array, y: float) -> float:
+    """Cubic interpolation of values at the integers 0, 1, ..."""
+    k = min(max(int(y), 1), v.shape[0] - 3)
+    u = y - k
+    left, right = u * (u - 1.0), 0.5 * (u + 1.0) * (u - 2.0)
+    outer = left * ((u + 1.0) * v[k + 2] - (u - 2.0) * v[k - 1]) * (1.0 / 6.0)
+    return float(outer + right * ((u - 1.0) * v[k] - u * v[k + 1]))
+
+
+@njit(cache=True, error_model="numpy")
+def _velocity(v: Array, y: float, periodic: bool) -> float:
+    n = v.shape[0] - 1
+    return _cubic(v, y - n * math.floor(y / n) if periodic else min(max(y, 0.0), float(n)))
+
+
+@njit(cache=True, error_model="numpy")
+def trace_back(v: Array, substeps: int, periodic: bool, positions: Array) -> float:
+    """Where the flow of v (cells, at the faces) over a unit of time brings each face from; returns the smallest gap.
+
+    Classical Runge-Kutta steps backwards, the velocity interpolated cubically. No-flux ends stay where they are, and
+    nothing comes from beyond them.
+    """
+    n, step = v.shape[0] - 1, -1.0 / substeps
+    for i in range(n + 1):
+        y = float(i)
+        for k in range(substeps):
+            k1 = v[i] if k == 0 else _velocity(v, y, periodic)
+            k2 = _velocity(v, y + 0.5 * step * k1, periodic)
+            k3 = _velocity(v, y + 0.5 * step * k2, periodic)
+            k4 = _velocity(v, y + step * k3, periodic)
+            y += step * (k1 + 2.0 * k2 + 2.0 * k3 + k4) / 6.0
+        positions[i] = y
+    return _close_ends(positions, periodic)
+
+
+@njit(cache=True, error_model="numpy")
+def _close_ends(positions: Array, periodic: bool) -> float:
+    """Hold the positions to the line (no-flux) or to one turn (periodic); returns the smallest gap."""
+    n = positions.shape[0] - 1
+    if periodic:
+        positions[n] = positions[0] + n
+    gap = float(n)
+    for i in range(n):
+        gap = min(gap, positions[i + 1] - positions[i])
+    if not periodic:
+        positions[0], positions[n] = 0.0, float(n)
+        for i in range(1, n):
+            positions[i] = min(max(positions[i], 0.0), float(n))
+    return gap
+
+
+@njit(cache=True, error_model="numpy")
+def remap_lines(q: Array, v: Array, steepest: float, periodic: bool) -> float:
+    """Move every line q[p] along the flow of v[p] (cells, at the faces) over a unit of time, in place.
+
+    Parameters
+    ----------
+    q : array, shape (lines, n)
+        Cell averages.
+    v : array, shape (lines, n + 1)
+        Displacement velocity at the faces, in cells.
+    steepest : float
+        Largest change of v from face to face that one Runge-Kutta step may cover; a line takes as many as it needs.
+    periodic : bool
+
+    Returns
+    -------
+    float
+        Smallest distance between traced faces, in cells; negative where a map folds the line over.
+    """
+    lines, n = q.shape
+    c, positions, out = np.empty(n + 4), np.empty(n + 1), np.empty(n)
+    smallest = float(n)
+    for p in range(lines):
+        change = 0.0
+        for i in range(n):
+            change = max(change, abs(v[p, i + 1] - v[p, i]))
+        if change == 0.0:
+            for i in range(n + 1):
+                positions[i] = i - v[p, i]
+            gap = _close_ends(positions, periodic)
+        else:
+            gap = trace_back(v[p], max(1, math.ceil(change / steepest)), periodic, positions)
+        smallest = min(smallest, gap)
+        redistribute(q[p], positions, periodic, c, out)
+        for i in range(n):
+            q[p, i] = out[i]
+    return smallest

@@ -1,0 +1,175 @@
+"""SIEM-like metrics: how hard a score error stirs a radial test function along the trajectory.
+
+Our reading of arXiv:2602.08579 ("score error as noise"), whose formulas are not known to us.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fpsolve import _checks
+from fpsolve.dynamics import BaseDynamics
+from fpsolve.stochastic._coupling import gain
+from fpsolve.stochastic._functional import RadialFunction, against_averages, extended_points
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+Array = NDArray[np.float64]
+
+#: The whole trajectory, and its first tenth in reverse (or running) time.
+SHARES = (1.0, 0.1)
+
+
+def quadratic_variation(run: xr.Dataset, *, shares: Sequence[float] = SHARES) -> xr.Dataset:
+    r"""Return the quadratic variation of ``<u, phi>`` along every path of an ensemble, realised and from the formula.
+
+    .. math:: [\langle u, \varphi\rangle] = \int c^2 \sum_k \lambda_k \langle u, e_k \cdot \nabla\varphi\rangle^2\, dr
+              \approx \sum_n (\langle u_{n+1}, \varphi\rangle - \langle u_n, \varphi\rangle)^2
+
+    The left-hand integral is the SIEM-like metric of the noise along that path. The realised sum tends to it as the
+    steps become fine; it scatters about it by `spread`, and the drift adds about ``(d<u, phi>/dr)^2`` times the step.
+
+    Parameters
+    ----------
+    run : Dataset
+        From `fpsolve.stochastic.evolve`, with its test function.
+    shares : sequence of float
+        Shares in (0, 1] of the running time from the start; default the whole and the first 10 percent.
+
+    Returns
+    -------
+    xarray.Dataset
+        `formula`, `realised` and `spread` (one standard deviation of realised about formula) over (path, share), in
+        units of phi^2. A share that ends inside a step takes its part of it.
+
+    Raises
+    ------
+    ValueError
+        A Dataset without functionals, shares outside (0, 1].
+
+    Examples
+    --------
+    >>> import fpsolve as fp
+    >>> ou = fp.Dynamics(lambda t, x: -x, 2**0.5)
+    >>> run = fp.stochastic.evolve(ou, fp.Gaussian(1.0, std=0.8), fp.stochastic.constant(0.09), t_max=0.5, steps=100,
+    ...     grid=fp.Grid.uniform((-8, 8), cells=120), paths=2, seed=0, estimate=False)
+    >>> found = quadratic_variation(run)
+    >>> bool((abs(found.realised - found.formula) < 4 * found.spread + 0.01).all())
+    True
+    """
+    import xarray as xr
+
+    for name in ("functional", "variation", "node_t"):
+        if name not in run:
+            remedy = "for densities of evolve there is siem_like"
+            raise _checks.error("run", "an ensemble of fpsolve.stochastic.evolve", f"one without {name!r}", remedy)
+    r = np.abs(np.asarray(run["node_t"].values) - float(run["node_t"][0]))
+    formula = np.asarray(run["variation"].values)
+    realised = np.square(np.diff(run["functional"].values, axis=-1))
+    parts = _checked(shares)
+    return xr.Dataset(
+        {
+            "formula": (("path", "share"), _partial_sums(formula, r, parts)),
+            "realised": (("path", "share"), _partial_sums(realised, r, parts)),
+            "spread": (("path", "share"), np.sqrt(2.0 * _partial_sums(formula**2, r, parts))),
+        },
+        coords={"path": run["path"].values, "share": parts},
+        attrs={"quantity": "SIEM-like quadratic variation", "test_function": run.attrs["test_function"]},
+    )
+
+
+def siem_like(
+    run: xr.Dataset,
+    dynamics: BaseDynamics,
+    error: Callable[[float, Array], Any],
+    *,
+    test_function: RadialFunction | None = None,
+    shares: Sequence[float] = SHARES,
+) -> xr.Dataset:
+    r"""Return the SIEM-like metric of a given, deterministic score error along an evolved density.
+
+    .. math:: Q = \sum_n (c_n h_n)^2 \langle u_n, e_n \cdot \nabla\varphi\rangle^2
+
+    over the saved times ``t_n`` of the run, ``h_n`` the steps between them, ``c = (1 + eta^2)/2 g^2`` for reverse
+    dynamics and 1 for every other. For errors smooth in time Q goes to zero like the steps, so values compare on one
+    fixed time grid only: save the same times in all runs.
+
+    Parameters
+    ----------
+    run : Dataset
+        From `fpsolve.evolve` under the score with the error, in the fixed frame.
+    dynamics : BaseDynamics
+        What it was run with: gives c(t).
+    error : callable ``e(t, x)``
+        Score error, of the shape of x.
+    test_function : RadialFunction, optional
+        phi, default ``|x|^2/2``.
+    shares : sequence of float
+        As in `quadratic_variation`.
+
+    Returns
+    -------
+    xarray.Dataset
+        `metric` over (start, share) and `contribution` over (start, step), in units of phi^2.
+
+    Raises
+    ------
+    ValueError
+        A run in the scaled frame, or an error that returns another shape than x, or not finite numbers.
+
+    Examples
+    --------
+    >>> import fpsolve as fp
+    >>> dynamics = fp.Dynamics(lambda t, x: -x + 0.3, 2**0.5)
+    >>> times = np.linspace(0.0, 0.5, 51)
+    >>> run = fp.evolve(dynamics, fp.Gaussian(0.3, std=1.0), grid=fp.Grid.uniform((-7, 8), cells=120), steps=50,
+    ...     t_max=0.5, save_at=times, estimate=False)
+    >>> q = siem_like(run, dynamics, lambda t, x: 0.3 + 0.0 * x)  # 50 (0.01)^2 (0.3 * 0.3)^2, the mean being 0.3
+    >>> f"{float(q.metric.sel(share=1.0)[0]):.3e}"
+    '4.050e-05'
+    """
+    import xarray as xr
+
+    from fpsolve.evolution import accessor as accessor
+
+    if run.attrs.get("frame") != "fixed":
+        raise _checks.error("run", "a run in the fixed frame", "another", "set frame='fixed' in evolve")
+    grid, phi = run.fpsolve.grid, RadialFunction() if test_function is None else test_function
+    points = extended_points(grid)
+    gradient = phi.gradient(points, grid.dim)
+    t = np.asarray(run["t"].values, dtype=float)
+    members = str(run["density"].dims[0])
+    density = np.asarray(run["density"].values).reshape(run.sizes[members], len(t), -1)
+    contribution = np.empty((len(density), len(t) - 1))
+    for n, h in enumerate(np.abs(np.diff(t))):
+        e = _checks.values_at("error", error(float(t[n]), points), points.shape, f"at t = {t[n]:g}")
+        product = e * gradient if grid.dim == 1 else (e * gradient).sum(axis=-1)
+        stirred = density[:, n] @ against_averages(product, grid).ravel()
+        contribution[:, n] = np.square(gain(dynamics, float(t[n])) * h * stirred)
+    parts = _checked(shares)
+    return xr.Dataset(
+        {
+            "metric": ((members, "share"), _partial_sums(contribution, np.abs(t - t[0]), parts)),
+            "contribution": ((members, "step"), contribution),
+        },
+        coords={members: run[members].values, "share": parts},
+        attrs={"quantity": "SIEM-like metric", "test_function": phi.description, "steps": len(t) - 1},
+    )
+
+
+def _checked(shares: ArrayLike) -> Array:
+    parts = np.atleast_1d(_checks.finite_array("shares", shares))
+    if parts.ndim != 1 or parts.size == 0 or parts.min() <= 0.0 or parts.max() > 1.0:
+        raise _checks.error("shares", "numbers in (0, 1]", repr(shares))
+    return parts
+
+
+def _partial_sums(terms: Array, r: Array, shares: Array) -> Array:
+    """Sums over the steps up to shares of the running time, shape (members, shares)."""
+    total = np.concatenate([np.zeros((len(terms), 1)), np.cumsum(terms, axis=1)], axis=1)
+    return np.stack([np.interp(shares * r[-1], r, one) for one in total])

@@ -1,0 +1,275 @@
+"""Score error as noise: modes, strengths, and ready families of them."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fpsolve import _checks
+
+Array = NDArray[np.float64]
+#: ``e(x)`` or ``e(t, x)``: points (...) in 1D, (..., 2) in 2D, and values of that shape.
+Mode = Callable[..., Any]
+
+
+@dataclass(frozen=True, eq=False)
+class ScoreNoise:
+    r"""Gaussian white score error ``sum_k sqrt(lambda_k) e_k(t, x) dW^k``, as noise in the drift.
+
+    In a stochastic Fokker-Planck equation with gain c(t) it enters as
+    ``- sum_k c sqrt(lambda_k) div(u e_k) o dW^k``, see `fpsolve.stochastic.evolve`.
+
+    Parameters
+    ----------
+    modes : sequence of callables
+        ``e_k(x)`` or ``e_k(t, x)``, told apart by the number of their arguments; shape of x in and out, units of a
+        score (1/length).
+    strengths : array_like, shape (modes,)
+        ``lambda_k >= 0``, in units of process time.
+    description : str, optional
+        What stands in the attributes of results; the ready families write their own.
+
+    Raises
+    ------
+    ValueError
+        No mode, another number of strengths, a negative strength, a mode that is not callable with x or (t, x).
+
+    Examples
+    --------
+    >>> noise = ScoreNoise([lambda x: np.sin(x), lambda t, x: t * x], [0.1, 0.2])
+    >>> noise.values(2.0, np.array([1.0, 3.0])).round(3).tolist()
+    [[0.841, 0.141], [2.0, 6.0]]
+    """
+
+    modes: Sequence[Mode]
+    strengths: ArrayLike
+    description: str = ""
+    _timed: tuple[bool, ...] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        modes = tuple(self.modes) if not callable(self.modes) else (self.modes,)
+        if not modes:
+            raise _checks.error("modes", "at least one mode", "none")
+        wanted = f"{len(modes)} numbers >= 0, one per mode"
+        strengths = np.atleast_1d(_checks.finite_array("strengths", self.strengths))
+        if strengths.shape != (len(modes),):
+            raise _checks.error("strengths", wanted, f"shape {strengths.shape}")
+        if strengths.min() < 0.0:
+            raise _checks.error("strengths", wanted, f"{strengths.min():g}", "lambda is a variance")
+        object.__setattr__(self, "modes", modes)
+        object.__setattr__(self, "strengths", strengths)
+        object.__setattr__(self, "_timed", tuple(_takes_time(k, mode) for k, mode in enumerate(modes)))
+        if not self.description:
+            names = ", ".join(getattr(mode, "__qualname__", type(mode).__name__) for mode in modes)
+            object.__setattr__(self, "description", f"modes {names}")
+
+    @property
+    def size(self) -> int:
+        """Number of modes."""
+        return len(self._timed)
+
+    @property
+    def variances(self) -> Array:
+        """The strengths as an array, shape (modes,)."""
+        return np.asarray(self.strengths, dtype=float)
+
+    @property
+    def autonomous(self) -> bool:
+        """Whether no mode depends on time."""
+        return not any(self._timed)
+
+    def values(self, t: float, x: Array) -> Array:
+        """e_k at the points, shape (modes, *x.shape).
+
+        Raises
+        ------
+        ValueError
+            A mode that returns another shape, NaN or infinities, with its number and the time.
+        """
+        where = f"at t = {t:g}"
+        answers = [mode(t, x) if timed else mode(x) for mode, timed in zip(self._modes(), self._timed, strict=True)]
+        return np.stack([_checks.values_at(f"modes[{k}]", e, np.shape(x), where) for k, e in enumerate(answers)])
+
+    def _modes(self) -> tuple[Mode, ...]:
+        return tuple(self.modes)
+
+
+def _takes_time(k: int, mode: Mode) -> bool:
+    """Whether a mode is e(t, x) rather than e(x)."""
+    if not callable(mode):
+        raise _checks.error(f"modes[{k}]", "a callable e(x) or e(t, x)", repr(mode)[:60])
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    parameters = inspect.signature(mode).parameters.values()
+    needed = sum(p.kind in kinds and p.default is inspect.Parameter.empty for p in parameters)
+    if needed not in (1, 2):
+        raise _checks.error(f"modes[{k}]", "a callable e(x) or e(t, x)", f"one with {needed} arguments")
+    return needed == 2
+
+
+def constant(strength: float, *, dim: int = 1, direction: ArrayLike | None = None) -> ScoreNoise:
+    """Return noise that is the same everywhere: all of the density is shaken together.
+
+    Parameters
+    ----------
+    strength : float
+        lambda >= 0 of every mode.
+    dim : {1, 2}
+        In 2D one mode per axis, unless `direction` is given.
+    direction : array_like, shape (2,), optional
+        The one direction of the shaking in 2D; its length counts.
+
+    Examples
+    --------
+    >>> constant(0.09).values(0.0, np.zeros(3)).tolist(), constant(0.09, dim=2).size
+    ([[1.0, 1.0, 1.0]], 2)
+    """
+    _checks.dimension("dim", dim)
+    if direction is not None and dim == 1:
+        raise _checks.error("direction", "None in 1D", repr(direction), "set dim=2")
+    if dim == 1:
+        vectors = np.ones((1, 1))
+    elif direction is None:
+        vectors = np.eye(2)
+    else:
+        vectors = _checks.finite_array("direction", direction, shape=(2,))[None, :]
+    modes = [_Constant(vector if dim == 2 else vector[0]) for vector in vectors]
+    shown = "" if direction is None else f", direction={vectors[0].tolist()}"
+    return ScoreNoise(modes, np.full(len(modes), strength), f"constant(strength={strength:g}, dim={dim}{shown})")
+
+
+def random_fourier(
+    strength: float,
+    *,
+    length: float,
+    modes: int = 8,
+    seed: int,
+    dim: int = 1,
+    divergence_free: bool = False,
+) -> ScoreNoise:
+    """Return a random smooth field: random Fourier features of a Gaussian correlation.
+
+    ``e_k(x) = sqrt(2) v_k cos(w_k . x + phi_k)`` with frequencies ``w_k ~ N(0, I/length^2)``, phases uniform; v_k is 1
+    in 1D and a unit vector in 2D, random or, with `divergence_free`, at right angles to w_k. The strengths are
+    ``strength/modes``: averaged over the features the field has the variance `strength` and the correlation
+    ``exp(-|x - x'|^2/(2 length^2))``.
+
+    Parameters
+    ----------
+    strength : float
+        Sum of the lambda_k.
+    length : float
+        Correlation length, in units of x.
+    modes : int
+        Number of features.
+    seed : int or Generator
+        Draws frequencies, phases and directions.
+    dim : {1, 2}
+    divergence_free : bool
+        div e_k = 0, in 2D only.
+
+    References
+    ----------
+    Rahimi and Recht 2007, Random features for large-scale kernel machines.
+
+    Examples
+    --------
+    >>> random_fourier(0.1, length=1.0, modes=3, seed=0).values(0.0, np.zeros(5)).shape
+    (3, 5)
+    """
+    _checks.dimension("dim", dim)
+    _checks.integer("modes", modes)
+    scale = 1.0 / _checks.positive("length", length)
+    if divergence_free and dim == 1:
+        raise _checks.error("divergence_free", "False in 1D, where only constants are", "True", "set dim=2")
+    rng = _checks.generator("seed", seed)
+    frequencies = scale * rng.standard_normal((modes, dim))
+    phases = rng.uniform(0.0, 2.0 * np.pi, modes)
+    if dim == 1:
+        vectors = np.ones((modes, 1))
+    elif divergence_free:
+        vectors = np.stack([-frequencies[:, 1], frequencies[:, 0]], axis=1)
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    else:
+        angles = rng.uniform(0.0, 2.0 * np.pi, modes)
+        vectors = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    waves = [_Wave(w, float(p), v) for w, p, v in zip(frequencies, phases, vectors, strict=True)]
+    shown = f"seed={seed if isinstance(seed, int) else 'generator'}, dim={dim}, divergence_free={divergence_free}"
+    text = f"random_fourier(strength={strength:g}, length={length:g}, modes={modes}, {shown})"
+    return ScoreNoise(waves, np.full(modes, _checks.non_negative("strength", strength) / modes), text)
+
+
+def localized(
+    centres: ArrayLike, *, width: float, strength: ArrayLike, directions: ArrayLike | None = None
+) -> ScoreNoise:
+    """Return bumps ``e_k(x) = v_k exp(-|x - centre_k|^2/(2 width^2))``.
+
+    Parameters
+    ----------
+    centres : array_like, shape (modes,) in 1D, (modes, 2) in 2D
+    width : float
+        Standard deviation of the bumps, in units of x.
+    strength : float or array_like, shape (modes,)
+        lambda_k.
+    directions : array_like, shape (modes, 2)
+        v_k, in 2D only.
+
+    Examples
+    --------
+    >>> localized([-1.0, 2.0], width=0.5, strength=0.1).values(0.0, np.array([2.0])).round(4).tolist()
+    [[0.0], [1.0]]
+    """
+    places = _checks.finite_array("centres", centres)
+    if places.ndim not in (1, 2) or (places.ndim == 2 and places.shape[1] != 2) or len(places) == 0:
+        raise _checks.error("centres", "shape (modes,) in 1D or (modes, 2) in 2D", f"shape {places.shape}")
+    _checks.positive("width", width)
+    if (directions is None) != (places.ndim == 1):
+        wanted = "directions of shape (modes, 2) in 2D and none in 1D"
+        raise _checks.error("directions", wanted, "None" if directions is None else "some")
+    vectors = (
+        np.ones(len(places))
+        if directions is None
+        else _checks.finite_array("directions", directions, shape=(len(places), 2))
+    )
+    strengths = np.broadcast_to(_checks.finite_array("strength", strength), (len(places),))
+    bumps = [_Bump(c, float(width), v) for c, v in zip(places, vectors, strict=True)]
+    text = f"localized(centres={places.tolist()}, width={width:g}, strength={strengths.tolist()})"
+    return ScoreNoise(bumps, strengths, text)
+
+
+@dataclass(frozen=True, eq=False)
+class _Constant:
+    value: Any
+
+    def __call__(self, x: Array) -> Array:
+        return np.broadcast_to(np.asarray(self.value, dtype=float), np.shape(x))
+
+
+@dataclass(frozen=True, eq=False)
+class _Wave:
+    frequency: Array
+    phase: float
+    vector: Array
+
+    def __call__(self, x: Array) -> Array:
+        if len(self.frequency) == 1:
+            return np.asarray(2.0**0.5 * np.cos(self.frequency[0] * x + self.phase))
+        wave = 2.0**0.5 * np.cos(x @ self.frequency + self.phase)
+        return np.asarray(wave[..., None] * self.vector)
+
+
+@dataclass(frozen=True, eq=False)
+class _Bump:
+    centre: Any
+    width: float
+    vector: Any
+
+    def __call__(self, x: Array) -> Array:
+        square = np.square((x - self.centre) / self.width)
+        if np.ndim(self.centre) == 0:
+            return np.asarray(np.exp(-0.5 * square))
+        return np.asarray(np.exp(-0.5 * square.sum(axis=-1))[..., None] * self.vector)

@@ -1,0 +1,265 @@
+"""The stochastic Fokker-Planck equation against its Gaussian oracle, its invariants, and what it refuses."""
+
+import time
+
+import numpy as np
+import pytest
+import xarray as xr
+from threadpoolctl import threadpool_limits
+
+import fpsolve as fp
+from fpsolve import stochastic
+
+MEAN, STD, RATE, SPREAD = 1.0, 0.8, 1.0, 2.0**0.5
+PATHS, SEED = 8, 1
+OU = fp.Dynamics(lambda t, x: -RATE * x, SPREAD)
+LINE = fp.Grid.uniform((-9, 9), cells=400)
+
+
+def ensemble(k: float, steps: int, convention: str = "stratonovich", **options) -> xr.Dataset:
+    """Constant noise of strength k on a Gaussian under Ornstein-Uhlenbeck, drift error k dW."""
+    defaults = dict(grid=LINE, steps=steps, paths=PATHS, seed=SEED, t_max=1.0, estimate=False)
+    noise = stochastic.constant(k**2)
+    return stochastic.evolve(OU, fp.Gaussian(MEAN, std=STD), noise, convention=convention, **defaults | options)
+
+
+def oracle(run: xr.Dataset, k: float) -> dict[str, np.ndarray]:
+    """Mean path, variance and quadratic variations along the same Brownian paths, on 4 substeps of every step.
+
+    ``dm = -l m dr + k dW`` with the integral of W matched: exact to second order of the tiny substeps.
+    """
+    times, sub = run["node_t"].values, 4
+    fine = np.append((times[:-1, None] + np.diff(times)[:, None] * np.arange(sub) / sub).ravel(), times[-1])
+    brownian = stochastic.BrownianPaths(SEED, run.sizes["path"], 1, run.attrs["brownian_span"])
+    increment, mean = (part[:, 0] for part in brownian.increments(fine))
+    h = np.diff(fine)
+    m = np.empty((len(increment), len(fine)))
+    m[:, 0] = MEAN
+    for n in range(len(h)):
+        m[:, n + 1] = (m[:, n] + k * mean[:, n]) * np.exp(-RATE * h[n]) + k * (increment - mean)[:, n]
+    lost = k**2 if run.attrs["convention"] == "ito" else 0.0
+    v = (SPREAD**2 - lost) / (2.0 * RATE)
+    v = v + (STD**2 - v) * np.exp(-2.0 * RATE * times)
+    path = m[:, ::sub]
+    energy = 0.5 * (path**2 + v)
+    return {
+        "mean": path,
+        "variance": v,
+        "formula": (0.5 * k**2 * (m[:, 1:] ** 2 + m[:, :-1] ** 2) * h).sum(axis=1),
+        "realised": np.square(np.diff(energy, axis=1)).sum(axis=1),
+    }
+
+
+def moments(run: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and variance; averages over cells add h^2/12 to the latter."""
+    q, x, h = run["density"].values, LINE.x, LINE.spacing[0]
+    mean = (q * x).sum(axis=-1) * h
+    return mean, (q * x**2).sum(axis=-1) * h - mean**2 - h**2 / 12.0
+
+
+@pytest.mark.parametrize("steps", [500, 2000])
+@pytest.mark.parametrize(("k", "convention"), [(0.3, "stratonovich"), (1.0, "stratonovich"), (1.0, "ito")])
+def test_gaussian_oracle(k, convention, steps):
+    run = ensemble(k, steps, convention)
+    known = oracle(run, k)
+    saved = np.searchsorted(run["node_t"].values, run["t"].values)
+    mean, variance = moments(run)
+    found = stochastic.quadratic_variation(run).sel(share=1.0)
+    off = {
+        "mean": np.abs(mean - known["mean"][:, saved]).max(),
+        "variance": np.abs(variance - known["variance"][saved]).max(),
+        "formula": np.abs(found["formula"].values - known["formula"]).max(),
+        "realised": np.abs(found["realised"].values - known["realised"]).max(),
+    }
+    print(f"k = {k:g}, {convention}, {steps} steps:", {name: f"{value:.1e}" for name, value in off.items()})
+    assert max(off.values()) <= 1e-3
+    assert abs(run["mass"] - 1.0).max() <= 1e-12
+    # the realised variation scatters about the formula, and tends to it
+    assert np.all(np.abs(found["realised"] - found["formula"]) <= 4.0 * found["spread"] + 2e-3)
+
+
+def test_wrong_limits_would_be_seen():
+    """The controls: Ito and Stratonovich differ by 250 tolerances, and so do other Brownian paths."""
+    run = ensemble(1.0, 100)
+    known = oracle(run.assign_attrs(convention="ito"), 1.0)
+    assert abs(moments(run)[1][:, -1] - known["variance"][-1]).min() > 0.25
+    other = ensemble(1.0, 100, seed=SEED + 1)
+    assert np.abs(moments(other)[0][:, -1] - known["mean"][:, -1]).max() > 0.25
+
+
+def test_the_same_brownian_path_at_any_number_of_steps_and_paths():
+    few, many = ensemble(1.0, 50, paths=2), ensemble(1.0, 200, paths=3)
+    assert np.abs(few["brownian"].values - many["brownian"].values[:2, :, ::4]).max() < 1e-9
+    last = fp.weighted_tv(few["density"].isel(t=-1), many["density"].isel(t=-1, path=slice(2)))
+    assert float(last["distance"].max()) < 2e-3
+
+
+def test_converges_pathwise_at_order_one_and_a_half():
+    grid = fp.Grid.uniform((-9, 9), cells=200)
+    fine = ensemble(1.0, 640, grid=grid)["functional"].values[:, -1]
+    ends = [ensemble(1.0, n, grid=grid)["functional"].values[:, -1] for n in (10, 20, 40, 80)]
+    errors = [float(np.sqrt(np.mean(np.square(end - fine)))) for end in ends]
+    slope = -np.polyfit(np.log([10, 20, 40, 80]), np.log(errors), 1)[0]
+    print("rms errors", errors, "slope", slope)
+    assert slope > 1.3
+
+
+def test_error_estimate_covers_the_error_along_every_path():
+    run = ensemble(1.0, 100, estimate=True, grid=fp.Grid.uniform((-9, 9), cells=200))
+    known = oracle(run, 1.0)
+    for path in range(PATHS):
+        law = fp.Gaussian(known["mean"][path, -1], std=known["variance"][-1] ** 0.5)
+        exact = xr.DataArray(run.fpsolve.grid.cell_average(law), coords={"x": run["x"]})
+        last = run.isel(path=path, t=-1)
+        assert float(fp.weighted_tv(last["density"], exact)["distance"]) <= float(last["error_estimate"])
+
+
+@pytest.mark.parametrize("kind", ["fourier", "localized", "time"])
+def test_mass_of_every_path_is_kept_and_negativity_reported(kind):
+    noise = {
+        "fourier": stochastic.random_fourier(0.05, length=1.0, modes=6, seed=3),
+        "localized": stochastic.localized([-1.0, 1.5], width=0.4, strength=0.05),
+        "time": stochastic.ScoreNoise([lambda t, x: np.sin(3.0 * t) * np.tanh(x)], [0.05]),
+    }[kind]
+    target = fp.GaussianMixture([0.5, 0.5], [-1.5, 1.5], stds=[0.4, 0.5])
+    reverse = fp.Reverse(target, fp.OrnsteinUhlenbeck(T=2.0), eta=0.8)
+    run = stochastic.evolve(
+        reverse, reverse.marginal(2.0), noise, grid=fp.Grid.uniform((-7, 7), cells=200), steps=100, paths=4, seed=0,
+        t_min=0.02,
+    )  # fmt: skip
+    assert abs(run["mass"] - run["mass"].isel(t=0)).max() <= 1e-12
+    negative = np.minimum(run["density"].values, 0.0).sum(axis=-1) * run.fpsolve.grid.volume
+    assert np.array_equal(run["negative_mass"].values, -negative)
+    assert np.all(run["smallest_density_ever"] <= run["smallest_density"].min("t"))
+    assert float(run["negative_mass"].max()) < 1e-8
+    assert np.all(np.diff(run["t"]) < 0.0)
+
+
+def test_negative_densities_are_kept_and_said():
+    """A start narrower than the cells rings under the remap; nothing is clipped."""
+    grid = fp.Grid.uniform((-4, 4), cells=64)
+    spike = np.zeros(64)
+    spike[32] = 1.0 / grid.volume
+    still = fp.Dynamics(lambda t, x: 0.0 * x, 1e-3)
+    run = stochastic.evolve(still, spike, stochastic.constant(1.0), grid=grid, steps=4, paths=3, seed=0, t_max=0.5)
+    assert np.all(run["negative_mass"].isel(t=-1) > 1e-3)
+    assert abs(run["mass"] - 1.0).max() <= 1e-12
+
+
+def test_noise_free_ensembles_are_evolve():
+    target = fp.GaussianMixture([0.4, 0.6], [-1.0, 1.2], stds=[0.5, 0.6])
+    reverse = fp.Reverse(target, fp.VP(), eta=1.0)
+    settings = dict(grid=fp.Grid.uniform((-6, 6), cells=120), steps=60, t_min=0.02)
+    start = fp.VP().prior()
+    plain = fp.evolve(reverse, {"start": start}, **settings)
+    quiet = stochastic.evolve(reverse, start, stochastic.constant(0.0), paths=2, seed=0, **settings)
+    assert np.abs(quiet["density"].values - plain["density"].values).max() < 1e-12
+    assert float(stochastic.quadratic_variation(quiet)["formula"].max()) == 0.0
+
+
+def test_langevin_and_periodic_dynamics():
+    law = fp.GaussianMixture([0.5, 0.5], [-1.0, 1.0], stds=[0.6, 0.6])
+    noise = stochastic.random_fourier(0.1, length=1.0, modes=4, seed=0)
+    grid = fp.Grid.uniform((-6, 6), cells=120)
+    run = stochastic.evolve(fp.Langevin(law), law, noise, grid=grid, steps=40, paths=2, seed=0, t_max=0.5)
+    assert abs(run["mass"] - 1.0).max() <= 1e-12
+    ring = fp.Dynamics(lambda t, x: np.sin(x), 0.8, boundary="periodic")
+    circle = fp.Grid.uniform((-np.pi, np.pi), cells=96)
+    flat = np.full(96, 1.0 / (2.0 * np.pi))
+    turning = stochastic.constant(0.4)
+    kwargs = dict(grid=circle, steps=40, paths=2, seed=0, t_max=1.0)
+    still = fp.Dynamics(lambda t, x: 0.0 * x, 0.8, boundary="periodic")
+    assert np.abs(stochastic.evolve(still, flat, turning, **kwargs)["density"] - flat[0]).max() < 1e-12
+    assert abs(stochastic.evolve(ring, flat, turning, **kwargs)["mass"] - 1.0).max() <= 1e-12
+
+
+def test_saved_and_loaded_without_loss(tmp_path):
+    run = ensemble(0.3, 20, paths=2, estimate=True, grid=fp.Grid.uniform((-9, 9), cells=60))
+    run.to_netcdf(tmp_path / "run.nc", engine="h5netcdf")
+    with xr.open_dataset(tmp_path / "run.nc", engine="h5netcdf") as loaded:
+        xr.testing.assert_identical(loaded.load(), run)
+        again = stochastic.quadratic_variation(loaded)
+    xr.testing.assert_identical(again, stochastic.quadratic_variation(run))
+    wanted = {"seed", "paths", "noise", "convention", "test_function", "version", "steps", "t_end", "starts", "weight"}
+    assert wanted <= set(run.attrs)
+    assert run.attrs["noise"] == "constant(strength=0.09, dim=1)"
+    assert run.fpsolve.grid.shape == (60,)
+
+
+def test_a_generator_is_a_seed_that_is_recorded():
+    settings = dict(paths=1, grid=fp.Grid.uniform((-9, 9), cells=60))
+    drawn = ensemble(0.3, 10, seed=np.random.default_rng(4), **settings)
+    again = ensemble(0.3, 10, seed=drawn.attrs["seed"], **settings)
+    assert np.array_equal(drawn["density"], again["density"])
+
+
+@pytest.mark.slow
+def test_sixty_four_paths_in_three_seconds():
+    ensemble(0.3, 4, paths=2, estimate=True)  # compiles
+    with threadpool_limits(1):
+        began = time.process_time()
+        ensemble(0.3, 500, paths=64, estimate=True)
+        constant = time.process_time() - began
+        noise = stochastic.random_fourier(0.1, length=1.0, modes=8, seed=0)
+        began = time.process_time()
+        stochastic.evolve(
+            OU, fp.Gaussian(MEAN, std=STD), noise, grid=LINE, steps=500, paths=64, seed=0, t_max=1.0, estimate=False
+        )
+        modes = time.process_time() - began
+    print(f"64 paths, 400 cells, 500 steps: {constant:.2f} s with the companion, {modes:.2f} s with 8 modes without")
+    assert constant <= 3.0
+    assert modes <= 3.0
+
+
+BAD = {
+    "Ito noise no stronger .* at x = .* negative diffusion": dict(
+        noise=stochastic.localized([1.0], width=0.5, strength=2.5), convention="ito"
+    ),
+    "noise: expected a ScoreNoise": dict(noise=lambda x: x),
+    r"modes\[0\] at t = 0: expected values of shape \(61,\)": dict(
+        noise=stochastic.ScoreNoise([lambda x: np.ones(3)], [0.1])
+    ),
+    "finite": dict(noise=stochastic.ScoreNoise([lambda x: np.where(x > 1.0, np.nan, x)], [0.1])),
+    "convention": dict(convention="strat"),
+    "paths": dict(paths=0),
+    "t_max": dict(t_max=None),
+    "seed": dict(seed=None),
+    "starts": dict(start=fp.Gaussian([0.0, 0.0], std=1.0)),
+}
+
+
+@pytest.mark.parametrize("message", BAD)
+def test_refusals_in_one_sentence(message):
+    settings = dict(
+        start=fp.Gaussian(0.0, std=1.0), noise=stochastic.constant(0.1), grid=fp.Grid.uniform((-8, 8), cells=60),
+        steps=20, paths=2, seed=0, t_max=0.5, estimate=False,
+    )  # fmt: skip
+    with pytest.raises(ValueError, match=message) as told:
+        stochastic.evolve(OU, **settings | BAD[message])
+    assert "\n" not in str(told.value)
+
+
+def test_noise_that_folds_the_grid_over_is_refused(monkeypatch):
+    monkeypatch.setattr("fpsolve.stochastic._coupling.STEEPEST", 1e9)  # pieces of the flow too long for it
+    steep = stochastic.ScoreNoise([lambda x: 20.0 * np.sin(5.0 * x)], [1.0])
+    with pytest.raises(ValueError, match=r"steps: .* without folding it, got a fold at t = ") as told:
+        stochastic.evolve(
+            OU, fp.Gaussian(0.0, std=1.0), steep, grid=fp.Grid.uniform((-8, 8), cells=120), steps=2, paths=2, seed=0,
+            t_max=0.5, estimate=False,
+        )  # fmt: skip
+    assert "\n" not in str(told.value)
+
+
+def test_noise_families_refuse():
+    for message, make in {
+        "modes: expected at least one": lambda: stochastic.ScoreNoise([], []),
+        "one per mode, got shape": lambda: stochastic.ScoreNoise([np.sin], [0.1, 0.2]),
+        "variance": lambda: stochastic.ScoreNoise([np.cos], [-0.1]),
+        "3 arguments": lambda: stochastic.ScoreNoise([lambda a, b, c: a], [0.1]),
+        "direction": lambda: stochastic.constant(0.1, direction=[1.0, 0.0]),
+        "divergence_free": lambda: stochastic.random_fourier(0.1, length=1.0, seed=0, divergence_free=True),
+        "directions": lambda: stochastic.localized([[0.0, 0.0]], width=0.5, strength=0.1),
+        "centres": lambda: stochastic.localized([[0.0, 0.0, 0.0]], width=0.5, strength=0.1),
+    }.items():
+        with pytest.raises(ValueError, match=message):
+            make()
