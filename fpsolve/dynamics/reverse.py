@@ -42,7 +42,8 @@ class Reverse(BaseDynamics):
     Raises
     ------
     ValueError
-        eta < 0; a score that returns the wrong shape or non-finite values (at the time it happens).
+        eta < 0; a score that a first look refuses (see `fpsolve.scores.probe`) or that returns the wrong shape or
+        non-finite values (at the time it happens).
 
     References
     ----------
@@ -98,7 +99,7 @@ class Reverse(BaseDynamics):
         """``score(t, x)``: the model's, checked at every call, or the exact one."""
         if self.score_model is None:
             return scores.exact(self.target, self.process)
-        return scores.checked(self.score_model)
+        return scores.admitted(self.score_model, self.process, self.target)
 
     def drift(self, t: float, x: ArrayLike) -> Array:
         """b(t, x) in reverse time, point values of the shape of x."""

@@ -1,11 +1,35 @@
 """Score models: callables ``score(t, x)`` with the shape of x, t a forward time.
 
-`exact` is the score of the forward marginals, `product_form` the best one that is a product ``g(sigma) S(x)``;
-`checked` stands at the border and refuses what a user's model must not return.
+`exact` is the score of the forward marginals, `product_form` the best one that is a product ``g(sigma) S(x)``.
+`from_noise_prediction`, `from_denoiser`, `from_velocity`, `from_flow_velocity`, `from_edm_denoiser` and `from_energy`
+turn what a network predicts into a score, `from_torch` calls a torch module. `tabulate` evaluates a slow model once,
+`tabulated` stands in for it. `perturbed` adds an error (ready ones in `fpsolve.scores.errors`); `clipped` and
+`smoothed` are modifications one has to ask for by name. `probe` looks at a model once, `error_curve` measures it
+against the exact score. `checked` stands at the border and refuses what a user's model must not return.
 """
 
+from fpsolve.scores import errors
 from fpsolve.scores._checked import CheckedScore, Score, checked
+from fpsolve.scores._denoiser import Denoiser, from_denoiser
+from fpsolve.scores._edm import EDMDenoiser, from_edm_denoiser
+from fpsolve.scores._energy import EnergyScore, from_energy
+from fpsolve.scores._error_curve import error_curve
 from fpsolve.scores._exact import ExactScore, exact
+from fpsolve.scores._modified import Clipped, Smoothed, clipped, smoothed
+from fpsolve.scores._noise import NoisePrediction, from_noise_prediction
+from fpsolve.scores._perturbed import Perturbed, perturbed
+from fpsolve.scores._probe import Probe, ProbeWarning, admitted, probe
 from fpsolve.scores._product_form import ProductField, ProductScore, product_form
+from fpsolve.scores._tabulate import tabulate
+from fpsolve.scores._tabulated import Tabulated, tabulated
+from fpsolve.scores._torch import TorchModel, from_torch
+from fpsolve.scores._velocity import FlowVelocity, Velocity, from_flow_velocity, from_velocity
 
-__all__ = ["Score", "exact", "ExactScore", "checked", "CheckedScore", "product_form", "ProductField", "ProductScore"]
+__all__ = ["Score", "exact", "ExactScore", "checked", "CheckedScore", "admitted"]
+__all__ += ["ProductField", "ProductScore", "product_form"]
+__all__ += ["Denoiser", "EDMDenoiser", "EnergyScore", "FlowVelocity", "NoisePrediction", "TorchModel", "Velocity"]
+__all__ += ["from_denoiser", "from_edm_denoiser", "from_energy", "from_flow_velocity", "from_noise_prediction"]
+__all__ += ["from_torch", "from_velocity"]
+__all__ += ["Clipped", "Perturbed", "Smoothed", "clipped", "errors", "perturbed", "smoothed"]
+__all__ += ["Tabulated", "tabulate", "tabulated"]
+__all__ += ["Probe", "ProbeWarning", "error_curve", "probe"]

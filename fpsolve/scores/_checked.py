@@ -7,11 +7,13 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from fpsolve._checks import FloatArray
+from fpsolve.scores._arrays import answer
+from fpsolve.scores._names import name_of
 
 Score: TypeAlias = Callable[[float, FloatArray], FloatArray]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class CheckedScore:
     """A user's score, whose every answer is checked: shape of x, real, finite.
 
@@ -19,12 +21,15 @@ class CheckedScore:
     ----------
     score : callable
         ``score(t, x)``, t a float, x of shape ``(...)`` in 1D or ``(..., 2)`` in 2D.
+    dim : int, optional
+        1 or 2; known, messages name whole points.
     """
 
     score: Callable[[float, Any], Any]
+    dim: int | None = None
 
     def __call__(self, t: float, x: Any) -> FloatArray:
-        """Return ``score(t, x)`` as float64.
+        """Return ``score(t, x)`` as float64; tensors are taken off their device.
 
         Raises
         ------
@@ -32,23 +37,14 @@ class CheckedScore:
             If it is of another shape than x, complex, not numeric, or not finite; the message says at which t.
         """
         x = np.asarray(x, dtype=np.float64)
-        value = _real_array(t, self.score(t, x))
-        if value.shape != x.shape:
-            raise ValueError(
-                f"score at t = {t:g}: expected the shape of x, {x.shape}, got {value.shape}; "
-                "return one number (1D) or vector (2D) per point."
-            )
-        bad = ~np.isfinite(value)
-        if bad.any():
-            raise ValueError(
-                f"score at t = {t:g}: expected finite numbers, got {int(bad.sum())} NaN or infinite of {bad.size}, "
-                f"the first where x = {float(x.ravel()[int(bad.argmax())]):g}; "
-                "evaluate in logarithms, not as a ratio of densities."
-            )
-        return value
+        return answer("score", t, x, self.score(t, x), self.dim)
+
+    def __repr__(self) -> str:
+        """Return the description of the score that is checked."""
+        return name_of(self.score)
 
 
-def checked(score: Callable[[float, Any], Any]) -> CheckedScore:
+def checked(score: Callable[[float, Any], Any], dim: int | None = None) -> CheckedScore:
     """Return `score` behind the check, itself if it is behind it already.
 
     Raises
@@ -66,15 +62,4 @@ def checked(score: Callable[[float, Any], Any]) -> CheckedScore:
         return score
     if not callable(score):
         raise ValueError(f"score: expected a callable score(t, x), got {score!r}; leave it out for the exact score.")
-    return CheckedScore(score)
-
-
-def _real_array(t: float, value: Any) -> FloatArray:
-    message = f"score at t = {t:g}: expected an array of real numbers, got {type(value).__name__}"
-    try:
-        array = np.asarray(value)
-    except (TypeError, ValueError):  # ragged lists, tensors that cannot be shared
-        raise ValueError(f"{message} that numpy cannot convert; return a numpy array.") from None
-    if array.dtype.kind not in "fiu":
-        raise ValueError(f"{message} of dtype {array.dtype}; return real floats.")
-    return np.asarray(array, dtype=np.float64)
+    return CheckedScore(score, dim)

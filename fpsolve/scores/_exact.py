@@ -9,7 +9,7 @@ from fpsolve.marginals import Marginals, family
 from fpsolve.processes import Process
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ExactScore:
     """``s(t, x) = grad log p_t(x)``; `marginals` is the family p_t."""
 
@@ -18,6 +18,10 @@ class ExactScore:
     def __call__(self, t: float, x: Any) -> FloatArray:
         """Return the score at the points x, shape ``(...)`` in 1D, ``(..., 2)`` in 2D, and of that shape."""
         return self.marginals.score(t, x)
+
+    def __repr__(self) -> str:
+        """Return the call that makes it."""
+        return f"exact({self.marginals.target!r}, {self.marginals.process!r})"
 
 
 def exact(target: Law, process: Process) -> ExactScore:

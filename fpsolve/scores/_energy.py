@@ -1,0 +1,177 @@
+"""Energy models: the score is minus the gradient of the energy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from fpsolve import _checks
+from fpsolve._checks import FloatArray
+from fpsolve.processes import Process
+from fpsolve.scores._arrays import answer, as_numpy
+from fpsolve.scores._conversions import transition
+from fpsolve.scores._names import name_of
+from fpsolve.scores._probe import probe, warn
+
+__all__ = ["EnergyScore", "from_energy"]
+
+#: Relative difference between a given gradient and differences of the energy that is taken for a mistake.
+_MISMATCH = 1e-3
+#: Energies are taken to be good to this many units in the last place: a log-sum-exp is.
+_UNITS = 32.0
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class EnergyScore:
+    """The score ``-grad E``; see `from_energy`."""
+
+    energy: Callable[[float, Any], Any]
+    process: Process
+    dim: int
+    gradient: Callable[[float, Any], Any] | None = None
+    step: float = 0.03
+
+    def __call__(self, t: float, x: Any) -> FloatArray:
+        """Return the score at the points x, of their shape."""
+        points = np.asarray(x, dtype=np.float64)
+        if self.gradient is not None:
+            return -answer("gradient", t, points, self.gradient(t, points), self.dim)
+        return -self.differences(t, points)[0]
+
+    def error(self, t: float, x: Any) -> FloatArray:
+        """Return the error estimate of the differences, of the shape of x; zero where a gradient was given.
+
+        The difference between orders 8 and 6, an overestimate of the truncation error, plus the rounding of E
+        and of x over the step, E taken to be good to 32 units in the last place.
+        """
+        points = np.asarray(x, dtype=np.float64)
+        return np.zeros(points.shape) if self.gradient is not None else self.differences(t, points)[1]
+
+    def differences(self, t: float, x: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return ``grad E`` by central differences of order 8 and its error estimate, both of the shape of x."""
+        h = self.step * transition(self.process, t)[1]
+        pairs = [self._along(t, x, h, axis) for axis in range(self.dim)]
+        if self.dim == 1:
+            return pairs[0]
+        gradients, errors = zip(*pairs, strict=True)
+        return np.stack(gradients, axis=-1), np.stack(errors, axis=-1)
+
+    def _along(self, t: float, x: FloatArray, h: float, axis: int) -> tuple[FloatArray, FloatArray]:
+        offsets, eighth, sixth = _stencils()
+        unit = 1.0 if self.dim == 1 else np.eye(2)[axis]
+        shifts = np.multiply.outer(h * offsets, unit).reshape(len(offsets), *(1,) * (x.ndim + 1 - self.dim), -1)
+        moved = x + (shifts[..., 0] if self.dim == 1 else shifts)
+        energies = self._energies(t, moved)
+        slope = np.tensordot(eighth, energies, axes=(0, 0)) / h
+        truncated = np.abs(np.tensordot(sixth, energies, axes=(0, 0)) / h - slope)
+        # E is rounded, and so is the point where it is taken
+        position = np.abs(x if self.dim == 1 else x[..., axis])
+        rounded = _UNITS * np.finfo(float).eps * (np.abs(energies).max(axis=0) + position * np.abs(slope)) / h
+        return slope, truncated + rounded
+
+    def _energies(self, t: float, points: FloatArray) -> FloatArray:
+        value = np.asarray(as_numpy(f"energy at t = {t:g}", self.energy(t, points)), dtype=np.float64)
+        shape = points.shape if self.dim == 1 else points.shape[:-1]
+        return _checks.values_at("energy", value, shape, f"at t = {t:g}")
+
+    def __repr__(self) -> str:
+        """Return the call that makes it, the same text in every run."""
+        how = f"step={self.step:g}" if self.gradient is None else f"gradient={name_of(self.gradient)}"
+        return f"from_energy({name_of(self.energy)}, {self.process!r}, {how})"
+
+
+def from_energy(
+    energy: Callable[[float, Any], Any],
+    process: Process,
+    *,
+    dim: int,
+    gradient: Callable[[float, Any], Any] | None = None,
+    step: float = 0.03,
+) -> EnergyScore:
+    r"""Return the score of an energy model ``p_t ~ exp(-E(t, x))``.
+
+    .. math:: s(t, x) = -\nabla E(t, x).
+
+    Without a gradient, by central differences of order 8 with spacing ``h = step * s_t``,
+    :math:`s_t = \sqrt{\sigma^2(0, t)}`: densities blurred by noise have no features narrower than that. The error of
+    the result is ``score.error(t, x)``; it falls like h^8 down to the rounding of ``E/h``.
+
+    Parameters
+    ----------
+    energy : callable
+        ``energy(t, x)``, points x of shape (...) in 1D and (..., 2) in 2D, one number per point: shape (...).
+    process : Process
+        Forward process; gives the length scale of the differences.
+    dim : int
+        1 or 2.
+    gradient : callable, optional
+        ``gradient(t, x)`` of the shape of x; it is held against differences of the energy once.
+    step : float, default 0.03
+        Spacing of the differences in units of s_t.
+
+    Returns
+    -------
+    EnergyScore
+        A callable ``score(t, x)`` with ``error(t, x)``.
+
+    Raises
+    ------
+    ValueError
+        At construction, from one probe: a wrong shape, NaN, integers, swapped arguments, a model that raises, a
+        gradient that is not that of the energy.
+
+    Warns
+    -----
+    ProbeWarning
+        If the score points outwards far out: an energy of the wrong sign.
+
+    References
+    ----------
+    Fornberg 1988, doi:10.1090/S0025-5718-1988-0935077-0 (the differences; coefficients by findiff).
+
+    Examples
+    --------
+    >>> import fpsolve as fp
+    >>> score = from_energy(lambda t, x: 0.5 * x**2, fp.VP(), dim=1)
+    >>> round(float(score(0.3, 2.0)), 10), bool(score.error(0.3, 2.0) < 1e-11)
+    (-2.0, True)
+    """
+    _checks.dimension("dim", dim)
+    score = EnergyScore(energy, process, dim, gradient, _checks.interval("step", step, 0.0, 0.5, ends="(]"))
+    _compare(score)
+    warn(probe(score, process, dim=dim), repr(score))
+    return score
+
+
+def _compare(score: EnergyScore) -> None:
+    """Refuse a gradient that is not the energy's."""
+    if score.gradient is None:
+        return
+    from fpsolve.scores._likeness import probe_points, probe_times
+
+    for t in probe_times(score.process):
+        x = probe_points(score.process, t, score.dim, 1.0)
+        ours, given = score.differences(t, x)[0], -score(t, x)
+        gap = float(np.linalg.norm(given - ours) / max(float(np.linalg.norm(ours)), 1e-300))
+        if gap > _MISMATCH:
+            remedy = "turn its sign" if np.allclose(given, -ours, rtol=1e-3) else "leave it out to use differences"
+            expected = f"the gradient of the energy at t = {t:.3g}"
+            raise _checks.error("gradient", expected, f"a relative difference of {gap:.2g}", remedy)
+
+
+@lru_cache(maxsize=1)
+def _stencils() -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Offsets -4..4 without 0, and weights of the first derivative there to orders 8 and 6."""
+    import findiff
+
+    weights = []
+    for order in (8, 6):
+        found = findiff.coefficients(deriv=1, acc=order)["center"]
+        row = np.zeros(9)
+        row[np.asarray(found["offsets"]) + 4] = found["coefficients"]
+        weights.append(np.delete(row, 4))
+    return np.delete(np.arange(-4.0, 5.0), 4), weights[0], weights[1]

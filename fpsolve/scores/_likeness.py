@@ -1,0 +1,112 @@
+"""What a model's values look like: a score, a noise prediction, a denoiser, a velocity, or one with the wrong sign.
+
+Every kind is converted to a score as if the model were of that kind, and the result is held against what a score
+must be: the exact one where the target is known, otherwise how scores behave far out. There
+``x . s/|x|^2 -> -1/(s_t^2 + a_t^2 v)`` for some v >= 0, the variance of the data's tail, the same at all times.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from fpsolve._checks import FloatArray
+from fpsolve.processes import Process
+from fpsolve.scores._conversions import KINDS, Conversion, transition
+
+#: Ratios s/a of the times that are looked at: below, at and above a data standard deviation of 1.
+LEVELS = (0.1, 0.4, 1.5, 6.0)
+#: Outer radius of the points, in standard deviations.
+RADIUS = 4.0
+#: Tail variances of data of standard deviation 1 that are believed without being told.
+_PLAUSIBLE = (0.002, 50.0)
+#: Relative errors with which a model is near the exact score, is far from it, and may be far where another kind is
+#: nearer by the factor.
+NEAR, FAR, DOUBTFUL, FACTOR = 0.3, 0.7, 0.1, 10.0
+#: Logarithms of the factors by which tails may differ: to look like a kind, and to pass for what it is said to be.
+ALIKE, UNLIKE = float(np.log(2.0)), float(np.log(3.0))
+#: Misfits closer than this are not told apart.
+TIE_EXACT, TIE_TAILS = 0.02, 0.3
+
+
+def _negative(conversion: Conversion) -> Conversion:
+    return lambda process, t, x, value: conversion(process, t, x, -value)
+
+
+#: Kinds and, as a common mistake, their negatives.
+CANDIDATES: dict[str, Conversion] = KINDS | {f"minus a {kind}": _negative(KINDS[kind]) for kind in list(KINDS)[:2]}
+
+
+def probe_times(process: Process, window: tuple[float, float] | None = None) -> list[float]:
+    """Return T and the times of the levels, from the latest to the earliest as a run has them, in the window."""
+    low, high = (0.0, float(process.T)) if window is None else window
+    grid = float(process.T) * np.geomspace(1e-8, 1.0, 2000)
+    with np.errstate(divide="ignore"):
+        ratio = 0.5 * np.log(process.variance(0.0, grid)) - np.log(process.scale(0.0, grid))
+    times = np.append(np.exp(np.interp(np.log(LEVELS), ratio, np.log(grid))), process.T)
+    return [float(t) for t in np.unique(np.clip(times, low, high))[::-1] if t > 0.0]
+
+
+def probe_points(
+    process: Process, t: float, dim: int, data_std: float, box: tuple[tuple[float, float], ...] | None = None
+) -> FloatArray:
+    """Return points around 0 up to `RADIUS` standard deviations: (n,) in 1D, (2, n, 2) in 2D; the outermost last."""
+    a, s = transition(process, t)
+    radii = np.hypot(a * data_std, s) * np.array([0.07, 0.6, 1.3, 2.4, RADIUS])
+    if dim == 1:
+        x: FloatArray = np.multiply.outer(radii, np.array([1.0, -1.0])).ravel()
+        return x if box is None else np.clip(x, *box[0])
+    angles = np.pi * (np.arange(8) + 0.3) / 4.0
+    rays = np.stack([np.cos(angles), np.sin(angles)], axis=-1)
+    x = np.reshape(radii[:, None, None] * rays, (2, -1, 2))
+    return x if box is None else np.stack([np.clip(x[..., k], *box[k]) for k in range(2)], axis=-1)
+
+
+def inward(x: FloatArray, score: FloatArray, dim: int) -> float:
+    """Return the mean of ``x . s/|x|^2`` over the outermost points."""
+    outermost = 2 if dim == 1 else 16
+    x, score = x.ravel()[-outermost:], score.ravel()[-outermost:]
+    return float(x @ score / (x @ x))
+
+
+def tail_misfits(
+    process: Process, times: Sequence[float], points: Sequence[FloatArray], values: Sequence[FloatArray], dim: int
+) -> dict[str, tuple[float, float]]:
+    """Return for every kind how far its tails are from a score's, as logarithms of factors: (any v, plausible v)."""
+    a, s = np.array([transition(process, t) for t in times]).T
+    misfits = {}
+    for kind, convert in CANDIDATES.items():
+        slopes = [
+            inward(x, convert(process, t, x, value), dim) for t, x, value in zip(times, points, values, strict=True)
+        ]
+        misfits[kind] = _misfit(-np.array(slopes) * s**2, a, s)
+    return misfits
+
+
+def exact_errors(
+    process: Process,
+    times: Sequence[float],
+    points: Sequence[FloatArray],
+    values: Sequence[FloatArray],
+    scores: Sequence[FloatArray],
+) -> dict[str, float]:
+    """Return for every kind the relative root-mean-square error of the score it would be."""
+    errors = {}
+    for kind, convert in CANDIDATES.items():
+        shares = [
+            np.sum((convert(process, t, x, value) - score) ** 2) / np.sum(score**2)
+            for t, x, value, score in zip(times, points, values, scores, strict=True)
+        ]
+        errors[kind] = float(np.sqrt(np.mean(shares)))
+    return errors
+
+
+def _misfit(pull: FloatArray, a: FloatArray, s: FloatArray) -> tuple[float, float]:
+    """Largest ``|log(pull (s^2 + a^2 v)/s^2)|`` over the times, at the best v and at the best plausible v."""
+    if np.any(pull <= 0.0):
+        return float("inf"), float("inf")
+    v = np.concatenate([[0.0], np.geomspace(1e-4, 1e4, 400)])
+    gap = np.abs(np.log(pull[:, None] * (1.0 + np.multiply.outer((a / s) ** 2, v)))).max(axis=0)
+    plausible = (v >= _PLAUSIBLE[0]) & (v <= _PLAUSIBLE[1])
+    return float(gap.min()), float(gap[plausible].min())

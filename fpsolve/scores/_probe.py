@@ -1,0 +1,273 @@
+"""One probe of a model when it is handed in: what must not pass is refused, what looks wrong is said."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import numpy as np
+
+from fpsolve import _checks
+from fpsolve._checks import FloatArray
+from fpsolve.laws import Law
+from fpsolve.processes import Process
+from fpsolve.scores import _likeness
+from fpsolve.scores._adapter import Adapter
+from fpsolve.scores._checked import CheckedScore, checked
+from fpsolve.scores._conversions import ADAPTERS
+from fpsolve.scores._first_look import Predict, first_values, refuse_swapped_names
+from fpsolve.scores._names import name_of
+
+__all__ = ["Probe", "ProbeWarning", "admit", "admitted", "probe"]
+
+#: Draws from every p_t where the exact score is known.
+_DRAWS = 128
+
+_Adapted = TypeVar("_Adapted", bound=Adapter)
+
+
+class ProbeWarning(UserWarning):
+    """A model looks like something else than it is said to be."""
+
+
+@dataclass(frozen=True, eq=False)
+class Probe:
+    """What one look at a model found.
+
+    Attributes
+    ----------
+    name : str
+        Description of the model.
+    declared : str
+        What it is said to be: "score", "noise prediction", "denoiser", "velocity", "flow velocity".
+    dim : int
+        Dimension of the points.
+    times : tuple of float
+        Forward times looked at.
+    inward : tuple of float
+        ``x . s/|x|^2`` of its score at the outermost points, per time: negative for a score.
+    misfits : dict of str to float
+        By kind, how far the model is from being of that kind: the relative error of the score it would be where
+        `exact`, else the logarithm of the factor by which that score is off far out.
+    exact : bool
+        Whether it was held against the exact score.
+    looks_like : tuple of str
+        Kinds that fit, common ones first; empty where none does. Tails alone often leave more than one.
+    problem : str
+        Empty, or one sentence.
+    """
+
+    name: str
+    declared: str
+    dim: int
+    times: tuple[float, ...]
+    inward: tuple[float, ...]
+    misfits: dict[str, float] = field(repr=False)
+    exact: bool
+    looks_like: tuple[str, ...]
+    problem: str
+
+    def __str__(self) -> str:
+        """Return a few lines for reading."""
+        kind = "relative error of the score" if self.exact else "log of the factor off far out"
+        rows = [f"  {k:<26s}{v:10.3g}" for k, v in sorted(self.misfits.items(), key=lambda item: item[1])]
+        verdict = self.problem or f"passes for a {self.declared}"
+        return "\n".join([f"{self.name}: {verdict}", f"read as: {kind}", *rows])
+
+
+def probe(
+    score: Callable[[float, Any], Any],
+    process: Process,
+    *,
+    dim: int | None = None,
+    target: Law | None = None,
+    data_std: float = 1.0,
+) -> Probe:
+    r"""Look at a score model once: shape, finiteness, order of arguments, sign far out, and what it looks like.
+
+    With a target the model is held against the exact score at draws from p_t. Without one its tails tell: far out
+    :math:`x \cdot s/|x|^2 \to -1/(s_t^2 + a_t^2 v)`, v >= 0 the same at all times, :math:`a = \alpha(0, t)`,
+    :math:`s^2 = \sigma^2(0, t)`; a denoiser or a noise prediction handed in as a score has the wrong sign there.
+
+    Parameters
+    ----------
+    score : callable
+        ``score(t, x)``, or what an adapter returned (the model inside is then looked at as what it is said to be).
+    process : Process
+        Forward process.
+    dim : int, optional
+        1 or 2. Default: that of the target, or whichever the model takes.
+    target : Law, optional
+        Data law, a normal mixture or any other whose diffused laws are known in closed form.
+    data_std : float, default 1
+        Scale of the data, used without a target.
+
+    Returns
+    -------
+    Probe
+        ``print`` it; `problem` is empty where nothing looks wrong.
+
+    Raises
+    ------
+    ValueError
+        If the model raises, returns another shape, integers, NaN or infinities (with the place), or takes its
+        arguments in the other order.
+
+    Examples
+    --------
+    A denoiser handed in as a score:
+
+    >>> import fpsolve as fp
+    >>> found = probe(lambda t, x: x / (1.0 + t**2), fp.EDM())
+    >>> found.looks_like
+    ('denoiser', 'velocity', 'minus a score')
+    >>> print(found.problem.replace("; ", "\n"))
+    its score points outwards far out, x.s/|x|^2 = 0.99 at t = 0.1
+    it looks like a denoiser or a velocity or minus a score: use from_denoiser or from_velocity
+
+    The exact score tells more:
+
+    >>> probe(lambda t, x: 4.0 * x / (4.0 + t**2), fp.EDM(), target=fp.Gaussian(0.0, std=2.0)).looks_like
+    ('denoiser',)
+    """
+    if target is not None:
+        dim = _checks.same_dim("target", target.dim, "dim", target.dim if dim is None else dim)
+        data_std = float(np.sqrt(np.trace(np.atleast_2d(target.cov)) / target.dim))
+    dims = (1, 2) if dim is None else (_checks.dimension("dim", dim),)
+    failures = []
+    for d in dims:
+        try:
+            return _probe(score, process, d, target, _checks.positive("data_std", data_std))
+        except ValueError as reason:
+            failures.append(reason)
+    # a model for the plane answers no points of the line: what it does in the plane is then the news
+    raise failures[-1] if "expected an answer for points" in str(failures[0]) else failures[0]
+
+
+def admit(adapter: _Adapted, dim: int | None) -> _Adapted:
+    """Return the adapter once its model was looked at; warn where that looks like another kind."""
+    warn(probe(adapter, adapter.process, dim=dim), repr(adapter))
+    return adapter
+
+
+def warn(found: Probe, name: str) -> None:
+    """Warn, at the line that called the adapter, if the probe found a problem."""
+    if found.problem:
+        warnings.warn(f"{name}: {found.problem}.", ProbeWarning, stacklevel=4)
+
+
+def admitted(score: Callable[[float, Any], Any], process: Process, target: Law) -> CheckedScore:
+    """Return a score model for a known target behind the check, once it was looked at.
+
+    What comes behind the check already is taken as it is: ``checked`` is the way to insist.
+
+    Raises
+    ------
+    ValueError
+        As `probe`, and where the exact score says that the model is of another kind.
+    """
+    if isinstance(score, CheckedScore):
+        return score
+    border = checked(score, target.dim)
+    found = probe(score, process, target=target)
+    others = [kind for kind in found.looks_like if kind in ADAPTERS and kind != found.declared]
+    if found.problem and found.exact and others:
+        raise ValueError(f"score: {found.problem}; scores.checked(score) insists on it.")
+    return border
+
+
+def _probe(score: Any, process: Process, dim: int, target: Law | None, data_std: float) -> Probe:
+    declared, predict, swapped = _opened(score)
+    window, box = getattr(score, "domain", None) or (None, None)
+    times = _likeness.probe_times(process, window)
+    points = [_likeness.probe_points(process, t, dim, data_std, box) for t in times]
+    values = first_values(declared, predict, times, points, dim, swapped)
+    convert = _likeness.CANDIDATES[declared]
+    slopes = [
+        _likeness.inward(x, convert(process, t, x, v), dim) for t, x, v in zip(times, points, values, strict=True)
+    ]
+    exact = target is not None and (target.components is not None or target.diffused(1.0, 1.0) is not None)
+    if exact and target is not None:
+        misfits, looks, wrong = _against_exact(declared, predict, process, times, target, box)
+    else:
+        misfits, looks, wrong = _by_tails(declared, process, times, points, values, dim)
+    problem = _problem(declared, times, slopes, misfits, looks, exact) if wrong else ""
+    return Probe(name_of(score), declared, dim, tuple(times), tuple(slopes), misfits, exact, looks, problem)
+
+
+def _opened(score: Any) -> tuple[str, Predict, Predict]:
+    """What the model is said to be, how it is called, and how it would be with its arguments exchanged."""
+    if isinstance(score, Adapter):
+        other = score.exchanged()
+        refuse_swapped_names("model", score.model, score.order, f"say order={other.order!r}")
+        return score.kind, score.predict, other.predict
+    if not callable(score):
+        raise _checks.error("score", "a callable score(t, x)", repr(score)[:60])
+    refuse_swapped_names("score", score, "t, x", "exchange them: lambda t, x: score(x, t)")
+    return "score", score, lambda t, x: score(x, t)
+
+
+def _against_exact(
+    declared: str, predict: Predict, process: Process, times: list[float], target: Law, box: Any
+) -> tuple[dict[str, float], tuple[str, ...], bool]:
+    """Relative errors at draws from p_t, the kinds that fit, and whether it is clearly not what it is said to be."""
+    points, exact = [], []
+    for t in times:
+        law = target.diffused(float(process.scale(0.0, t)), float(process.variance(0.0, t)))
+        if law is None:
+            raise _checks.error("target", "a law with a closed form of diffused()", repr(target))
+        x = law.sample(_DRAWS, 0)
+        if box is not None:
+            x = np.clip(x, *np.transpose(box)) if x.ndim == 2 else np.clip(x, *box[0])
+        points.append(x)
+        exact.append(law.score(x))
+    values = first_values(declared, predict, times, points, target.dim, predict)
+    misfits = _likeness.exact_errors(process, times, points, values, exact)
+    looks = _fitting(misfits, _likeness.NEAR, _likeness.TIE_EXACT)
+    ours, best = misfits[declared], min(misfits.values())
+    doubtful = ours > _likeness.DOUBTFUL and ours > _likeness.FACTOR * best
+    return misfits, looks, ours > _likeness.FAR or doubtful
+
+
+def _by_tails(
+    declared: str, process: Process, times: list[float], points: list[FloatArray], values: list[FloatArray], dim: int
+) -> tuple[dict[str, float], tuple[str, ...], bool]:
+    both = _likeness.tail_misfits(process, times, points, values, dim)
+    misfits = {kind: plausible for kind, (_, plausible) in both.items()}
+    looks = _fitting(misfits, _likeness.ALIKE, _likeness.TIE_TAILS)
+    return misfits, looks, both[declared][0] > _likeness.UNLIKE
+
+
+def _fitting(misfits: dict[str, float], limit: float, tie: float) -> tuple[str, ...]:
+    """Kinds within the limit that cannot be told from the best: common ones first."""
+    best = min(misfits.values())
+    return tuple(kind for kind in misfits if misfits[kind] <= min(limit, best + tie))
+
+
+def _problem(
+    declared: str,
+    times: list[float],
+    slopes: list[float],
+    misfits: dict[str, float],
+    looks: tuple[str, ...],
+    exact: bool,
+) -> str:
+    """One sentence: what is wrong, and what it looks like instead."""
+    worst = int(np.argmax(slopes))
+    if slopes[worst] >= 0.0:
+        what = f"its score points outwards far out, x.s/|x|^2 = {slopes[worst]:.2g} at t = {times[worst]:.2g}"
+    elif exact:
+        what = f"read as a {declared}, its score has a relative error of {misfits[declared]:.2g}"
+    else:
+        what = f"read as a {declared}, its score has the wrong size far out"
+    others = [kind for kind in looks if kind != declared]
+    if not others:
+        return what
+    adapters = [ADAPTERS[kind] for kind in others if kind in ADAPTERS]
+    remedy = f"use {' or '.join(adapters)}" if adapters else "turn its sign"
+    if others[0] == "score":
+        remedy = "hand it in as it is"
+    alike = [kind if kind.startswith("minus") else f"a {kind}" for kind in others]
+    return f"{what}; it looks like {' or '.join(alike)}: {remedy}"

@@ -1,0 +1,208 @@
+"""A score stored on times x cells, evaluated by interpolation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import numpy as np
+
+from fpsolve import _checks
+from fpsolve._checks import FloatArray
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+__all__ = ["Tabulated", "tabulated"]
+
+Where: TypeAlias = Callable[[float, Any], FloatArray]
+Outside: TypeAlias = Literal["refuse", "linear"]
+
+#: Rounding of positions and times that is still inside.
+_SLACK = 1e-9
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Tabulated:
+    """A table of a score; see `tabulated`.
+
+    Attributes
+    ----------
+    times : array of shape (n_t,)
+        Increasing.
+    axes : tuple of arrays
+        Increasing positions of the nodes per axis.
+    values : array of shape (n_t, nx) or (n_t, nx, ny, 2)
+    outside : "refuse" or "linear"
+        What happens beyond the outermost nodes by more than half a cell.
+    source : str
+        What the table is of.
+    error : float
+        Interpolation error measured when it was made (unit 1/length), NaN if it was not.
+    """
+
+    times: FloatArray
+    axes: tuple[FloatArray, ...]
+    values: FloatArray
+    outside: Outside = "refuse"
+    source: str = ""
+    error: float = float("nan")
+
+    @property
+    def dim(self) -> int:
+        """Dimension, 1 or 2."""
+        return len(self.axes)
+
+    @property
+    def box(self) -> tuple[tuple[float, float], ...]:
+        """The nodes' range and half a cell more, per axis."""
+        pairs = [(axis, 0.5 * (axis[1] - axis[0]), 0.5 * (axis[-1] - axis[-2])) for axis in self.axes]
+        return tuple((float(axis[0] - low), float(axis[-1] + high)) for axis, low, high in pairs)
+
+    @property
+    def domain(self) -> tuple[tuple[float, float], tuple[tuple[float, float], ...]]:
+        """First and last time, and the box."""
+        return (float(self.times[0]), float(self.times[-1])), self.box
+
+    def __call__(self, t: float, x: Any) -> FloatArray:
+        """Return the interpolated score at the points x, of their shape.
+
+        Raises
+        ------
+        ValueError
+            At times beyond the table, and at points outside of the box unless ``outside="linear"``.
+        """
+        from scipy.interpolate import BSpline, NdBSpline
+
+        points = _checks.points("x", x, self.dim, finite_only=True)
+        coefficients, knots = self._at(t), self._splines[1]
+        flat = points.reshape(-1, self.dim)
+        inside = self._inside(t, flat)
+        if self.dim == 1:
+            spline = BSpline(knots[0], coefficients, 3)
+            value = np.asarray(spline(inside[:, 0]))
+        else:
+            spline = NdBSpline(tuple(knots), coefficients, 3)
+            value = np.asarray(spline(inside))
+        value = value.reshape(flat.shape)
+        beyond = flat - inside
+        if np.any(beyond):
+            value = value + self._slopes(spline, inside, beyond)
+        return np.asarray(value.reshape(points.shape))
+
+    def _inside(self, t: float, flat: FloatArray) -> FloatArray:
+        """Points moved to the nearest one in the box where that is asked for; refuse them where it is not."""
+        low, high = np.transpose(self.box)
+        slack = _SLACK * (high - low)
+        out = (flat < low - slack) | (flat > high + slack)
+        if np.any(out) and self.outside == "refuse":
+            worst = flat[np.argmax(out.any(axis=1))]
+            raise _checks.error(
+                "x",
+                f"points in the table's box {self.box}",
+                f"{worst.tolist()} at t = {t:g}",
+                'tabulate on a larger grid, or say outside="linear" to continue it linearly',
+            )
+        return np.where(out, np.clip(flat, low, high), flat)
+
+    def _slopes(self, spline: Any, inside: FloatArray, beyond: FloatArray) -> FloatArray:
+        """First-order continuation from the edge of the box."""
+        if self.dim == 1:
+            return np.asarray(spline(inside[:, 0], nu=1)[:, None] * beyond)
+        parts = [np.asarray(spline(inside, nu=nu)) * beyond[:, k, None] for k, nu in enumerate(((1, 0), (0, 1)))]
+        return np.asarray(parts[0] + parts[1])
+
+    def _at(self, t: float) -> FloatArray:
+        """Spline coefficients in space at time t."""
+        first, last = self.domain[0]
+        if not first * (1.0 - _SLACK) <= t <= last * (1.0 + _SLACK):
+            raise _checks.error("t", f"a time in the table, [{first:g}, {last:g}]", t, "tabulate these times as well")
+        return np.asarray(self._splines[0](np.log(np.clip(t, first, last))))
+
+    @cached_property
+    def _splines(self) -> tuple[Any, list[FloatArray]]:
+        """The spline in log t of the splines' coefficients in space, and the knots per axis."""
+        from scipy.interpolate import make_interp_spline
+
+        coefficients, knots = self.values, []
+        for k, axis in enumerate(self.axes):
+            spline = make_interp_spline(axis, coefficients, k=3, axis=k + 1)
+            # scipy puts the interpolation axis first
+            coefficients = np.moveaxis(spline.c, 0, k + 1)
+            knots.append(spline.t)
+        return make_interp_spline(np.log(self.times), coefficients, k=3), knots
+
+    def __repr__(self) -> str:
+        """Return what it is of, and how finely."""
+        cells = " x ".join(str(len(axis)) for axis in self.axes)
+        size = f"{len(self.times)} times in [{self.times[0]:g}, {self.times[-1]:g}], {cells} cells"
+        return f"tabulated({self.source or 'a table'}, {size}, error={self.error:.2g}, outside={self.outside!r})"
+
+
+def tabulated(table: xr.Dataset | xr.DataArray, *, outside: Outside = "refuse") -> Tabulated:
+    """Return the score that interpolates a table, by cubic splines in x and in log t.
+
+    Parameters
+    ----------
+    table : Dataset or DataArray
+        What `tabulate` returned, also after ``to_netcdf`` and ``xarray.open_dataset``; or any DataArray over (t, x)
+        in 1D or (t, x, y, component) in 2D, with increasing positions as coordinates and times > 0.
+    outside : "refuse" or "linear"
+        Points beyond the outermost nodes by more than half a cell are refused (default), or the score is continued
+        linearly from the edge, as that of a Gaussian tail.
+
+    Returns
+    -------
+    Tabulated
+        A callable ``score(t, x)``; ``error`` is the interpolation error measured by `tabulate`.
+
+    Raises
+    ------
+    ValueError
+        If dimensions or coordinates are missing, there are fewer than 4 nodes along one, they do not increase, a time
+        is not > 0, or values are not finite.
+
+    Examples
+    --------
+    >>> import fpsolve as fp
+    >>> grid, times = fp.Grid.uniform((-5, 5), cells=40), np.geomspace(0.1, 1.0, 20)
+    >>> table = fp.scores.tabulate(lambda t, x: -x / (1.0 + t), grid, times)
+    >>> score = tabulated(table)
+    >>> abs(float(score(0.5, 1.5)) + 1.0) < 1e-5
+    True
+    """
+    import xarray as xr
+
+    _checks.one_of("outside", outside, ("refuse", "linear"))
+    source, error, array = "", float("nan"), table
+    if isinstance(table, xr.Dataset):
+        if "score" not in table:
+            raise _checks.error("table", "a variable named score", f"{list(table.data_vars)}", "see scores.tabulate")
+        array, source = table["score"], str(table.attrs.get("score_model", ""))
+        error = float(table["interpolation_error"].max()) if "interpolation_error" in table else error
+    if not isinstance(array, xr.DataArray):
+        raise _checks.error("table", "an xarray Dataset or DataArray", type(table).__name__)
+    times, axes, values = _parts(array)
+    return Tabulated(times, axes, values, outside, source, error)
+
+
+def _parts(array: xr.DataArray) -> tuple[FloatArray, tuple[FloatArray, ...], FloatArray]:
+    """Times, positions and values in the order they are used, times increasing."""
+    wanted = ("t", "x", "y", "component") if "y" in array.dims else ("t", "x")
+    if set(array.dims) != set(wanted) or (len(wanted) == 4 and array.sizes["component"] != 2):
+        expected = "dimensions (t, x), or (t, x, y, component) with two components"
+        raise _checks.error("table", expected, f"{dict(array.sizes)}")
+    array = array.transpose(*wanted).sortby("t") if "t" in array.coords else array.transpose(*wanted)
+    positions = []
+    for name in wanted[:3]:
+        if name not in array.coords:
+            raise _checks.error("table", f"a coordinate {name}", f"{list(array.coords)}", "assign_coords it")
+        axis = _checks.finite_array(f"table: {name}", array.coords[name].values, shape=(None,))
+        if len(axis) < 4 or np.any(np.diff(axis) <= 0.0):
+            raise _checks.error(f"table: {name}", "at least 4 increasing positions", f"{axis[:6].tolist()} ...")
+        positions.append(axis)
+    if not positions[0][0] > 0.0:
+        raise _checks.error("table: t", "times > 0", f"{positions[0][0]:g}", "splines run in log t")
+    return positions[0], tuple(positions[1:]), _checks.finite_array("table", array.values)
