@@ -92,7 +92,8 @@ def evolve(
         V of the error estimate and the tails, default ``1 + |x|^2``.
     estimate : bool
         Run a companion on half the cells and steps along the same Brownian paths. Its whole difference is the error
-        estimate, because noise of several modes converges slowly from path to path.
+        estimate, because noise of several modes converges slowly from path to path. For one mode, or modes that
+        commute, ``run.fpsolve.extrapolated`` is of higher order.
     progress : bool, optional
 
     Returns
@@ -100,8 +101,9 @@ def evolve(
     xarray.Dataset
         `density` (path, t, x[, y]), cell averages; `mass`, `negative_mass` (the mass of the negative part; nothing is
         clipped), `smallest_density`, `error_estimate`, `tail` (path, t); `smallest_density_ever` (path), over all
-        steps; `functional` ``<u, phi>`` (path, node) at the step times `node_t`; `variation` (path, step), what
-        `quadratic_variation` sums up; `brownian` (path, mode, node). Attributes hold every input.
+        steps; `density_previous`, the companion's; `functional` ``<u, phi>`` (path, node) at the step times `node_t`;
+        `variation` (path, step), what `quadratic_variation` sums up; `brownian` (path, mode, node). Attributes hold
+        every input.
 
     Raises
     ------

@@ -65,6 +65,10 @@ def dataset(
             **dict(zip(names, grid.axes, strict=True)),
         },
     )  # fmt: skip
+    if coarse is not None:
+        before = tuple(f"{name}_previous" for name in names)
+        run = run.assign(density_previous=(("path", "t", *before), coarse.values))
+        run = run.assign_coords(dict(zip(before, coarse.grid.axes, strict=True)))
     if not ensemble.dynamics.reversed_time:
         run = run.drop_vars("reverse_time")
     return run.assign_attrs(attrs | _read_off(ensemble, fine, coarse, weight))
@@ -97,7 +101,8 @@ def _read_off(
         "paths": ensemble.brownian.paths,
         "brownian_span": float(ensemble.brownian.span),
         "weight": weights.to_json(weight),
-        "scheme": f"noise, {ensemble.scheme.name}, noise",
+        "scheme": ensemble.scheme.name,
+        "tol_met": "not asked",
         "boundary": ensemble.dynamics.boundary,
         "unbounded": int(ensemble.dynamics.unbounded),
         "frame": "fixed",
