@@ -19,6 +19,7 @@ from fpsolve.bounds._pinsker import WeightedPinsker, weighted_pinsker
 from fpsolve.bounds._poincare import Poincare, poincare
 from fpsolve.bounds._record import Hypothesis, Record
 from fpsolve.bounds._spectral_gap import spectral_gap_constant
+from fpsolve.bounds._stability import KLStability, langevin_kl, reverse_kl
 from fpsolve.bounds._verify import verify
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "Harris",
     "HarrisBlocks",
     "Hypothesis",
+    "KLStability",
     "Localization",
     "Minorization",
     "Poincare",
@@ -44,10 +46,12 @@ __all__ = [
     "harris_blocks",
     "harris_closed_form",
     "ladder",
+    "langevin_kl",
     "localization",
     "minorization",
     "poincare",
     "records",
+    "reverse_kl",
     "spectral_gap_constant",
     "verify",
     "weighted_pinsker",
