@@ -60,6 +60,7 @@ _MODULES = (
     "laws",
     "processes",
     "weights",
+    "data",
     "marginals",
     "scores",
     "closed_form",
@@ -80,6 +81,7 @@ __all__ = ["__version__", *_NAMES, *_MODULES]
 if TYPE_CHECKING:
     from fpsolve import bounds as bounds
     from fpsolve import closed_form as closed_form
+    from fpsolve import data as data
     from fpsolve import decomposition as decomposition
     from fpsolve import distances as distances
     from fpsolve import flows as flows

@@ -3,10 +3,12 @@
 import hashlib
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+import fpsolve as fp
 from fpsolve import data
 
 
@@ -64,6 +66,9 @@ def test_spreadsheet_files_with_byte_order_mark_and_carriage_returns_are_read(tm
         ("a,a\n1,7\n2,7\n", r"a different name for every column"),
         (b"a,b\n\xff\xfe,1\n", r"expected comma separated UTF-8 text"),
         ('a,b\n"1,2\n', r"expected comma separated UTF-8 text"),
+        ("1.5,2\n3,4\n5,7\n", r"names of the columns in the first line, got numbers: 1\.5, 2; add a header line"),
+        ("a;b\n1;2\n3;4\n", r"expected comma separated columns, got semicolons in 'a;b'; save it with commas"),
+        ("a\tb\n1\t2\n3\t4\n", r"expected comma separated columns, got tabs"),
     ],
 )
 def test_what_is_wrong_with_a_file_is_said(tmp_path: Path, text: str | bytes, message: str) -> None:
@@ -93,3 +98,139 @@ def test_standardising_a_constant_column_is_refused() -> None:
     table = data.Table(("a",), np.ones((3, 1)), "made.csv", "")
     with pytest.raises(ValueError, match="columns that vary"):
         data.standardise(table)
+
+
+def test_two_lines_lead_from_a_file_to_a_law(tmp_path: Path, rng: np.random.Generator) -> None:
+    values = rng.standard_normal((50, 3)) * [1.0, 4.0, 2.0] + [0.0, 10.0, -1.0]
+    np.save(tmp_path / "mine.npy", values)
+    lines = ["speed,note,load", *(f"{a!r},x,{b!r}" for a, b in values[:, 1:].tolist())]
+    path = write(tmp_path, "\n".join(lines))
+    for file, columns in ((tmp_path / "mine.npy", [1, 2]), (path, ["speed", "load"]), (str(path), [0, 2])):
+        mine = fp.data.standardise(fp.data.read(file, columns))
+        law = fp.KernelDensity(mine.samples)
+        assert law.dim == 2 and len(law.samples) == 50
+        np.testing.assert_allclose(mine.original(law.samples[:, 1], column=1), values[:, 2], rtol=1e-12)
+        assert mine.record()["mean"] == pytest.approx(values[:, 1:].mean(axis=0))
+    assert fp.KernelDensity(fp.data.read(path, ["load"]).samples).dim == 1
+    bundled = data.read("old_faithful", [1])
+    assert bundled.columns == ("waiting_min",) and bundled.sha256 == data.old_faithful().sha256
+
+
+def test_npy_files_of_every_good_kind_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.npy"
+    good = {
+        "a line": (np.array([3, 1, 2]), ("column 0",), (3,)),
+        "a column": (np.array([[3.0], [1.0], [2.0]], dtype=np.float32), ("column 0",), (3,)),
+        "a plane": (np.array([[3.0, 0.5], [1.0, 0.25]]), ("column 0", "column 1"), (2, 2)),
+        "fields": (np.array([(1, 2.5), (3, 4.5)], dtype=[("u", "i4"), ("v", "f8")]), ("u", "v"), (2, 2)),
+        "big-endian": (np.array([3.0, 1.0], dtype=">f8"), ("column 0",), (2,)),
+    }
+    for name, (array, columns, shape) in good.items():
+        np.save(path, array)
+        table = data.read(path)
+        assert table.columns == columns and table.samples.shape == shape, name
+        assert table.values.dtype == np.float64 and table.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    np.save(path, good["fields"][0])
+    assert data.read(path, ["v"]).values.ravel().tolist() == [2.5, 4.5]
+
+
+OBJECTS = np.array([{"a": 1}, [2]], dtype=object)
+
+
+@pytest.mark.parametrize(
+    ("array", "columns", "message"),
+    [
+        (np.zeros((2, 2, 2)), None, r"a\.npy: expected shape \(rows,\) or \(rows, columns\), got shape \(2, 2, 2\)"),
+        (np.array(1.0), None, r"expected shape \(rows,\) or \(rows, columns\), got shape \(\)"),
+        (np.zeros((3, 0)), None, r"expected shape \(rows,\) or \(rows, columns\), got shape \(3, 0\)"),
+        (np.array(["1", "2"]), None, r"expected integers or floats, got values of dtype <U1"),
+        (np.array([1j, 2]), None, r"expected integers or floats, got values of dtype complex128"),
+        (np.array([True, False]), None, r"expected integers or floats, got values of dtype bool"),
+        (OBJECTS, None, r"a\.npy: expected a .npy file of numbers, got .*allow_pickle.*; save numbers"),
+        (np.array([1.0]), None, r"expected at least two rows of data, got 1"),
+        (np.array([[1.0, 2.0], [3.0, np.nan]]), None, r"row 1 \(from 0\), column 'column 1': .*finite number, got nan"),
+        (np.array([[1.0, 2.0], [3.0, 2.0]]), None, r"'column 1': expected values that differ, got 2 in every row"),
+        (np.array([[1.0, 2.0], [3.0, 4.0]]), [2], r"expected a column at place 2, got the columns column 0, column 1"),
+        (np.array([[1.0, 2.0], [3.0, 4.0]]), ["b"], r"expected a column named 'b', got the columns"),
+        (np.array([[1.0, 2.0], [3.0, 4.0]]), [-1], r"expected a column at place -1"),
+        (np.array([[1.0, 2.0], [3.0, 4.0]]), [], r"expected a column to read"),
+        (np.array([[1.0, 2.0], [3.0, 4.0]]), "column 0", r"columns: expected a list .* say columns=\['column 0'\]"),
+        (np.array([(1, "x")], dtype=[("u", "i4"), ("v", "U1")]), None, r"rows of fields with one number each"),
+    ],
+)
+def test_what_is_wrong_with_an_npy_file_is_said(tmp_path: Path, array: Any, columns: Any, message: str) -> None:
+    np.save(tmp_path / "a.npy", array, allow_pickle=True)
+    with pytest.raises(ValueError, match=message):
+        data.read(tmp_path / "a.npy", columns)
+
+
+def test_what_is_no_npy_file_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "a.npy"
+    for content in (b"", b"a,b\n1,2\n", b"\x93NUMPY\x01\x00"):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=r"a\.npy: expected a \.npy file of numbers, got"):
+            data.read(path)
+    with path.open("wb") as file:
+        np.savez(file, a=np.zeros(3), b=np.ones(2))
+    with pytest.raises(ValueError, match=r"expected a \.npy file of one array, got an archive of several"):
+        data.read(path)
+    with pytest.raises(ValueError, match=r"file: expected a CSV or \.npy file, got .*mine\.npz; export"):
+        data.read(tmp_path / "mine.npz")
+    with pytest.raises(ValueError, match=r"data: expected a readable \.npy file, got .*nowhere\.npy: No such file"):
+        data.read(tmp_path / "nowhere.npy")
+
+
+def test_arrays_are_tables_too() -> None:
+    table = data.from_array([[1, 2], [3, 5]], ["a", "b"], source="made here")
+    assert table.samples.tolist() == [[1.0, 2.0], [3.0, 5.0]] and table.source == "made here"
+    with pytest.raises(ValueError, match="array: expected 2 names of columns, got 1"):
+        data.from_array([[1, 2], [3, 5]], ["a"])
+
+
+def test_three_columns_are_no_samples_of_a_law(rng: np.random.Generator) -> None:
+    table = data.from_array(rng.standard_normal((5, 3)))
+    with pytest.raises(ValueError, match="array: expected one or two columns as samples of a law, got 3: column 0, "):
+        fp.KernelDensity(table.samples)
+
+
+def test_studies_and_sweeps_take_the_users_own_data(tmp_path: Path, rng: np.random.Generator) -> None:
+    from fpsolve.campaign._laws import KernelDensitySettings
+    from fpsolve.studies._config import DataSettings
+
+    values = rng.standard_normal((40, 3))
+    np.save(tmp_path / "mine.npy", values)
+    file = str(tmp_path / "mine.npy")
+    ours = data.standardise(DataSettings(file=file, columns=(2, 0)).table())
+    assert ours.record()["columns"] == ["column 2", "column 0"]
+    np.testing.assert_allclose(ours.mean, values[:, [2, 0]].mean(axis=0))
+    law = KernelDensitySettings(kind="kernel-density", file=file, columns=(1,), bandwidth=0.3).build()
+    standard = (values[:, 1] - values[:, 1].mean()) / values[:, 1].std(ddof=1)
+    np.testing.assert_allclose(law.samples, standard)
+    with pytest.raises(ValueError, match="at place 3"):
+        DataSettings(file=file, columns=(3,)).table()
+    with pytest.raises(ValueError, match="columns"):
+        DataSettings(file=file, columns=(0, 1, 2))
+
+
+def test_the_forgetting_study_runs_on_the_users_own_data(tmp_path: Path, rng: np.random.Generator) -> None:
+    from fpsolve.studies._forgetting_case import CaseSettings, solve
+    from fpsolve.studies._stages import Stages
+
+    np.save(tmp_path / "mine.npy", np.concatenate([rng.normal(3.0, 0.5, 40), rng.normal(7.0, 1.0, 60)]))
+    settings = CaseSettings.model_validate(
+        {
+            "file": str(tmp_path / "mine.npy"),
+            "columns": [0],
+            "tol": 1e-3,
+            "times": [0.5, 0.1],
+            "starts": {"far": {"mean": 2.0, "std": 0.5}},
+            "particles": {"n": 5000, "steps": 100, "method": "exponential-integrator", "starts": ["far"]},
+        }
+    )
+    stages = Stages("forgetting", enabled=False)
+    with stages.total(3):
+        case = solve(settings, fp.VP(), fp.PolynomialWeight(), 0.05, 0, stages)
+    gap = np.abs(case.curve["distance"].sel(start="far")[-1] - case.truth["distance"].sel(start="far")[-1])
+    assert float(gap) <= float(case.curve["error"].sel(start="far")[-1]) < 1e-3
+    assert case.run["x"].attrs["long_name"] == "column 0"
+    assert case.run["x"].attrs["standardised_mean"] == pytest.approx(5.4, abs=0.4)

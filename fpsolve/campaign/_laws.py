@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveFloat, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    StrictInt,
+    StrictStr,
+    model_validator,
+)
 
 import fpsolve as fp
 from fpsolve import data, laws, processes, weights
@@ -122,23 +130,21 @@ class UniformSettings(_Named):
 
 
 class KernelDensitySettings(_Named):
-    """`fpsolve.KernelDensity` of one or two columns of a CSV file, standardised; "old_faithful" is the bundled one.
+    """`fpsolve.KernelDensity` of one or two columns of a CSV or .npy file; "old_faithful" is the bundled one.
 
-    The bandwidth is in standard deviations of the data (in their own units where they are not standardised).
+    Columns by name, or by place from 0. The bandwidth is in standard deviations of the data (in their own units where
+    they are not standardised).
     """
 
     kind: Literal["kernel-density"]
     file: str = "old_faithful"
-    columns: Annotated[tuple[str, ...], Field(min_length=1, max_length=2)]
+    columns: Annotated[tuple[StrictStr | StrictInt, ...], Field(min_length=1, max_length=2)]
     standardise: bool = True
     bandwidth: Literal["scott"] | PositiveFloat = "scott"
 
     def build(self) -> laws.Law:
         """Return the law."""
-        if self.file == "old_faithful":
-            table = data.old_faithful().select(self.columns)
-        else:
-            table = data.read_csv(Path(self.file), self.columns)
+        table = data.read(self.file, self.columns)
         samples = data.standardise(table).samples if self.standardise else table.samples
         return fp.KernelDensity(samples, bandwidth=None if self.bandwidth == "scott" else self.bandwidth)
 

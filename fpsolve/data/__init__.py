@@ -1,6 +1,14 @@
-"""Measured data: checked CSV tables, their standardisation, and the Old Faithful eruptions that come along."""
+"""Measured data: checked tables from CSV and .npy files, their standardisation, and the bundled Old Faithful eruptions.
 
+`read` takes either kind of file; `standardise` records what it takes out; ``samples`` of the result go into
+``fpsolve.KernelDensity``.
+"""
+
+from fpsolve.data._csv import old_faithful, read_csv
+from fpsolve.data._npy import read_npy
+from fpsolve.data._read import read
 from fpsolve.data._standardise import Standardised, standardise
-from fpsolve.data._table import Table, old_faithful, read_csv
+from fpsolve.data._table import Column, Table, from_array
 
-__all__ = ["Standardised", "Table", "old_faithful", "read_csv", "standardise"]
+__all__ = ["Column", "Standardised", "Table", "from_array", "old_faithful", "read", "read_csv", "read_npy"]
+__all__ += ["standardise"]

@@ -1,20 +1,19 @@
-"""Columns of numbers from a CSV file, checked cell by cell."""
+"""Named columns of numbers: what every way of reading data returns, checked once."""
 
-import csv
-import hashlib
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import resources
-from io import StringIO
-from pathlib import Path
+from numbers import Integral
+from typing import Any
 
 import numpy as np
 
 from fpsolve import _checks
 from fpsolve._checks import FloatArray
 
-__all__ = ["Table", "old_faithful", "read_csv"]
+__all__ = ["Column", "Table", "checked_table", "from_array", "positions"]
+
+#: A column by its name, or by its place counted from 0.
+Column = str | int
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,29 +40,34 @@ class Table:
     @property
     def samples(self) -> FloatArray:
         """The values as samples of a law: shape (rows,) for one column, (rows, 2) for two."""
+        if len(self.columns) > 2:
+            got = f"{len(self.columns)}: {', '.join(self.columns)}"
+            raise _checks.error(self.source, "one or two columns as samples of a law", got, "choose with columns=")
         return self.values[:, 0] if len(self.columns) == 1 else self.values
 
-    def select(self, columns: Sequence[str]) -> "Table":
-        """Return the table of some of the columns, in the order asked for.
+    def select(self, columns: Sequence[Column]) -> "Table":
+        """Return the table of some of the columns, by name or place, in the order asked for.
 
         Raises
         ------
         ValueError
             If a column is not there.
         """
-        index = _positions(columns, self.columns, self.source)
-        return Table(tuple(columns), self.values[:, index], self.source, self.sha256)
+        index = positions(columns, self.columns, self.source)
+        return Table(tuple(self.columns[k] for k in index), self.values[:, index], self.source, self.sha256)
 
 
-def read_csv(path: str | Path, columns: Sequence[str] | None = None) -> Table:
-    """Read columns of numbers from a CSV file with a header line.
+def from_array(values: Any, columns: Sequence[str] | None = None, *, source: str = "array") -> Table:
+    """Return an array of numbers as a table.
 
     Parameters
     ----------
-    path : path
-        UTF-8 text, comma separated, names of the columns in the first line; empty lines are skipped.
+    values : array_like of shape (rows,) or (rows, columns)
+        Integers or floats.
     columns : sequence of str, optional
-        Columns to read, in this order; default all. Others may hold anything.
+        Their names, default "column 0", "column 1" and so on.
+    source : str, default "array"
+        Where they come from, for messages and reports.
 
     Returns
     -------
@@ -72,83 +76,54 @@ def read_csv(path: str | Path, columns: Sequence[str] | None = None) -> Table:
     Raises
     ------
     ValueError
-        The file cannot be read, has no header, lacks a column, names one twice, has a cell that is not a finite
-        number or a row of the wrong length (with its line), fewer than two rows, or a column of equal values.
+        Another shape, text, objects, complex numbers or booleans, NaN or infinities (with the row), fewer than two
+        rows, a column of equal values, or another number of names than columns.
 
     Examples
     --------
-    >>> import fpsolve.data as data
-    >>> table = data.old_faithful()
-    >>> table.columns, table.values.shape
-    (('eruption_min', 'waiting_min'), (272, 2))
+    >>> from fpsolve import data
+    >>> data.from_array([[1.0, 2.0], [3.0, 5.0]], ["a", "b"]).columns
+    ('a', 'b')
     """
-    path = Path(path)
-    try:
-        content = path.read_bytes()
-    except OSError as reason:
-        raise _checks.error("data", "a readable CSV file", f"{path}: {reason.strerror}") from None
-    return _parse(content, path.name, columns)
+    return checked_table(np.asarray(values), columns, source, "")
 
 
-def old_faithful() -> Table:
-    """Return the 272 eruptions of the Old Faithful geyser: duration and waiting time to the next, minutes.
-
-    References
-    ----------
-    Azzalini and Bowman (1990). Applied Statistics 39, 357-365, doi:10.2307/2347385.
-    """
-    name = "old_faithful.csv"
-    return _parse((resources.files("fpsolve.data") / name).read_bytes(), name, None)
-
-
-def _parse(content: bytes, source: str, columns: Sequence[str] | None) -> Table:
-    rows = _rows(content, source)
-    if not rows:
-        raise _checks.error(source, "a header line with the names of the columns", "an empty file")
-    header = tuple(name.strip() for name in rows[0][1])
-    if len(set(header)) < len(header):
-        raise _checks.error(source, "a different name for every column", ", ".join(header))
-    wanted = header if columns is None else tuple(columns)
-    index = _positions(wanted, header, source)
-    if len(rows) < 3:
-        raise _checks.error(source, "at least two rows of data", f"{len(rows) - 1}")
-    values = np.array([_numbers(row, line, index, header, source) for line, row in rows[1:]])
-    for name, column in zip(wanted, values.T, strict=True):
+def checked_table(array: Any, columns: Sequence[str] | None, source: str, sha256: str) -> Table:
+    """Return the table of an array whatever it holds; refuse what `from_array` says."""
+    if array.dtype.kind not in "iuf":
+        raise _checks.error(source, "integers or floats", f"values of dtype {array.dtype}", "convert them first")
+    if array.ndim not in (1, 2) or 0 in array.shape[1:]:
+        raise _checks.error(source, "shape (rows,) or (rows, columns)", f"shape {array.shape}")
+    values = np.array(array, dtype=np.float64).reshape(len(array), -1)
+    names = tuple(f"column {k}" for k in range(values.shape[1])) if columns is None else tuple(columns)
+    if len(names) != values.shape[1]:
+        raise _checks.error(source, f"{values.shape[1]} names of columns", f"{len(names)}")
+    if len(values) < 2:
+        raise _checks.error(source, "at least two rows of data", f"{len(values)}")
+    bad = np.argwhere(~np.isfinite(values))
+    if len(bad):
+        where = f"{source}, row {bad[0, 0]} (from 0), column {names[bad[0, 1]]!r}"
+        raise _checks.error(where, "a finite number", f"{values[tuple(bad[0])]}", "correct it or remove the row")
+    for name, column in zip(names, values.T, strict=True):
         if np.ptp(column) == 0.0:
             expected = f"{source}: column {name!r}", "values that differ", f"{column[0]:g} in every row"
             raise _checks.error(*expected, "leave the column out")
-    return Table(wanted, values, source, hashlib.sha256(content).hexdigest())
+    return Table(names, values, source, sha256)
 
 
-def _rows(content: bytes, source: str) -> list[tuple[int, list[str]]]:
-    """Return (line number, cells) of every line that is not empty."""
-    try:
-        # utf-8-sig: spreadsheets write a byte order mark in front of the first name
-        reader = csv.reader(StringIO(content.decode("utf-8-sig"), newline=""), strict=True)
-        return [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
-    except (UnicodeDecodeError, csv.Error) as reason:
-        raise _checks.error(source, "comma separated UTF-8 text", str(reason)) from None
-
-
-def _positions(wanted: Sequence[str], present: Sequence[str], source: str) -> list[int]:
-    missing = [name for name in wanted if name not in present]
+def positions(wanted: Sequence[Column], present: Sequence[str], source: str) -> list[int]:
+    """Return the places of columns given by name or place; refuse what is not there."""
+    if isinstance(wanted, str):
+        raise _checks.error("columns", "a list of names or places", repr(wanted), f"say columns=[{wanted!r}]")
+    found, missing = [], []
+    for column in wanted:
+        if isinstance(column, Integral) and not isinstance(column, bool):
+            (found if 0 <= column < len(present) else missing).append(int(column))
+        elif column in present:
+            found.append(list(present).index(str(column)))
+        else:
+            missing.append(column)
     if missing or not wanted:
-        named = " and ".join(repr(name) for name in missing) or "a column"
-        raise _checks.error(source, f"a column named {named}", "the columns " + ", ".join(present))
-    return [list(present).index(name) for name in wanted]
-
-
-def _numbers(row: list[str], line: int, index: list[int], header: tuple[str, ...], source: str) -> list[float]:
-    if len(row) != len(header):
-        raise _checks.error(f"{source}, line {line}", f"{len(header)} cells", f"{len(row)}")
-    return [_number(row[k], f"{source}, line {line}, column {header[k]!r}") for k in index]
-
-
-def _number(cell: str, where: str) -> float:
-    try:
-        value = float(cell)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise _checks.error(where, "a finite number", repr(cell), "correct the cell or remove the row")
-    return value
+        named = " and ".join(f"{'at place' if isinstance(c, int) else 'named'} {c!r}" for c in missing) or "to read"
+        raise _checks.error(source, f"a column {named}", "the columns " + ", ".join(present))
+    return found

@@ -6,7 +6,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, StrictInt, StrictStr, ValidationError
 
 import fpsolve as fp
 from fpsolve import _checks, data
@@ -42,17 +42,18 @@ class StudySettings(Settings):
 
 
 class DataSettings(Settings):
-    """Columns of a CSV file; "old_faithful" is the bundled one. `bandwidth` in standard deviations, or Scott's rule."""
+    """One or two columns of a CSV or .npy file, by name or by place from 0; "old_faithful" is the bundled one.
+
+    `bandwidth` in standard deviations, or Scott's rule.
+    """
 
     file: str = "old_faithful"
-    columns: Annotated[tuple[str, ...], Field(min_length=1, max_length=2)]
+    columns: Annotated[tuple[StrictStr | StrictInt, ...], Field(min_length=1, max_length=2)]
     bandwidth: Literal["scott"] | PositiveFloat = "scott"
 
     def table(self) -> data.Table:
         """Return the columns, read and checked."""
-        if self.file == "old_faithful":
-            return data.old_faithful().select(self.columns)
-        return data.read_csv(self.file, self.columns)
+        return data.read(self.file, self.columns)
 
     def kernel_density(self, samples: Any) -> fp.KernelDensity:
         """Return the kernel density of standardised samples."""

@@ -153,7 +153,7 @@ def _described(run: xr.Dataset, settings: CaseSettings, source: data.Standardise
     prior = "$N(0, 1)$" if len(settings.columns) == 1 else "$N(0, I)$"
     formulas |= {REFERENCE: "$p_T$", PRIOR: prior}
     run = run.assign_coords(description=("start", [formulas[str(label)] for label in run["start"].values]))
-    for k, (axis, name) in enumerate(zip(("x", "y"), settings.columns, strict=False)):
+    for k, (axis, name) in enumerate(zip(("x", "y"), source.table.columns, strict=False)):
         run[axis].attrs.update(
             long_name=name.removesuffix("_min").replace("_", " ") + " time" * name.endswith("_min"),
             units="standardised",
