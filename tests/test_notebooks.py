@@ -75,6 +75,42 @@ def test_grid_against_particles(tmp_path):
     assert min(found["too_few_steps"].values()) > 1.0 > max(found["enough_steps"].values())
 
 
+@pytest.mark.notebook
+@pytest.mark.slow
+def test_theory_beside_measurement(tmp_path):
+    found = headline("04_theory_beside_measurement", tmp_path)
+    assert found["violations"] == []
+    assert found["measured"] == pytest.approx(0.0150892, rel=1e-4)
+    expected = {"sharp Dobrushin": 1.672, "Harris": 24.3, "Harris, closed form": 224.5, "Poincare": 7.43}
+    for name, ratio in expected.items():
+        assert found["ratios"][name] == pytest.approx(ratio, rel=0.01), name
+    table = {"1 -> 0.6": 0.277, "0.6 -> 0.4": 0.740, "0.4 -> 0.25": 0.931, "0.25 -> 0.1": 0.998}
+    for block, most in table.items():
+        certificate, sharp = found["certificates"][block]
+        assert sharp <= certificate <= most + 0.005, block
+    assert found["certificates"]["0.1 -> 0"][0] is None
+    assert found["chain"] == pytest.approx(0.1597, abs=1e-3)
+    # the narrow box makes one believe what is false; the wide one certifies what the table says
+    assert found["boxes"]["1.5"][0] is None and found["boxes"]["1.5"][1] < found["sharp_second"]
+    assert found["boxes"]["12.0"][0] == pytest.approx(0.741, abs=0.002)
+    assert 8.0 <= found["kl_ratio"] <= 16.0 and 3.0 <= found["distance_ratio"] <= 7.0
+
+
+@pytest.mark.notebook
+@pytest.mark.slow
+def test_where_errors_matter(tmp_path):
+    found = headline("05_where_errors_matter", tmp_path)
+    assert found["closure"] <= 1e-12
+    assert found["total"] == pytest.approx(0.3087, abs=1e-3)
+    expected = {"initialization": 0.00589, "discretization": 0.2735, "score": 0.7206}
+    for source, share in expected.items():
+        assert found["left"][source] == pytest.approx(share, rel=0.01), source
+    assert found["early"]["shift"] > 0.2 > 0.02 > found["early"]["width"] > 1e-3 > found["early"]["oscillating"]
+    assert found["best"] == {"euler-maruyama": 0.01, "heun": 0.1}
+    assert found["gain"]["euler-maruyama"] == pytest.approx(5.1, abs=0.3)
+    assert found["gain"]["heun"] == pytest.approx(9.0, abs=0.6)
+
+
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=NAMES)
 def test_executed_copy_is_in_step_with_its_source(path):
     source, copy = jupytext.read(path), jupytext.read(path.with_suffix(".ipynb"))
