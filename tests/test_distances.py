@@ -653,3 +653,17 @@ def test_one_density_of_a_run_against_all_of_them(rng: np.random.Generator) -> N
     assert found.distance.dims == ("start", "t")
     assert np.all(found.distance.sel(start="a") == 0.0)
     assert np.all(found.distance.sel(start="b") > 0.0)
+
+
+def test_equal_densities_in_the_plane_are_at_distance_zero():
+    """No square in which the difference changes its sign: nothing to split, nothing to fail on."""
+    grid = fp.Grid.uniform([(-5, 5), (-5, 5)], cells=32)
+    p = xr.DataArray(
+        grid.cell_average(fp.Gaussian([0.0, 0.5], std=0.8)),
+        dims=("x", "y"),
+        coords={"x": grid.axes[0], "y": grid.axes[1]},
+    )
+    found = fp.weighted_tv(p, p)
+    assert float(found.distance) == 0.0 and 0.0 <= float(found.error) <= 1e-13
+    scaled = fp.weighted_tv(2.0 * p, p, fp.UnitWeight())
+    assert float(scaled.distance) == pytest.approx(1.0, abs=1e-6)

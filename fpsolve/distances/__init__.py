@@ -1,5 +1,6 @@
 """Distances between densities on a grid: Datasets in, numbers with errors out."""
 
+from fpsolve.distances.deviation import to_marginals
 from fpsolve.distances.divergences import chi2, hellinger, kl
 from fpsolve.distances.forgetting import forgetting_curve
 from fpsolve.distances.regions import l1_on
@@ -12,6 +13,7 @@ __all__ = [
     "hellinger",
     "kl",
     "l1_on",
+    "to_marginals",
     "total_variation",
     "wasserstein",
     "weighted_norm",

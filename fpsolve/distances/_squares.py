@@ -79,5 +79,5 @@ def _outer_edges(powers: FloatArray) -> FloatArray:
 
 def _steepness(bernstein: FloatArray, axis: int) -> FloatArray:
     """Return a lower bound for |derivative| along an axis; negative where its sign may change."""
-    slopes = np.diff(bernstein, axis=axis).reshape(len(bernstein), -1)
-    return np.asarray(np.maximum(slopes.min(axis=1), -slopes.max(axis=1)))
+    slopes = np.diff(bernstein, axis=axis)
+    return np.asarray(np.maximum(slopes.min(axis=(1, 2)), -slopes.max(axis=(1, 2))))
