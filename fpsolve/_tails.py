@@ -15,6 +15,7 @@ _CELLS_PER_BLOCK = 100
 _STEEPEST_GROWTH = 0.9
 # blocks lag behind the edge, which makes power laws come out 2 % low: this puts them above
 _GROWTH_MARGIN = 1.15
+_TINY = float(np.finfo(np.float64).tiny)
 # blocks next to the edge that may belong to a pile
 _PILE_BLOCKS = 12
 
@@ -99,10 +100,11 @@ def _continued(
     decays = (outer > 0.0) & (middle > outer)
     # the placeholders 1 and 2 keep logarithms and ratios quiet where there is no decay to measure
     low, high = np.where(decays, outer, 1.0), np.where(decays, middle, 2.0)
-    length = 1.0 / np.log(high / low)
-    further = np.where(decays & (inner > middle), inner, high * high / low)
-    growth = np.clip(_GROWTH_MARGIN * (length - 1.0 / np.log(further / high)), 0.0, _STEEPEST_GROWTH)
-    return decays, np.asarray(low * block * low / (high - low) / (1.0 - growth))
+    # ratios below 1: their inverses and products overflow where densities underflow
+    fall = -np.log(np.maximum(low / high, _TINY))
+    further = np.where(decays & (inner > middle), -np.log(np.maximum(high / np.maximum(inner, high), _TINY)), fall)
+    growth = np.clip(_GROWTH_MARGIN * (1.0 / fall - 1.0 / further), 0.0, _STEEPEST_GROWTH)
+    return decays, np.asarray(low * block * (low / (high - low)) / (1.0 - growth))
 
 
 def _block_mean(profile: FloatArray, block: int, k: int) -> FloatArray:

@@ -24,11 +24,13 @@ def absolute_integrals(values: FloatArray) -> FloatArray:
     ndarray of shape (p,)
     """
     out = np.abs(values @ WEIGHTS)
-    changing = np.flatnonzero((values.min(axis=1) < 0.0) & (values.max(axis=1) > 0.0))
+    samples = values @ _TO_SAMPLES
+    # the samples reach the ends of the panel, the nodes do not: a root may lie between
+    changing = np.flatnonzero((samples.min(axis=1) < 0.0) & (samples.max(axis=1) > 0.0))
     if not changing.size:
         return out
     coefficients = values[changing] @ _TO_COEFFICIENTS
-    signs = np.where(values[changing] @ _TO_SAMPLES < 0.0, -1.0, 1.0)
+    signs = np.where(samples[changing] < 0.0, -1.0, 1.0)
     rows, places = np.nonzero(signs[:, :-1] != signs[:, 1:])
     roots = _roots(coefficients[rows], _SAMPLES[places], _SAMPLES[places + 1], signs[rows, places])
     primitive = np.polynomial.legendre.legint(coefficients, lbnd=-1, axis=1)

@@ -29,7 +29,8 @@ class Distance:
     value : float
         ``int V |q_a - q_b| dx``.
     error : float
-        Difference of the last two quadrature levels plus the rounding of the signed difference.
+        Difference of the last two quadrature levels, plus the rounding of the signed difference and the accuracy of
+        the densities themselves, 1e-12 of the value.
     """
 
     value: float
@@ -102,7 +103,7 @@ def _on_line(densities: Pair, weight: Any, edges: tuple[FloatArray, ...], rtol: 
     for _ in range(3):
         panels = panels.halved()
         value, rounding = level(panels)
-        error, before = abs(value - before) + rounding, value
+        error, before = abs(value - before) + rounding + _INNER * value, value
         if error <= rtol * value:
             break
     return Distance(before, error)
@@ -127,7 +128,7 @@ def _on_plane(densities: Pair, weight: Any, edges: tuple[FloatArray, ...], rtol:
     for _ in range(2):
         panels = panels[0].halved(), panels[1].halved()
         value, other, rounding = _plane_level(densities, weight, panels)
-        error, before = max(abs(value - before), abs(value - other)) + rounding, value
+        error, before = max(abs(value - before), abs(value - other)) + rounding + _INNER * value, value
         if error <= rtol * value:
             break
     return Distance(before, error)

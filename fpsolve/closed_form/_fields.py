@@ -14,7 +14,7 @@ from fpsolve.closed_form._landmarks import landmarks
 from fpsolve.closed_form._line import LineIntegral
 from fpsolve.closed_form._mixture import Mixture, as_mixture, tensor
 from fpsolve.closed_form._plane import PlaneIntegral
-from fpsolve.laws import Laplace, Law, Uniform
+from fpsolve.laws import Laplace, Law, StudentT, Uniform
 
 
 class Field(Protocol):
@@ -135,12 +135,19 @@ class Smoothed:
         """The integral in 1D."""
         # the kernel of LineIntegral is a density of (y - c)/width: one 1/width is missing
         shift = -float(np.log(self.lens.width))
-        return LineIntegral(lambda y: self._log_f(y) + shift, self.edges[0], self.lens.width, self.rtol)
+        return LineIntegral(
+            lambda y: self._log_f(y) + shift, self.edges[0], self.lens.width, self.rtol, reach=self._reach
+        )
 
     @cached_property
     def plane(self) -> PlaneIntegral:
         """The integral in 2D."""
-        return PlaneIntegral(self._log_f, (self.edges[0], self.edges[1]), self.lens.width, self.rtol)
+        return PlaneIntegral(self._log_f, (self.edges[0], self.edges[1]), self.lens.width, self.rtol, self._reach)
+
+    @property
+    def _reach(self) -> float:
+        """How far out a slow nu over a fast p can have peaks, in widths; p by quadrature is not asked very far out."""
+        return 0.0 if self.divisor is None else 1e9 if isinstance(self.divisor, Mixture) else 1e3
 
     def _log_f(self, *axes: FloatArray) -> FloatArray:
         log_nu = self.nu.log_on_axes(*axes)
@@ -180,10 +187,11 @@ def marginal(target: Law, process: Any, t: float, rtol: float) -> Mixture | Smoo
     """Return the log density of ``p_t``, the law of ``alpha X_0 + sqrt(sigma2) Z``.
 
     In closed form for normal mixtures, else ``p_t(x) = int p_0(y) N(x; alpha y, sigma2 I) dy`` by quadrature, per
-    axis for laws with independent coordinates.
+    axis for laws with independent coordinates. A t law in the plane enters as the scale mixture of normal laws it is:
+    nested integrals in the plane would take minutes.
     """
     alpha, variance = float(process.scale(0.0, t)), float(process.variance(0.0, t))
-    mixture = as_mixture(target)
+    mixture = as_mixture(target.components if target.dim == 2 and isinstance(target, StudentT) else target)
     if mixture is not None:
         return mixture.noised(alpha, variance)
     if target.dim == 2 and isinstance(target, Laplace | Uniform):

@@ -15,10 +15,12 @@ from fpsolve.closed_form._mixture import BoolArray, log_sum_exp
 ORDER = 16
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(ORDER)
 LOG_WEIGHTS = np.log(WEIGHTS)
+_ENDS = np.array([-1.0 + 2e-9, 1.0 - 2e-9])  # just inside, on this side of jumps
+_STEEP = 5.0  # nats from a panel's outermost node to its end
 EMPTY = -1e100  # stands in for log 0, so that differences stay finite
 NEGLIGIBLE = 75.0  # nats below the integral: exp(-75) = 3e-33
 _FARTHEST = 1e30
-_STRIDE = 3  # panels tried at a time when growing outward
+_STRIDE = 2  # panels tried at a time when growing outward
 _MOST = 4000
 _EPS = float(np.finfo(np.float64).eps)
 
@@ -107,21 +109,22 @@ def resolve(
     accepted = np.full((1, whole.shape[1]), EMPTY)
     while low.size:
         middle = 0.5 * (low + high)
-        left, size_left = _masses(log_f, low, middle)
-        right, size_right = _masses(log_f, middle, high)
-        halves = np.logaddexp(left, right)
+        left, right = _masses(log_f, low, middle), _masses(log_f, middle, high)
+        halves = np.logaddexp(left.log_mass, right.log_mass)
         total = log_sum_exp(np.concatenate([accepted, halves]).T)
         columns = (alive or _all)(total)
         relative = np.exp(np.minimum(whole, total + 700.0) - total), np.exp(halves - total)
-        noise = 8.0 * _EPS * np.maximum(size_left, size_right) * relative[1]
+        noise = 8.0 * _EPS * np.maximum(left.size, right.size) * relative[1]
         error = np.abs(relative[0] - relative[1]) - noise
-        empty = ((halves < total - negligible) & (whole < total - negligible) | ~columns).all(axis=1)
-        fine = ((error <= tolerance) | ~columns).all(axis=1)
+        at_ends = np.maximum(left.hidden, right.hidden)
+        most = np.maximum(np.maximum(halves, whole), at_ends)
+        empty = ((most < total - negligible) | ~columns).all(axis=1)
+        fine = (((error <= tolerance) & (at_ends <= total + np.log(tolerance))) | ~columns).all(axis=1)
         narrow = (high - low) <= 1e-14 * np.maximum(np.abs(low), np.abs(high))
         keep, again = ~empty & (fine | narrow), ~empty & ~fine & ~narrow
         done.append(np.stack([low[keep], high[keep]]))
         accepted = np.concatenate([accepted, halves[keep]])
-        whole = np.concatenate([left[again], right[again]])
+        whole = np.concatenate([left.log_mass[again], right.log_mass[again]])
         low, middle, high = low[again], middle[again], high[again]
         low, high = np.concatenate([low, middle]), np.concatenate([middle, high])
         _check_count(sum(part.shape[1] for part in done) + low.size, tolerance)
@@ -138,13 +141,13 @@ def _grown(
     Beyond the outermost edge the integrands are taken to have one maximum at most: panels double in width.
     """
     low, high = edges[:-1], edges[1:]
-    whole = _masses(log_f, low, high)[0]
+    whole = _masses(log_f, low, high).log_mass
     for side in (-1.0, 1.0):
-        end, width = (low.min(), high.max())[side > 0.0], 0.25 * (high.max() - low.min())
+        end, width = (low.min(), high.max())[side > 0.0], 0.1 * (high.max() - low.min())
         growing = True
         while growing:
             ends = np.sort(end + side * width * (2.0 ** np.arange(_STRIDE + 1) - 1.0))
-            masses = _masses(log_f, ends[:-1], ends[1:])[0]
+            masses = _masses(log_f, ends[:-1], ends[1:]).log_mass
             low, high = np.append(low, ends[:-1]), np.append(high, ends[1:])
             whole = np.concatenate([whole, masses])
             total = log_sum_exp(whole.T)
@@ -156,13 +159,35 @@ def _grown(
     return low, high, whole
 
 
-def _masses(log_f: LogColumns, low: FloatArray, high: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Return the log masses of panels, (p, columns), and the size of the terms of the logarithms."""
-    values, sizes = log_f(_nodes(low, high).ravel())
-    values = np.moveaxis(np.maximum(values, EMPTY).reshape(low.size, ORDER, -1), 1, 2)
-    masses = log_sum_exp(values + LOG_WEIGHTS) + np.log(0.5 * (high - low))[:, None]
-    size = sizes.reshape(low.size, ORDER, -1).min(axis=1) + np.abs(values).min(axis=2)
-    return masses, np.minimum(size, -EMPTY)
+@dataclass(frozen=True, eq=False)
+class Masses:
+    """What panels hold, (panels, columns).
+
+    Parameters
+    ----------
+    log_mass : ndarray
+        By the 16-node rule.
+    size : ndarray
+        Size of the terms of the logarithms.
+    hidden : ndarray
+        Log of what may lie between the outermost nodes and the ends: the width times the value there where it is far
+        above that at every node, ``EMPTY`` elsewhere.
+    """
+
+    log_mass: FloatArray
+    size: FloatArray
+    hidden: FloatArray
+
+
+def _masses(log_f: LogColumns, low: FloatArray, high: FloatArray) -> Masses:
+    half, rule = 0.5 * (high - low), np.concatenate([NODES, _ENDS])
+    found, sizes = log_f((0.5 * (low + high)[:, None] + half[:, None] * rule).ravel())
+    found = np.moveaxis(np.maximum(found, EMPTY).reshape(low.size, rule.size, -1), 1, 2)
+    values, ends = found[..., :ORDER], found[..., ORDER:].max(axis=-1)
+    log_mass = log_sum_exp(values + LOG_WEIGHTS) + np.log(half)[:, None]
+    hidden = np.where(ends > values.max(axis=-1) + _STEEP, ends + np.log(2.0 * half)[:, None], EMPTY)
+    size = sizes.reshape(low.size, rule.size, -1).min(axis=1) + np.abs(values).min(axis=2)
+    return Masses(log_mass, np.minimum(size, -EMPTY), hidden)
 
 
 def _nodes(low: FloatArray, high: FloatArray) -> FloatArray:

@@ -9,12 +9,12 @@ from typing import Protocol
 import numpy as np
 
 from fpsolve._checks import FloatArray
-from fpsolve.closed_form._line import kernel_edges, narrowed, not_reached
+from fpsolve.closed_form._line import around_peaks, kernel_edges, narrowed, not_reached, outwards
 from fpsolve.closed_form._mixture import LOG_2PI, BoolArray, IndexArray, chunks
 from fpsolve.closed_form._panels import EMPTY, Panels, resolve
 
 _TILE = 40.0  # widths s of centres served by one set of panels, per axis
-_FAINT = 1e-150  # of the largest term of a tile: below this the tile is cut in four
+_FAINT = 1e-250  # of the largest term of a tile: below this the tile is cut in four
 _ALIVE = 60.0  # nats below the best line: lines fainter than that need not be resolved
 _LINES = 48
 _EPS = float(np.finfo(np.float64).eps)
@@ -33,6 +33,7 @@ class Targets(Protocol):
     @property
     def index(self) -> tuple[IndexArray, ...]: ...
     def sample(self) -> Targets: ...
+    def few(self) -> PointTargets: ...
     def quarters(self) -> Iterator[Targets]: ...
     def contract(self, rule: Rule, values: FloatArray) -> FloatArray: ...
 
@@ -79,6 +80,11 @@ class TensorTargets:
         """Return a part of the grid, its corners included."""
         return TensorTargets((thinned(self.centres[0]), thinned(self.centres[1])), self.places)
 
+    def few(self) -> PointTargets:
+        """Return two points of the grid, between its middle and its ends."""
+        at = [[c[(2 * k + 1) * c.size // 4] for k in (0, 1)] for c in self.centres]
+        return PointTargets(np.array(at).T, np.arange(2))
+
     def quarters(self) -> Iterator[TensorTargets]:
         """Yield the parts of the grid on either side of the box's middle."""
         parts = [halves(c, p) for c, p in zip(self.centres, self.places, strict=True)]
@@ -115,6 +121,12 @@ class PointTargets:
         chosen = np.unique(np.concatenate([order[0][some], order[1][some]]))
         return PointTargets(self.centres[chosen], self.places[chosen])
 
+    def few(self) -> PointTargets:
+        """Return at most two of the points, inside of their range along the first axis."""
+        order = np.argsort(self.centres[:, 0])
+        n = order.size
+        return PointTargets(self.centres[order[np.unique([n // 4, 3 * n // 4])]], np.arange(2)[: 1 + (n > 1)])
+
     def quarters(self) -> Iterator[PointTargets]:
         """Yield the points in each quarter of the box."""
         above = self.centres > self.box.mean(axis=1)
@@ -143,7 +155,7 @@ class PlaneIntegral:
         Per axis: kinks of log_f and landmarks of its peaks.
     width : float
         s > 0.
-    rtol : float
+    rtol, reach : float
         As in `LineIntegral`.
     """
 
@@ -151,6 +163,7 @@ class PlaneIntegral:
     edges: tuple[FloatArray, FloatArray]
     width: float
     rtol: float
+    reach: float = 0.0
 
     def on_axes(self, *centres: FloatArray) -> FloatArray:
         """Return log integrals on the tensor grid of centres, (n1, n2)."""
@@ -202,10 +215,28 @@ class PlaneIntegral:
                 return None
             difference = float((np.abs(after[0] - before[0]) - 16.0 * _EPS * after[2]).max())
             if difference <= self.rtol:
+                if not self._agrees_alone(tile, panels):
+                    return None
                 values = self._sums(tile, panels, factors)
                 return values if values is None else values[:2]
             panels, before = finer, after
         raise not_reached(self.rtol, difference)
+
+    def _agrees_alone(self, tile: Targets, panels: tuple[Panels, Panels]) -> bool:
+        """Say whether a tile's panels find what two of its centres see on panels of their own.
+
+        Halving panels cannot show a peak that none of them holds.
+        """
+        if np.ptp(tile.box, axis=1).max() == 0.0:
+            return True
+        for centre in tile.few().centres:
+            one = PointTargets(centre[None], np.zeros(1, dtype=np.intp))
+            together, alone = self._sums(one, panels, None), self._sums(one, self._panels(one.box), None)
+            if together is None or alone is None:
+                return False
+            if np.abs(together[0] - alone[0])[0] > 10.0 * self.rtol + 32.0 * _EPS * together[2][0]:
+                return False
+        return True
 
     def _sums(
         self, tile: Targets, panels: tuple[Panels, Panels], factors: PlaneFactors | None
@@ -232,7 +263,8 @@ class PlaneIntegral:
     def _panels(self, box: FloatArray) -> tuple[Panels, Panels]:
         """Return panels per axis that resolve the integrand for the centres of the box."""
         probes = [np.linspace(lo, hi, 1 + int(np.ceil((hi - lo) / (4.0 * self.width)))) for lo, hi in box]
-        edges = [np.concatenate([self.edges[i], probes[i], kernel_edges(box[[i]], self.width)]) for i in (0, 1)]
+        far = [self._peaks_far_out(i, probes[i], box[1 - i].mean(keepdims=True)) for i in (0, 1)]
+        edges = [np.concatenate([self.edges[i], probes[i], kernel_edges(box[[i]], self.width), far[i]]) for i in (0, 1)]
 
         def along(axis: int, y: FloatArray, lines: FloatArray) -> tuple[FloatArray, FloatArray]:
             log_f = self.log_f(y, lines) if axis == 0 else self.log_f(lines, y).T
@@ -243,6 +275,16 @@ class PlaneIntegral:
 
         first, second = tensor_panels(along, (edges[0], edges[1]), 0.1 * self.rtol)
         return narrowed(first, box[:1], self.width), narrowed(second, box[1:], self.width)
+
+    def _peaks_far_out(self, axis: int, probes: FloatArray, line: FloatArray) -> FloatArray:
+        """Return where the integrands along an axis, the other coordinate that of `line` (1,), peak far out."""
+        if self.reach == 0.0:
+            return np.empty(0)
+        y = outwards(self.edges[axis], self.width, self.reach)
+        # a log density may overflow so far out: to -inf, which is right
+        with np.errstate(over="ignore"):
+            log_f = self.log_f(y, line) if axis == 0 else self.log_f(line, y).T
+        return around_peaks(y, np.maximum(log_f, EMPTY) - 0.5 * ((y[:, None] - probes) / self.width) ** 2)
 
 
 def tiles(centres: FloatArray, width: float) -> Iterator[IndexArray]:
