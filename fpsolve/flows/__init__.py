@@ -1,4 +1,4 @@
-"""Flows: orbits of the probability flow and of product-form flows, stationary points, basins of attraction.
+"""Flows: orbits of the probability flow and of product-form flows, stationary points, basins, densities at the end.
 
 A sampler without noise that follows a product-form score ``g(sigma) S(x)`` (see `fpsolve.scores.product_form`) is a
 time change of the autonomous flow ``x' = S(x)``. For the best S a potential Psi grows along every orbit, so orbits end
@@ -6,6 +6,7 @@ in its critical points. Motivated by arXiv 2601.12965, whose results are not rep
 """
 
 from fpsolve.flows._basins import UNDECIDED, basins
+from fpsolve.flows._density import FlowDistance, distance, log_density
 from fpsolve.flows._hull import outside_hull
 from fpsolve.flows._orbits import end_points, orbits
 from fpsolve.flows._stationary import KINDS, StationaryPoints, stationary_points
@@ -13,9 +14,12 @@ from fpsolve.flows._stationary import KINDS, StationaryPoints, stationary_points
 __all__ = [
     "KINDS",
     "UNDECIDED",
+    "FlowDistance",
     "StationaryPoints",
     "basins",
+    "distance",
     "end_points",
+    "log_density",
     "orbits",
     "outside_hull",
     "stationary_points",

@@ -16,7 +16,7 @@ from fpsolve.scores import ProductScore
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["Velocity", "end_points", "integrate", "orbits", "velocity_of"]
+__all__ = ["Velocity", "end_points", "integrate", "orbits", "prepared", "velocity_of"]
 
 Velocity: TypeAlias = Callable[[float, FloatArray], FloatArray]
 
@@ -81,7 +81,7 @@ def orbits(
     """
     import xarray as xr
 
-    begin, span, velocity, field, dim = _prepared(flow, duration, t_min)
+    begin, span, velocity, field, dim = prepared(flow, duration, t_min)
     at = _points(points, dim)
     times = np.linspace(0.0, span, _checks.integer("count", count, minimum=2))
     found = integrate(velocity, at, times, rtol=rtol, atol=atol)
@@ -150,7 +150,7 @@ def velocity_of(flow: Any) -> tuple[Velocity, Field | None]:
     return velocity, model.field if isinstance(model, ProductScore) else None
 
 
-def _prepared(
+def prepared(
     flow: Any, duration: float | None, t_min: float | None
 ) -> tuple[float | None, float, Velocity, Field | None, int | None]:
     """Return T (None for an autonomous flow), the time the flow runs, its velocity, field and dimension."""
