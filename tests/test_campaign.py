@@ -695,6 +695,39 @@ def test_a_grid_in_place_of_a_tolerance_and_another_weight(toml: Path, tmp_path:
     assert 0.0 < result.distance.max() <= 2.0
 
 
+SCORE_ERRORS = """
+[[score_errors]]
+kind = "none"
+[[score_errors]]
+kind = "bias"
+vector = 0.1
+[[score_errors]]
+kind = "bias"
+name = "bias of the noise"
+vector = 0.1
+units = "noise"
+"""
+
+
+def test_score_errors_are_swept_and_cost_what_they_do_in_python(
+    toml: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    toml.write_text(TOML.replace("eta = [1.0, 0.0]\n", "") + SCORE_ERRORS)
+    assert cli.main(["sweep", str(toml), "--out", str(tmp_path / "out")]) == 0
+    assert "score_error bias(vector=0.1), eta 1.0, tol 0.01, model error: " in capsys.readouterr().out
+    result = xr.load_dataset(tmp_path / "out" / "sweep.nc", engine="h5netcdf")
+    assert result.model_error.dims == ("target", "process", "score_error", "eta", "tol")
+    exact, biased, noisy = result.model_error.values.ravel()
+    error = result.model_error_error.values.ravel()
+    assert exact <= error[0] and exact + 10 * error[0] < biased < noisy
+    target, process = fp.GaussianMixture([0.3, 0.7], [-1.5, 0.8], stds=[0.3, 0.4]), fp.VP(beta_max=12.0)
+    model = fp.scores.perturbed(fp.scores.exact(target, process), fp.scores.errors.Bias(0.1))
+    reverse = fp.Reverse(target, process, score=model)
+    run = fp.evolve(reverse, {"exact": reverse.marginal(1.0)}, t_min=0.05, tol=1e-3, save_at=[0.05])
+    cost = fp.distances.to_marginals(run, reverse).isel(start=0, t=-1)
+    assert abs(float(cost.distance) - biased) <= float(cost.error) + error[1]
+
+
 def test_the_file_shown_in_the_documentation_is_one() -> None:
     documented = campaign.__doc__.split("::\n", 1)[1].split("\n\nParameters", 1)[0]
     import textwrap
@@ -722,6 +755,23 @@ def test_every_kind_of_law_and_process_can_be_written() -> None:
     made = [one.build() for one in settings.processes]
     assert [type(one).__name__ for one in made] == ["OrnsteinUhlenbeck", "VP", "CosineVP", "SubVP", "VE", "EDM"]
     assert made[0].T == 2.0 and made[4] == fp.VE()
+
+
+def test_every_kind_of_score_error_can_be_written() -> None:
+    errors = [
+        {"kind": "none"},
+        {"kind": "scaling", "share": 0.1},
+        {"kind": "bias", "vector": [0.1, 0.0], "units": "noise"},
+        {"kind": "sine", "amplitude": 0.1, "wave": 3.0},
+        {"kind": "bump", "amplitude": 0.1, "at": 1.0, "width": 0.3},
+        {"kind": "random-field", "amplitude": 0.1, "length": 0.5, "dim": 2, "seed": 1},
+    ]
+    base = {"t_min": 0.1, "tol": [1e-3], "targets": [{"kind": "laplace"}], "processes": [{"kind": "vp"}]}
+    settings = _settings.SweepSettings.model_validate(base | {"score_errors": errors})
+    built = [type(one.build().error).__name__ for one in settings.score_errors]
+    assert built == ["NoneType", "Scaling", "Bias", "Sine", "Bump", "RandomField"]
+    with pytest.raises(ValueError, match="score_errors: expected different ones, got 'none' twice"):
+        _settings.SweepSettings.model_validate(base | {"score_errors": [{"kind": "none"}] * 2})
 
 
 @pytest.mark.parametrize(

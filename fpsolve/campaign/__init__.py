@@ -4,7 +4,7 @@ A sweep calls a function at every point of a product of lists. Points are comput
 (joblib) or on a cluster (dask.distributed), with the same result bit for bit; each may be kept in a file of its
 own, so that an interrupted sweep goes on where it stopped; and one that fails costs only itself.
 
-The file of ``fpsolve sweep`` lists targets, processes, eta and accuracies, and what holds for all of them::
+The file of ``fpsolve sweep`` lists targets, processes, score errors, eta and accuracies, and what holds for all::
 
     t_min = 0.01                    # forward time at which the reverse runs end
     eta = [1.0, 0.5]                # default [1.0]
@@ -22,11 +22,17 @@ The file of ``fpsolve sweep`` lists targets, processes, eta and accuracies, and 
     kind = "vp"
     beta_max = 20.0
 
+    [[score_errors]]                # none, bias, scaling, sine, bump, random-field; default: the exact score
+    kind = "bias"
+    vector = 0.1
+    units = "noise"                 # of a noise prediction; default "score"
+
     [[starts]]                      # prior (the default), or a law of any of the kinds above
     kind = "prior"
 
 Parameters are those of the classes in Python. Every start is compared with the law p_T of the forward process in
-the weighted norm; the combined Dataset is written to ``sweep.nc`` in the folder of results.
+the weighted norm, and the run from it with the forward law at the end (`model_error`). The combined Dataset is
+written to ``sweep.nc`` in the folder of results.
 """
 
 from fpsolve.campaign._sweep import sweep

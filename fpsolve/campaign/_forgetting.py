@@ -7,9 +7,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fpsolve.campaign._score_errors import ScoreModel
 from fpsolve.campaign._settings import SweepSettings
 from fpsolve.campaign._sweep import sweep
-from fpsolve.distances import forgetting_curve
+from fpsolve.distances import forgetting_curve, to_marginals
 from fpsolve.dynamics import Reverse
 from fpsolve.evolution import evolve
 from fpsolve.grid import Grid
@@ -24,6 +25,7 @@ __all__ = ["REFERENCE", "forgetting", "run"]
 
 #: Label of the reference: the law p_T of the forward process.
 REFERENCE = "exact"
+EXACT = ScoreModel(None)
 
 
 def forgetting(
@@ -31,6 +33,7 @@ def forgetting(
     process: Process,
     eta: float,
     *,
+    score_error: ScoreModel = EXACT,
     tol: float | None = None,
     grid: tuple[Grid, int] | None = None,
     starts: Mapping[str, Law | None],
@@ -43,7 +46,9 @@ def forgetting(
     Parameters
     ----------
     target, process, eta
-        The dynamics ``Reverse(target, process, eta=eta)``.
+        The dynamics ``Reverse(target, process, score, eta=eta)``.
+    score_error : ScoreModel, default none
+        Error of the score.
     tol : float, or grid : (Grid, steps)
         Exactly one: tolerance of the run, or its grid and number of steps.
     starts : mapping of str to Law or None
@@ -55,11 +60,13 @@ def forgetting(
     -------
     xarray.Dataset
         `weighted_tv` and `weighted_tv_error` (start): the distance at `t_min` and its error estimate; `distance`,
-        `distance_error` and `rate` (start, save): the curve; `t` (save): its forward times, decreasing; `tol_met`.
+        `distance_error` and `rate` (start, save): the curve; `t` (save): its forward times, decreasing; `tol_met`;
+        `model_error` and `model_error_error`: distance of the run from p_T to the law p_{t_min} of the forward process,
+        what the score error costs (0 within its error for the exact score).
     """
     import xarray as xr
 
-    reverse = Reverse(target, process, eta=eta)
+    reverse = Reverse(target, process, score_error.of(target, process), eta=eta)
     laws = {REFERENCE: reverse.marginal(float(process.T))}
     laws |= {label: process.prior(target.dim) if law is None else law for label, law in starts.items()}
     box, steps = (None, None) if grid is None else grid
@@ -68,6 +75,7 @@ def forgetting(
     )
     curve = forgetting_curve(run, REFERENCE, weight).sel(start=list(starts))
     last = curve.isel(t=-1)
+    cost = to_marginals(run.sel(start=[REFERENCE]).isel(t=[-1]), reverse, weight).isel(start=0, t=0)
     return xr.Dataset(
         {
             "weighted_tv": ("start", last["distance"].values, {"long_name": "weighted total variation at t_min"}),
@@ -76,6 +84,8 @@ def forgetting(
             "distance_error": (("start", "save"), curve["error"].values),
             "rate": (("start", "save"), curve["rate"].values, {"long_name": "-d log(distance)/dr"}),
             "t": ("save", curve["t"].values, {"long_name": "forward time"}),
+            "model_error": ((), float(cost["distance"]), {"long_name": "distance to the forward law at t_min"}),
+            "model_error_error": ((), float(cost["error"])),
             "tol_met": ((), str(run.attrs["tol_met"])),
         },
         coords={"start": list(starts)},
@@ -85,8 +95,9 @@ def forgetting(
 def run(
     settings: SweepSettings, *, out: str | Path | None = None, n_jobs: int = 1, progress: bool | None = None
 ) -> xr.Dataset:
-    """Return the results of a sweep over (target, process, eta, tol or grid), see `SweepSettings`."""
+    """Return the results of a sweep over (target, process[, score error], eta, tol or grid), see `SweepSettings`."""
     accuracy: dict[str, Any]
+    errors = {one.label: one.build() for one in settings.score_errors or ()}
     if settings.grids is None:
         accuracy = {"tol": settings.tol}
     else:
@@ -105,6 +116,7 @@ def run(
         progress=progress,
         target={one.label: one.build() for one in settings.targets},
         process={one.label: one.build() for one in settings.processes},
+        **({"score_error": errors} if errors else {}),
         eta=settings.eta,
         **accuracy,
     )

@@ -18,7 +18,7 @@ from pydantic import (
 import fpsolve as fp
 from fpsolve import data, laws, processes, weights
 
-__all__ = ["LawSettings", "ProcessSettings", "Settings", "StartSettings", "WeightSettings"]
+__all__ = ["LawSettings", "Named", "Position", "ProcessSettings", "Settings", "StartSettings", "WeightSettings"]
 
 Numbers: TypeAlias = tuple[float, ...]
 #: A position: one number in 1D, two in 2D.
@@ -35,7 +35,7 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class _Named(Settings):
+class Named(Settings):
     """Settings of an object of some kind, with an optional name: its label in the result."""
 
     name: Annotated[str, Field(min_length=1)] | None = None
@@ -65,7 +65,7 @@ class _Named(Settings):
         return {key: getattr(self, key) for key in self.model_fields_set - {"kind", "name"}}
 
 
-class GaussianSettings(_Named):
+class GaussianSettings(Named):
     """`fpsolve.Gaussian`."""
 
     kind: Literal["gaussian"]
@@ -78,7 +78,7 @@ class GaussianSettings(_Named):
         return fp.Gaussian(self.mean, std=self.std, cov=self.cov)
 
 
-class MixtureSettings(_Named):
+class MixtureSettings(Named):
     """`fpsolve.GaussianMixture`."""
 
     kind: Literal["gaussian-mixture"]
@@ -92,7 +92,7 @@ class MixtureSettings(_Named):
         return fp.GaussianMixture(self.weights, self.means, stds=self.stds, covs=self.covs)
 
 
-class LaplaceSettings(_Named):
+class LaplaceSettings(Named):
     """`fpsolve.Laplace`."""
 
     kind: Literal["laplace"]
@@ -104,7 +104,7 @@ class LaplaceSettings(_Named):
         return fp.Laplace(self.mean, self.scale)
 
 
-class StudentTSettings(_Named):
+class StudentTSettings(Named):
     """`fpsolve.StudentT`."""
 
     kind: Literal["student-t"]
@@ -117,7 +117,7 @@ class StudentTSettings(_Named):
         return fp.StudentT(self.df, self.mean, self.scale)
 
 
-class UniformSettings(_Named):
+class UniformSettings(Named):
     """`fpsolve.Uniform`."""
 
     kind: Literal["uniform"]
@@ -129,7 +129,7 @@ class UniformSettings(_Named):
         return fp.Uniform(self.low, self.high)
 
 
-class KernelDensitySettings(_Named):
+class KernelDensitySettings(Named):
     """`fpsolve.KernelDensity` of one or two columns of a CSV or .npy file; "old_faithful" is the bundled one.
 
     Columns by name, or by place from 0. The bandwidth is in standard deviations of the data (in their own units where
@@ -149,7 +149,7 @@ class KernelDensitySettings(_Named):
         return fp.KernelDensity(samples, bandwidth=None if self.bandwidth == "scott" else self.bandwidth)
 
 
-class PriorSettings(_Named):
+class PriorSettings(Named):
     """The prior of the process, the customary start."""
 
     kind: Literal["prior"]
@@ -158,7 +158,7 @@ class PriorSettings(_Named):
         """Return None: the law depends on the process."""
 
 
-class _Process(_Named):
+class _Process(Named):
     """A process by the parameters that were set."""
 
     def build(self) -> processes.Process:

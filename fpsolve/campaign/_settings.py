@@ -18,6 +18,7 @@ from fpsolve.campaign._laws import (
     StartSettings,
     WeightSettings,
 )
+from fpsolve.campaign._score_errors import ScoreErrorSettings
 from fpsolve.grid import Grid
 
 __all__ = ["GridSettings", "SweepSettings", "read"]
@@ -44,11 +45,12 @@ class GridSettings(Settings):
 
 
 class SweepSettings(Settings):
-    """Targets x processes x eta x (tolerances or grids); everything else holds for all points.
+    """Targets x processes x score errors x eta x (tolerances or grids); everything else holds for all points.
 
     Attributes
     ----------
     targets, processes : non-empty lists of tables with a `kind`, optionally a `name`
+    score_errors : list of tables with a `kind`, optionally a `name`; default the exact score, without a dimension
     eta : list of numbers >= 0, default [1.0]
     tol : list of numbers > 0, or `grids`: list of {bounds, cells, steps}; exactly one of them
     starts : list of laws or {kind = "prior"}, default the prior
@@ -63,6 +65,7 @@ class SweepSettings(Settings):
 
     targets: Annotated[tuple[LawSettings, ...], _Several]
     processes: Annotated[tuple[ProcessSettings, ...], _Several]
+    score_errors: Annotated[tuple[ScoreErrorSettings, ...], _Several] | None = None
     eta: Annotated[tuple[NonNegativeFloat, ...], _Several] = (1.0,)
     tol: Annotated[tuple[PositiveFloat, ...], _Several] | None = None
     grids: Annotated[tuple[GridSettings, ...], _Several] | None = None
@@ -76,7 +79,7 @@ class SweepSettings(Settings):
     def _consistent(self) -> Self:
         if (self.tol is None) == (self.grids is None):
             raise error("tol / grids", "exactly one of these", "neither" if self.tol is None else "both")
-        for name in ("targets", "processes", "starts", "grids"):
+        for name in ("targets", "processes", "score_errors", "starts", "grids"):
             labels = [one.label for one in getattr(self, name) or ()]
             for label in labels:
                 if labels.count(label) > 1:

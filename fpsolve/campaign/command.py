@@ -107,7 +107,7 @@ def _client(address: str) -> Any:
 
 
 def _table(result: xr.Dataset) -> Iterator[str]:
-    """A line per point and start with the final distance, or the error of the point."""
+    """A line per point and start with the final distance and what a score error costs, or the error of the point."""
     swept = json.loads(result.attrs["swept"])
     places = list(itertools.product(*(range(result.sizes[name]) for name in swept)))
     for place in places[:LINES]:
@@ -119,5 +119,7 @@ def _table(result: xr.Dataset) -> Iterator[str]:
         for start in point["start"].values.tolist():
             here = point.sel(start=start)
             yield f"{told}, start {start}: {here.weighted_tv.item():.6g} +- {here.weighted_tv_error.item():.1g}"
+        if "score_error" in swept:
+            yield f"{told}, model error: {point.model_error.item():.6g} +- {point.model_error_error.item():.1g}"
     if len(places) > LINES:
         yield f"... and {len(places) - LINES} more points"
