@@ -10,6 +10,7 @@ from fpsolve.plots._flows import orbits, phase_portrait
 from fpsolve.plots._forgetting import forgetting
 from fpsolve.plots._ladder import factors, ladder, ratio
 from fpsolve.plots._localization import localization
+from fpsolve.plots._ranks import metric_against_distance, rank_correlations
 from fpsolve.plots._style import PALETTE, styles
 
 __all__ = [
@@ -22,8 +23,10 @@ __all__ = [
     "forgetting",
     "ladder",
     "localization",
+    "metric_against_distance",
     "orbits",
     "phase_portrait",
+    "rank_correlations",
     "ratio",
     "styles",
 ]

@@ -9,15 +9,18 @@ from fpsolve.stochastic._evolve import evolve
 from fpsolve.stochastic._functional import RadialFunction
 from fpsolve.stochastic._metric import quadratic_variation, siem_like
 from fpsolve.stochastic._noise import ScoreNoise, constant, localized, random_fourier
+from fpsolve.stochastic._ranks import RankCorrelation, rank_correlation
 
 __all__ = [
     "BrownianPaths",
     "RadialFunction",
+    "RankCorrelation",
     "ScoreNoise",
     "constant",
     "evolve",
     "localized",
     "quadratic_variation",
     "random_fourier",
+    "rank_correlation",
     "siem_like",
 ]

@@ -1,0 +1,189 @@
+"""The cases of the study of score error as noise: given errors, noises, and what each does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+import fpsolve as fp
+from fpsolve import bounds, distances, scores, stochastic
+from fpsolve._checks import FloatArray
+from fpsolve.scores import errors
+
+__all__ = ["Case", "Ground", "given_errors", "noises", "outcome_of_error", "outcome_of_noise"]
+
+Error = Callable[[float, FloatArray], Any]
+
+FAMILIES = ("bias", "scaling", "sine", "bump", "field")
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """One score error: its population, its family, and the error itself."""
+
+    population: str
+    family: str
+    error: Any
+
+
+@dataclass(frozen=True, eq=False)
+class Ground:
+    """What all cases share: the exact dynamics, grid, times, weight, and the run without error."""
+
+    reverse: fp.Reverse
+    grid: fp.Grid
+    times: FloatArray
+    weight: fp.PolynomialWeight
+
+    def run(self, error: Error) -> xr.Dataset:
+        """Evolve p_T under the score with an error: two steps between any two of the times, one in the companion."""
+        model = scores.perturbed(self.reverse.score, error)
+        wrong = fp.Reverse(self.reverse.target, self.reverse.process, score=model, eta=self.reverse.eta)
+        return fp.evolve(
+            wrong,
+            {"exact": self.start},
+            grid=self.grid,
+            steps=2 * (len(self.times) - 1),
+            t_min=float(self.times[-1]),
+            save_at=self.times,
+            weight=self.weight,
+            progress=False,
+        )
+
+    @property
+    def start(self) -> fp.Law:
+        """p_T."""
+        return self.reverse.marginal(self.reverse.process.T)
+
+    @cached_property
+    def clean(self) -> xr.DataArray:
+        """Final density without error, by the same fluxes as with one: distances to it are free of the grid's error."""
+        return self.run(errors.Bias(0.0))["density"].isel(start=0, t=-1, drop=True)
+
+    @cached_property
+    def marginals(self) -> FloatArray:
+        """Cell averages of p_t at the times."""
+        return np.stack([self.grid.cell_average(self.reverse.marginal(float(t))) for t in self.times])
+
+    def coarser(self) -> Ground:
+        """Half the cells and half the steps."""
+        return Ground(self.reverse, self.grid.coarsen(), self.times[::2], self.weight)
+
+
+def given_errors(ground: Ground, population: str, count: int, size: tuple[float, float], seed: int) -> list[Case]:
+    """Draw errors: families in turn, amplitudes log-uniform; "windowed" ones act during a part of the run only."""
+    rng = np.random.default_rng(seed)
+    cases = []
+    for k in range(count):
+        family = FAMILIES[k % len(FAMILIES)]
+        error = _drawn(ground, family, float(np.exp(rng.uniform(*np.log(size)))), rng)
+        if population == "windowed":
+            first, last = np.sort(rng.uniform(0.0, 1.0, 2)) * (len(ground.times) - 1)
+            start, stop = ground.times[int(np.ceil(last))], ground.times[int(first)]
+            error = errors.During(error, float(start) - 1e-9, float(stop) + 1e-9)
+        cases.append(Case(population, family, error))
+    return cases
+
+
+def _drawn(ground: Ground, family: str, size: float, rng: np.random.Generator) -> Error:
+    sign = float(rng.choice([-1.0, 1.0]))
+    if family == "bias":
+        return errors.Bias(sign * size)
+    if family == "scaling":
+        exact = ground.reverse.score
+        return lambda t, x: sign * size * exact(t, x)
+    if family == "sine":
+        return errors.Sine(size, wave=rng.uniform(0.8, 4.0), phase=rng.uniform(0.0, 2.0 * np.pi))
+    if family == "bump":
+        return errors.Bump(sign * size, at=rng.uniform(-2.5, 2.5), width=rng.uniform(0.3, 0.9))
+    return errors.RandomField(size, length=rng.uniform(0.5, 1.5), dim=1, seed=int(rng.integers(2**31)), waves=32)
+
+
+def noises(count: int, strength: tuple[float, float], seed: int) -> list[Case]:
+    """Draw noises: constant, linear, waves, bumps and random fields in turn, strengths log-uniform."""
+    rng = np.random.default_rng(seed)
+    cases = []
+    for k in range(count):
+        family = FAMILIES[k % len(FAMILIES)]
+        size = float(np.exp(rng.uniform(*np.log(strength))))
+        if family == "bias":
+            noise = stochastic.constant(size)
+        elif family == "scaling":
+            noise = stochastic.ScoreNoise([lambda x: x], [size], f"linear(strength={size:g})")
+        elif family == "sine":
+            noise = stochastic.random_fourier(
+                size, length=rng.uniform(0.3, 1.5), modes=1, seed=int(rng.integers(2**31))
+            )
+        elif family == "bump":
+            noise = stochastic.localized([rng.uniform(-2.5, 2.5)], width=rng.uniform(0.3, 0.9), strength=size)
+        else:
+            noise = stochastic.random_fourier(
+                size, length=rng.uniform(0.5, 1.5), modes=4, seed=int(rng.integers(2**31))
+            )
+        cases.append(Case("noise", family, noise))
+    return cases
+
+
+def outcome_of_error(ground: Ground, case: Case, shares: tuple[float, ...]) -> dict[str, Any]:
+    """Metric, size and final distances of a given error, with the entropy bound's margin beyond all errors."""
+    run = ground.run(case.error)
+    last = run["density"].isel(start=0, t=-1, drop=True)
+    entropy = bounds.reverse_kl(run, ground.reverse, case.error, information=False)
+    return {
+        "metric": stochastic.siem_like(run, ground.reverse, case.error, shares=shares)["metric"].values[0],
+        "size": entropy.bound[-1] - entropy.kl_start,
+        **_distances(ground, last),
+        "margin": entropy.holds.margin,
+        "negative": float(-np.minimum(run["density"].values, 0.0).sum(axis=-1).min() * ground.grid.volume),
+        "mass": float(abs(run["mass"] - run["mass"][0, 0]).max()),
+    }
+
+
+def outcome_of_noise(ground: Ground, case: Case, shares: tuple[float, ...], paths: int, seed: int) -> dict[str, Any]:
+    """The same for noise: means over the paths of the quadratic variation and of the final distances."""
+    run = stochastic.evolve(
+        ground.reverse,
+        ground.start,
+        case.error,
+        grid=ground.grid,
+        steps=2 * (len(ground.times) - 1),
+        paths=paths,
+        seed=seed,
+        t_min=float(ground.times[-1]),
+        save_at=ground.times[[0, -1]],
+        weight=ground.weight,
+        estimate=False,
+        progress=False,
+    )
+    return {
+        "metric": stochastic.quadratic_variation(run, shares=shares)["formula"].mean("path").values,
+        "size": _power(ground, case.error),
+        **_distances(ground, run["density"].isel(t=-1, drop=True)),
+        "margin": np.nan,
+        "negative": float(run["negative_mass"].max()),
+        "mass": float(abs(run["mass"] - run["mass"].isel(t=0)).max()),
+    }
+
+
+def _distances(ground: Ground, last: xr.DataArray) -> dict[str, float]:
+    """Distances of final densities to the one without error, averaged over paths where there are several."""
+    return {
+        "weighted_tv": float(fp.weighted_tv(last, ground.clean, ground.weight)["distance"].mean()),
+        "w2": float(distances.wasserstein(last, ground.clean, 2)["distance"].mean()),
+    }
+
+
+def _power(ground: Ground, noise: stochastic.ScoreNoise) -> float:
+    """``int c^2 sum_k lambda_k E_p |e_k|^2 dr`` along the marginals, c = g^2 (eta = 1)."""
+    modes = noise.values(0.0, ground.grid.x)
+    stirred = np.tensordot(noise.variances, modes**2, axes=1)
+    rate = [
+        float(ground.reverse.process.diffusion(t)) ** 4 * float(p @ stirred) * ground.grid.volume
+        for t, p in zip(ground.times.tolist(), ground.marginals, strict=True)
+    ]
+    return float(np.trapezoid(rate, ground.times[0] - ground.times))
