@@ -1,0 +1,211 @@
+"""One target of the product-form study: its best product-form score, its flow, and where samplers end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal, Self
+
+import numpy as np
+import xarray as xr
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+
+import fpsolve as fp
+from fpsolve import flows, weights
+from fpsolve._checks import FloatArray
+from fpsolve.data import Standardised, standardise
+from fpsolve.flows import FlowDistance, StationaryPoints
+from fpsolve.laws import Law, NormalMixture
+from fpsolve.scores import ProductScore
+from fpsolve.studies._config import DataSettings, Settings
+
+__all__ = ["Case", "SideSettings", "solve"]
+
+#: Data points are a mixture of this standard deviation: nothing beside the lowest noise level.
+NARROW = 1e-6
+#: The box of stationary points reaches this many standard deviations of the data from their mean.
+BOX = 3.5
+#: The box of noisy runs, in standard deviations of the law at the noisiest level.
+REACH = 5.5
+#: Orbits along which the potential is watched, per axis in the plane, and looks at each.
+ORBITS, LOOKS = {1: 41, 2: 9}, 61
+
+
+class PointSettings(Settings):
+    """Data points of equal weight."""
+
+    at: Annotated[tuple[float, ...] | tuple[tuple[float, float], ...], Field(min_length=2)]
+
+    def build(self) -> fp.GaussianMixture:
+        """Return them as a mixture too narrow to be seen."""
+        n = len(self.at)
+        return fp.GaussianMixture(np.full(n, 1.0 / n), self.at, stds=NARROW)
+
+
+class BlobSettings(Settings):
+    """A mixture of isotropic normal laws in 1D or 2D."""
+
+    weights: tuple[PositiveFloat, ...]
+    means: tuple[float, ...] | tuple[tuple[float, float], ...]
+    stds: tuple[PositiveFloat, ...]
+
+    def build(self) -> fp.GaussianMixture:
+        """Return the mixture."""
+        return fp.GaussianMixture(weights=self.weights, means=self.means, stds=self.stds)
+
+
+class Intervals(Settings):
+    """Intervals per axis of the integrals at eta = 0, for each target."""
+
+    points: Annotated[int, Field(ge=16, multiple_of=2)]
+    mixture: Annotated[int, Field(ge=16, multiple_of=2)]
+    data: Annotated[int, Field(ge=16, multiple_of=2)]
+
+
+class SideSettings(Settings):
+    """One dimension: noise levels, accuracy, three targets."""
+
+    sigma_min: PositiveFloat
+    sigma_max: PositiveFloat
+    rtol: PositiveFloat
+    intervals: Intervals
+    cells_per_std: Annotated[float, Field(ge=2.0)]
+    steps: Annotated[int, Field(ge=10)]
+    bins: Annotated[float, Field(ge=0.0, le=1.0)] | None = None
+    basins: PositiveInt = 40
+    points: PointSettings
+    mixture: BlobSettings
+    data: DataSettings
+
+    @model_validator(mode="after")
+    def _one_dimension(self) -> Self:
+        dims = {"points": self.points.build().dim, "mixture": self.mixture.build().dim, "data": len(self.data.columns)}
+        if len(set(dims.values())) > 1:
+            raise ValueError(f"targets of one dimension, but they have {dims}")
+        return self
+
+    def law(self, name: Literal["points", "mixture", "data"]) -> tuple[NormalMixture, Standardised | None]:
+        """Return a target, and the data it comes from."""
+        if name == "points":
+            return self.points.build(), None
+        if name == "mixture":
+            return self.mixture.build(), None
+        source = standardise(self.data.table())
+        law = self.data.kernel_density(source.samples)
+        return fp.KernelDensity(law.samples, bandwidth=law.bandwidth, bins=self.bins), source
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """Everything that was computed for one target.
+
+    Attributes
+    ----------
+    label : str
+    source : Standardised or None
+        The data of a kernel density.
+    score : ProductScore
+    reverse : Reverse
+        With the score, eta = 1.
+    points : StationaryPoints
+    outside : float
+        How far the stationary point furthest out is outside of the convex hull of the data; negative inside.
+    growth : float
+        Smallest change of the log potential between looks along orbits.
+    quiet : FlowDistance
+        Distance of the end law to that of the exact sampler at eta = 0.
+    noisy, noisy_error, noisy_share : float
+        The same at eta = 1: distance, error, and the distance over the largest possible one.
+    run : Dataset
+        The noisy run: `density` and `exact` (x[, y]) at the end.
+    """
+
+    label: str
+    source: Standardised | None
+    score: ProductScore
+    reverse: fp.Reverse
+    points: StationaryPoints
+    outside: float
+    growth: float
+    quiet: FlowDistance
+    noisy: float
+    noisy_error: float
+    noisy_share: float
+    run: xr.Dataset
+
+    @property
+    def dim(self) -> int:
+        """Dimension, 1 or 2."""
+        return self.reverse.dim
+
+    @property
+    def quiet_share(self) -> float:
+        """Distance at eta = 0 over the largest possible one, the sum of both weighted masses."""
+        return self.quiet.value / (self.quiet.value + 2.0 * self.quiet.overlap)
+
+    @property
+    def counts(self) -> str:
+        """How many stationary points of which kind."""
+        numbers = {kind: self.points.kind.count(kind) for kind in flows.KINDS}
+        return ", ".join(f"{n} {kind}" for kind, n in numbers.items() if n)
+
+
+def solve(
+    settings: SideSettings, name: Literal["points", "mixture", "data"], label: str, weight: fp.PolynomialWeight
+) -> Case:
+    """Run one target."""
+    law, source = settings.law(name)
+    process = fp.EDM(sigma_min=settings.sigma_min, sigma_max=settings.sigma_max)
+    score = fp.scores.product_form(law, process, rtol=settings.rtol)
+    reverse = fp.Reverse(law, process, score=score)
+    points = flows.stationary_points(score, _box(law, BOX))
+    end, start = reverse.marginal(settings.sigma_min), reverse.marginal(settings.sigma_max)
+    quiet = flows.distance(
+        score, start, end, duration=score.duration(settings.sigma_min), weight=weight,
+        cells=getattr(settings.intervals, name), rtol=1e-6,
+    )  # fmt: skip
+    noisy, error, share, run = _noisy(settings, reverse, weight)
+    outside = float(flows.outside_hull(points.at, _flat(law.component_means)).max())
+    return Case(
+        label, source, score, reverse, points, outside, _growth(settings, score, start), quiet, noisy, error, share, run
+    )
+
+
+def _noisy(
+    settings: SideSettings, reverse: fp.Reverse, weight: fp.PolynomialWeight
+) -> tuple[float, float, float, xr.Dataset]:
+    """Evolve p_T at eta = 1 with the product-form score; the exact score would end in the marginal."""
+    sigma_min, sigma_max = settings.sigma_min, settings.sigma_max
+    box = _box(reverse.marginal(sigma_max), REACH)
+    cells = [2 * int(np.ceil(0.5 * (high - low) * settings.cells_per_std / sigma_min)) for low, high in box]
+    grid = fp.Grid.uniform(box if reverse.dim == 2 else box[0], cells=cells if reverse.dim == 2 else cells[0])
+    starts = {"exact": reverse.marginal(sigma_max)}
+    found = fp.evolve(
+        reverse, starts, t_min=sigma_min, grid=grid, steps=settings.steps, weight=weight, save_at=[sigma_min],
+        progress=False,
+    )  # fmt: skip
+    q = found["density"].isel(start=0, t=-1, drop=True)
+    p = q.copy(data=grid.cell_average(reverse.marginal(sigma_min)))
+    measured = fp.weighted_tv(q, p, weight=weight)
+    error = float(measured["error"] + found["error_estimate"][0, -1])
+    possible = float(((q + p) * weights.evaluate(weight, grid)).sum() * grid.volume)
+    value = float(measured["distance"])
+    return value, error, value / possible, xr.Dataset({"density": q, "exact": p})
+
+
+def _growth(settings: SideSettings, score: ProductScore, start: Law) -> float:
+    """Smallest change of log Psi between looks along orbits from all over the start."""
+    axes = [np.linspace(low, high, ORBITS[start.dim]) for low, high in _box(start, 2.0)]
+    starts = axes[0] if start.dim == 1 else np.stack(np.meshgrid(*axes), axis=-1).reshape(-1, 2)
+    duration = score.duration(settings.sigma_min)
+    found = flows.orbits(score, starts, duration=duration, count=LOOKS, rtol=1e-7, atol=1e-9)
+    return float(found["log_potential"].diff("r").min())
+
+
+def _box(law: Law, reach: float) -> list[tuple[float, float]]:
+    mean, std = np.atleast_1d(law.mean), np.sqrt(np.diagonal(np.atleast_2d(law.cov)))
+    return [(float(m - reach * s), float(m + reach * s)) for m, s in zip(mean, std, strict=True)]
+
+
+def _flat(means: FloatArray) -> FloatArray:
+    return means[:, 0] if means.shape[1] == 1 else means
+
