@@ -246,7 +246,6 @@ def bad_requests():
         "t_min T": (dict(dynamics=ou, starts=start, tol=1e-3, t_min=3.0), "t_min"),
         "no t_min": (dict(dynamics=ou, starts=start, tol=1e-3), "t_min"),
         "mixed": (dict(dynamics=ou, starts=plane, tol=1e-3, t_min=0.1), "dimension 2"),
-        "eta 0": (dict(dynamics=fp.Reverse(ou.target, ou.process, eta=0.0), starts=start, tol=1e-3, t_min=0.1), "eta"),
         "no noise": (
             dict(dynamics=fp.Dynamics(lambda t, x: -x, 0.0), starts=start, grid=grid, steps=4, t_max=1.0),
             "noise",

@@ -43,6 +43,10 @@ class BaseDynamics:
         """b(t, x), the same shape as x."""
         raise NotImplementedError
 
+    def drift_and_divergence(self, t: float, x: Array) -> tuple[Array, Array]:
+        """b(t, x) of shape (n, 2) and div b of shape (n,) at points (n, 2): what transport in the plane needs."""
+        raise NotImplementedError
+
     def noise(self, t: ArrayLike) -> Array:
         """c(t) >= 0, vectorised over t."""
         raise NotImplementedError

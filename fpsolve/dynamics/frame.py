@@ -102,6 +102,14 @@ class InFrame(BaseDynamics):
         a, g = self.inner.process.drift_rate(t), self.inner.process.diffusion(t)
         return np.asarray((self.inner.drift(t, m + s * z) + a * m + (a * s + g**2 / (2.0 * s)) * z) / s)
 
+    def drift_and_divergence(self, t: float, x: Array) -> tuple[Array, Array]:
+        """The drift in z, and ``div b + sum_k (a + g^2/(2 S_k^2))``: the divergence in x and that of the frame."""
+        m, s = self.frame.center(t), self.frame.scale(t)
+        a, g = self.inner.process.drift_rate(t), self.inner.process.diffusion(t)
+        drift, divergence = self.inner.drift_and_divergence(t, m + s * x)
+        stretch = a + g**2 / (2.0 * s**2)
+        return np.asarray((drift + a * m) / s + stretch * x), np.asarray(divergence + np.sum(stretch))
+
     def log_gibbs_on_axes(self, times: Array, *axes: Array) -> Array | None:
         """``[(1 + eta^2) log p_t(m + S z) + |z|^2/2] / eta^2`` for the exact score, None for a model."""
         if not self.inner.exact:

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fpsolve import marginals, scores
-from fpsolve._checks import non_negative
+from fpsolve._checks import non_negative, values_at
 from fpsolve.dynamics._base import BaseDynamics
+from fpsolve.dynamics._differences import central_divergence
 from fpsolve.dynamics.clock import Clock
 from fpsolve.dynamics.simple import square_norm_on_axes
 from fpsolve.laws import Law
@@ -18,6 +19,9 @@ from fpsolve.processes import Process
 from fpsolve.scores import Score
 
 Array = NDArray[np.float64]
+
+#: Step of the differences of a score model per width of the narrowest feature of p_t: 1e-10 on a normal density.
+DIFFERENCE = 0.02
 
 
 @dataclass(frozen=True, init=False)
@@ -106,6 +110,27 @@ class Reverse(BaseDynamics):
         points = np.asarray(x, dtype=float)
         a, g = self.process.drift_rate(t), self.process.diffusion(t)
         return np.asarray(-a * points + 0.5 * (1.0 + self.eta**2) * g**2 * self.score(t, points))
+
+    def drift_and_divergence(self, t: float, x: Array) -> tuple[Array, Array]:
+        """b(t, x) and ``div b = -d a + (1 + eta^2)/2 g^2 div s`` at points (n, 2).
+
+        The divergence of the score is in closed form where the target is a normal mixture or where the model has a
+        method ``divergence(t, x)``, else by central differences of the score.
+        """
+        a, g = self.process.drift_rate(t), self.process.diffusion(t)
+        factor = 0.5 * (1.0 + self.eta**2) * g**2
+        score, divergence = self._score_and_divergence(t, x)
+        return np.asarray(-a * x + factor * score), np.asarray(-a * self.dim + factor * divergence)
+
+    def _score_and_divergence(self, t: float, x: Array) -> tuple[Array, Array]:
+        known = self.marginals.score_and_laplacian(t, x) if self.exact else None
+        if known is not None:
+            return known
+        given = getattr(self.score_model, "divergence", None)
+        if given is not None:
+            return self.score(t, x), values_at("score.divergence", given(t, x), x.shape[:-1], f"at t = {t:g}")
+        width = np.sqrt(self.process.scale(0.0, t) ** 2 * self.target.smallest_std**2 + self.process.variance(0.0, t))
+        return self.score(t, x), central_divergence(lambda y: self.score(t, y), x, DIFFERENCE * float(width))
 
     def noise(self, t: ArrayLike) -> Array:
         """``eta g(t)``."""

@@ -47,10 +47,12 @@ class RunAccessor:
     def extrapolated(self) -> xr.DataArray:
         """Richardson extrapolation of a fixed-grid run and its companion, cell averages on the companion's cells.
 
-        Fourth order for the second-order schemes. A run with `tol` is extrapolated already and refuses.
+        Fourth order for the second-order schemes. A run with `tol` is extrapolated already and refuses, as does one
+        along characteristics, which has no level error in the cell width.
         """
-        if self._run.attrs.get("tol_met") != "not asked" or "density_previous" not in self._run:
-            raise error("run", "a run with grid and steps and estimate=True", "another", "use its density as it is")
+        solved_once = self._attribute("scheme") == "characteristics"
+        if solved_once or self._run.attrs.get("tol_met") != "not asked" or "density_previous" not in self._run:
+            raise error("run", "a run with grid, steps, noise and estimate=True", "another", "use its density as it is")
         fine, coarse = self._run["density"], self._run["density_previous"]
         share = 1.0 / (2.0 ** scheme_named(self._attribute("scheme")).order - 1.0)
         return coarse.copy(deep=False, data=(1.0 + share) * self.grid.restrict(fine.values) - share * coarse.values)

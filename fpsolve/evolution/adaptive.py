@@ -15,12 +15,14 @@ from fpsolve.evolution.plan import StepPlan
 from fpsolve.evolution.problem import Problem
 from fpsolve.evolution.solution import Solution
 from fpsolve.grid import Grid
+from fpsolve.stepping import Scheme
 
 Array = NDArray[np.float64]
 
 
 def solve_adaptive(
     problem: Problem,
+    scheme: Scheme,
     grid: Grid,
     plan: StepPlan,
     *,
@@ -33,6 +35,7 @@ def solve_adaptive(
     Parameters
     ----------
     problem : Problem
+    scheme : Scheme
     grid, plan : Grid, StepPlan
         The coarsest level.
     tol : float
@@ -52,14 +55,14 @@ def solve_adaptive(
     records: list[Record] = []
     coarse: Level | None = None
     pair: Array | None = None
-    orders = _Orders(problem)
+    orders = _Orders(problem, scheme)
     while True:
         start = problem.start_values(grid)
         with progress_bar(plan.steps, f"level {len(records) + 1}, {grid.shape} cells", enabled=progress) as bar:
-            fine = march(problem.dynamics, problem.clock, grid, plan, start, problem.scheme, bar.update)
+            fine = march(problem.dynamics, problem.clock, grid, plan, start, scheme, bar.update)
         records.append(fine.record)
         if coarse is not None:
-            before, pair = pair, richardson(fine, coarse, problem.scheme.order)
+            before, pair = pair, richardson(fine, coarse, scheme.order)
             factor = orders.factor(fine, coarse, pair, before)
             if before is not None:
                 solution = Solution(coarse.grid, pair, before, factor, records)
@@ -75,6 +78,7 @@ class _Orders:
     """Observed orders of levels and of extrapolations, as far as the levels so far show them."""
 
     problem: Problem
+    scheme: Scheme
     level_gap: Array | None = None
     pair_gap: Array | None = None
 
@@ -88,7 +92,7 @@ class _Orders:
         newest = weighted_gap(coarse.grid, pair, before, self.problem.weight_values(coarse.grid.coarsen()))
         earlier, self.pair_gap = self.pair_gap, newest
         if earlier is None:
-            order = self.problem.scheme.order
+            order = self.scheme.order
             return first_factor(level_order, order, gap / (2.0**order - 1.0), newest)
         return later_factor(observed_order(newest, earlier))
 

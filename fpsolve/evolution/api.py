@@ -10,19 +10,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fpsolve import _checks
-from fpsolve._progress import progress as progress_bar
 from fpsolve.dynamics import BaseDynamics, InFrame
 from fpsolve.dynamics.run_clock import RunClock, run_clock
 from fpsolve.evolution import setup
-from fpsolve.evolution.adaptive import solve_adaptive
-from fpsolve.evolution.fixed import solve_fixed
 from fpsolve.evolution.footprint import require
+from fpsolve.evolution.methods import method_for
 from fpsolve.evolution.plan import StepPlan, plan_by_count, plan_by_density, plan_on_nodes
 from fpsolve.evolution.problem import Problem, Start
 from fpsolve.evolution.result import dataset
 from fpsolve.grid import Grid
 from fpsolve.laws import Law
-from fpsolve.stepping import scheme_named
 from fpsolve.weights import WeightLike
 
 if TYPE_CHECKING:
@@ -51,7 +48,10 @@ def evolve(
     budget: float | None = None,
     progress: bool | None = None,
 ) -> xr.Dataset:
-    """Evolve densities by finite-volume Fokker-Planck steps, ``d_r q = -div(b q) + c^2/2 Lap q``, all starts at once.
+    """Evolve densities by ``d_r q = -div(b q) + c^2/2 Lap q``, all starts at once.
+
+    With noise by finite-volume Fokker-Planck steps; without it (``Reverse(..., eta=0)``, the probability flow) along
+    characteristics, which have no numerical diffusion.
 
     Give exactly one of `tol` (grid and steps are refined until the error estimate is below it) and (`grid` and `steps`)
     (one level on exactly that grid; the estimate then comes from a companion run on half the cells and steps).
@@ -70,9 +70,11 @@ def evolve(
     tol : float
         Absolute tolerance in the V-weighted norm, at every saved time and for every start.
     steps : int
-        Number of time steps, spread equally in the clock of the dynamics.
+        Number of time steps, spread equally in the clock of the dynamics. Along characteristics steps are adaptive:
+        this many at least, equal in log t.
     save_at : array_like, optional
-        Forward times to keep; the ends are added. Default: about 50, equally spaced in the clock.
+        Forward times to keep; the ends are added. Default: about 50 (13 along characteristics in 2D), equally spaced
+        in the clock.
     weight : Weight or callable, optional
         V >= 1 of the norm, default ``1 + |x|^2``.
     scheme : {"damped-crank-nicolson", "crank-nicolson", "tr-bdf2", "backward-euler"}
@@ -98,7 +100,7 @@ def evolve(
     ------
     ValueError
         `tol` and `steps` both or neither; times out of range; mixed dimensions; a box that cuts off a start; noise zero
-        (eta = 0); non-finite coefficients, with the time at which they occur.
+        in dynamics other than `Reverse`; non-finite coefficients, with the time at which they occur.
 
     References
     ----------
@@ -116,31 +118,31 @@ def evolve(
     began = time.perf_counter()
     given = setup.check_request(dynamics, starts, grid, tol, steps)
     first, last = setup.time_range(dynamics, t_min, t_max)
+    method = method_for(dynamics, scheme)
     picture = setup.choose_frame(dynamics, frame, grid, last)
     clock = run_clock(dynamics, given.values(), first, last)
     seen = dynamics if picture is None else InFrame(picture)
     if steps is not None and grid is not None:
-        plan = _plan(clock, steps, save_at, estimate)
+        plan = _plan(clock, steps, save_at, estimate, method.saves(grid.dim))
         require(grid, len(given), len(plan.saves))
-        problem = Problem(seen, clock, picture, given, plan.saves, weight, scheme_named(scheme))
-        with progress_bar(steps + (plan.coarsened().steps if estimate else 0), "evolve", enabled=progress) as bar:
-            solution = solve_fixed(problem, grid, plan, estimate=estimate, tick=bar.update)
+        problem = Problem(seen, clock, picture, given, plan.saves, weight)
+        solution = method.fixed(problem, grid, plan, estimate=estimate, progress=progress)
         met = "not asked"
     else:
-        saves = setup.saves_or_default(clock, save_at)
-        problem = Problem(seen, clock, picture, given, saves, weight, scheme_named(scheme))
+        saves = setup.saves_or_default(clock, save_at, method.saves(setup.dimension(given)))
+        problem = Problem(seen, clock, picture, given, saves, weight)
         goal = _checks.positive("tol", tol)
-        base, clock_step = setup.base_level(dynamics, problem, grid, goal)
+        base, clock_step = setup.base_level(dynamics, problem, method, grid, goal)
         limit = BUDGET[base.dim] if budget is None else _checks.positive("budget", budget)
         plan = plan_by_density(clock, saves, clock_step)
-        solution, reached = solve_adaptive(problem, base, plan, tol=goal, budget=limit, progress=progress)
+        solution, reached = method.adaptive(problem, base, plan, tol=goal, budget=limit, progress=progress)
         met = "yes" if reached else "no"
-    attrs = setup.describe(dynamics, given, t_end=last, tol=tol, steps=steps)
+    attrs = setup.describe(dynamics, given, t_end=last, tol=tol, steps=steps, scheme=method.name)
     return dataset(problem, solution, attrs | {"tol_met": met, "wall_time_s": time.perf_counter() - began})
 
 
-def _plan(clock: RunClock, steps: int, save_at: ArrayLike | None, estimate: bool) -> StepPlan:
+def _plan(clock: RunClock, steps: int, save_at: ArrayLike | None, estimate: bool, saves: int) -> StepPlan:
     """Exactly `steps` steps, through the user's save times or with save times on their nodes."""
     if save_at is None:
-        return plan_on_nodes(clock, steps)
+        return plan_on_nodes(clock, steps, saves)
     return plan_by_count(clock, setup.save_times(save_at, clock.first, clock.last, steps, estimate), steps)

@@ -12,18 +12,19 @@ from fpsolve.evolution.plan import StepPlan
 from fpsolve.evolution.problem import Problem
 from fpsolve.evolution.solution import Solution
 from fpsolve.grid import Grid
+from fpsolve.stepping import Scheme
 
 
 def solve_fixed(
-    problem: Problem, grid: Grid, plan: StepPlan, *, estimate: bool, tick: Callable[[int], None]
+    problem: Problem, scheme: Scheme, grid: Grid, plan: StepPlan, *, estimate: bool, tick: Callable[[int], None]
 ) -> Solution:
     """Single-level solution on exactly `grid` and `plan`; with `estimate`, a companion run gives the level error."""
     start = problem.start_values(grid)
-    fine = march(problem.dynamics, problem.clock, grid, plan, start, problem.scheme, tick)
-    share = LEVEL_SAFETY / (2.0**problem.scheme.order - 1.0)
+    fine = march(problem.dynamics, problem.clock, grid, plan, start, scheme, tick)
+    share = LEVEL_SAFETY / (2.0**scheme.order - 1.0)
     factor = np.full(fine.values.shape[:2], share)
     if not estimate:
         return Solution(grid, fine.values, None, factor, [fine.record])
     half = grid.coarsen()
-    coarse = march(problem.dynamics, problem.clock, half, plan.coarsened(), grid.restrict(start), problem.scheme, tick)
+    coarse = march(problem.dynamics, problem.clock, half, plan.coarsened(), grid.restrict(start), scheme, tick)
     return Solution(grid, fine.values, coarse.values, factor, [coarse.record, fine.record])

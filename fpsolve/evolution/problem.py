@@ -15,7 +15,6 @@ from fpsolve.dynamics.run_clock import RunClock
 from fpsolve.grid import Grid
 from fpsolve.laws import Law
 from fpsolve.marginals import FastLaw
-from fpsolve.stepping import Scheme
 from fpsolve.weights import WeightLike
 
 Array = NDArray[np.float64]
@@ -40,7 +39,6 @@ class Problem:
     saves : array
         Forward times in the order of the run.
     weight : WeightLike
-    scheme : Scheme
     """
 
     dynamics: BaseDynamics
@@ -49,7 +47,6 @@ class Problem:
     starts: Mapping[str, Start]
     saves: Array
     weight: WeightLike
-    scheme: Scheme
     _fixed_weights: dict[Grid, Array] = field(default_factory=dict, repr=False)
 
     def jacobian(self, t: float) -> float:

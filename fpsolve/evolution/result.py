@@ -89,7 +89,6 @@ def _measured(problem: Problem, solution: Solution, gap: Array) -> dict[str, str
     """Attributes read off the solution."""
     return {
         "weight": weights.to_json(problem.weight),
-        "scheme": problem.scheme.name,
         "boundary": problem.dynamics.boundary,
         "unbounded": int(problem.dynamics.unbounded),
         "frame": "fixed" if problem.frame is None else "scaled",

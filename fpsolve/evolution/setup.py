@@ -14,6 +14,7 @@ from fpsolve._checks import error
 from fpsolve.dynamics import BaseDynamics, Frame, Reverse
 from fpsolve.dynamics.run_clock import RunClock
 from fpsolve.evolution.box import covering_box, law_box
+from fpsolve.evolution.methods import Method, narrowness
 from fpsolve.evolution.plan import default_saves
 from fpsolve.evolution.problem import Problem, Start
 from fpsolve.grid import Grid
@@ -23,9 +24,7 @@ Array = NDArray[np.float64]
 
 #: The scaled frame pays when the marginals' standard deviation changes by more than this along the run.
 FRAME_RATIO = 4.0
-#: Coarsest level: cell width per smallest standard deviation, limits on the cells per axis, clock per step.
-COARSEST_WIDTH = 1.0 / 1.5
-COARSEST_CELLS = {1: (32, 256), 2: (32, 96)}
+#: Clock per step of the coarsest level.
 CLOCK_STEP = 0.25
 #: Steps of the coarsest level where the dynamics has no clock of its own.
 PLAIN_STEPS = 48
@@ -40,7 +39,7 @@ def check_request(
     tol: float | None,
     steps: int | None,
 ) -> dict[str, Start]:
-    """The starts as a dict; ValueError for contradictory requests, mixed dimensions, eta = 0."""
+    """The starts as a dict; ValueError for contradictory requests and mixed dimensions."""
     if (tol is None) == (steps is None):
         raise error(
             "tol",
@@ -54,14 +53,6 @@ def check_request(
         _checks.integer("steps", steps, minimum=1)
         if grid is None:
             raise error("grid", "a Grid together with steps", "None", "give grid=Grid.uniform(...) or use tol")
-    if isinstance(dynamics, Reverse) and dynamics.eta == 0.0:
-        raise error(
-            "eta",
-            "> 0 for the finite-volume steps",
-            "0",
-            "the probability flow (eta = 0) is transport without "
-            "diffusion and not there yet: use eta > 0, or closed_form.density in 1D",
-        )
     named: dict[str, Start] = {"start": starts} if isinstance(starts, Law) else dict(starts)
     if not named:
         raise error("starts", "at least one law", "none")
@@ -77,6 +68,12 @@ def check_request(
                 "do not mix 1D and 2D",
             )
     return named
+
+
+def dimension(starts: Mapping[str, Start]) -> int:
+    """Dimension of the starts, which are of one."""
+    start = next(iter(starts.values()))
+    return start.dim if isinstance(start, Law) else start.ndim
 
 
 def time_range(dynamics: BaseDynamics, t_min: float | None, t_max: float | None) -> tuple[float, float]:
@@ -144,12 +141,14 @@ def save_times(save_at: ArrayLike, first: float, last: float, steps: int | None 
     return times[::-1] if first > last else times
 
 
-def saves_or_default(clock: RunClock, save_at: ArrayLike | None) -> Array:
-    """The user's save times, or the default ones."""
-    return default_saves(clock) if save_at is None else save_times(save_at, clock.first, clock.last)
+def saves_or_default(clock: RunClock, save_at: ArrayLike | None, count: int) -> Array:
+    """The user's save times, or `count` of them."""
+    return default_saves(clock, count) if save_at is None else save_times(save_at, clock.first, clock.last)
 
 
-def base_level(dynamics: BaseDynamics, problem: Problem, grid: Grid | None, tol: float) -> tuple[Grid, float]:
+def base_level(
+    dynamics: BaseDynamics, problem: Problem, method: Method, grid: Grid | None, tol: float
+) -> tuple[Grid, float]:
     """The coarsest grid of an adaptive run and the clock of its steps.
 
     `dynamics` is the one in x, whose laws decide on the box; the problem's may live in the scaled frame.
@@ -158,11 +157,12 @@ def base_level(dynamics: BaseDynamics, problem: Problem, grid: Grid | None, tol:
     if grid is not None:
         return grid, clock_step
     bounds = _bounds(dynamics, problem, TAIL_SHARE * tol)
-    low, high = COARSEST_CELLS[len(bounds)]
+    coarsest = method.coarsest(len(bounds), narrowness(dynamics, problem))
+    low, high = coarsest.cells
     finest = _finest(dynamics, problem)
     cells = []
     for (lo, hi), width in zip(bounds, finest, strict=True):
-        wish = (hi - lo) / (COARSEST_WIDTH * width) if width > 0 else high
+        wish = (hi - lo) / (coarsest.width * width) if width > 0 else high
         cells.append(int(min(max(wish, low), high)) // 2 * 2)
     return Grid.uniform(
         bounds[0] if len(bounds) == 1 else bounds, cells=cells[0] if len(cells) == 1 else cells

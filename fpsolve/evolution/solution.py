@@ -35,6 +35,8 @@ class Solution:
         Error of `values` per weighted difference to `previous`.
     levels : list of Record
         Coarsest first.
+    noise : float or None
+        Relative error of a cell average that no difference of levels shows; None: the round-off of the steps.
     """
 
     grid: Grid
@@ -42,6 +44,7 @@ class Solution:
     previous: Array | None
     factor: Array
     levels: list[Record]
+    noise: float | None = None
 
     def gap(self, problem: Problem) -> Array:
         """Weighted difference to `previous`, shape (starts, saves); NaN without one."""
@@ -60,11 +63,12 @@ class Solution:
         return self._over_saves(lambda s: edge_tail(self.values[:, s], self.grid.axes, v[s]))
 
     def rounding(self, problem: Problem) -> Array:
-        """Round-off of that many steps, as a random walk, in the weighted norm."""
+        """Noise in the weighted norm: round-off of that many steps, as a random walk, where nothing else is known."""
         v = problem.weight_values(self.grid)
         axes = tuple(range(-self.grid.dim, 0))
         norm = self._over_saves(lambda s: (v[s] * np.abs(self.values[:, s])).sum(axis=axes))
-        return np.asarray(np.finfo(float).eps * (4.0 + self.levels[-1].steps ** 0.5) * norm * self.grid.volume)
+        noise = np.finfo(float).eps * (4.0 + self.levels[-1].steps ** 0.5) if self.noise is None else self.noise
+        return np.asarray(noise * norm * self.grid.volume)
 
     def error(self, problem: Problem) -> Array:
         """Error estimate in the weighted norm, shape (starts, saves)."""

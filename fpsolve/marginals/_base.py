@@ -44,6 +44,10 @@ class Marginals(ABC):
         """Return ``grad log p_t(x)``, the shape of `x`."""
         return self.law(t).score(x)
 
+    def score_and_laplacian(self, t: float, x: Any) -> tuple[FloatArray, FloatArray] | None:
+        """Return ``grad log p_t`` (n, 2) and ``Lap log p_t`` (n,) at points (n, 2); None without a closed form."""
+        return None
+
     def log_density_on_axes(self, times: Any, *axes: Any) -> FloatArray:
         """Return ``log p_t`` on a tensor grid at several times.
 

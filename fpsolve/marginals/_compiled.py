@@ -172,6 +172,73 @@ def scatter(
 
 
 @njit(cache=True, fastmath={"contract"}, error_model="numpy")
+def scatter_second(
+    peaks: FloatArray,
+    means: FloatArray,
+    halves: FloatArray,
+    slopes: FloatArray,
+    points: FloatArray,
+    gradient: FloatArray,
+    laplacian: FloatArray,
+) -> None:
+    """Fill ``gradient`` (n, 2) and ``laplacian`` (n,) of 2D log densities at ``points`` (n, 2).
+
+    With posterior weights r_k and pulls v_k, ``grad = sum r v`` and ``Lap = sum r (|v|^2 - tr C^{-1}) - |grad|^2``,
+    the latter summed as ``sum r (|v - grad|^2 - tr C^{-1})``: far out the pulls are large and nearly equal.
+    """
+    total, gx, gy, top = np.empty(_BLOCK), np.empty(_BLOCK), np.empty(_BLOCK), np.empty(_BLOCK)
+    second, x, y = np.empty(_BLOCK), np.empty(_BLOCK), np.empty(_BLOCK)
+    for start in range(0, points.shape[0], _BLOCK):
+        n = min(_BLOCK, points.shape[0] - start)
+        for j in range(n):
+            x[j], y[j] = points[start + j, 0], points[start + j, 1]
+        top[:] = 0.0
+        for attempt in range(2):
+            total[:] = 0.0
+            gx[:] = 0.0
+            gy[:] = 0.0
+            for k in range(peaks.size):
+                peak, slope = peaks[k], slopes[k]
+                mx, my, hx, hy = means[k, 0], means[k, 1], halves[k, 0], halves[k, 1]
+                for j in range(n):
+                    dx = mx - x[j]
+                    v = (my - y[j]) - slope * dx
+                    w = _exp((peak - hx * dx * dx - hy * v * v) - top[j])
+                    pull = hy * v
+                    total[j] += w
+                    gx[j] += w * (hx * dx - pull * slope)
+                    gy[j] += w * pull
+            if attempt == 1 or not _lost(total, n):
+                break
+            top[:] = -np.inf
+            for k in range(peaks.size):
+                for j in range(n):
+                    dx = means[k, 0] - x[j]
+                    v = (means[k, 1] - y[j]) - slopes[k] * dx
+                    e = peaks[k] - halves[k, 0] * dx * dx - halves[k, 1] * v * v
+                    top[j] = e if e > top[j] else top[j]
+        for j in range(n):
+            gx[j] = 2.0 * gx[j] / total[j]
+            gy[j] = 2.0 * gy[j] / total[j]
+        second[:] = 0.0
+        for k in range(peaks.size):
+            peak, slope = peaks[k], slopes[k]
+            mx, my, hx, hy = means[k, 0], means[k, 1], halves[k, 0], halves[k, 1]
+            trace = 2.0 * (hx + hy * (1.0 + slope * slope))
+            for j in range(n):
+                dx = mx - x[j]
+                v = (my - y[j]) - slope * dx
+                w = _exp((peak - hx * dx * dx - hy * v * v) - top[j])
+                px = 2.0 * (hx * dx - hy * v * slope) - gx[j]
+                py = 2.0 * hy * v - gy[j]
+                second[j] += w * (px * px + py * py - trace)
+        for j in range(n):
+            gradient[start + j, 0] = gx[j]
+            gradient[start + j, 1] = gy[j]
+            laplacian[start + j] = second[j] / total[j]
+
+
+@njit(cache=True, fastmath={"contract"}, error_model="numpy")
 def scatter_1d(peaks: FloatArray, means: FloatArray, halves: FloatArray, points: FloatArray, out: FloatArray) -> None:
     """Fill ``out`` (n,) with 1D log densities' derivatives at ``points`` (n,); shapes (K,)."""
     total, g, top = np.empty(_BLOCK), np.empty(_BLOCK), np.empty(_BLOCK)

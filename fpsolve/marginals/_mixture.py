@@ -58,6 +58,18 @@ class MixtureMarginals(Marginals):
             _compiled.scatter(peaks, means, halves, slopes, flat, out)
         return out.reshape(x.shape)
 
+    def score_and_laplacian(self, t: float, x: Any) -> tuple[FloatArray, FloatArray] | None:
+        """Return ``grad log p_t`` (n, 2) and ``Lap log p_t`` (n,) at points (n, 2), compiled; None in 1D."""
+        from fpsolve.marginals import _compiled
+
+        if self.dim == 1:
+            return None
+        peaks, means, halves, slopes = (array[0] for array in self._coefficients(np.array([t])))
+        flat = np.array(x, order="C").reshape(-1, 2)
+        gradient, laplacian = np.empty_like(flat), np.empty(len(flat))
+        _compiled.scatter_second(peaks, means, halves, slopes, flat, gradient, laplacian)
+        return gradient, laplacian
+
     def log_density_on_axes(self, times: Any, *axes: Any) -> FloatArray:
         """Return ``log p_t`` on a tensor grid, shape (n_t, nx) or (n_t, nx, ny)."""
         times = np.atleast_1d(np.asarray(times, dtype=np.float64))

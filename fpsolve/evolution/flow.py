@@ -1,0 +1,112 @@
+"""Runs without noise: sources, levels of accuracy, and the estimate from two of them.
+
+A level is a grid and a tolerance of the trajectories. The companion has half the cells and `RATIO` times the
+tolerance: on a line its difference is the integrator's error alone, in the plane that of averaging over cells too.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fpsolve._progress import progress as progress_bar
+from fpsolve.characteristics import Accuracy, CellSource, LawSource, Source, transport
+from fpsolve.evolution.footprint import fits
+from fpsolve.evolution.march import Record
+from fpsolve.evolution.problem import Problem
+from fpsolve.evolution.solution import Solution
+from fpsolve.grid import Grid
+from fpsolve.laws import Law
+
+Array = NDArray[np.float64]
+
+#: Tolerance of the trajectories on a given grid; share of `tol` and range of the second level of a run with `tol`.
+FIXED_RTOL = 1e-11
+RTOL_SHARE = 1e-2
+RTOL_RANGE = (1e-12, 3e-8)
+#: Below this tolerances are lost in round-off.
+SMALLEST_RTOL = 3e-14
+#: Tolerance of the companion per tolerance of the level.
+RATIO = 32.0
+#: Error of a level per difference to its companion, which is 10 to 30 times less accurate on a line once steps are
+#: small; in the plane the cells decide, half as many on every axis, at orders of 4 and more.
+FACTOR = {1: 1.0, 2: 0.125}
+#: Standard deviations in half a box, about: positions are followed to the tolerance in units of one.
+BOX_DEVIATIONS = 6.0
+
+
+def solve_flow(problem: Problem, grid: Grid, steps: int, *, estimate: bool) -> Solution:
+    """The solution on exactly `grid`, with at least `steps` steps of the integrator in log t."""
+    span = float(np.log(problem.saves[0] / problem.saves[-1]))
+    accuracy = Accuracy(FIXED_RTOL, _length(grid), span / steps)
+    values, record = _level(problem, grid, accuracy)
+    factor = np.full(values.shape[:2], FACTOR[grid.dim])
+    if not estimate:
+        return Solution(grid, values, None, factor, [record], _noise(grid, record.steps))
+    previous, before = _level(problem, grid.coarsen(), accuracy.coarser(RATIO), finer=grid)
+    return Solution(grid, values, previous, factor, [before, record], _noise(grid, record.steps))
+
+
+def solve_flow_to_tolerance(
+    problem: Problem, grid: Grid, *, tol: float, budget: float, progress: bool | None
+) -> tuple[Solution, bool]:
+    """Tighten the trajectories, and in the plane halve the cells, from `grid` on until the estimate meets `tol`.
+
+    On a line cell averages are exact whatever the cells, which therefore stay.
+
+    Returns
+    -------
+    solution : Solution
+    met : bool
+        False when the budget or the memory is spent, or when what is left of the error is beyond the box.
+    """
+    rtol = min(max(RTOL_SHARE * tol, RTOL_RANGE[0]), RTOL_RANGE[1]) * RATIO
+    values, record = _level(problem, grid, Accuracy(rtol, _length(grid)))
+    records = [record]
+    while True:
+        if grid.dim == 1:
+            previous = grid.restrict(values)
+        else:
+            grid, previous = grid.refine(), values
+        rtol /= RATIO
+        with progress_bar(1, f"level {len(records) + 1}, {grid.shape} cells", enabled=progress) as bar:
+            values, record = _level(problem, grid, Accuracy(rtol, _length(grid)))
+            bar.update(1)
+        records.append(record)
+        factor = np.full(values.shape[:2], FACTOR[grid.dim])
+        solution = Solution(grid, values, previous, factor, list(records), _noise(grid, record.steps))
+        met = bool(np.max(solution.error(problem)) <= tol)
+        hopeless = bool(np.max(solution.tail(problem) + solution.rounding(problem)) > tol)
+        spent = sum(r.updates for r in records) + record.updates * 2.0 ** (grid.dim + 1)
+        if met or hopeless or rtol < RATIO * SMALLEST_RTOL or spent > budget or not fits(grid, *values.shape[:2]):
+            return solution, met
+
+
+def _level(problem: Problem, grid: Grid, accuracy: Accuracy, finer: Grid | None = None) -> tuple[Array, Record]:
+    """Cell averages per volume of the solver's coordinate, shape (starts, saves, nx[, ny])."""
+    sources = _sources(problem, grid if finer is None else finer)
+    done = transport(problem.dynamics, grid, problem.saves, sources, accuracy)
+    return done.values, Record(grid.shape, done.steps)
+
+
+def _sources(problem: Problem, grid: Grid) -> list[Source]:
+    """The starts in the solver's coordinate; arrays of cell averages live on `grid`."""
+    at = float(problem.saves[0])
+    where = problem.position_grid(grid, at)
+    origin = np.zeros(grid.dim) if problem.frame is None else problem.frame.center(at)
+    scale = np.ones(grid.dim) if problem.frame is None else problem.frame.scale(at)
+    values = problem.start_values(grid)
+    return [
+        LawSource(start, origin, scale, where) if isinstance(start, Law) else CellSource(grid, values[k])
+        for k, start in enumerate(problem.starts.values())
+    ]
+
+
+def _noise(grid: Grid, steps: int) -> float:
+    """Round-off of a mass: positions are rounded relative to the box, and a cell is a small part of it."""
+    return float(np.finfo(float).eps * (4.0 + steps**0.5) * max(1.0, max(grid.shape) / 4.0))
+
+
+def _length(grid: Grid) -> float:
+    """Scale of positions in the solver's coordinate."""
+    return max(high - low for low, high in grid.bounds) / (2.0 * BOX_DEVIATIONS)

@@ -1,0 +1,174 @@
+"""Transport without noise: against closed forms, with estimates that cover, and without numerical diffusion."""
+
+import functools
+
+import cases
+import numpy as np
+import pytest
+
+import fpsolve as fp
+from fpsolve import closed_form, distances, weights
+from fpsolve.dynamics import Frame, InFrame
+from fpsolve.dynamics._differences import central_divergence
+
+
+def flow(reverse, **options):
+    return fp.Reverse(reverse.target, reverse.process, eta=0.0, **options)
+
+
+OU = cases.ou_mixture().target
+LINES = {
+    "ou": (fp.OrnsteinUhlenbeck(T=3.0), OU, 0.01),
+    "vp": (fp.VP(), cases.two_mode_vp().target, 0.01),
+    "edm": (fp.EDM(), OU, 0.02),
+    "ve": (fp.VE(), OU, 1e-3),
+    "cosine": (fp.CosineVP(T=1.0), OU, 0.01),
+    "uniform": (fp.VP(), fp.Uniform(-1.0, 1.0), 0.02),
+}
+
+
+def starts_of(reverse):
+    spread = float(np.sqrt(reverse.process.prior().cov))
+    return {
+        "exact": reverse.marginal(reverse.process.T),
+        "far": fp.Gaussian(1.5 * spread, std=0.5 * spread),
+    }
+
+
+def weighted_errors(reverse, run, starts, at):
+    grid = cases.position_grid(run, at)
+    v, t = weights.evaluate(None, grid), float(run.t[at])
+    exact = [closed_form.cell_averages(reverse, start, t, grid) for start in starts.values()]
+    return (v * np.abs(run.density.values[:, at] - np.stack(exact))).sum(axis=1) * grid.volume
+
+
+@pytest.mark.parametrize("name", list(LINES))
+def test_a_line_agrees_with_the_transport_of_distribution_functions_within_the_estimate(name):
+    process, target, t_min = LINES[name]
+    reverse = fp.Reverse(target, process, eta=0.0)
+    starts = starts_of(reverse)
+    saves = np.geomspace(t_min, process.T, 5)
+    for tol in (1e-3, 1e-6):
+        run = fp.evolve(reverse, starts, t_min=t_min, tol=tol, save_at=saves)
+        for at in (2, -1):
+            errors, estimate = weighted_errors(reverse, run, starts, at), run.error_estimate.values[:, at]
+            print(f"{name}, tol {tol:g}: errors {errors}, estimate/error {estimate / errors}")
+            assert np.all(errors <= estimate)
+        assert run.attrs["scheme"] == "characteristics"
+        assert run.attrs["tol_met"] == "yes" and run.error_estimate.max() <= tol
+        assert np.abs(run.mass - 1.0).max() <= 1e-9
+
+
+@pytest.mark.parametrize("name", ["ou", "vp", "edm"])
+def test_plain_total_variation_is_constant_on_a_line(name):
+    process, target, t_min = LINES[name]
+    reverse = fp.Reverse(target, process, eta=0.0)
+    run = fp.evolve(reverse, starts_of(reverse), t_min=t_min, tol=1e-6, save_at=np.geomspace(t_min, process.T, 12))
+    curve = fp.forgetting_curve(run, weight=fp.UnitWeight())
+    drift = float(np.ptp(curve.distance.values))
+    print(f"{name}: total variation {float(curve.distance[0, 0]):.12f}, moves by {drift:.1e}")
+    assert drift <= 1e-8
+    # the control: the weighted norm does move
+    assert np.ptp(fp.forgetting_curve(run).distance.values) > 0.1
+
+
+def test_a_given_grid_and_a_score_model_and_a_companion():
+    exact = flow(cases.two_mode_vp())
+    model = flow(cases.two_mode_vp(), score=exact.score)
+    grid, starts = fp.Grid.uniform((-6, 6), cells=300), starts_of(exact)
+    runs = [fp.evolve(r, starts, grid=grid, steps=40, t_min=0.02, save_at=[0.3]) for r in (exact, model)]
+    assert np.array_equal(runs[0].density.values, runs[1].density.values)
+    assert runs[0].attrs["tol_met"] == "not asked"
+    assert runs[0].sizes["x"] == 300 and runs[0].sizes["x_previous"] == 150
+    errors = weighted_errors(exact, runs[0], starts, -1)
+    assert np.all(errors <= runs[0].error_estimate.values[:, -1]) and errors.max() <= 1e-9
+    bare = fp.evolve(exact, starts, grid=grid, steps=40, t_min=0.02, save_at=[0.3], estimate=False)
+    assert np.array_equal(bare.density.values, runs[0].density.values)
+    assert np.isnan(bare.error_estimate).all() and "density_previous" not in bare
+    with pytest.raises(ValueError, match="run"):
+        _ = runs[0].fpsolve.extrapolated
+
+
+def test_cell_averages_can_start_and_differences_keep_their_digits():
+    reverse = flow(cases.two_mode_vp())
+    grid = fp.Grid.uniform((-6, 6), cells=600)
+    law = fp.Gaussian(0.3, std=0.8)
+    given = {"law": law, "cells": grid.cell_average(law)}
+    run = fp.evolve(reverse, given, grid=grid, steps=20, t_min=0.05, save_at=[0.05], estimate=False)
+    gap = np.abs(run.density.values[0] - run.density.values[1]).max()
+    print("law against its cell averages:", gap)
+    assert 0.0 < gap <= 1e-8
+
+
+def test_a_law_without_cell_probabilities_is_integrated():
+    reverse = flow(cases.two_mode_vp())
+    plain = fp.Gaussian(0.3, std=0.8)
+    same = fp.FromLogDensity(lambda x: -0.5 * ((x - 0.3) / 0.8) ** 2, dim=1)
+    run = fp.evolve(
+        reverse, {"gauss": plain, "same": same}, grid=fp.Grid.uniform((-6, 6), cells=200), steps=20, t_min=0.05,
+        save_at=[0.05],
+    )  # fmt: skip
+    assert np.abs(run.density.values[0] - run.density.values[1]).max() <= 1e-9
+
+
+PLANE = fp.Gaussian([0.5, -0.3], cov=[[0.5, 0.3], [0.3, 0.4]])
+
+
+@pytest.mark.parametrize("score", [None, "model"])
+def test_the_plane_agrees_with_the_formula_of_gaussians(score):
+    reverse = fp.Reverse(PLANE, fp.VP(), eta=0.0)
+    starts = {"exact": reverse.marginal(1.0), "far": fp.Gaussian([1.0, 0.0], std=0.7)}
+    solved = reverse if score is None else flow(reverse, score=fp.Reverse(PLANE, fp.VP()).score)
+    grid = fp.Grid.uniform([(-6, 6), (-6, 6)], cells=(96, 96))
+    run = fp.evolve(solved, starts, grid=grid, steps=4, t_min=0.1, save_at=[0.1])
+    exact = np.stack([closed_form.cell_averages(reverse, start, 0.1, grid) for start in starts.values()])
+    v = weights.evaluate(None, grid)
+    errors = (v * np.abs(run.density.values[:, -1] - exact)).sum(axis=(1, 2)) * grid.volume
+    estimate = run.error_estimate.values[:, -1]
+    print(score, "errors", errors, "estimate/error", estimate / errors)
+    assert np.all(errors <= estimate) and errors.max() <= 1e-5
+
+
+def test_plain_total_variation_is_constant_in_the_plane():
+    reverse = flow(cases.rotated_five())
+    starts = {"exact": reverse.marginal(3.0), "far": fp.Gaussian([1.0, 0.5], std=0.7)}
+    grid = fp.Grid.uniform([(-6, 6), (-6, 6)], cells=(160, 160))
+    run = fp.evolve(reverse, starts, grid=grid, steps=4, t_min=0.05, save_at=[0.5], estimate=False)
+    pair = (run.density.sel(start=label, drop=True) for label in starts)
+    values = distances.total_variation(*pair).distance.values
+    print("total variation in the plane", values)
+    assert np.ptp(values) <= 1e-5
+
+
+def test_divergences_agree_with_differences():
+    reverse, rng = cases.rotated_five(), np.random.default_rng(1)
+    x = rng.normal(size=(500, 2))
+    for t in (0.3, 1.5):
+        drift, divergence = reverse.drift_and_divergence(t, x)
+        assert np.allclose(drift, reverse.drift(t, x), rtol=1e-12)
+        assert np.allclose(divergence, central_divergence(functools.partial(reverse.drift, t), x, 0.01), atol=1e-6)
+        framed = InFrame(Frame(reverse))
+        drift, divergence = framed.drift_and_divergence(t, x)
+        field = functools.partial(framed.drift, t)
+        assert np.allclose(drift, field(x), rtol=1e-11, atol=1e-11)
+        assert np.allclose(divergence, central_divergence(field, x, 0.01), atol=1e-5)
+
+
+def test_a_model_may_bring_its_divergence_and_is_held_to_its_shape():
+    class Model:
+        def __call__(self, t, x):
+            return -x
+
+        def divergence(self, t, x):
+            return np.full(x.shape[:-1], -2.0)
+
+    class Wrong(Model):
+        def divergence(self, t, x):
+            return np.zeros(3)
+
+    x = np.zeros((5, 2))
+    given = fp.Reverse(PLANE, fp.VP(), score=Model(), eta=0.0).drift_and_divergence(0.5, x)[1]
+    found = fp.Reverse(PLANE, fp.VP(), score=lambda t, x: -x, eta=0.0).drift_and_divergence(0.5, x)[1]
+    assert np.allclose(given, found, rtol=1e-9)
+    with pytest.raises(ValueError, match=r"score\.divergence at t = 0\.5"):
+        fp.Reverse(PLANE, fp.VP(), score=Wrong(), eta=0.0).drift_and_divergence(0.5, x)
