@@ -151,7 +151,7 @@ def evolve(
     require(grid, paths, len(plan.saves))
     if ensemble.ito:
         require_well_posed(dynamics, noise, grid, plan.times(clock))
-    values = Problem(dynamics, clock, None, named, plan.saves, weight, ensemble.scheme).start_values(grid)[0]
+    values = Problem(dynamics, clock, None, named, plan.saves, weight).start_values(grid)[0]
     half = plan.coarsened()
     with progress_bar(plan.steps + (half.steps if estimate else 0), "stochastic", enabled=progress) as bar:
         coarse = march(ensemble, grid.coarsen(), half, grid.restrict(values), bar.update) if estimate else None
