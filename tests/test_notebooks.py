@@ -111,6 +111,21 @@ def test_where_errors_matter(tmp_path):
     assert found["gain"]["heun"] == pytest.approx(9.0, abs=0.6)
 
 
+@pytest.mark.notebook
+@pytest.mark.slow
+def test_score_error_as_noise(tmp_path):
+    found = headline("07_score_error_as_noise", tmp_path)
+    assert found["oracle"] <= 1e-3
+    assert found["free"] <= 1e-5
+    assert found["not_free"] > 0.1
+    assert found["below_the_bound"] == 40
+    for name, value in {"whole": 0.78, "first": 0.65}.items():
+        rank, low, high = found[name]
+        assert rank == pytest.approx(value, abs=0.02), name
+        assert 0.3 < low < rank < high < 0.95, name
+    assert found["size"] == pytest.approx(0.90, abs=0.02)
+
+
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=NAMES)
 def test_executed_copy_is_in_step_with_its_source(path):
     source, copy = jupytext.read(path), jupytext.read(path.with_suffix(".ipynb"))
