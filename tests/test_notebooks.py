@@ -126,6 +126,26 @@ def test_score_error_as_noise(tmp_path):
     assert found["size"] == pytest.approx(0.90, abs=0.02)
 
 
+@pytest.mark.notebook
+@pytest.mark.slow
+def test_product_form_scores(tmp_path):
+    found = headline("08_product_form_scores", tmp_path)
+    # h(sigma) = exp(-1/(2 sigma^2))/sigma takes the same value at the lowest and at the highest level
+    assert found["merge"] == pytest.approx(0.5281381141, abs=1e-9)
+    assert found["merge"] == pytest.approx(found["merge_formula"], abs=1e-10)
+    assert found["attracting"] == pytest.approx(0.98614, abs=1e-5)
+    assert found["kinds_2D"] == ["attracting", "attracting", "saddle"]
+    for name, (quiet, noisy) in {
+        "two data points": (2.6932, 2.5134),
+        "waiting times": (0.77723, 0.62292),
+        "Old Faithful in 2D": (1.0863, 0.9966),
+    }.items():
+        values = found[name]
+        assert abs(values[0] - quiet) <= values[1] <= 0.03 * quiet, name
+        assert abs(values[2] - noisy) <= values[3] <= 0.03 * noisy, name
+        assert values[2] + values[3] < values[0] - values[1], name
+
+
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=NAMES)
 def test_executed_copy_is_in_step_with_its_source(path):
     source, copy = jupytext.read(path), jupytext.read(path.with_suffix(".ipynb"))
