@@ -193,7 +193,9 @@ def test_a_halved_sigma_breaks_named_checks(reverse):
 
 @st.composite
 def random_cases(draw):
-    real = lambda low, high: draw(st.floats(low, high, allow_nan=False))  # noqa: E731
+    def real(low, high):
+        return draw(st.floats(low, high, allow_nan=False))
+
     count = draw(st.integers(1, 3))
     shares = np.array([real(0.2, 1.0) for _ in range(count)])
     target = fp.GaussianMixture(
