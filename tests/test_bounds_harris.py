@@ -67,7 +67,8 @@ def test_an_ou_process_has_the_constants_of_theory():
     kernel = kernels.exact(reverse, fp.Grid.uniform((-9, 9), cells=300), 1.0, 0.4, source="point")
     at = int(np.argmin(np.abs(found.gammas - np.exp(-1.2))))
     k = float(np.max((kernel.pull(kernel.grid.x**2) - found.gammas[at] * kernel.grid.x**2)[20:-20]))
-    assert found.ks[at] == pytest.approx(k, abs=1e-6)
+    # with what may be missing beyond the box
+    assert 0.0 <= found.ks[at] - k <= 1.1e-6
 
 
 def test_a_block_that_does_not_contract_says_so():

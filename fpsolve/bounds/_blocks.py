@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fpsolve import _checks, kernels
-from fpsolve.bounds._harris import STATEMENT, Harris, Sharp, Trials
+from fpsolve.bounds._harris import STATEMENT, UNCHECKED, Harris, Sharp, Trials
 from fpsolve.bounds._record import Record
 from fpsolve.grid import Grid
 from fpsolve.kernels import Kernel
@@ -109,7 +109,7 @@ def harris_blocks(
     return HarrisBlocks(
         value=product,
         statement=f"product over blocks of {STATEMENT}",
-        unchecked=("P V <= gamma V + K beyond the box", "points between cell centres"),
+        unchecked=UNCHECKED,
         reason="" if product is not None else "a block has no certificate",
         beta=beta,
         times=tuple(float(times[n]) for n in path),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from fpsolve import kernels
+from fpsolve import _checks, kernels
 from fpsolve.bounds import _closed
 from fpsolve.bounds._lyapunov import INSIDE, INSIDE_DETAIL, Region, TradeOff, gradient_and_laplacian, height, quadratic
 from fpsolve.bounds._record import Hypothesis, Record, failure
@@ -110,7 +110,7 @@ def drift(
     Raises
     ------
     ValueError
-        Times out of order, a weight below 1, mixed dimensions.
+        Times out of order, a weight below 1, a share outside of (0, 1), mixed dimensions.
 
     References
     ----------
@@ -124,10 +124,11 @@ def drift(
     >>> round(found.gamma_closed, 6)  # exp(-1): V = |x|^2, dY = -Y dr + sqrt(2) dB
     0.367879
     """
+    _checks.interval("share", share, 0.0, 1.0, ends="()")
     used = _block_kernel(reverse, grid, t0, t1) if kernel is None else kernel
     v = height(weight, grid)
     pulled = used.pull(height(weight, used.target).reshape(used.target.shape)).ravel()
-    trade = TradeOff.of(pulled, v, Region.of(used))
+    trade = TradeOff.of(pulled, v, Region.of(used, weight))
     best = trade.best()
     times, quadrature = _time_nodes(reverse, t0, t1)
     rate, source, derivative = _pointwise(reverse, times, v, grid, share)
@@ -197,9 +198,15 @@ def _pointwise(reverse: Reverse, times: Array, v: Array, grid: Grid, share: floa
 
 def _integrated(rate: Array, source: Array, dr: Array) -> tuple[float, float]:
     """gamma, K from the pointwise rates; nodes run from t0 (reverse time 0) to t1."""
-    spent = rate * dr
-    left = np.cumsum(spent[::-1])[::-1] - 0.5 * spent
-    return float(np.exp(-np.sum(spent))), float(np.sum(source * np.exp(-left) * dr))
+    from numpy.polynomial import legendre
+
+    nodes, shares = legendre.leggauss(len(dr))
+    # the rate per node as a polynomial through its values, integrated from every node to the end
+    slope = rate * dr / shares
+    values = legendre.legvander(nodes, len(dr) - 1)
+    primitive = legendre.legint((np.arange(len(dr)) + 0.5) * (values.T @ (shares * slope)))
+    left = legendre.legval(1.0, primitive) - legendre.legval(nodes, primitive)
+    return float(np.exp(-np.sum(rate * dr))), float(np.sum(source * np.exp(-left) * dr))
 
 
 def _closed_form(

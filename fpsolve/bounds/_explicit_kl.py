@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fpsolve import _checks
-from fpsolve.bounds._quadrature import end_share
+from fpsolve.bounds._quadrature import end_share, held
 from fpsolve.bounds._record import Hypothesis, Record, failure
 from fpsolve.grid import Grid
 from fpsolve.laws import Law
@@ -99,6 +99,7 @@ def explicit_kl(reverse: Reverse, steps: int, *, grid: Grid) -> ExplicitKL:
     mixing = kl_prior * float(process.scale(0.0, process.T)) ** 2
     discretization = 2.0 * h * beta * max(h * beta / (4.0 * variance), 1.0) * fisher
     checked = (
+        *held(grid, p_0=reverse.target),
         Hypothesis("the box holds the relative entropy", kl_ends, "1e-6 less the share of the integral at the ends"),
         Hypothesis(
             "the box holds the Fisher information", fisher_ends, "1e-6 less the share of the integral at the ends"

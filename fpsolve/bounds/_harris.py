@@ -13,6 +13,7 @@ from fpsolve.bounds._dobrushin import _stochastic
 from fpsolve.bounds._drift import closed_constants
 from fpsolve.bounds._lyapunov import HELD_DETAIL, INSIDE, INSIDE_DETAIL, Region, TradeOff, height, quadratic
 from fpsolve.bounds._record import Hypothesis, Record, failure
+from fpsolve.bounds._times import block
 from fpsolve.kernels import Kernel
 from fpsolve.weights import WeightLike
 
@@ -25,6 +26,8 @@ STATEMENT = (
     "Hairer and Mattingly 2011, Theorem 1.3 with the pairwise overlap a'': abar(beta) = "
     "max{1 - a'' + beta K, gamma, (2 + beta (gamma R + 2K))/(2 + beta R)}, R > 2K/(1 - gamma)"
 )
+#: What no grid can check.
+UNCHECKED = ("P V <= gamma V + K beyond the box", "points between cell centres", "densities within cells")
 #: Levels R that are tried.
 _LEVELS = 1200
 #: Levels beyond what the box holds, in units of that.
@@ -205,7 +208,7 @@ class Sharp:
         """
         from fpsolve.bounds import _pairs
 
-        v, region = height(weight, kernel.grid), Region.of(kernel)
+        v, region = height(weight, kernel.grid), Region.of(kernel, weight)
         pulled = kernel.pull(height(weight, kernel.target).reshape(kernel.target.shape)).ravel()
         trade, held = TradeOff.of(pulled, v, region), region.held(v)
         ok = trade.admissible
@@ -231,9 +234,8 @@ class Sharp:
             self._holds(level),
             _stochastic(self.kernel),
         )
-        unchecked = ("P V <= gamma V + K beyond the box", "points between cell centres")
         constants = self.trials.constants(n, m) if found else None
-        return record(abar, beta, constants, checked, unchecked, (self.kernel.t0, self.kernel.t1))
+        return record(abar, beta, constants, checked, UNCHECKED, (self.kernel.t0, self.kernel.t1))
 
     def _holds(self, level: float) -> Hypothesis:
         if level > self.held:
@@ -266,6 +268,11 @@ def harris_closed_form(
     Harris
         `value` is None where there is no closed form or abar is not below 1.
 
+    Raises
+    ------
+    ValueError
+        Times out of order or range, a weight below 1.
+
     References
     ----------
     Hairer and Mattingly 2011, doi:10.1007/978-3-0348-0021-1_7; Bretagnolle and Huber 1979, doi:10.1007/BF00535268.
@@ -277,7 +284,7 @@ def harris_closed_form(
     >>> 0.0 < harris_closed_form(reverse, 1.0, 0.3, optimise=True).value < 1.0
     True
     """
-    found = Closed.of(reverse, t0, t1, weight)
+    found = Closed.of(reverse, *block(reverse, t0, t1), weight)
     return found.record(found.trials.best_beta() if optimise else 1.0)
 
 

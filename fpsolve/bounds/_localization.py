@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fpsolve.bounds._dobrushin import _stochastic
-from fpsolve.bounds._harris import STATEMENT, Trials
-from fpsolve.bounds._lyapunov import HELD_DETAIL, Region, TradeOff, height
+from fpsolve.bounds._harris import STATEMENT, UNCHECKED, Trials
+from fpsolve.bounds._lyapunov import GAMMAS, HELD_DETAIL, Region, TradeOff, height
 from fpsolve.bounds._minorization import default_levels, increasing
 from fpsolve.bounds._record import Hypothesis, Record, failure
 from fpsolve.kernels import Kernel
@@ -90,7 +90,7 @@ def localization(kernel: Kernel, *, weight: WeightLike = None, levels: ArrayLike
     """
     from fpsolve.bounds import _pairs
 
-    v, region = height(weight, kernel.grid), Region.of(kernel)
+    v, region = height(weight, kernel.grid), Region.of(kernel, weight)
     held = region.held(v)
     pulled = kernel.pull(height(weight, kernel.target).reshape(kernel.target.shape)).ravel()
     curve = default_levels(v, held) if levels is None else increasing(levels)
@@ -102,7 +102,7 @@ def localization(kernel: Kernel, *, weight: WeightLike = None, levels: ArrayLike
         np.where(within, _best(trade.gammas[ok], trade.ks[ok], curve, overlap), np.nan)
         for overlap in (pairwise, commons)
     )
-    everywhere = TradeOff.of(pulled, v, Region(np.ones(v.shape, dtype=bool), np.ones(v.shape, dtype=bool)))
+    excess = pulled - np.multiply.outer(GAMMAS, v)
     at = int(np.nanargmin(best)) if np.isfinite(best).any() else None
     smallest = np.inf if at is None else float(best[at])
     checked = (
@@ -115,7 +115,7 @@ def localization(kernel: Kernel, *, weight: WeightLike = None, levels: ArrayLike
         value=None if reason else smallest,
         statement=STATEMENT,
         checked=checked,
-        unchecked=("P V <= gamma V + K beyond the box", "points between cell centres"),
+        unchecked=UNCHECKED,
         reason=reason,
         level=float("nan") if at is None else float(curve[at]),
         held=held,
@@ -124,7 +124,7 @@ def localization(kernel: Kernel, *, weight: WeightLike = None, levels: ArrayLike
         pairwise=pairwise,
         abar=best,
         abar_common=with_common,
-        unguarded=_best(everywhere.gammas, everywhere.ks, curve, pairwise),
+        unguarded=_best(GAMMAS, np.maximum(excess.max(axis=1), 0.0), curve, pairwise),
     )
 
 

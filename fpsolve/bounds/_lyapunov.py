@@ -15,9 +15,9 @@ from fpsolve.weights import WeightLike
 Array = NDArray[np.float64]
 
 INSIDE = "P V - gamma V is largest inside of the box"
-INSIDE_DETAIL = "its maximum, less the one where the ends of the box begin to matter"
+INSIDE_DETAIL = "its maximum, and its value half way in, less the one where the ends of the box begin to matter"
 HELD_DETAIL = "smallest V where the ends of the box begin to matter, less R"
-#: Mass that a sound source may send to the ends of the box or beyond.
+#: What a sound source may send to the ends of the box or beyond, in 1 + V.
 _REACHED = 1e-6
 #: Trial values of gamma.
 GAMMAS = np.concatenate([np.geomspace(1e-8, 1e-2, 49)[:-1], np.linspace(0.01, 0.999, 200)])
@@ -47,30 +47,44 @@ class Region:
     sound : bool array, flat
     frontier : bool array, flat
         Sound sources beside the ends of the box or a source that is not sound.
+    inner : int array, flat
+        For every source the one about half as high in V on the way to where V is smallest.
     """
 
     sound: NDArray[np.bool_]
     frontier: NDArray[np.bool_]
+    inner: NDArray[np.int64]
 
     @classmethod
-    def of(cls, kernel: Kernel | Operator) -> Region:
-        """Sources that send less than 1e-6 to the ends of the box or beyond."""
-        reached = kernel.pull(edge(kernel.target).astype(float))
+    def of(cls, kernel: Kernel | Operator, weight: WeightLike) -> Region:
+        """Sources that send less than 1e-6 of 1 + V to the ends of the box or beyond."""
+        v = height(weight, kernel.target).reshape(kernel.target.shape)
+        reached = kernel.pull(edge(kernel.target) * (1.0 + v))
         defects = kernel.defects if isinstance(kernel, Kernel) else None
         if defects is not None:
-            reached = reached + defects.reshape(kernel.grid.shape)
+            reached = reached + defects.reshape(kernel.grid.shape) * (1.0 + float(np.max(v)))
         sound = reached <= _REACHED
         # sound sources whose neighbours are all sound, and which do not lie at the ends
         inner = sound & ~edge(kernel.grid)
         for axis in range(kernel.grid.dim):
             for shift in (1, -1):
                 inner &= np.roll(sound, shift, axis=axis)
-        return cls(sound.ravel(), (sound & ~inner).ravel())
+        return cls(sound.ravel(), (sound & ~inner).ravel(), _half_way(kernel.grid, height(weight, kernel.grid)))
 
     def held(self, v: Array) -> float:
         """The largest level of V whose sublevel set lies inside of the region."""
         outside = self.frontier | ~self.sound
         return float(np.min(v[outside])) if outside.any() else float("inf")
+
+
+def _half_way(grid: Grid, v: Array) -> NDArray[np.int64]:
+    """Flat index of the cell at ``c + (x - c)/sqrt(2)`` for every cell x; c where V is smallest."""
+    centre = np.unravel_index(int(np.argmin(v)), grid.shape)
+    moved = [
+        np.rint(middle + (np.arange(n) - middle) / np.sqrt(2.0)).astype(np.int64)
+        for n, middle in zip(grid.shape, centre, strict=True)
+    ]
+    return np.asarray(np.ravel_multi_index(np.meshgrid(*moved, indexing="ij"), grid.shape).ravel(), dtype=np.int64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,8 +95,8 @@ class TradeOff:
     ----------
     gammas, ks : arrays
     margins : array
-        How far ``P V - gamma V`` at the frontier stays below its maximum K: negative or zero means that the maximum
-        sits there, and K would grow with the box.
+        How far ``P V - gamma V`` at the frontier stays below its maximum K and, if that is less, below its value half
+        way in: negative or zero means that it is largest or still grows there, and K would grow with the box.
     """
 
     gammas: Array
@@ -95,8 +109,10 @@ class TradeOff:
         if not region.frontier.any():
             return cls(gammas, np.full(gammas.shape, np.inf), np.full(gammas.shape, -np.inf))
         excess = pulled - np.multiply.outer(gammas, v)
-        ks = excess[:, region.sound].max(axis=1)
-        return cls(gammas, np.maximum(ks, 0.0), ks - excess[:, region.frontier].max(axis=1))
+        ks, ends = excess[:, region.sound].max(axis=1), excess[:, region.frontier]
+        falls = (excess[:, region.inner[region.frontier]] - ends).min(axis=1)
+        # what sound sources send beyond the box is missing from P V
+        return cls(gammas, np.maximum(ks + _REACHED, 0.0), np.minimum(ks - ends.max(axis=1), falls))
 
     @property
     def admissible(self) -> NDArray[np.bool_]:
@@ -116,12 +132,23 @@ class TradeOff:
 
 def quadratic(weight: WeightLike, dim: int) -> tuple[float, float] | None:
     """c0, c1 where ``V = weight - 1 = c0 + c1 |x|^2`` with c1 > 0, None for any other weight."""
-    radii = np.array([0.0, 0.7, 1.3, 2.9, 5.3])
-    points = radii if dim == 1 else radii[:, None] * np.array([0.6, -0.8])
+    near = _quadratic_on(np.concatenate([[0.0], np.geomspace(0.1, 6.0, 13)]), weight, dim)
+    # a weight of this shape near 0 may still have another one far out
+    return None if near is None else _quadratic_on(np.concatenate([[0.0], np.geomspace(0.1, 1e3, 33)]), weight, dim)
+
+
+def _quadratic_on(radii: Array, weight: WeightLike, dim: int) -> tuple[float, float] | None:
+    """The same from points at some radii: on both sides, in several directions."""
+    if dim == 1:
+        points = np.concatenate([radii, -radii])
+    else:
+        angles = 0.3 + 2.0 * np.pi * np.arange(7) / 7.0
+        points = (radii[:, None, None] * np.stack([np.cos(angles), np.sin(angles)], axis=-1)).reshape(-1, 2)
+    square = np.square(points) if dim == 1 else np.square(points).sum(axis=-1)
     v = weights.evaluate(weight, points, dim) - 1.0
-    c1, c0 = np.polyfit(radii**2, v, 1)
-    exact = np.max(np.abs(v - c0 - c1 * radii**2)) <= 1e-9 * np.max(np.abs(v))
-    return (max(float(c0), 0.0), float(c1)) if exact and c1 > 1e-12 else None
+    c0, c1 = float(np.min(v)), float((np.max(v) - np.min(v)) / np.max(square))
+    exact = bool(np.all(np.abs(v - c0 - c1 * square) <= 1e-9 * (1.0 + np.abs(v))))
+    return (max(c0, 0.0), c1) if exact and c1 > 1e-12 else None
 
 
 def gradient_and_laplacian(v: Array, grid: Grid) -> tuple[Array, Array, Array, Array]:

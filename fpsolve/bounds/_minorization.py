@@ -94,7 +94,7 @@ def minorization(
     from fpsolve.bounds import _pairs
 
     v = height(weight, kernel.grid)
-    region = Region.of(kernel)
+    region = Region.of(kernel, weight)
     held = region.held(v)
     chosen = _least_level(kernel, weight, v, region) if level is None else _checks.non_negative("level", level)
     curve = default_levels(v, held) if levels is None else increasing(levels)
@@ -111,7 +111,7 @@ def minorization(
         value=None if reason else float(pairwise[at]),
         statement="inf over V(x) + V(y) <= R of 1 - TV(P(x,.), P(y,.)); inf over V(x) <= R of P(x,.) >= a nu",
         checked=checked,
-        unchecked=("points between cell centres",),
+        unchecked=("points between cell centres", "densities within cells"),
         reason=reason,
         level=float(chosen),
         common=float(commons[at]),

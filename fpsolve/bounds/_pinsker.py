@@ -8,19 +8,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fpsolve import weights
+from fpsolve._tails import edge_tail
 from fpsolve.bounds._quadrature import END_SHARE
 from fpsolve.grid import Grid
 from fpsolve.weights import WeightLike
 
 Array = NDArray[np.float64]
 
+#: Share of a second moment that may lie beyond the box, by extrapolation.
+_TAIL = 1e-2
 #: Factors on V that are tried in the inequalities of Bolley and Villani.
 _FACTORS = np.geomspace(1e-3, 1e2, 101)
 
 
 @dataclass(frozen=True)
 class WeightedPinsker:
-    """Bounds of ``||mu - nu||_V`` from ``KL(mu|nu)``; infinite where an exponential moment is.
+    """Bounds of ``||mu - nu||_V`` from ``KL(mu|nu)``; infinite where a moment has not decayed at the ends of the box.
+
+    Exponential moments are those of the box: what a tail beyond it would add cannot be known from cells.
 
     Attributes
     ----------
@@ -68,12 +73,19 @@ def weighted_pinsker(kl: float, mu: Array, nu: Array, grid: Grid, weight: Weight
     0.141421
     """
     v = weights.evaluate(weight, grid)
-    second = float(np.sum((mu + nu) * v**2) * grid.volume)
+    second = _second_moment(mu + nu, v, grid)
     root = float(np.sqrt(kl))
     # the distance is homogeneous in V: each factor gives a bound
     first = [(1.5 + _log_moment(nu, 2.0 * c * v, grid)) * (root + 0.5 * kl) / c for c in _FACTORS]
     other = [np.sqrt(2.0 * (1.0 + _log_moment(nu, np.square(c * v), grid))) * root / c for c in _FACTORS]
     return WeightedPinsker(float(np.sqrt(2.0 * second)) * root, float(min(first)), float(min(other)))
+
+
+def _second_moment(density: Array, v: Array, grid: Grid) -> float:
+    """``int V^2`` of a density, its tail beyond the box included; infinite where that is a part of it that counts."""
+    inside = float(np.sum(density * v**2) * grid.volume)
+    tail = float(edge_tail(density, grid.axes, v**2))
+    return inside + tail if tail <= _TAIL * inside else np.inf
 
 
 def _log_moment(density: Array, exponent: Array, grid: Grid) -> float:

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
+
+from fpsolve.bounds._record import Hypothesis
+from fpsolve.grid import Grid
+from fpsolve.laws import Law
 
 Array = NDArray[np.float64]
 
@@ -11,6 +17,43 @@ Array = NDArray[np.float64]
 END_SHARE = 1e-6
 #: Beyond this exponent an integrand is far beyond anything that a bound could use.
 _HUGE = 300.0
+
+
+#: Mass of a law that the box may miss.
+LOST = 1e-6
+#: How far beyond the box an integrand is looked for, in boxes on either side.
+_AROUND = 2
+
+
+def held(grid: Grid, **laws: Law) -> tuple[Hypothesis, ...]:
+    """Return the hypotheses that the box holds laws, up to a mass of 1e-6 each.
+
+    Without it an integral over the box says nothing: a law that lies elsewhere leaves no trace at its ends.
+    """
+    return tuple(
+        Hypothesis(
+            f"the box holds {name}",
+            LOST - abs(1.0 - float(grid.cell_average(law).sum() * grid.volume)),
+            "1e-6 less the mass beyond it",
+        )
+        for name, law in laws.items()
+    )
+
+
+def around_share(grid: Grid, integrand: Callable[[Array], Array], total: float) -> float:
+    """1e-6 less the share of an integral over the box that point values find in the two boxes beside it, on each side.
+
+    `integrand` takes points of the shape of ``grid.x`` and is not negative; `total` is its integral over the box.
+    """
+    around = Grid(
+        tuple((low - _AROUND * (high - low), high + _AROUND * (high - low)) for low, high in grid.bounds), grid.shape
+    )
+    values = np.array(integrand(around.x), dtype=np.float64)
+    points = around.x.reshape(*around.shape, grid.dim)
+    low, high = (np.array([ends[side] for ends in grid.bounds]) for side in (0, 1))
+    values[np.all((points >= low) & (points <= high), axis=-1)] = 0.0
+    beyond = float(values.sum() * around.volume)
+    return END_SHARE - beyond / total if total > 0.0 else END_SHARE - beyond
 
 
 def exp_or_inf(exponent: Array) -> Array:

@@ -57,14 +57,16 @@ def _inverse_power(p: Array, conductance: Array) -> float:
     """Largest eigenvalue of the inverse of the chain with stationary law p and the given conductances."""
     f, constant = np.arange(p.size, dtype=float), 0.0
     for _ in range(_ITERATIONS):
-        f = f - p @ f
+        # behind a deep valley f is as large as the constant: divided before it is squared
+        f = (f - p @ f) / np.max(np.abs(f))
         f /= np.sqrt(p @ np.square(f))
         mass = p * f
         left, right = np.cumsum(mass)[:-1], np.cumsum(mass[::-1])[::-1][1:]
         # the two sums are opposite; the one with fewer terms to cancel is the smaller part of the mass
         flux = np.where(np.cumsum(p)[:-1] < 0.5, -left, right)
         f = np.append(0.0, np.cumsum(flux / conductance))
-        before, constant = constant, float(np.sqrt(p @ np.square(f - p @ f)))
+        size = float(np.max(np.abs(f)))
+        before, constant = constant, size * float(np.sqrt(p @ np.square((f - p @ f) / size)))
         if abs(constant - before) < 1e-13 * constant:
             break
     return constant

@@ -26,8 +26,8 @@ Array = NDArray[np.float64]
 #: Names of a ladder's own variables and coordinates.
 RESERVED = {"bound", "t", "reverse_time", "start", "block", "t_from", "t_to", "measured", "measured_error", "factor"}
 RESERVED |= {"beta", "harris"}
-#: Mass of p_T that the box may miss.
-_CUT = 1e-3
+#: Mass of p_T and of a start that the box may miss.
+_CUT = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +55,7 @@ class Stages:
     def measured(self, start: Law, weight: WeightLike) -> tuple[Array, Array]:
         """Weighted distances of the start's run to that of p_T at the boundaries, and their errors."""
         grid, first = self.grids[0], self.reverse.marginal(float(self.times[0]))
+        _require_held(grid, start, "start", "a start", "widen it, or move the start")
         runs = [grid.cell_average(start) - grid.cell_average(first)]
         for kernel in self.carriers:
             runs.append(kernel.push(runs[-1]))
@@ -83,10 +84,8 @@ def stages(
     _checks.one_of("frame", frame, ("fixed", "scaled"))
     times = _boundaries(reverse, blocks, t_min)
     grids = tuple(_grid_at(reverse, grid, t, frame) for t in times)
-    kept = float(grids[0].cell_average(reverse.marginal(float(times[0]))).sum() * grids[0].volume)
-    if kept < 1.0 - _CUT:
-        remedy = "widen it; for a grid in z, as runs of VE and EDM have, say frame='scaled'"
-        raise _checks.error("grid", f"a box that holds p_T up to {_CUT:g}", f"a mass of {kept:.4g} in it", remedy)
+    remedy = "widen it; for a grid in z, as runs of VE and EDM have, say frame='scaled'"
+    _require_held(grids[0], reverse.marginal(float(times[0])), "grid", "p_T", remedy)
     if reverse.exact and reverse.eta == 1.0:
         return _by_bayes(reverse, times, grids)
     if frame == "scaled":
@@ -96,6 +95,13 @@ def stages(
     for kernel in made[1:]:
         whole.append(whole[-1] @ kernel)
     return Stages(reverse, times, grids, made, tuple(whole), made)
+
+
+def _require_held(grid: Grid, law: Law, name: str, what: str, remedy: str) -> None:
+    """Refuse a box that does not hold a law: its distances and kernels would be those of another one."""
+    kept = float(grid.cell_average(law).sum() * grid.volume)
+    if abs(kept - 1.0) > _CUT:
+        raise _checks.error(name, f"a box that holds {what} up to {_CUT:g}", f"a mass of {kept:.7g} in it", remedy)
 
 
 def _by_bayes(reverse: Reverse, times: Array, grids: tuple[Grid, ...]) -> Stages:
