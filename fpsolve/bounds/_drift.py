@@ -217,7 +217,7 @@ def _closed_form(
     shape, numbers = quadratic(weight, reverse.dim), _closed.spectrum(reverse.target)
     if shape is None or numbers is None or not reverse.exact:
         return nothing, nothing, (np.nan, np.nan)
-    (c0, c1), process, eta2, d = shape, reverse.process, reverse.eta**2, reverse.dim
+    (c0, c1), process, eta2, d = shape, reverse.process, np.square(reverse.eta_at(times)), reverse.dim
     a, b = _closed.dissipativity(numbers, share)
     spread = np.square(process.scale(0.0, times)) / a + process.variance(0.0, times)
     power = np.square(process.diffusion(times))
@@ -230,7 +230,9 @@ def _closed_form(
 def closed_constants(
     reverse: Reverse, t0: float, t1: float, shape: tuple[float, float], share: float
 ) -> tuple[float, float] | None:
-    """gamma, K in closed form for ``V = c0 + c1 |x|^2``, None for targets without constants."""
+    """gamma, K in closed form for ``V = c0 + c1 |x|^2``, None for targets without constants and for eta(t)."""
+    if callable(reverse.eta):
+        return None
     found = _closed.drift_constants(reverse.target, reverse.process, reverse.eta, t0, t1, share)
     if found is None:
         return None

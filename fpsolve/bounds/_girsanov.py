@@ -120,11 +120,15 @@ def girsanov(
     other = start if second_start is None else second_start
     times, dr = _times(first, t_min)
     density, last, lost = _densities(first, times, t_min, grid, start if first_start is not None else None)
-    factor = 0.5 * (0.5 * (1.0 + first.eta**2)) ** 2 / first.eta**2
+    square = np.square(first.eta_at(times))
+    if np.any(square == 0.0):
+        quiet = f"0 at t = {times[np.argmin(square)]:g}"
+        raise _checks.error("first", "eta > 0 at every time", quiet, _SINGULAR)
+    factor = 0.5 * (0.5 * (1.0 + square)) ** 2 / square
     integrand = np.array(
         [
-            factor * float(first.process.diffusion(t)) ** 2 * _mean_square(p, first, second, float(t), grid)
-            for t, p in zip(times, density, strict=True)
+            share * float(first.process.diffusion(t)) ** 2 * _mean_square(p, first, second, float(t), grid)
+            for share, t, p in zip(factor, times, density, strict=True)
         ]
     )
     kl_start = 0.0 if other is start else _entropy(grid, start, other)
@@ -156,11 +160,15 @@ def girsanov(
     )
 
 
+_SINGULAR = "without noise two runs are singular to each other"
+
+
 def _require(first: Reverse, second: Reverse, t_min: float) -> None:
     if first.process != second.process or first.eta != second.eta:
-        raise _checks.error("second", "the process and eta of the first", f"eta = {second.eta:g}, {second.process!r}")
-    if first.eta == 0.0:
-        raise _checks.error("first", "eta > 0", "0", "without noise two runs are singular to each other")
+        got = f"eta = {second.eta_label}, {second.process!r}"
+        raise _checks.error("second", "the process and eta of the first", got)
+    if first.noiseless:
+        raise _checks.error("first", "eta > 0", "0", _SINGULAR)
     _checks.same_dim("second", second.dim, "first", first.dim)
     _checks.interval("t_min", t_min, 0.0, first.horizon, ends="()")
 

@@ -52,7 +52,8 @@ def kernel(reverse: ReverseLike, t0: float, t1: float, x_from: Any, x_to: Any, *
     check_exact(reverse)
     process, dim = reverse.process, reverse.target.dim
     if reverse.eta != 1.0:
-        raise error("reverse", "eta = 1", f"eta = {reverse.eta:g}", "Bayes' rule is the reverse SDE")
+        got = "eta(t)" if callable(reverse.eta) else f"eta = {reverse.eta:g}"
+        raise error("reverse", "eta = 1", got, "Bayes' rule is the reverse SDE")
     t0 = interval("t0", t0, 0.0, process.T, ends="(]")
     t1 = interval("t1", t1, 0.0, t0, ends="()", remedy="reverse time runs from t0 down to t1")
     y = _rows("x_from", x_from, dim)

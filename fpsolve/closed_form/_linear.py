@@ -11,10 +11,13 @@ which integrates to ``Y_t = m_t + G (Y_T - m_T) + sqrt(S) Z`` with
 
 S follows from G because ``p_T`` is carried to ``p_t``. eta = 1 and eta = 0 are the formulas of Bayes' rule and of
 the probability flow.
+Where eta depends on time, ``eta^2 log(rho)`` becomes ``-int_t^T eta^2 g^2/v ds``.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from itertools import pairwise
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -23,6 +26,11 @@ from fpsolve.closed_form._bayes import marginal_mixture
 from fpsolve.closed_form._fields import Field, Lens, Smoothed, all_landmarks, field_of, on_axes_from_points
 from fpsolve.closed_form._mixture import Mixture, as_mixture
 from fpsolve.laws import Law, PointMass
+
+Eta: TypeAlias = float | Callable[[float], float]
+
+#: Accuracy of the integral over eta(t), and panels it may take: a jump that is not in `breaks` is bisected.
+_RTOL, _PANELS = 1e-11, 400
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +59,11 @@ class Transition:
         noise = self.axes * self.variances @ self.axes.T
         means = self.end_mean + (start.means - self.start_mean) @ gain.T
         return Mixture(start.log_weights, means, gain @ start.covs @ gain.T + noise)
+
+    @property
+    def noisy(self) -> bool:
+        """Whether there is noise along every axis."""
+        return bool(np.all(self.variances > 0.0))
 
     @property
     def isotropic(self) -> bool:
@@ -86,7 +99,7 @@ class Affine:
         return on_axes_from_points(self.log_at, axes)
 
 
-def transition(target: Mixture, process: Any, eta: float, t: float) -> Transition:
+def transition(target: Mixture, process: Any, eta: Eta, t: float) -> Transition:
     """Return the transition from T to t for a target of one component."""
     end, start = marginal_mixture(target, process, t), marginal_mixture(target, process, process.T)
     _, axes = np.linalg.eigh(target.covs[0])
@@ -96,22 +109,42 @@ def transition(target: Mixture, process: Any, eta: float, t: float) -> Transitio
     kept = float(process.scale(t, process.T)) ** 2 * v_end / v_start
     # kept + forgotten = 1; the logarithm of the smaller of the two is the accurate one
     log_rho = np.where(forgotten < 0.5, np.log1p(-np.minimum(forgotten, 0.5)), np.log(np.maximum(kept, 1e-300)))
-    gains = np.sqrt(v_end / v_start) * np.exp(0.5 * eta**2 * log_rho)
-    return Transition(start.means[0], end.means[0], axes, gains, -v_end * np.expm1(eta**2 * log_rho))
+    power = _integrated(target, process, eta, t, axes) if callable(eta) else eta**2 * log_rho
+    gains = np.sqrt(v_end / v_start) * np.exp(0.5 * power)
+    return Transition(start.means[0], end.means[0], axes, gains, -v_end * np.expm1(power))
 
 
-def linear(target: Mixture, process: Any, eta: float, start: Law, t: float, rtol: float) -> Field | None:
+def _integrated(target: Mixture, process: Any, eta: Callable[[float], float], t: float, axes: FloatArray) -> FloatArray:
+    """Return ``-int_t^T eta(s)^2 g(s)^2/v(s) ds`` along every axis, by adaptive quadrature in log s between jumps."""
+    from scipy.integrate import quad
+
+    own = np.einsum("ji,jk,ki->i", axes, target.covs[0], axes)
+    jumps = [s for s in getattr(eta, "breaks", ()) if t < s < process.T]
+
+    def rate(log_s: float, variance: float) -> float:
+        s = float(np.exp(log_s))
+        v = float(process.scale(0.0, s)) ** 2 * variance + float(process.variance(0.0, s))
+        return s * eta(s) ** 2 * float(process.diffusion(s)) ** 2 / v
+
+    total = np.zeros(len(own))
+    for low, high in pairwise(np.log([t, *sorted(jumps), process.T])):
+        # the ends belong to either side of a jump: quad never takes them
+        total -= [quad(rate, low, high, args=(v,), epsabs=0.0, epsrel=_RTOL, limit=_PANELS)[0] for v in own]
+    return total
+
+
+def linear(target: Mixture, process: Any, eta: Eta, start: Law, t: float, rtol: float) -> Field | None:
     """Return the law at t for a Gaussian target, or None where no formula of this file applies."""
     step = transition(target, process, eta, t)
     mixture = as_mixture(start)
-    if isinstance(start, PointMass) and eta > 0.0:
+    if isinstance(start, PointMass) and step.noisy:
         at = np.atleast_1d(start.at)
         mixture = Mixture(np.zeros(1), at[None], np.zeros((1, start.dim, start.dim)))
     if mixture is not None:
         return step.push(mixture)
     if isinstance(start, PointMass):
         return None
-    return Affine(start, step) if eta == 0.0 else smoothed(field_of(start), all_landmarks(start), step, rtol)
+    return Affine(start, step) if not step.noisy else smoothed(field_of(start), all_landmarks(start), step, rtol)
 
 
 def smoothed(nu: Field, edges: tuple[FloatArray, ...], step: Transition, rtol: float) -> Smoothed | None:

@@ -66,8 +66,9 @@ def _together(reverse: ReverseLike, start_a: Law, start_b: Law, t: float, rtol: 
     """Return ``q_a + q_b`` as one integral, or None where the transition is not such a kernel."""
     nu, edges = Sum(field_of(start_a), field_of(start_b)), all_landmarks(start_a, start_b)
     target = as_mixture(reverse.target)
-    if target is not None and len(target.log_weights) == 1 and reverse.eta > 0.0:
-        known = smoothed(nu, edges, transition(target, reverse.process, reverse.eta, t), rtol)
+    if target is not None and len(target.log_weights) == 1:
+        step = transition(target, reverse.process, reverse.eta, t)
+        known = smoothed(nu, edges, step, rtol) if step.noisy else None
         if known is not None:
             return known
     if reverse.eta == 1.0:

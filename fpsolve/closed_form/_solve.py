@@ -1,5 +1,6 @@
 """Which closed form applies: one function from (reverse, start, t) to a log density."""
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,8 +16,8 @@ from fpsolve.processes import Process
 
 AVAILABLE = (
     "closed forms exist for eta = 1 (any start), for eta = 0 in 1D (any start with a density), for Gaussian targets "
-    "(normal-mixture and point-mass starts at any eta > 0, other starts where the target is isotropic) and for the "
-    "start p_T of a normal-mixture target (any eta)"
+    "(normal-mixture and point-mass starts at any eta > 0 or eta(t), other starts where the target is isotropic) and "
+    "for the start p_T of a normal-mixture target (any eta)"
 )
 
 
@@ -28,7 +29,7 @@ class ReverseLike(Protocol):
     @property
     def process(self) -> Process: ...
     @property
-    def eta(self) -> float: ...
+    def eta(self) -> float | Callable[[float], float]: ...
     @property
     def exact(self) -> bool: ...
 
@@ -70,7 +71,8 @@ def solve(reverse: ReverseLike, start: Law, t: float, rtol: float) -> Field:
         return doob(reverse, start, t, rtol)
     if eta == 0.0 and target.dim == 1 and not isinstance(start, PointMass):
         return transport(target, process, start, t, rtol)
-    described = f"eta = {eta:g} in {target.dim}D, start {type(start).__name__}, target {type(target).__name__}"
+    shown = "eta(t)" if callable(eta) else f"eta = {eta:g}"
+    described = f"{shown} in {target.dim}D, start {type(start).__name__}, target {type(target).__name__}"
     raise error("reverse", "a case with a closed form", described, AVAILABLE)
 
 

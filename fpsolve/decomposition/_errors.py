@@ -131,7 +131,7 @@ def errors(
     if sampler == "edm":
         options = {"steps": len(nodes) - 1, **options}
     plan = Steps.of(sampler, reverse, grid, options)
-    if plan.reference == "finite volumes" or (plan.perturbed and plan.exact.eta > 0.0):
+    if plan.reference == "finite volumes" or (plan.perturbed and not plan.exact.noiseless):
         _checks.positive("t_min", nodes[-1], "finite volumes stop short of 0")
     v = weights.evaluate(weight, grid)
     nu = _start(start, grid)
@@ -227,7 +227,7 @@ def _dataset(chain: Chain, plan: Steps, times: Array, v: Array, contraction: Arr
             "sampler": plan.name,
             "reference": plan.reference,
             "score": "approximate" if plan.perturbed else "exact",
-            "eta": plan.exact.eta,
+            "eta": plan.exact.eta_label,
             "total": float(total[-1]),
             "sum_of_terms": float(chain.propagated.sum()),
             "sum_of_bounds": float(bound.sum()),

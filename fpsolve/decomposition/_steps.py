@@ -70,13 +70,13 @@ class Steps:
     @property
     def reference(self) -> str:
         """How the exact kernels are made."""
-        if self.exact.eta == 0.0:
+        if self.exact.noiseless:
             return "probability flow by Runge-Kutta"
         return "Bayes' rule" if self.exact.eta == 1.0 and self.matrices else "finite volumes"
 
     def step(self, t0: float, t1: float) -> Step:
         """The formulas of one step of the sampler."""
-        return samplers.step(self.name, self.model.process, self.model.eta, t0, t1, **self.options)
+        return samplers.step(self.name, self.model.process, float(self.model.eta_at(t0)), t0, t1, **self.options)
 
     def sampled(self, t0: float, t1: float) -> Kernel | Operator:
         """K: one step of the sampler with its score."""
@@ -99,7 +99,7 @@ class Steps:
         return with_model - exact_push
 
     def _continuous(self, dynamics: Reverse, t0: float, t1: float) -> Kernel | Operator:
-        if dynamics.eta == 0.0:
+        if dynamics.noiseless:
             return self._moved(flow_step(self.exact, self.step(t0, t1)), dynamics)
         return kernels.finite_volume_operator(dynamics, self.grid, t0, t1)
 

@@ -4,5 +4,17 @@ from fpsolve.dynamics._base import BaseDynamics, Dynamics
 from fpsolve.dynamics.frame import Frame, InFrame
 from fpsolve.dynamics.reverse import Reverse
 from fpsolve.dynamics.simple import Forward, Langevin
+from fpsolve.dynamics.stochasticity import Churn, Eta, edm_churn
 
-__all__ = ["BaseDynamics", "Dynamics", "Forward", "Frame", "InFrame", "Langevin", "Reverse"]
+__all__ = [
+    "BaseDynamics",
+    "Churn",
+    "Dynamics",
+    "Eta",
+    "Forward",
+    "Frame",
+    "InFrame",
+    "Langevin",
+    "Reverse",
+    "edm_churn",
+]

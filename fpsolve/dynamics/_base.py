@@ -39,6 +39,16 @@ class BaseDynamics:
         """Last forward time at which the dynamics is defined."""
         return float("inf")
 
+    @property
+    def breaks(self) -> tuple[float, ...]:
+        """Forward times at which the noise jumps, or begins or ceases to be zero; steps end there."""
+        return ()
+
+    @property
+    def noiseless(self) -> bool:
+        """Whether there is no noise at any time, and densities move along characteristics."""
+        return False
+
     def drift(self, t: float, x: ArrayLike) -> Array:
         """b(t, x), the same shape as x."""
         raise NotImplementedError

@@ -81,6 +81,16 @@ class InFrame(BaseDynamics):
         return self.inner.horizon
 
     @property
+    def breaks(self) -> tuple[float, ...]:
+        """Those of the inner dynamics."""
+        return self.inner.breaks
+
+    @property
+    def noiseless(self) -> bool:
+        """Whether the inner dynamics is."""
+        return self.inner.noiseless
+
+    @property
     def dim(self) -> int:
         """Dimension of the inner dynamics."""
         return self.inner.dim
@@ -114,7 +124,7 @@ class InFrame(BaseDynamics):
         """``[(1 + eta^2) log p_t(m + S z) + |z|^2/2] / eta^2`` for the exact score, None for a model."""
         if not self.inner.exact:
             return None
-        family, eta2 = self.inner.marginals, self.inner.eta**2
+        family, eta2 = self.inner.marginals, np.square(self.inner.eta_at(times)).reshape(-1, *(1,) * len(axes))
         u = np.concatenate([family.log_density_on_axes(np.array([t]), *self.frame.to_x(t, axes)) for t in times])
         u *= 1.0 + eta2
         u += 0.5 * square_norm_on_axes(*axes)

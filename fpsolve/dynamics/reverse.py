@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fpsolve import marginals, scores
-from fpsolve._checks import non_negative, values_at
+from fpsolve._checks import error, non_negative, values_at
 from fpsolve.dynamics._base import BaseDynamics
 from fpsolve.dynamics._differences import central_divergence
 from fpsolve.dynamics.clock import Clock
 from fpsolve.dynamics.simple import square_norm_on_axes
+from fpsolve.dynamics.stochasticity import Eta, eta_breaks, eta_values
 from fpsolve.laws import Law
 from fpsolve.processes import Process
 from fpsolve.scores import Score
@@ -40,14 +42,15 @@ class Reverse(BaseDynamics):
         Forward process.
     score : callable ``score(t, x)`` or None
         Score model s; None is the exact score ``grad log p_t``. Points x have the shape (...) in 1D and (..., 2) in 2D.
-    eta : float
-        1 is the reverse SDE, 0 the probability-flow ODE, default 1.
+    eta : float or callable ``eta(t)``
+        1 is the reverse SDE, 0 the probability-flow ODE, default 1. A function of forward time may be 0 on intervals;
+        where it jumps it should have an attribute `breaks`, a tuple of times, as `fpsolve.dynamics.edm_churn` has.
 
     Raises
     ------
     ValueError
-        eta < 0; a score that a first look refuses (see `fpsolve.scores.probe`) or that returns the wrong shape or
-        non-finite values (at the time it happens).
+        eta < 0, at any time; a score that a first look refuses (see `fpsolve.scores.probe`) or that returns the wrong
+        shape or non-finite values (at the time it happens).
 
     References
     ----------
@@ -64,15 +67,17 @@ class Reverse(BaseDynamics):
     target: Law
     process: Process
     score_model: Score | None
-    eta: float
+    eta: Eta
     reversed_time = True
     unbounded = True
 
-    def __init__(self, target: Law, process: Process, score: Score | None = None, eta: float = 1.0) -> None:
+    def __init__(self, target: Law, process: Process, score: Score | None = None, eta: Eta = 1.0) -> None:
         object.__setattr__(self, "target", target)
         object.__setattr__(self, "process", process)
         object.__setattr__(self, "score_model", score)
-        object.__setattr__(self, "eta", non_negative("eta", eta))
+        object.__setattr__(self, "eta", eta if callable(eta) else non_negative("eta", eta))
+        if callable(eta):
+            eta_values(eta, process.T * np.geomspace(1e-6, 1.0, 65))
 
     @property
     def dim(self) -> int:
@@ -83,6 +88,33 @@ class Reverse(BaseDynamics):
     def horizon(self) -> float:
         """T of the process, where the run begins."""
         return float(self.process.T)
+
+    def eta_at(self, t: ArrayLike) -> Array:
+        """eta at forward times t, of their shape."""
+        return eta_values(self.eta, t)
+
+    def constant_eta(self, what: str) -> float:
+        """Eta as a number; ValueError where it is a function of t, `what` being what needs a number."""
+        if callable(self.eta):
+            raise error("eta", f"a number for {what}", "a function of t", "use one eta for all times there")
+        return float(self.eta)
+
+    @property
+    def eta_label(self) -> float | str:
+        """Eta for attributes and messages: the number, or how the function presents itself."""
+        return repr(self.eta) if callable(self.eta) else float(self.eta)
+
+    @cached_property
+    def breaks(self) -> tuple[float, ...]:
+        """Times at which eta jumps, or begins or ceases to be 0."""
+        return eta_breaks(self.eta, self.horizon)
+
+    @cached_property
+    def noiseless(self) -> bool:
+        """Whether eta is 0 at all times."""
+        ends = [0.0, *self.breaks, self.horizon]
+        middles = [0.5 * (low + high) for low, high in pairwise(ends)]
+        return not np.any(self.eta_at(np.array(middles)))
 
     @property
     def exact(self) -> bool:
@@ -109,7 +141,7 @@ class Reverse(BaseDynamics):
         """b(t, x) in reverse time, point values of the shape of x."""
         points = np.asarray(x, dtype=float)
         a, g = self.process.drift_rate(t), self.process.diffusion(t)
-        return np.asarray(-a * points + 0.5 * (1.0 + self.eta**2) * g**2 * self.score(t, points))
+        return np.asarray(-a * points + 0.5 * (1.0 + self._square(t)) * g**2 * self.score(t, points))
 
     def drift_and_divergence(self, t: float, x: Array) -> tuple[Array, Array]:
         """b(t, x) and ``div b = -d a + (1 + eta^2)/2 g^2 div s`` at points (n, 2).
@@ -118,7 +150,7 @@ class Reverse(BaseDynamics):
         method ``divergence(t, x)``, else by central differences of the score.
         """
         a, g = self.process.drift_rate(t), self.process.diffusion(t)
-        factor = 0.5 * (1.0 + self.eta**2) * g**2
+        factor = 0.5 * (1.0 + self._square(t)) * g**2
         score, divergence = self._score_and_divergence(t, x)
         return np.asarray(-a * x + factor * score), np.asarray(-a * self.dim + factor * divergence)
 
@@ -132,9 +164,13 @@ class Reverse(BaseDynamics):
         width = np.sqrt(self.process.scale(0.0, t) ** 2 * self.target.smallest_std**2 + self.process.variance(0.0, t))
         return self.score(t, x), central_divergence(lambda y: self.score(t, y), x, DIFFERENCE * float(width))
 
+    def _square(self, t: float) -> float:
+        eta = self.eta(t) if callable(self.eta) else self.eta
+        return float(eta) ** 2
+
     def noise(self, t: ArrayLike) -> Array:
         """``eta g(t)``."""
-        return np.asarray(self.eta * self.process.diffusion(t))
+        return np.asarray((self.eta_at(t) if callable(self.eta) else self.eta) * self.process.diffusion(t))
 
     def laws_at(self, t: float, starts: list[Law]) -> list[Law]:
         """The marginal p_t."""
@@ -145,10 +181,11 @@ class Reverse(BaseDynamics):
         if not self.exact:
             return None
         u = self.marginals.log_density_on_axes(times, *axes)
-        u *= 1.0 + self.eta**2
+        square = np.square(self.eta_at(times)).reshape(-1, *(1,) * len(axes))
+        u *= 1.0 + square
         factor = self.process.drift_rate(times) / np.square(self.process.diffusion(times))
         u -= np.multiply.outer(factor, square_norm_on_axes(*axes))
-        u /= self.eta**2
+        u /= square
         return u
 
     @cached_property

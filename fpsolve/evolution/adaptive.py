@@ -13,6 +13,7 @@ from fpsolve.evolution.footprint import fits
 from fpsolve.evolution.march import Level, Record, march
 from fpsolve.evolution.plan import StepPlan
 from fpsolve.evolution.problem import Problem
+from fpsolve.evolution.quiet import noise
 from fpsolve.evolution.solution import Solution
 from fpsolve.grid import Grid
 from fpsolve.stepping import Scheme
@@ -65,7 +66,7 @@ def solve_adaptive(
             before, pair = pair, richardson(fine, coarse, scheme.order)
             factor = orders.factor(fine, coarse, pair, before)
             if before is not None:
-                solution = Solution(coarse.grid, pair, before, factor, records)
+                solution = Solution(coarse.grid, pair, before, factor, records, noise(problem.dynamics))
                 met = bool(np.max(solution.error(problem)) <= tol)
                 if met or _spent_after_next(records) > budget or not fits(grid.refine(), *fine.values.shape[:2]):
                     return solution, met

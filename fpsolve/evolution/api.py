@@ -15,7 +15,7 @@ from fpsolve.dynamics.run_clock import RunClock, run_clock
 from fpsolve.evolution import setup
 from fpsolve.evolution.footprint import require
 from fpsolve.evolution.methods import method_for
-from fpsolve.evolution.plan import StepPlan, plan_by_count, plan_by_density, plan_on_nodes
+from fpsolve.evolution.plan import StepPlan, default_saves, plan_by_count, plan_by_density, plan_on_nodes
 from fpsolve.evolution.problem import Problem, Start
 from fpsolve.evolution.result import dataset
 from fpsolve.grid import Grid
@@ -51,7 +51,8 @@ def evolve(
     """Evolve densities by ``d_r q = -div(b q) + c^2/2 Lap q``, all starts at once.
 
     With noise by finite-volume Fokker-Planck steps; without it (``Reverse(..., eta=0)``, the probability flow) along
-    characteristics, which have no numerical diffusion.
+    characteristics, which have no numerical diffusion. Where eta is a function of time that is zero on an interval,
+    finite-volume steps and transport take turns; the times at which it jumps are kept besides `save_at`.
 
     Give exactly one of `tol` (grid and steps are refined until the error estimate is below it) and (`grid` and `steps`)
     (one level on exactly that grid; the estimate then comes from a companion run on half the cells and steps).
@@ -143,6 +144,9 @@ def evolve(
 
 def _plan(clock: RunClock, steps: int, save_at: ArrayLike | None, estimate: bool, saves: int) -> StepPlan:
     """Exactly `steps` steps, through the user's save times or with save times on their nodes."""
-    if save_at is None:
+    if save_at is None and not clock.dynamics.breaks:
         return plan_on_nodes(clock, steps, saves)
-    return plan_by_count(clock, setup.save_times(save_at, clock.first, clock.last, steps, estimate), steps)
+    if save_at is None:
+        save_at = default_saves(clock, max(2, min(saves, steps // 4)))
+    times = setup.with_breaks(clock, setup.save_times(save_at, clock.first, clock.last, steps, estimate))
+    return plan_by_count(clock, times, steps)

@@ -10,6 +10,7 @@ from fpsolve.evolution.extrapolate import LEVEL_SAFETY
 from fpsolve.evolution.march import march
 from fpsolve.evolution.plan import StepPlan
 from fpsolve.evolution.problem import Problem
+from fpsolve.evolution.quiet import noise
 from fpsolve.evolution.solution import Solution
 from fpsolve.grid import Grid
 from fpsolve.stepping import Scheme
@@ -24,7 +25,7 @@ def solve_fixed(
     share = LEVEL_SAFETY / (2.0**scheme.order - 1.0)
     factor = np.full(fine.values.shape[:2], share)
     if not estimate:
-        return Solution(grid, fine.values, None, factor, [fine.record])
+        return Solution(grid, fine.values, None, factor, [fine.record], noise(problem.dynamics))
     half = grid.coarsen()
     coarse = march(problem.dynamics, problem.clock, half, plan.coarsened(), grid.restrict(start), scheme, tick)
-    return Solution(grid, fine.values, coarse.values, factor, [coarse.record, fine.record])
+    return Solution(grid, fine.values, coarse.values, factor, [coarse.record, fine.record], noise(problem.dynamics))

@@ -14,6 +14,7 @@ from fpsolve.characteristics import Accuracy, CellSource, LawSource, Source, tra
 from fpsolve.evolution.footprint import fits
 from fpsolve.evolution.march import Record
 from fpsolve.evolution.problem import Problem
+from fpsolve.evolution.quiet import length
 from fpsolve.evolution.solution import Solution
 from fpsolve.grid import Grid
 from fpsolve.laws import Law
@@ -31,14 +32,12 @@ RATIO = 32.0
 #: Error of a level per difference to its companion, which is 10 to 30 times less accurate on a line once steps are
 #: small; in the plane the cells decide, half as many on every axis, at orders of 4 and more.
 FACTOR = {1: 1.0, 2: 0.125}
-#: Standard deviations in half a box, about: positions are followed to the tolerance in units of one.
-BOX_DEVIATIONS = 6.0
 
 
 def solve_flow(problem: Problem, grid: Grid, steps: int, *, estimate: bool) -> Solution:
     """The solution on exactly `grid`, with at least `steps` steps of the integrator in log t."""
     span = float(np.log(problem.saves[0] / problem.saves[-1]))
-    accuracy = Accuracy(FIXED_RTOL, _length(grid), span / steps)
+    accuracy = Accuracy(FIXED_RTOL, length(grid), span / steps)
     values, record = _level(problem, grid, accuracy)
     factor = np.full(values.shape[:2], FACTOR[grid.dim])
     if not estimate:
@@ -61,7 +60,7 @@ def solve_flow_to_tolerance(
         False when the budget or the memory is spent, or when what is left of the error is beyond the box.
     """
     rtol = min(max(RTOL_SHARE * tol, RTOL_RANGE[0]), RTOL_RANGE[1]) * RATIO
-    values, record = _level(problem, grid, Accuracy(rtol, _length(grid)))
+    values, record = _level(problem, grid, Accuracy(rtol, length(grid)))
     records = [record]
     while True:
         if grid.dim == 1:
@@ -70,7 +69,7 @@ def solve_flow_to_tolerance(
             grid, previous = grid.refine(), values
         rtol /= RATIO
         with progress_bar(1, f"level {len(records) + 1}, {grid.shape} cells", enabled=progress) as bar:
-            values, record = _level(problem, grid, Accuracy(rtol, _length(grid)))
+            values, record = _level(problem, grid, Accuracy(rtol, length(grid)))
             bar.update(1)
         records.append(record)
         factor = np.full(values.shape[:2], FACTOR[grid.dim])
@@ -105,8 +104,3 @@ def _sources(problem: Problem, grid: Grid) -> list[Source]:
 def _noise(grid: Grid, steps: int) -> float:
     """Round-off of a mass: positions are rounded relative to the box, and a cell is a small part of it."""
     return float(np.finfo(float).eps * (4.0 + steps**0.5) * max(1.0, max(grid.shape) / 4.0))
-
-
-def _length(grid: Grid) -> float:
-    """Scale of positions in the solver's coordinate."""
-    return max(high - low for low, high in grid.bounds) / (2.0 * BOX_DEVIATIONS)

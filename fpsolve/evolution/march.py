@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +14,10 @@ from fpsolve.discretise import rates_at
 from fpsolve.dynamics import BaseDynamics
 from fpsolve.dynamics.run_clock import RunClock
 from fpsolve.evolution.plan import StepPlan
+from fpsolve.evolution.quiet import carry
 from fpsolve.evolution.warm import warm_up
 from fpsolve.grid import Grid
-from fpsolve.stepping import Scheme, advance, step_table
+from fpsolve.stepping import Scheme, StepTable, advance, step_table
 
 Array = NDArray[np.float64]
 
@@ -79,14 +81,38 @@ def march(
     """
     warm_up(grid.dim, dynamics.boundary == "periodic")
     times = plan.times(clock)
-    nodes = times[:-1] + scheme.node * np.diff(times)
     table = step_table(scheme, np.abs(np.diff(times)), startup=plan.startup)
+    nodes = times[:-1] + scheme.node * np.diff(times)
     marks = np.cumsum(plan.counts)
     values = np.empty((len(start), len(plan.saves), *grid.shape))
     values[:, 0] = q = start
+    for first, last, quiet in _stretches(dynamics, plan):
+        if quiet:
+            ends = marks[(marks > first) & (marks <= last)]
+            carried = carry(dynamics, grid, times[np.append(first, ends)], q)
+            values[:, np.searchsorted(marks, ends) + 1] = carried
+            q = carried[:, -1]
+            tick(last - first)
+        else:
+            q = _advance_through(dynamics, grid, nodes, table, marks, (first, last), q, values, tick)
+    return Level(grid, plan, values)
+
+
+def _advance_through(
+    dynamics: BaseDynamics,
+    grid: Grid,
+    nodes: Array,
+    table: StepTable,
+    marks: NDArray[np.int64],
+    stretch: tuple[int, int],
+    q: Array,
+    values: Array,
+    tick: Callable[[int], None],
+) -> Array:
+    """Finite-volume steps of a stretch with noise; fills `values` at the marks passed and returns the last density."""
     chunk = max(1, CHUNK_CELLS // int(np.prod(grid.shape)))
-    for first in range(0, plan.steps, chunk):
-        last = min(first + chunk, plan.steps)
+    for first in range(*stretch, chunk):
+        last = min(first + chunk, stretch[1])
         rates = rates_at(dynamics, grid, nodes[first:last])
         inside = marks[(marks > first) & (marks < last)]
         for a, b in zip([first, *inside], [*inside, last], strict=True):
@@ -94,4 +120,14 @@ def march(
             q = advance(q, part, table[a:b], periodic=dynamics.boundary == "periodic")
             values[:, np.flatnonzero(marks == b) + 1] = q[:, None]
             tick(int(b - a))
-    return Level(grid, plan, values)
+    return q
+
+
+def _stretches(dynamics: BaseDynamics, plan: StepPlan) -> list[tuple[int, int, bool]]:
+    """First and last step of every stretch with noise or without; the times of `dynamics.breaks` are save times."""
+    if not dynamics.breaks:
+        return [(0, plan.steps, False)]
+    quiet = np.asarray(dynamics.noise(0.5 * (plan.saves[1:] + plan.saves[:-1]))) == 0.0
+    edges = np.concatenate([[0], np.flatnonzero(np.diff(quiet)) + 1, [len(quiet)]])
+    steps = np.append(0, np.cumsum(plan.counts))
+    return [(int(steps[a]), int(steps[b]), bool(quiet[a])) for a, b in pairwise(edges)]

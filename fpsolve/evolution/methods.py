@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fpsolve import _checks
 from fpsolve._progress import progress as progress_bar
-from fpsolve.dynamics import BaseDynamics, Reverse
+from fpsolve.dynamics import BaseDynamics
 from fpsolve.evolution.adaptive import solve_adaptive
 from fpsolve.evolution.fixed import solve_fixed
 from fpsolve.evolution.flow import solve_flow, solve_flow_to_tolerance
@@ -121,9 +121,9 @@ class Characteristics:
 
 
 def method_for(dynamics: BaseDynamics, scheme: str) -> Method:
-    """Characteristics for a reverse dynamics without noise, finite volumes for everything else."""
+    """Characteristics for a reverse dynamics without any noise, finite volumes for everything else."""
     _checks.one_of("scheme", scheme, tuple(SCHEMES))
-    if isinstance(dynamics, Reverse) and dynamics.eta == 0.0:
+    if dynamics.noiseless:
         return Characteristics()
     return FiniteVolumes(scheme_named(scheme))
 

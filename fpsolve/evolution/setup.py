@@ -142,8 +142,21 @@ def save_times(save_at: ArrayLike, first: float, last: float, steps: int | None 
 
 
 def saves_or_default(clock: RunClock, save_at: ArrayLike | None, count: int) -> Array:
-    """The user's save times, or `count` of them."""
-    return default_saves(clock, count) if save_at is None else save_times(save_at, clock.first, clock.last)
+    """The user's save times or `count` of them, and those at which the noise jumps."""
+    saves = default_saves(clock, count) if save_at is None else save_times(save_at, clock.first, clock.last)
+    return with_breaks(clock, saves)
+
+
+def with_breaks(clock: RunClock, saves: Array) -> Array:
+    """Save times and the times along the run at which the noise jumps, where steps have to end."""
+    low, high = min(clock.first, clock.last), max(clock.first, clock.last)
+    jumps = [t for t in clock.dynamics.breaks if low < t < high]
+    if not jumps:
+        return saves
+    # a save time that is a jump up to rounding is one
+    kept = [t for t in saves if min(abs(t - jump) for jump in jumps) > 1e-9 * high]
+    times = np.unique(np.append(kept, [*jumps, low, high]))
+    return times[::-1] if clock.first > clock.last else times
 
 
 def base_level(

@@ -101,7 +101,7 @@ def _checked(
     reverse: Reverse, grid: Grid, t0: float, t1: float, source: str, to_grid: Grid | None
 ) -> tuple[float, float]:
     if not reverse.exact or reverse.eta != 1.0:
-        got = f"eta = {reverse.eta:g}" if reverse.exact else "a score model"
+        got = f"eta = {reverse.eta_label}" if reverse.exact else "a score model"
         raise _checks.error("reverse", "the exact score and eta = 1 for Bayes' rule", got, "use finite_volume")
     for cells in (grid, grid if to_grid is None else to_grid):
         _checks.same_dim("grid", cells.dim, "reverse", reverse.dim)

@@ -191,7 +191,7 @@ def _step(
     start, end = require_backwards(t0, t1, reverse.horizon)
     if not isinstance(name, str):
         return name
-    noise = reverse.eta if eta is None else _checks.non_negative("eta", eta)
+    noise = float(reverse.eta_at(start)) if eta is None else _checks.non_negative("eta", eta)
     return samplers.step(name, reverse.process, noise, start, end, **options)
 
 

@@ -155,7 +155,7 @@ def simulate(
         "method": method,
         "steps": len(plan.steps),
         "t_min": float(knots[-1]),
-        "eta": float(reverse.eta),
+        "eta": reverse.eta_label,
         "start": repr(start),
         **_table_report(plan, table_error),
         "version": _version(),
@@ -193,7 +193,7 @@ def _plan(
     reverse: Any, knots: Array, saved: Array, step: Callable[..., GaussianStep], scoring: _scoring.Scoring
 ) -> _Plan:
     pairs = zip(knots[:-1].tolist(), knots[1:].tolist(), strict=True)
-    made = tuple(step(reverse.process, float(reverse.eta), t_from, t_to) for t_from, t_to in pairs)
+    made = tuple(step(reverse.process, float(reverse.eta_at(t_from)), t_from, t_to) for t_from, t_to in pairs)
     position = {float(t): k for k, t in enumerate(knots)}
     return _Plan(made, {position[float(t)]: i for i, t in enumerate(saved)}, saved, scoring)
 
