@@ -28,4 +28,7 @@ GROUPS: dict[str, Group] = {
     "steady states": _later("_steady", "steady_states"),
     "theory": _later("_theory", "theory"),
     "samplers": _later("_theory", "sampler_errors"),
+    "probability flow": _later("_flows", "probability_flow"),
+    "product form": _later("_flows", "product_form"),
+    "score noise": _later("_noise", "score_noise"),
 }
