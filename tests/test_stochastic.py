@@ -5,6 +5,7 @@ import time
 import numpy as np
 import pytest
 import xarray as xr
+from scipy.stats import kstest
 from threadpoolctl import threadpool_limits
 
 import fpsolve as fp
@@ -96,14 +97,100 @@ def test_the_same_brownian_path_at_any_number_of_steps_and_paths():
     assert float(last["distance"].max()) < 2e-3
 
 
-def test_converges_pathwise_at_order_one_and_a_half():
-    grid = fp.Grid.uniform((-9, 9), cells=200)
-    fine = ensemble(1.0, 640, grid=grid)["functional"].values[:, -1]
-    ends = [ensemble(1.0, n, grid=grid)["functional"].values[:, -1] for n in (10, 20, 40, 80)]
-    errors = [float(np.sqrt(np.mean(np.square(end - fine)))) for end in ends]
-    slope = -np.polyfit(np.log([10, 20, 40, 80]), np.log(errors), 1)[0]
-    print("rms errors", errors, "slope", slope)
-    assert slope > 1.3
+BIMODAL = fp.Reverse(fp.GaussianMixture([0.5, 0.5], [-1.0, 1.2], stds=[0.6, 0.7]), fp.OrnsteinUhlenbeck(T=1.5))
+TWO = stochastic.ScoreNoise([lambda x: np.sin(2.0 * x), lambda x: np.cos(2.0 * x)], [0.05, 0.05])
+
+
+def pathwise_errors(noise: stochastic.ScoreNoise, counts: list[int]) -> np.ndarray:
+    """Root mean square over the paths of int |q - q_fine| at the end, q_fine with eight times the most steps."""
+
+    def last(steps):
+        run = stochastic.evolve(
+            BIMODAL, BIMODAL.marginal(1.5), noise, grid=fp.Grid.uniform((-8, 8), cells=120), steps=steps, paths=8,
+            seed=0, t_min=0.05, save_at=[0.05], estimate=False,
+        )  # fmt: skip
+        return run["density"].values[:, -1] * 16.0 / 120.0
+
+    fine = last(8 * counts[-1])
+    return np.array([np.sqrt(np.mean(np.abs(last(n) - fine).sum(axis=1) ** 2)) for n in counts])
+
+
+def test_orders_along_paths():
+    """One where the modes commute, 1/2 where they do not; and 2 on the Gaussian oracle."""
+    counts = [20, 40, 80]
+    single, double = (
+        pathwise_errors(noise, counts) for noise in (stochastic.ScoreNoise([lambda x: np.sin(2.0 * x)], [0.05]), TWO)
+    )
+    gauss = [
+        ensemble(1.0, n, grid=fp.Grid.uniform((-9, 9), cells=120))["functional"].values[:, -1] for n in (20, 40, 640)
+    ]
+    ratio = np.log2(np.linalg.norm(gauss[0] - gauss[2]) / np.linalg.norm(gauss[1] - gauss[2]))
+    slopes = [-np.polyfit(np.log(counts), np.log(e), 1)[0] for e in (single, double)]
+    print("errors", single, double, "orders", slopes, "Gaussian", ratio)
+    assert slopes[0] == pytest.approx(1.0, abs=0.25)
+    assert slopes[1] == pytest.approx(0.5, abs=0.25)
+    assert ratio > 1.7
+
+
+def test_error_estimate_covers_noise_that_does_not_commute():
+    grid = fp.Grid.uniform((-8, 8), cells=120)
+    settings = dict(grid=grid, paths=8, seed=0, t_min=0.05, save_at=[0.05])
+    run = stochastic.evolve(BIMODAL, BIMODAL.marginal(1.5), TWO, steps=60, **settings).isel(t=-1)
+    fine = stochastic.evolve(BIMODAL, BIMODAL.marginal(1.5), TWO, steps=960, estimate=False, **settings).isel(t=-1)
+    off = fp.weighted_tv(run["density"], fine["density"])["distance"]
+    print("error", off.values, "estimate", run["error_estimate"].values)
+    assert np.all(off <= run["error_estimate"])
+
+
+def test_densities_are_conditional_laws_of_particles_that_share_the_noise():
+    """Particles with their own B and the common W by Heun steps (Stratonovich), two modes that do not commute."""
+    n, steps, sigma = 10_000, 400, 1.0
+    dynamics = fp.Dynamics(lambda t, x: x - x**3, sigma)
+    modes = stochastic.ScoreNoise([lambda x: np.sin(2.0 * x), lambda x: np.cos(2.0 * x)], [0.3, 0.2])
+    grid = fp.Grid.uniform((-5, 5), cells=300)
+    run = stochastic.evolve(
+        dynamics, fp.Gaussian(0.2, std=0.6), modes, grid=grid, steps=400, paths=2, seed=9, t_max=1.0, estimate=False
+    )
+    times = np.linspace(0.0, 1.0, steps + 1)
+    increment, _ = stochastic.BrownianPaths(9, 2, 2, 1.0).increments(times)
+    root = np.sqrt(modes.variances)
+
+    def move(x, dw, db):
+        return (x - x**3) / steps + root @ (modes.values(0.0, x) * dw[:, None]) + sigma * db
+
+    for path in range(2):
+        rng = np.random.default_rng([9, path])
+        x = rng.normal(0.2, 0.6, n)
+        for k in range(steps):
+            db = rng.standard_normal(n) * steps**-0.5
+            first = move(x, increment[path, :, k], db)
+            x = x + 0.5 * (first + move(x + first, increment[path, :, k], db))
+        cdf = np.append(0.0, np.cumsum(run["density"].values[path, -1]) * grid.spacing[0])
+        gap = kstest(x, lambda y, cdf=cdf: np.interp(y, grid.face_axes[0], cdf)).statistic
+        spread = float(np.std(x))
+        print(f"path {path}: Kolmogorov distance {gap:.4f}, particles' std {spread:.3f}")
+        assert gap < 2.2 / n**0.5  # false alarm 1e-4
+    apart = fp.distances.total_variation(run["density"][0, -1], run["density"][1, -1])["distance"]
+    assert float(apart) > 0.1  # another path, another law
+
+
+def test_ito_noise_has_no_mean():
+    """E u solves the equation without noise: <u, phi> over 400 paths agrees within four standard errors."""
+    noise = stochastic.random_fourier(0.15, length=0.8, modes=3, seed=2)
+    settings = dict(grid=fp.Grid.uniform((-6, 6), cells=80), steps=40, t_min=0.3, estimate=False, save_at=[0.3])
+    start = BIMODAL.marginal(1.5)
+    noisy = stochastic.evolve(BIMODAL, start, noise, paths=400, seed=0, convention="ito", **settings)
+    strat = stochastic.evolve(BIMODAL, start, noise, paths=400, seed=0, **settings)
+    clean = fp.evolve(BIMODAL, {"start": start}, **settings)["density"].values[0, -1]
+    x, h = noisy["x"].values, 12.0 / 80
+    scores = {}
+    for name, run in (("ito", noisy), ("stratonovich", strat)):
+        for label, phi in (("x^2", x**2), ("cos 2x", np.cos(2.0 * x))):
+            values = run["density"].values[:, -1] @ phi * h
+            scores[name, label] = (values.mean() - clean @ phi * h) / (values.std(ddof=1) / 20.0)
+    print(scores)
+    assert all(abs(z) < 4.0 for (name, _), z in scores.items() if name == "ito")
+    assert max(abs(z) for (name, _), z in scores.items() if name == "stratonovich") > 4.0  # the control
 
 
 def test_error_estimate_covers_the_error_along_every_path():
@@ -159,12 +246,16 @@ def test_noise_free_ensembles_are_evolve():
     assert float(stochastic.quadratic_variation(quiet)["formula"].max()) == 0.0
 
 
-def test_langevin_and_periodic_dynamics():
+def test_langevin_forward_and_periodic_dynamics():
     law = fp.GaussianMixture([0.5, 0.5], [-1.0, 1.0], stds=[0.6, 0.6])
     noise = stochastic.random_fourier(0.1, length=1.0, modes=4, seed=0)
     grid = fp.Grid.uniform((-6, 6), cells=120)
     run = stochastic.evolve(fp.Langevin(law), law, noise, grid=grid, steps=40, paths=2, seed=0, t_max=0.5)
     assert abs(run["mass"] - 1.0).max() <= 1e-12
+    forward = fp.Forward(fp.OrnsteinUhlenbeck(T=1.0))
+    run = stochastic.evolve(forward, law, noise, grid=grid, steps=40, paths=2, seed=0, t_max=0.5)
+    assert abs(run["mass"] - 1.0).max() <= 1e-12
+    assert np.all(np.diff(run["t"]) > 0.0)
     ring = fp.Dynamics(lambda t, x: np.sin(x), 0.8, boundary="periodic")
     circle = fp.Grid.uniform((-np.pi, np.pi), cells=96)
     flat = np.full(96, 1.0 / (2.0 * np.pi))
@@ -250,6 +341,14 @@ def test_noise_that_folds_the_grid_over_is_refused(monkeypatch):
             t_max=0.5, estimate=False,
         )  # fmt: skip
     assert "\n" not in str(told.value)
+
+
+def test_without_diffusion_there_are_no_ensembles():
+    flow = fp.Reverse(fp.Gaussian(0.0, std=1.0), fp.OrnsteinUhlenbeck(T=1.0), eta=0.0)
+    with pytest.raises(ValueError, match=r"eta|noise"):
+        stochastic.evolve(
+            flow, fp.Gaussian(0.0, std=1.0), stochastic.constant(0.1), grid=LINE, steps=4, paths=1, seed=0, t_min=0.5
+        )
 
 
 def test_noise_families_refuse():

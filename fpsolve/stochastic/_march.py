@@ -20,6 +20,7 @@ from fpsolve.stochastic._coupling import Coupling, gain
 from fpsolve.stochastic._functional import RadialFunction, against_averages, extended_points
 from fpsolve.stochastic._ito import ito_rates_at
 from fpsolve.stochastic._noise import ScoreNoise
+from fpsolve.stochastic._warm import warm_up
 
 Array = NDArray[np.float64]
 
@@ -76,8 +77,8 @@ def march(
     A step of length h moves the densities along the modes by ``A_k = (1/h) \int (W^k - W^k_n) ds`` with the
     coefficients of its beginning, then by finite volumes, then by the rest of the increment with those of its end: the
     path that jumps so has the increment and the time integral of W^k, and c sqrt(lambda_k) e_k is weighted rightly to
-    first order within the step. Of strong order 3/2 where the flows of the modes commute, one mode included, else 1/2
-    from path to path though second order in everything deterministic.
+    first order within the step. Along a path the error falls like h for one mode or modes whose flows commute (like
+    h^2 on Gaussians under constant noise), like h^(1/2) for others: Levy areas are not simulated.
 
     Parameters
     ----------
@@ -93,6 +94,7 @@ def march(
     ----------
     Foster, dos Reis and Strange 2024, arXiv:2210.17543 (splittings by paths that match increments and integrals).
     """
+    warm_up(grid.dim, ensemble.periodic)
     times = plan.times(ensemble.clock)
     increment, mean = ensemble.brownian.increments(np.abs(times - times[0]))
     state = _State(ensemble, grid, np.repeat(start[None], ensemble.brownian.paths, axis=0))

@@ -29,59 +29,41 @@ _NEWTON_STEPS = 30
 _CLOSE = 1e-13
 
 
-@njit(cache=True, error_model="numpy")
-def _slope(w: Array, i: int, j: int, along_x: bool) -> float:
-    """Fourth-order difference of w along an axis, per cell; one-sided within two cells of an end."""
-    n, k = (w.shape[0], i) if along_x else (w.shape[1], j)
-    side = 1 if k < 2 else -1 if k > n - 3 else 0
-    if side == 0:
-        di, dj = (1, 0) if along_x else (0, 1)
-        near, far = w[i + di, j + dj] - w[i - di, j - dj], w[i + 2 * di, j + 2 * dj] - w[i - 2 * di, j - 2 * dj]
-        return float((8.0 * near - far) / 12.0)
-    first = 0 if side == 1 else n - 1
-    total = 0.0
-    at_end = k in (0, n - 1)
-    for m in range(5):
-        weight = (-25.0, 48.0, -36.0, 16.0, -3.0)[m] if at_end else (-3.0, -10.0, 18.0, -6.0, 1.0)[m]
-        total += weight * (w[first + side * m, j] if along_x else w[i, first + side * m])
-    return side * total / 12.0
+def _pad(w: Array, out: Array) -> None:
+    """out (nx + 4, ny + 4) = w inside; two ghosts on every side (not in the corners) continue quartic polynomials."""
+    out[2:-2, 2:-2] = w
+    for lines in (out[:, 2:-2], out.T[:, 2:-2]):
+        for ends in (lines, lines[::-1]):
+            a, b, c, d, e = ends[2], ends[3], ends[4], ends[5], ends[6]
+            ends[1] = 5.0 * a - 10.0 * b + 10.0 * c - 5.0 * d + e
+            ends[0] = 15.0 * a - 40.0 * b + 45.0 * c - 24.0 * d + 5.0 * e
 
 
 @njit(cache=True, error_model="numpy")
-def _carry(vx: Array, vy: Array, w: Array, out: Array) -> None:
-    """out = (v . grad) w."""
-    nx, ny = w.shape
+def _carry(vx: Array, vy: Array, padded: Array, out: Array) -> None:
+    """out = (v . grad) w with fourth-order differences of the padded w."""
+    nx, ny = out.shape
     for i in range(nx):
-        if 2 <= i < nx - 2:
-            for j in range(2, ny - 2):
-                across = 8.0 * (w[i + 1, j] - w[i - 1, j]) - (w[i + 2, j] - w[i - 2, j])
-                along = 8.0 * (w[i, j + 1] - w[i, j - 1]) - (w[i, j + 2] - w[i, j - 2])
-                out[i, j] = (vx[i, j] * across + vy[i, j] * along) / 12.0
-            for j in (0, 1, ny - 2, ny - 1):
-                out[i, j] = vx[i, j] * _slope(w, i, j, True) + vy[i, j] * _slope(w, i, j, False)
-        else:
-            for j in range(ny):
-                out[i, j] = vx[i, j] * _slope(w, i, j, True) + vy[i, j] * _slope(w, i, j, False)
+        for j in range(ny):
+            p, q = i + 2, j + 2
+            dx = 8.0 * (padded[p + 1, q] - padded[p - 1, q]) - (padded[p + 2, q] - padded[p - 2, q])
+            dy = 8.0 * (padded[p, q + 1] - padded[p, q - 1]) - (padded[p, q + 2] - padded[p, q - 2])
+            out[i, j] = (vx[i, j] * dx + vy[i, j] * dy) / 12.0
 
 
-@njit(cache=True, error_model="numpy")
-def displacements(vx: Array, vy: Array, forward_x: Array, backward_y: Array, scratch: Array) -> None:
-    """forward_x = (Phi - id)_x, backward_y = (Phi^{-1} - id)_y at the centres, in cells; scratch (4, nx, ny)."""
-    forward_x[:] = vx
-    backward_y[:] = -vy
-    scratch[0] = vx
-    scratch[1] = vy
-    factor = 1.0
-    for order in range(2, 5):
-        _carry(vx, vy, scratch[0], scratch[2])
-        _carry(vx, vy, scratch[1], scratch[3])
-        scratch[:2] = scratch[2:]
-        factor /= order
-        sign = 1.0 if order % 2 == 0 else -1.0
-        for i in range(vx.shape[0]):
-            for j in range(vx.shape[1]):
-                forward_x[i, j] += factor * scratch[0, i, j]
-                backward_y[i, j] += sign * factor * scratch[1, i, j]
+def displacements(vx: Array, vy: Array) -> tuple[Array, Array]:
+    """``(Phi - id)_x`` and ``(Phi^{-1} - id)_y`` at the cell centres, in cells."""
+    forward_x, backward_y = vx.copy(), -vy
+    term, padded = np.empty_like(vx), np.empty((vx.shape[0] + 4, vx.shape[1] + 4))
+    for total, component, sign in ((forward_x, vx, 1.0), (backward_y, vy, -1.0)):
+        factor = sign
+        term[:] = component
+        for order in range(2, 5):
+            _pad(term, padded)
+            _carry(vx, vy, padded, term)
+            factor *= sign / order
+            total += factor * term
+    return forward_x, backward_y
 
 
 @njit(cache=True, error_model="numpy")
@@ -151,7 +133,6 @@ def _convert_all(lines: Array, poles: tuple[float, float], taps: tuple[float, fl
         convert(lines[k], poles, taps, c)
 
 
-@njit(cache=True, error_model="numpy")
 def remap_planes(q: Array, vx: Array, vy: Array, repeats: int) -> float:
     """Move every plane q[p] along the flow of v[p] over a unit of time, in place, in `repeats` equal parts.
 
@@ -169,11 +150,9 @@ def remap_planes(q: Array, vx: Array, vy: Array, repeats: int) -> float:
     float
         Smallest distance between the sources of neighbouring faces, in cells; negative where a map folds a line over.
     """
-    planes, nx, ny = q.shape
-    forward_x, backward_y, scratch = np.empty((nx, ny)), np.empty((nx, ny)), np.empty((4, nx, ny))
-    smallest = float(max(nx, ny))
-    for p in range(planes):
-        displacements(vx[p] / repeats, vy[p] / repeats, forward_x, backward_y, scratch)
+    smallest = float(max(q.shape[1:]))
+    for p in range(len(q)):
+        forward_x, backward_y = displacements(vx[p] / repeats, vy[p] / repeats)
         turned_displacement = np.ascontiguousarray(forward_x.T)
         for _ in range(repeats):
             _convert_all(q[p], AVERAGE_POLES, POINT_TAPS)

@@ -170,7 +170,7 @@ def correlations(config: Config, found: xr.Dataset) -> xr.Dataset:
                 rank = _rank(config, x.values, one[distance].values)
                 for name in ("value", "low", "high"):
                     parts[name][i, j, k] = getattr(rank, name)
-                parts["within"][i, j, k] = _within(config, one["family"].values, x.values, one[distance].values)
+                parts["within"][i, j, k] = _within(one["family"].values, x.values, one[distance].values)
     dims = ("population", "predictor", "distance")
     return xr.Dataset(
         {name: (dims, values) for name, values in parts.items()},
@@ -183,14 +183,14 @@ def _rank(config: Config, x: Any, y: Any) -> RankCorrelation:
     return stochastic.rank_correlation(x, y, seed=config.seed, resamples=config.resamples, level=config.level)
 
 
-def _within(config: Config, families: Any, x: Any, y: Any) -> float:
+def _within(families: Any, x: Any, y: Any) -> float:
     """Median over the families of the correlation inside each; NaN where a family's metrics are all the same."""
+    from scipy.stats import spearmanr
+
     found = []
     for family in cases.FAMILIES:
         mine = families == family
         if mine.sum() >= 8 and np.ptp(x[mine]) > 0.0:
-            from scipy.stats import spearmanr
-
             found.append(float(spearmanr(x[mine], y[mine]).statistic))
     return float(np.median(found)) if len(found) == len(cases.FAMILIES) else float("nan")
 
