@@ -17,6 +17,7 @@ from scipy.special import ndtr
 import fpsolve as fp
 from fpsolve import distances
 from fpsolve.distances import _cells, _splines
+from fpsolve.distances.divergences import root
 
 BOX = (-6.0, 6.0)
 
@@ -667,3 +668,23 @@ def test_equal_densities_in_the_plane_are_at_distance_zero():
     assert float(found.distance) == 0.0 and 0.0 <= float(found.error) <= 1e-13
     scaled = fp.weighted_tv(2.0 * p, p, fp.UnitWeight())
     assert float(scaled.distance) == pytest.approx(1.0, abs=1e-6)
+
+
+def test_chi2_knows_that_nothing_bounds_it_where_q_is_rounding() -> None:
+    """p = N(0, 1), q = N(0, 0.6^2): the integral diverges (1/0.6^2 > 2/1), whatever part of it a box holds."""
+    laws = [fp.Gaussian(0.0, std=s) for s in (1.0, 0.6)]
+    wide, narrow = (cells(law, bounds=(-9.0, 9.0)) for law in laws)
+    assert float(distances.chi2(wide, narrow).error) == np.inf
+    cut = distances.chi2(*(cells(law, bounds=(-3.0, 3.0)) for law in laws))
+    assert float(cut.error) == np.inf
+    # and the other way round it is finite: 1/(s sqrt(2 - s^2)) - 1
+    there = distances.chi2(narrow, wide)
+    assert float(there.distance) == pytest.approx(1 / (0.6 * np.sqrt(2 - 0.36)) - 1, abs=float(there.error))
+    assert float(there.error) < 1e-9
+
+
+def test_a_squared_distance_that_rounds_to_below_zero_is_zero_with_an_error() -> None:
+    square = xr.Dataset({"distance": ("k", [-1e-15, 4.0]), "error": ("k", [2e-15, 0.0])})
+    roots = root(square)
+    np.testing.assert_allclose(roots.distance, [0.0, 2.0])
+    np.testing.assert_allclose(roots.error, [np.sqrt(2e-15), 0.0])

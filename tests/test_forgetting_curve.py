@@ -144,11 +144,26 @@ def test_without_a_companion_the_error_is_nan_and_says_so() -> None:
 def test_tails_count_unless_the_box_is_everything() -> None:
     narrow = hand_made(fp.Grid.uniform((-4, 4), cells=160))
     inside = narrow.assign_attrs(unbounded=0)
-    here = fp.forgetting_curve(narrow).sel(start="far", t=0.1)
+    # at one time alone: along a run the largest tail so far counts
+    here = fp.forgetting_curve(narrow.sel(t=[0.1])).sel(start="far", t=0.1)
     true = fp.forgetting_curve(hand_made()).distance.sel(start="far", t=0.1)
     missing = float(true - here.distance)
     assert missing <= float(here.tail_error) <= 2 * missing
     assert float(fp.forgetting_curve(inside).tail_error.max()) == 0.0
+
+
+def test_what_the_box_once_threw_back_stays_in_the_error() -> None:
+    """A start cut off by the box at T: nothing is left at the edges later, but the distance stays wrong."""
+    reverse = fp.Reverse(fp.Gaussian(0.4, std=0.3), fp.EDM(sigma_max=10.0))
+    starts = {"start": fp.Laplace(2.0, 6.0), "exact": reverse.marginal(10.0)}
+    run = fp.evolve(reverse, starts, t_min=0.7, tol=3e-5, weight=fp.UnitWeight())
+    curve = fp.forgetting_curve(run, weight=fp.UnitWeight()).isel(start=0)
+    for t in (curve.t[-1], curve.t[len(curve.t) // 2]):
+        truth = closed_form.weighted_tv(reverse, *starts.values(), float(t), fp.UnitWeight()).value
+        off, error = abs(float(curve.distance.sel(t=t)) - truth), float(curve.error.sel(t=t))
+        print(f"t = {float(t):.3g}: off by {off:.1e}, error {error:.1e}, tail {float(curve.tail_error.sel(t=t)):.1e}")
+        assert off <= error
+    assert np.all(np.diff(curve.tail_error) >= 0.0)
 
 
 def test_equal_starts_have_distance_zero_and_no_rate() -> None:

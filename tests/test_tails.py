@@ -87,3 +87,10 @@ def test_leading_dimensions_and_weights_of_each_row() -> None:
     assert tails.shape == (3, 2)
     for k in range(2):
         np.testing.assert_array_equal(tails[:, k], edge_tail(values, [x], weights[k]))
+
+
+@pytest.mark.parametrize("scale", [1e-150, 1e-300, 5e-324])
+def test_densities_that_underflow_at_the_edge_have_no_tail(scale: float) -> None:
+    x = np.linspace(-5.0, 5.0, 401)
+    assert float(edge_tail(scale * np.exp(-3.0 * x**2), [x], 1.0 + x**2)) <= 1e-25 * scale
+    assert float(edge_tail(np.exp(-30.0 * x**2), [x], 1.0 + x**2)) == 0.0

@@ -104,7 +104,7 @@ def resolve(
     ValueError
         If more than 4000 panels are needed, or an integral does not converge.
     """
-    low, high, whole = _grown(log_f, np.unique(edges), alive or _all, negligible)
+    low, high, whole = _grown(log_f, _distinct(edges), alive or _all, negligible)
     done: list[FloatArray] = []
     accepted = np.full((1, whole.shape[1]), EMPTY)
     while low.size:
@@ -131,6 +131,12 @@ def resolve(
     ends = np.concatenate(done, axis=1)
     order = np.argsort(ends[0])
     return Panels(ends[0, order], ends[1, order])
+
+
+def _distinct(edges: FloatArray) -> FloatArray:
+    """Return the edges in order, one of those that rounding alone separates: panels need a width."""
+    edges = np.unique(edges)
+    return edges[np.concatenate([[True], np.diff(edges) > 4.0 * _EPS * np.abs(edges).max()])]
 
 
 def _grown(

@@ -38,7 +38,7 @@ def curve_of(
     parts = {
         "level_error": level,
         "quadrature_error": norm.quadrature,
-        "tail_error": norm.tail,
+        "tail_error": _largest_so_far(norm.tail, frame),
         "rounding_error": rounding,
     }
     if "density_previous" not in run:
@@ -47,6 +47,13 @@ def curve_of(
     curve["error"] = xr.zeros_like(curve["distance"]) + sum(curve[name] for name in parts)
     curve["rate"] = _rate(curve["distance"], _reverse_time(run))
     return curve[["distance", "error", "rate", *parts]]
+
+
+def _largest_so_far(tail: FloatArray, frame: Frame) -> FloatArray:
+    """Return the largest of the tails up to each time: what the box threw back once is misplaced from then on."""
+    over_time = frame.leading.copy(data=tail.reshape(frame.leading.shape)).transpose(..., "t")
+    grown = over_time.copy(data=np.maximum.accumulate(over_time.values, axis=-1))
+    return np.asarray(grown.transpose(*frame.leading.dims).values).ravel()
 
 
 def previous(run: xr.Dataset) -> xr.DataArray | None:

@@ -21,6 +21,8 @@ __all__ = ["FLOOR", "Integrand", "Pointwise", "integrate"]
 
 #: Cell averages below this part of the largest are rounding.
 FLOOR = 1e-14
+#: Densities so many times above the floor are no rounding.
+CLEAR = 100.0
 #: Mass of p on cells where q vanishes that may be rounding.
 ZERO_MASS = 1e-12
 # Gauss nodes per axis and cell
@@ -45,12 +47,15 @@ class Integrand:
         ``f(p, q, d)`` with ``d = p - q`` given separately, so that small differences keep their digits; p, q > 0.
     without_p, without_q : callable or None
         ``f(0, q)`` and ``f(p, 0)``; None where that is infinite.
+    steep : bool
+        Whether f outgrows p as p/q does: where q is rounding and p is not, f may then be anything.
     """
 
     name: str
     density: Callable[[FloatArray, FloatArray, FloatArray], FloatArray]
     without_p: Callable[[FloatArray], FloatArray]
     without_q: Callable[[FloatArray], FloatArray] | None
+    steep: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,6 +94,9 @@ def _block(
     value, error = _regular(p, q, ~low_p & ~low_q, integrand, dim)
     rest, doubt, left_out = _irregular(p, q, low_p, low_q, integrand)
     sums = [cells.sum(axis=axes) * volume for cells in (value + rest, error + doubt, left_out)]
+    if integrand.steep:
+        clear = p > CLEAR * FLOOR * p.max(axis=axes, keepdims=True)
+        sums[1] = np.where((clear & low_q).any(axis=axes), np.inf, sums[1])
     return sums[0], sums[1], sums[2], value + rest
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from fpsolve._checks import FloatArray
 from fpsolve._tails import edge_tail
@@ -9,6 +10,9 @@ from fpsolve.distances._fields import aligned
 from fpsolve.distances._pointwise import Integrand, integrate
 
 __all__ = ["chi2", "hellinger", "kl", "root"]
+
+# what lies beyond the box matters above this share of the value
+_RELEVANT = 1e-3
 
 
 def kl(p: xr.DataArray, q: xr.DataArray, *, unbounded: bool = True) -> xr.Dataset:
@@ -55,14 +59,15 @@ def chi2(p: xr.DataArray, q: xr.DataArray, *, unbounded: bool = True) -> xr.Data
     Returns
     -------
     Dataset
-        `distance`, `error`, `left_out`, as in `kl`.
+        `distance`, `error`, `left_out`, as in `kl`. The error is infinite where p is well above rounding and q is not,
+        and where the integrand grows towards the ends of the box: nothing then bounds what lies there.
 
     Raises
     ------
     ValueError
         As in `kl`.
     """
-    return _pointwise(p, q, Integrand("chi2", lambda p, q, d: d * d / q, lambda q: q, None), unbounded)
+    return _pointwise(p, q, Integrand("chi2", lambda p, q, d: d * d / q, lambda q: q, None, steep=True), unbounded)
 
 
 def hellinger(p: xr.DataArray, q: xr.DataArray, *, unbounded: bool = True) -> xr.Dataset:
@@ -93,8 +98,9 @@ def hellinger(p: xr.DataArray, q: xr.DataArray, *, unbounded: bool = True) -> xr
 def root(square: xr.Dataset) -> xr.Dataset:
     """Return the square root of a squared distance, its error turned into that of the root."""
     value, error = square["distance"], square["error"]
-    middle = np.sqrt(value)
-    upper, lower = np.sqrt(value + error), np.sqrt((value - error).clip(min=0.0))
+    # a square that is 0 may come out negative by rounding, which its error covers
+    middle, lower = (np.sqrt(part.clip(min=0.0)) for part in (value, value - error))
+    upper = np.sqrt(np.maximum(value, 0.0) + error)
     result = square.assign(distance=middle, error=np.maximum(upper - middle, middle - lower))
     return result.assign_attrs(square.attrs)
 
@@ -106,8 +112,21 @@ def _pointwise(p: xr.DataArray, q: xr.DataArray, integrand: Integrand, unbounded
     axes = [np.arange(float(n)) for n in frame.shape]
     outside = edge_tail(result.cells, axes, np.ones(frame.shape)) * frame.volume if unbounded else 0.0
     error = result.error + outside
+    if unbounded and integrand.steep:
+        error = np.where(_grows_outwards(result.cells, frame.dim) & (outside > _RELEVANT * result.value), np.inf, error)
     attrs = {"quantity": integrand.name}
     return frame.labelled(attrs, distance=result.value, error=error, left_out=result.left_out)
+
+
+def _grows_outwards(cells: FloatArray, dim: int) -> NDArray[np.bool_]:
+    """Return which rows increase towards some end of the box, over their outermost tenth."""
+    profiles = [cells] if dim == 1 else [cells.sum(axis=2), cells.sum(axis=1)]
+    grows = np.zeros(len(cells), dtype=bool)
+    for profile in (side for whole in profiles for side in (whole, whole[:, ::-1])):
+        part = max(2, profile.shape[1] // 10)
+        halves = [block.mean(axis=1) for block in np.array_split(profile[:, -part:], 2, axis=1)]
+        grows |= halves[1] > halves[0]
+    return grows
 
 
 def _kl_density(p: FloatArray, q: FloatArray, d: FloatArray) -> FloatArray:
