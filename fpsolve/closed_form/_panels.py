@@ -136,7 +136,7 @@ def resolve(
 def _distinct(edges: FloatArray) -> FloatArray:
     """Return the edges in order, one of those that rounding alone separates: panels need a width."""
     edges = np.unique(edges)
-    return edges[np.concatenate([[True], np.diff(edges) > 4.0 * _EPS * np.abs(edges).max()])]
+    return np.asarray(edges[np.concatenate([[True], np.diff(edges) > 4.0 * _EPS * np.abs(edges).max()])])
 
 
 def _grown(
