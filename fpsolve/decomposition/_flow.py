@@ -55,7 +55,14 @@ class FlowStep:
 
     def move(self, score: Score, x: Array) -> Array:
         """The flow from ``times[0]`` to ``times[-1]``, of the shape of x."""
-        for t, later in pairwise(self.times.tolist()):
+        return self._along(score, x, self.times)
+
+    def back(self, score: Score, x: Array) -> Array:
+        """The flow from ``times[-1]`` to ``times[0]``: what `move` takes to x, to the accuracy of either."""
+        return self._along(score, x, self.times[::-1])
+
+    def _along(self, score: Score, x: Array, times: Array) -> Array:
+        for t, later in pairwise(times.tolist()):
             h, middle = later - t, 0.5 * (t + later)
             first = self._slope(score, t, x)
             second = self._slope(score, middle, x + 0.5 * h * first)

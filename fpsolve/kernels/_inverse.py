@@ -7,13 +7,25 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from fpsolve.samplers import Step
+
 Array = NDArray[np.float64]
+Score = Callable[[float, Array], Array]
 
 #: Rounds of the Illinois method: its order is 1.44, so a bracket of a sample's width is at rounding long before.
 _ROUNDS = 40
 #: How far beyond the box preimages are looked for, in lengths of the box; further out they are infinite.
 _BEYOND = 1.0
 _SAMPLES = 4001
+
+
+def pulled_back(step: Step, score: Score, faces: Array, box: tuple[float, float]) -> Array | None:
+    """Return where the map of a step comes from for every face; None where the map is not increasing.
+
+    A step that knows its own inverse, as a flow does, is asked for it: ``step.back(score, x)``.
+    """
+    back = getattr(step, "back", None)
+    return preimages(lambda u: step.move(score, u), faces, box) if back is None else np.asarray(back(score, faces))
 
 
 def preimages(move: Callable[[Array], Array], faces: Array, box: tuple[float, float]) -> Array | None:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fpsolve.grid import Grid
-from fpsolve.kernels._inverse import preimages
+from fpsolve.kernels._inverse import pulled_back
 from fpsolve.kernels._spread import Spread
 from fpsolve.samplers import Step
 
@@ -31,7 +31,7 @@ def spreads_of(step: Step, score: Score, grid: Grid, cells: Grid, *, averaging: 
         return step.move(score, step.scale_before * x)
 
     if step.std_after == 0.0 and grid.dim == 1:
-        faces = preimages(lambda u: step.move(score, u), cells.face_axes[0], grid.bounds[0])
+        faces = pulled_back(step, score, cells.face_axes[0], grid.bounds[0])
         if faces is not None:
             return (_spread(shrink, step.std_before, grid, (faces,), averaging),)
     if step.std_before == 0.0:

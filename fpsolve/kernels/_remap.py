@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from fpsolve import _checks
 from fpsolve.grid import Grid
-from fpsolve.kernels._inverse import preimages
+from fpsolve.kernels._inverse import pulled_back
 from fpsolve.samplers import Step
 
 Array = NDArray[np.float64]
@@ -47,11 +47,11 @@ def matrix(step: Step, score: Score, grid: Grid, cells: Grid) -> tuple[Array, Ar
     nodes, weights = np.polynomial.hermite_e.hermegauss(_NODES if step.std_before + step.std_after > 0.0 else 1)
     faces = cells.face_axes[0]
     after = faces[:, None] - step.std_after * nodes
-    pulled_back = preimages(lambda u: step.move(score, u), after, grid.bounds[0])
-    if pulled_back is None:
+    before = pulled_back(step, score, after, grid.bounds[0])
+    if before is None:
         remedy = "take smaller steps, or source='cell'"
         raise _checks.error("source", "a step whose map is increasing for 'spline'", "one that folds", remedy)
-    points = (pulled_back - step.std_before * nodes) / step.scale_before
+    points = (before - step.std_before * nodes) / step.scale_before
     cumulative = _spline_means(grid, points, weights / weights.sum())
     # masses beyond the box go into the end cells
     beyond = cumulative[0].copy(), cumulative[-1].copy()
