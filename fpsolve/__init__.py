@@ -68,6 +68,7 @@ _MODULES = (
     "distances",
     "bounds",
     "decomposition",
+    "dynamics",
     "flows",
     "particles",
     "plots",
@@ -84,6 +85,7 @@ if TYPE_CHECKING:
     from fpsolve import data as data
     from fpsolve import decomposition as decomposition
     from fpsolve import distances as distances
+    from fpsolve import dynamics as dynamics
     from fpsolve import flows as flows
     from fpsolve import kernels as kernels
     from fpsolve import laws as laws

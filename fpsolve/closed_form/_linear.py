@@ -30,7 +30,7 @@ from fpsolve.laws import Law, PointMass
 Eta: TypeAlias = float | Callable[[float], float]
 
 #: Accuracy of the integral over eta(t), and panels it may take: a jump that is not in `breaks` is bisected.
-_RTOL, _PANELS = 1e-11, 400
+_RTOL, _PANELS = 1e-13, 400
 
 
 @dataclass(frozen=True, eq=False)

@@ -161,7 +161,7 @@ def edm_churn(
     >>> import fpsolve as fp
     >>> eta = edm_churn(40.0, S_min=0.05, S_max=50.0)
     >>> eta(0.01), round(eta(1.0), 4), eta(60.0)
-    (0.0, 1.9704, 0.0)
+    (0.0, 1.9793, 0.0)
     >>> reverse = fp.Reverse(fp.Gaussian(0.0, std=1.0), fp.EDM(), eta=eta)
     """
     _checks.non_negative("S_churn", S_churn)

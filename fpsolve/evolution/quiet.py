@@ -14,7 +14,7 @@ Array = NDArray[np.float64]
 #: Tolerance of the trajectories: far below what the cells on either side leave.
 RTOL = 1e-12
 #: Error of a mass per tolerance of the trajectories, which all levels share.
-SHARED = 16.0
+SHARED = 64.0
 #: Standard deviations in half a box, about: positions are followed to the tolerance in units of one.
 BOX_DEVIATIONS = 6.0
 
