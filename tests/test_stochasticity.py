@@ -133,3 +133,51 @@ def test_what_reads_eta_works_with_a_function_or_refuses():
         fp.kernels.finite_volume(quiet, grid, 0.5, 0.1)
     with pytest.raises(ValueError, match="eta > 0 at every time"):
         fp.bounds.girsanov(quiet, fp.Reverse(GAUSS, fp.VP(), eta=late, score=model.score), t_min=0.1, grid=grid)
+
+
+@pytest.mark.parametrize("eta", [0.02, 0.1, 0.3])
+def test_a_small_eta_says_what_the_cells_add_and_the_estimate_covers_it(eta):
+    reverse = fp.Reverse(GAUSS, fp.VP(), eta=eta)
+    start = fp.Gaussian(1.5, std=0.7)
+    for cells in (100, 400):
+        grid = fp.Grid.uniform((-6, 6), cells=cells)
+        run = fp.evolve(reverse, start, grid=grid, steps=400, t_min=0.02, save_at=[0.3, 0.02])
+        v = weights.evaluate(None, grid)
+        errors = []
+        for k in (1, 2):
+            exact = closed_form.cell_averages(reverse, start, float(run.t[k]), grid)
+            errors.append(float((v * np.abs(run.density.values[0, k] - exact)).sum() * grid.volume))
+        estimate = run.error_estimate.values[0, 1:]
+        smeared = run.attrs["numerical_diffusion"]
+        print(f"eta {eta:g}, {cells} cells: numerical diffusion {smeared:.3g}, errors {errors}, estimate {estimate}")
+        assert np.all(errors <= estimate)
+    tight = fp.evolve(reverse, start, t_min=0.02, tol=1e-2, save_at=[0.02])
+    exact = closed_form.cell_averages(reverse, start, 0.02, tight.fpsolve.grid)
+    v = weights.evaluate(None, tight.fpsolve.grid)
+    error = float((v * np.abs(tight.density.values[0, -1] - exact)).sum() * tight.fpsolve.grid.volume)
+    print(f"eta {eta:g}, tol 1e-2: {tight.attrs['tol_met']}, error {error:.2e}, {tight.fpsolve.grid.shape}")
+    assert error <= float(tight.error_estimate[0, -1])
+    assert tight.attrs["tol_met"] == "yes"
+
+
+def test_plain_total_variation_tells_numerical_diffusion_from_noise():
+    starts = {"exact": fp.Reverse(GAUSS, fp.VP()).marginal(1.0), "far": fp.Gaussian(1.5, std=0.7)}
+    grid, lost = fp.Grid.uniform((-6, 6), cells=200), {}
+    for eta in (0.0, 0.02, 0.3):
+        run = fp.evolve(fp.Reverse(GAUSS, fp.VP(), eta=eta), starts, grid=grid, steps=400, t_min=0.02, save_at=[0.02])
+        distance = fp.forgetting_curve(run, weight=fp.UnitWeight()).distance.values[0]
+        lost[eta] = 1.0 - distance[-1] / distance[0]
+    print("share of the total variation lost on 200 cells:", lost)
+    assert abs(lost[0.0]) < 1e-8
+    # at eta = 0.02 the noise itself takes 2e-3: what is lost is the cells' doing
+    assert lost[0.02] > 0.02
+
+
+def test_strong_churn_of_eta_squared_ten():
+    reverse = fp.Reverse(GAUSS, fp.VP(), eta=10.0**0.5)
+    start = fp.Gaussian(1.5, std=0.7)
+    run = fp.evolve(reverse, start, t_min=0.02, tol=1e-5, save_at=[0.5, 0.02])
+    exact = closed_form.cell_averages(reverse, start, 0.02, run.fpsolve.grid)
+    error = np.abs(run.density.values[0, -1] - exact) * weights.evaluate(None, run.fpsolve.grid)
+    assert run.attrs["tol_met"] == "yes"
+    assert float(error.sum() * run.fpsolve.grid.volume) <= float(run.error_estimate[0, -1])

@@ -24,6 +24,8 @@ Array = NDArray[np.float64]
 
 #: Step of the differences of a score model per width of the narrowest feature of p_t: 1e-10 on a normal density.
 DIFFERENCE = 0.02
+#: Below this the drift is so strong against the noise that cells made for eta = 1 may be too wide.
+SMALL_ETA = 0.5
 
 
 @dataclass(frozen=True, init=False)
@@ -108,6 +110,11 @@ class Reverse(BaseDynamics):
     def breaks(self) -> tuple[float, ...]:
         """Times at which eta jumps, or begins or ceases to be 0."""
         return eta_breaks(self.eta, self.horizon)
+
+    @property
+    def small_noise(self) -> bool:
+        """Whether eta is below `SMALL_ETA`, or may be, being a function."""
+        return callable(self.eta) or self.eta < SMALL_ETA
 
     @cached_property
     def noiseless(self) -> bool:

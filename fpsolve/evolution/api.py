@@ -95,7 +95,10 @@ def evolve(
         `density` (start, t, x[, y]): cell averages, per unit of x (area in 2D); `error_estimate` (start, t) in the
         weighted norm; `mass` (start, t), constant to round-off and never renormalised; `tail` (start, t), weighted mass
         beyond the box; `density_previous`, what errors of differences are computed from; coordinate `reverse_time` (t).
-        The attribute `tol_met` is "yes", "no" (budget spent: tolerance not met) or "not asked".
+        The attribute `tol_met` is "yes", "no" (budget spent: tolerance not met) or "not asked". On a given grid with
+        eta < 0.5 the attribute `numerical_diffusion` says how much the scheme adds, per diffusivity of the noise
+        (largest mean over the density): well below 1 the noise is that of the dynamics, well above 1 that of the cells,
+        and the estimate is that of a first-order scheme.
 
     Raises
     ------

@@ -87,7 +87,10 @@ def _positions(problem: Problem, grid: Grid, suffix: str) -> Coordinates:
 
 def _measured(problem: Problem, solution: Solution, gap: Array) -> dict[str, str | float | int]:
     """Attributes read off the solution."""
-    return {
+    smearing: dict[str, str | float | int] = (
+        {} if solution.smearing is None else {"numerical_diffusion": solution.smearing}
+    )
+    return smearing | {
         "weight": weights.to_json(problem.weight),
         "boundary": problem.dynamics.boundary,
         "unbounded": int(problem.dynamics.unbounded),

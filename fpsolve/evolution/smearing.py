@@ -36,7 +36,7 @@ def share(z: Array) -> Array:
 
 
 def shares(dynamics: BaseDynamics, grid: Grid, times: Array, values: Array) -> tuple[Array, Array]:
-    """Means of f(z) and f(2z) over the densities, each of shape (starts, times): of the cells and of twice as wide ones.
+    """Means of f(z) and f(2z) over the densities, each (starts, times): of the cells and of twice as wide ones.
 
     Parameters
     ----------

@@ -37,6 +37,8 @@ class Solution:
         Coarsest first.
     noise : float or None
         Relative error of a cell average that no difference of levels shows; None: the round-off of the steps.
+    smearing : float or None
+        Numerical diffusion per diffusivity, see `fpsolve.evolution.smearing`; None where it was not looked at.
     """
 
     grid: Grid
@@ -45,6 +47,7 @@ class Solution:
     factor: Array
     levels: list[Record]
     noise: float | None = None
+    smearing: float | None = None
 
     def gap(self, problem: Problem) -> Array:
         """Weighted difference to `previous`, shape (starts, saves); NaN without one."""
