@@ -146,6 +146,21 @@ def test_product_form_scores(tmp_path):
         assert values[2] + values[3] < values[0] - values[1], name
 
 
+@pytest.mark.notebook
+@pytest.mark.slow
+def test_your_own_score(tmp_path):
+    found = headline("09_your_own_score", tmp_path)
+    assert 0.14 <= found["cost"] <= 0.16 and found["error"] <= 5e-4
+    assert 0.07 <= found["noise"] <= 0.085 and found["interpolation"] <= 5e-4
+    # the table costs next to nothing beside that, the prior nothing at all
+    assert abs(found["shift"]) <= 1e-5 and found["left_of_prior"] <= 1e-9
+    assert found["far"] == pytest.approx(0.065, rel=0.1)
+    assert found["cost"] <= found["girsanov"] <= 0.6 and found["verdict"] == "agree"
+    early, late = found["windows"][:2], found["windows"][3:]
+    assert max(early) <= 0.007 < 0.035 <= min(late) and max(late) <= 0.1
+    assert 0.22 <= sum(found["windows"]) <= 0.27
+
+
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=NAMES)
 def test_executed_copy_is_in_step_with_its_source(path):
     source, copy = jupytext.read(path), jupytext.read(path.with_suffix(".ipynb"))
