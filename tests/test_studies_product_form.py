@@ -81,6 +81,9 @@ def test_checks_fail_on_wrong_numbers(reference: Any) -> None:
         "eta = 0: error": replace(case, quiet=FlowDistance(1.0, 0.3, 0.5)),
         "eta = 1: error": replace(case, noisy_error=case.noisy),
     }
+    assert product_form.on_cells(case, line, config.weight.build()).passed
+    spoiled = replace(case, quiet=replace(case.quiet, value=1.01 * case.quiet.value))
+    assert not product_form.on_cells(spoiled, line, config.weight.build()).passed
     for name, spoiled in wrong.items():
         failed = {check.name for check in product_form.checks(reference, [spoiled]) if not check.passed}
         assert any(name in one for one in failed), name

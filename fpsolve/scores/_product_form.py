@@ -264,6 +264,11 @@ def product_form(
 
     Notes
     -----
+    S* costs one exponential per level, component of the target and point. `fpsolve.evolve` asks for it once per grid in
+    ``frame="fixed"``, at every step in the scaled frame; there raise `rtol` or bin the data.
+
+    Levels uniform in log sigma over a span: divide `loss` by sigma.
+
     Motivated by arXiv 2601.12965, whose results are not reproduced here.
 
     References

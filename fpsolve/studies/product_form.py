@@ -21,7 +21,7 @@ from fpsolve.studies._report import Check, Report
 from fpsolve.studies._stages import Stages
 from fpsolve.studies._table import Table, with_error
 
-__all__ = ["Config", "Reference", "checks", "run"]
+__all__ = ["Config", "Reference", "checks", "on_cells", "run"]
 
 TARGETS: tuple[Literal["points", "mixture", "data"], ...] = ("points", "mixture", "data")
 NOTES = (
@@ -85,13 +85,15 @@ class Reference:
 def run(config: Config, stages: Stages) -> Report:
     """Run the study."""
     weight, cases = config.weight.build(), []
-    with stages.total(2 + 2 * len(TARGETS)):
+    with stages.total(3 + 2 * len(TARGETS)):
         with stages("reference"):
             reference = Reference(config.reference, weight)
         for dim, side in (("1D", config.line), ("2D", config.plane)):
             for name in TARGETS:
                 with stages(f"{dim} {name}"):
                     cases.append(solve(side, name, f"{dim} {_called(side, name)}", weight))
+        with stages("1D mixture on cells"):
+            again = on_cells(cases[TARGETS.index("mixture")], config.line, weight)
         with stages("figure"):
             drawn = figure(reference.product, reference.exact, reference.points, cases, (config.line, config.plane))
     return Report(
@@ -99,7 +101,7 @@ def run(config: Config, stages: Stages) -> Report:
         title=config.title,
         question=config.question,
         answer=_answer(reference, cases),
-        checks=checks(reference, cases),
+        checks=(*checks(reference, cases), again),
         table=Table(("target", "stationary points", "eta = 0", "eta = 1"), tuple(_row(case) for case in cases)),
         notes=NOTES,
         figure=drawn,
@@ -131,6 +133,21 @@ def checks(reference: Reference, cases: list[Case]) -> tuple[Check, ...]:
         Check.at_most("stationary points outside the hull", max(0.0, *(case.outside for case in cases)), ROUNDING),
         Check.at_most("largest fall of log Psi", max(0.0, *(-case.growth for case in cases)), ROUNDING),
     )
+
+
+def on_cells(case: Case, side: SideSettings, weight: fp.PolynomialWeight) -> Check:
+    """Hold the distance at eta = 0 against a run on cells, whose masses are carried by characteristics as well."""
+    reverse = fp.Reverse(case.reverse.target, case.reverse.process, score=case.score, eta=0.0)
+    starts = {"exact": reverse.marginal(side.sigma_max)}
+    found = fp.evolve(
+        reverse, starts, t_min=side.sigma_min, tol=1e-3, frame="fixed", save_at=[side.sigma_min], weight=weight,
+        progress=False,
+    )  # fmt: skip
+    q = found["density"].isel(start=0, t=-1, drop=True)
+    exact = q.copy(data=found.fpsolve.grid.cell_average(reverse.marginal(side.sigma_min)))
+    measured = fp.weighted_tv(q, exact, weight=weight)
+    error = float(measured["error"] + found["error_estimate"][0, -1]) + case.quiet.error
+    return Check(f"{case.label}, eta = 0: distance on cells", float(measured["distance"]), case.quiet.value, error)
 
 
 def _of_case(case: Case) -> list[Check]:
