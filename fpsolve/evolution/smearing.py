@@ -27,8 +27,8 @@ def share(z: Array) -> Array:
 
     Examples
     --------
-    >>> share(np.array([0.0, 1.0, 100.0])).round(4)
-    array([ 0.    ,  0.082 , 49.    ])
+    >>> share(np.array([0.0, 1.0, 100.0])).round(4).tolist()
+    [0.0, 0.082, 49.0]
     """
     half = 0.5 * np.abs(z)
     safe = np.where(half > _SMALL, half, 1.0)
