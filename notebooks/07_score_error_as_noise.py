@@ -62,12 +62,9 @@ runs = {name: stochastic.evolve(reverse, p_T, noise, **settings) for name, noise
 
 fig, axes = plt.subplots(1, 2, figsize=(9.0, 3.4), layout="constrained", sharey=True)
 for ax, (name, run) in zip(axes, runs.items(), strict=True):
-    last = run.density.isel(t=-1)
-    ax.plot(run.x, last.T, color=fp.plots.PALETTE[5], linewidth=0.6, alpha=0.6)
-    ax.plot(run.x, last.mean("path"), color=fp.plots.PALETTE[1], linewidth=1.8, label="mean over 24 paths")
-    ax.plot(run.x, reverse.marginal(0.02).density(run.x.values), color="k", linestyle="--", linewidth=1, label="exact")
-    ax.set(xlabel="$x$ (units of data)", xlim=(-3.5, 3.5), title=f"Noise: {name}")
-axes[0].set_ylabel("density at $t = 0.02$")
+    fp.plots.ensemble(run, exact=reverse.marginal(0.02), ax=ax)
+    ax.set(xlim=(-3.5, 3.5), title=f"Noise: {name}")
+axes[1].set_ylabel("")
 axes[0].legend(frameon=False, fontsize="small")
 for name, run in runs.items():
     change = float(abs(run.mass - run.mass.isel(t=0)).max())

@@ -2,6 +2,7 @@
 
 import time
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import xarray as xr
@@ -277,6 +278,16 @@ def test_saved_and_loaded_without_loss(tmp_path):
     assert wanted <= set(run.attrs)
     assert run.attrs["noise"] == "constant(strength=0.09, dim=1)"
     assert run.fpsolve.grid.shape == (60,)
+
+
+def test_figure_of_an_ensemble():
+    run = ensemble(0.3, 10, paths=3, grid=fp.Grid.uniform((-9, 9), cells=60))
+    ax = fp.plots.ensemble(run, t=0.5, exact=fp.Gaussian(0.0, std=1.0))
+    assert len(ax.lines) == 5
+    assert np.array_equal(ax.lines[1].get_ydata(), run["density"].sel(t=0.5, method="nearest")[1])
+    plt.close("all")
+    with pytest.raises(ValueError, match="an ensemble in 1D"):
+        fp.plots.ensemble(run.isel(path=0))
 
 
 def test_a_generator_is_a_seed_that_is_recorded():

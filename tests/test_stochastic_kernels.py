@@ -109,6 +109,19 @@ def test_remap_follows_the_flow_and_keeps_mass(periodic):
     assert abs(q.sum() - before) * h < 1e-13
 
 
+def test_remap_is_of_sixth_order_in_the_cell_width():
+    errors = []
+    for cells in (60, 120):
+        faces = np.linspace(-6.0, 6.0, cells + 1)
+        h = faces[1] - faces[0]
+        q = np.diff(ndtr(faces / 0.7))[None] / h
+        for _ in range(10):  # by thirds of the coarse cell, so that the position within a cell is the same
+            remap_lines(q, np.full((1, cells + 1), 0.2 / 3.0 / h), 0.25, False)
+        errors.append(np.abs(q[0] - np.diff(ndtr((faces - 2.0 / 3.0) / 0.7)) / h).sum() * h)
+    print(errors)
+    assert np.log2(errors[0] / errors[1]) > 5.5
+
+
 def test_a_map_that_folds_is_told():
     q = np.ones((1, 60))
     jump = np.where(np.arange(61) < 30, -4.0, 4.0)[None]

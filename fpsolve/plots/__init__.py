@@ -6,6 +6,7 @@ can tell apart, and every start keeps its colour and line style in every figure.
 
 from fpsolve.plots._contributions import alive, contributions, discounts
 from fpsolve.plots._density import density
+from fpsolve.plots._ensemble import ensemble
 from fpsolve.plots._flows import orbits, phase_portrait
 from fpsolve.plots._forgetting import forgetting
 from fpsolve.plots._ladder import factors, ladder, ratio
@@ -19,6 +20,7 @@ __all__ = [
     "contributions",
     "density",
     "discounts",
+    "ensemble",
     "factors",
     "forgetting",
     "ladder",

@@ -108,7 +108,7 @@ def redistribute(q: Array, positions: Array, periodic: bool, c: Array, out: Arra
 
 
 @njit(cache=True, error_model="numpy")
-def _cubic(v: Array, y: float) -> float:
+def cubic(v: Array, y: float) -> float:
     """Cubic interpolation of values at the integers 0, 1, ..."""
     k = min(max(int(y), 1), v.shape[0] - 3)
     u = y - k
@@ -120,7 +120,7 @@ def _cubic(v: Array, y: float) -> float:
 @njit(cache=True, error_model="numpy")
 def _velocity(v: Array, y: float, periodic: bool) -> float:
     n = v.shape[0] - 1
-    return _cubic(v, y - n * math.floor(y / n) if periodic else min(max(y, 0.0), float(n)))
+    return cubic(v, y - n * math.floor(y / n) if periodic else min(max(y, 0.0), float(n)))
 
 
 @njit(cache=True, error_model="numpy")

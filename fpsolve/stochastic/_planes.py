@@ -21,7 +21,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from fpsolve.stochastic._lines import AVERAGE_POLES, AVERAGE_TAPS, POINT_POLES, POINT_TAPS, redistribute, spline
+from fpsolve.stochastic._lines import AVERAGE_POLES, AVERAGE_TAPS, POINT_POLES, POINT_TAPS, cubic, redistribute, spline
 
 Array = NDArray[np.float64]
 
@@ -69,11 +69,7 @@ def displacements(vx: Array, vy: Array) -> tuple[Array, Array]:
 @njit(cache=True, error_model="numpy")
 def _between_centres(v: Array, y: float) -> float:
     """Cubic interpolation of values at the centres 1/2, 3/2, ... of cells at a position y in cells."""
-    k = min(max(int(y - 0.5), 1), v.shape[0] - 3)
-    u = y - 0.5 - k
-    left, right = u * (u - 1.0), 0.5 * (u + 1.0) * (u - 2.0)
-    outer = left * ((u + 1.0) * v[k + 2] - (u - 2.0) * v[k - 1]) * (1.0 / 6.0)
-    return float(outer + right * ((u - 1.0) * v[k] - u * v[k + 1]))
+    return cubic(v, y - 0.5)
 
 
 @njit(cache=True, error_model="numpy")
