@@ -147,6 +147,20 @@ def test_a_missed_point_shows() -> None:
         assert not fewer.complete
 
 
+def test_a_cell_without_its_point_shows() -> None:
+    """The control: a saddle and an attracting point taken away together keep the sum, but not their cells."""
+    from fpsolve.flows._search import search
+
+    score = fp.scores.product_form(SQUARE, EDM, rtol=1e-6)
+    found = flows.stationary_points(score, [(-4.0, 4.0), (-4.0, 4.0)])
+    grid = fp.Grid.uniform(found.box, cells=found.cells)
+    seen = search(score.field, grid)
+    assert seen.unmatched(found.at, grid) == found.unmatched == 0
+    pair = [found.kind.index("saddle"), found.kind.index("attracting")]
+    assert seen.unmatched(np.delete(found.at, pair, axis=0), grid) >= 1
+    assert len(seen.holding) >= 9
+
+
 def test_double_zeros_are_degenerate() -> None:
     found = flows.stationary_points(lambda x: (x - 0.3) ** 2 * (1.0 - x), (-2.0, 2.0), tol=1e-8)
     assert found.kind == ("degenerate", "attracting") and not found.complete

@@ -75,6 +75,7 @@ def test_checks_fail_on_wrong_numbers(reference: Any) -> None:
     wrong = {
         "sum of the indices": replace(case, points=replace(case.points, index=case.points.index - 1)),
         "smallest degree": replace(case, points=replace(case.points, degree=0)),
+        "not found": replace(case, points=replace(case.points, unmatched=1)),
         "residual": replace(case, points=replace(case.points, residual=case.points.residual + 1e-3)),
         "outside the hull": replace(case, outside=0.1),
         "fall of log Psi": replace(case, growth=-1e-4),

@@ -2,34 +2,64 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from fpsolve._checks import FloatArray
 from fpsolve.flows._field import Field, as_points, evaluate, jacobian
 from fpsolve.grid import Grid
 
-__all__ = ["box_degree", "candidates", "newton", "unique"]
+__all__ = ["Search", "box_degree", "newton", "search", "unique"]
 
 _STEPS = 60
 #: Points closer than this share of the box are one.
 SAME = 1e-7
 
 
-def candidates(field: Field, grid: Grid) -> tuple[float, FloatArray, FloatArray]:
-    """Return the largest |S| on the nodes, S there (nodes per axis, ..., d), and starts for Newton's method (n, d)."""
+@dataclass(frozen=True, eq=False)
+class Search:
+    """What S on the nodes of a grid says about its zeros.
+
+    Attributes
+    ----------
+    scale : float
+        Largest |S| on the nodes.
+    values : array of shape (nodes per axis, ..., d)
+        S there.
+    holding : array of shape (m, d)
+        Positions that must have a zero nearby: polished sign changes, centres of cells around which S turns.
+    maybe : array of shape (n, d)
+        Positions that may: local minima of |S|, zeros on nodes.
+    """
+
+    scale: float
+    values: FloatArray
+    holding: FloatArray
+    maybe: FloatArray
+
+    def unmatched(self, found: FloatArray, grid: Grid) -> int:
+        """Return how many of `holding` have none of the points found (k, d) within a cell and a half on every axis."""
+        if not len(found):
+            return len(self.holding)
+        apart = np.abs(self.holding[:, None] - found) / np.array(grid.spacing)
+        return int(np.count_nonzero(apart.max(axis=-1).min(axis=1) > 1.5))
+
+
+def search(field: Field, grid: Grid) -> Search:
+    """Evaluate the field on the nodes of a grid and read off where it may vanish."""
     axes = grid.face_axes
     nodes = axes[0] if grid.dim == 1 else np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
     values = evaluate(field, nodes)
     if grid.dim == 1:
-        return float(np.abs(values).max()), values[:, None], _on_the_line(field, axes[0], values)
+        holding, maybe = _on_the_line(field, axes[0], values)
+        return Search(float(np.abs(values).max()), values[:, None], holding[:, None], maybe[:, None])
     size = np.linalg.norm(values, axis=-1)
-    turning = winding(values) != 0
-    centres = grid.x[turning]
-    return float(size.max()), values, np.concatenate([centres, nodes[_minima(size)]])
+    return Search(float(size.max()), values, grid.x[winding(values) != 0], nodes[_minima(size)])
 
 
-def _on_the_line(field: Field, x: FloatArray, values: FloatArray) -> FloatArray:
-    """Zeros by Brent's method from sign changes, exact zeros on nodes, and minima of |S| between them, (n, 1)."""
+def _on_the_line(field: Field, x: FloatArray, values: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Zeros by Brent's method from sign changes; exact zeros on nodes, and minima of |S| between them."""
     from scipy.optimize import brentq
 
     changes = np.flatnonzero(values[:-1] * values[1:] < 0.0)
@@ -38,7 +68,7 @@ def _on_the_line(field: Field, x: FloatArray, values: FloatArray) -> FloatArray:
     size = np.abs(values)
     inner = np.flatnonzero((size[1:-1] <= size[:-2]) & (size[1:-1] <= size[2:])) + 1
     flat = [k for k in inner if values[k - 1] * values[k + 1] > 0.0]
-    return np.concatenate([roots, x[values == 0.0], x[flat]])[:, None]
+    return np.array(roots), np.concatenate([x[values == 0.0], x[flat]])
 
 
 def winding(values: FloatArray) -> FloatArray:

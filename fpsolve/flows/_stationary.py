@@ -10,7 +10,7 @@ import numpy as np
 from fpsolve import _checks
 from fpsolve._checks import FloatArray
 from fpsolve.flows._field import Field, as_points, evaluate, field_of, jacobian
-from fpsolve.flows._search import SAME, box_degree, candidates, newton, unique
+from fpsolve.flows._search import SAME, box_degree, newton, search, unique
 from fpsolve.grid import Grid
 
 __all__ = ["KINDS", "StationaryPoints", "stationary_points"]
@@ -42,6 +42,8 @@ class StationaryPoints:
     degree : int
         Degree of -S along the boundary of the box: what the indices have to add up to. It is 1 where the flow points
         inwards.
+    unmatched : int
+        Cells around which S turns, or on which it changes sign, without a point found within a cell and a half.
     box : tuple of (low, high) pairs
     cells : int
         Cells of the first search per axis.
@@ -53,6 +55,7 @@ class StationaryPoints:
     residual: FloatArray
     index: Any
     degree: int
+    unmatched: int
     box: tuple[tuple[float, float], ...]
     cells: int
 
@@ -62,8 +65,11 @@ class StationaryPoints:
 
     @property
     def complete(self) -> bool:
-        """Whether the indices add up to the degree: necessary for having found all, and no point is degenerate."""
-        return int(np.sum(self.index)) == self.degree and "degenerate" not in self.kind
+        """Whether the indices add up to the degree, no cell is unmatched, and no point is degenerate.
+
+        Necessary for having found all; what it cannot see is a pair of opposite index inside one cell.
+        """
+        return int(np.sum(self.index)) == self.degree and not self.unmatched and "degenerate" not in self.kind
 
     def of_kind(self, kind: str) -> FloatArray:
         """Return the points of one kind."""
@@ -79,9 +85,9 @@ def stationary_points(
     1D: every sign change between neighbouring nodes is polished by Brent's method, and every local minimum of \|S\|
     between them is tried as a double zero. All simple zeros further apart than a cell are found. 2D: Newton's method
     from every cell around which S turns (non-zero winding number), from every local minimum of \|S\| on the nodes and
-    from `starts`; a heuristic, and closed by a check: the indices of all points found have to add up to the degree of
-    -S along the boundary (`StationaryPoints.complete`), which a single missed point violates; a missed pair of opposite
-    index inside one cell does not.
+    from `starts`; a heuristic, and closed by a check (`StationaryPoints.complete`): every cell around which S turns
+    must have a point, and the indices of all points have to add up to the degree of -S along the boundary. It notices
+    everything but a missed pair of opposite index inside one cell.
 
     Parameters
     ----------
@@ -123,20 +129,22 @@ def stationary_points(
         _checks.same_dim("box", size, "the flow", dim)
     count = CELLS[size] if cells is None else _checks.integer("cells", cells, minimum=4)
     grid = Grid.uniform(box, cells=count)
-    scale, values, tried = candidates(field, grid)
+    seen = search(field, grid)
+    tried = [seen.holding, seen.maybe]
     if starts is not None:
-        tried = np.concatenate([tried, _checks.finite_array("starts", starts).reshape(-1, size)])
-    limit = _checks.positive("tol", tol) * scale
-    found = unique(newton(field, grid, tried, limit), grid)
-    return _classified(field, found, box_degree(values, size), grid)
+        tried.append(_checks.finite_array("starts", starts).reshape(-1, size))
+    limit = _checks.positive("tol", tol) * seen.scale
+    found = unique(newton(field, grid, np.concatenate(tried), limit), grid)
+    return _classified(field, found, box_degree(seen.values, size), seen.unmatched(found, grid), grid)
 
 
-def _classified(field: Field, at: FloatArray, degree: int, grid: Grid) -> StationaryPoints:
+def _classified(field: Field, at: FloatArray, degree: int, unmatched: int, grid: Grid) -> StationaryPoints:
     """Return the points with what the Jacobian says about them."""
     box, cells = grid.bounds, grid.shape[0]
     if not len(at):
         none = np.empty(0)
-        return StationaryPoints(as_points(at), (), at.astype(complex), none, none.astype(int), degree, box, cells)
+        sums = degree, unmatched
+        return StationaryPoints(as_points(at), (), at.astype(complex), none, none.astype(int), *sums, box, cells)
     # rounded, so that points on one vertical line are told apart by their height and not by rounding errors
     at = at[np.lexsort(np.round(at / (SAME * (box[0][1] - box[0][0]))).T[::-1])]
     slopes = jacobian(field, at)
@@ -145,7 +153,7 @@ def _classified(field: Field, at: FloatArray, degree: int, grid: Grid) -> Statio
     kind = tuple(_kind(values.real, flat) for values in eigenvalues)
     index = np.where(np.array(kind) == "degenerate", 0, np.sign(np.linalg.det(-slopes))).astype(int)
     residual = np.linalg.norm(evaluate(field, as_points(at)).reshape(at.shape), axis=1)
-    return StationaryPoints(as_points(at), kind, eigenvalues, residual, index, degree, box, cells)
+    return StationaryPoints(as_points(at), kind, eigenvalues, residual, index, degree, unmatched, box, cells)
 
 
 def _ordered(eigenvalues: FloatArray) -> Any:

@@ -129,6 +129,7 @@ def checks(reference: Reference, cases: list[Case]) -> tuple[Check, ...]:
         Check.at_most("exact flow from p_T: distance to p_t / its error", abs(control.value) / control.error, 1.0),
         *(check for case in cases for check in _of_case(case)),
         Check("flow at the box, smallest degree: inwards", min(case.points.degree for case in cases), 1, 0.0),
+        Check.at_most("cells with a stationary point not found", sum(case.points.unmatched for case in cases), 0.0),
         Check.at_most("largest residual |S|", residual, ROUNDING),
         Check.at_most("stationary points outside the hull", max(0.0, *(case.outside for case in cases)), ROUNDING),
         Check.at_most("largest fall of log Psi", max(0.0, *(-case.growth for case in cases)), ROUNDING),
