@@ -1,0 +1,113 @@
+"""The runs of the stochasticity study: one setting of the noise at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+import fpsolve as fp
+from fpsolve import weights
+from fpsolve.characteristics import Accuracy, trace_back
+from fpsolve.dynamics import Eta
+from fpsolve.laws import Law
+from fpsolve.processes import Process
+from fpsolve.scores import Score
+
+Array = NDArray[np.float64]
+
+#: Saved times of the forgetting curves.
+_SAVES = 24
+
+
+@dataclass(frozen=True)
+class Shifted:
+    """A score with a constant error while ``low < t < high``."""
+
+    score: Score
+    size: float
+    low: float
+    high: float
+
+    def __call__(self, t: float, x: Array) -> Array:
+        """Return the score at time t."""
+        return self.score(t, x) + (self.size if self.low < t < self.high else 0.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Knob:
+    """What stays the same while the noise changes.
+
+    Attributes
+    ----------
+    target, process, far : Law, Process, Law
+    t_min, tol : float
+    size : float
+        Of the score errors.
+    split : (float, float)
+        Early errors act above the first time, late ones below the second.
+    weight : PolynomialWeight
+    """
+
+    target: Law
+    process: Process
+    far: Law
+    t_min: float
+    tol: float
+    size: float
+    split: tuple[float, float]
+    weight: fp.PolynomialWeight
+
+
+def measure(knob: Knob, name: str, labels: Sequence[float], etas: Sequence[Eta]) -> xr.Dataset:
+    """Distances of the far start over time and what score errors leave, over the settings of the noise."""
+    found = [_one(knob, eta) for eta in etas]
+    return xr.concat(found, dim=name).assign_coords({name: list(labels)})
+
+
+def _one(knob: Knob, eta: Eta) -> xr.Dataset:
+    reverse, T = fp.Reverse(knob.target, knob.process, eta=eta), knob.process.T
+    first, last = reverse.clock(np.array([T, knob.t_min])).tolist()
+    saves = reverse.clock_inverse(np.linspace(first, last, _SAVES))
+    saves[[0, -1]] = T, knob.t_min
+    exact = reverse.marginal(T)
+    run = fp.evolve(
+        reverse, {"exact": exact, "far": knob.far}, t_min=knob.t_min, tol=knob.tol, save_at=saves, weight=knob.weight
+    )
+    curve = fp.forgetting_curve(run, weight=knob.weight).sel(start="far", drop=True)
+    plain = fp.forgetting_curve(run, weight=fp.UnitWeight()).sel(start="far", drop=True)
+    numbers = {"far": curve.distance, "far_error": curve.error, "plain": 0.5 * plain.distance}
+    found = xr.Dataset(numbers).assign(estimate=run.error_estimate.max()).reset_coords(drop=True)
+    late, early = (0.0, knob.split[1]), (knob.split[0], np.inf)
+    for label, (low, high) in (("early", early), ("late", late)):
+        found[label], found[f"{label}_error"] = _left(knob, eta, Shifted(reverse.score, knob.size, low, high))
+    return found
+
+
+def _left(knob: Knob, eta: Eta, score: Score) -> tuple[float, float]:
+    """V-distance at t_min of the law under a wrong score, started from p_T, to the exact marginal, and its error."""
+    model = fp.Reverse(knob.target, knob.process, score=score, eta=eta)
+    saves = [t for t in knob.split if knob.t_min < t < knob.process.T]
+    run = fp.evolve(
+        model, model.marginal(knob.process.T), t_min=knob.t_min, tol=knob.tol, save_at=saves, weight=knob.weight
+    )
+    last = run.density.isel(start=0, t=-1, drop=True)
+    x = last["x"].values
+    half = 0.5 * (x[1] - x[0])
+    grid = fp.Grid.uniform((float(x[0] - half), float(x[-1] + half)), cells=len(x))
+    truth = last.copy(data=grid.cell_average(model.marginal(knob.t_min)))
+    return float(fp.weighted_tv(last, truth, knob.weight).distance), float(run.error_estimate[0, -1])
+
+
+def flow_coefficient(reverse: fp.Reverse, grid: fp.Grid, t_min: float, weight: fp.PolynomialWeight) -> float:
+    """Sharp coefficient without noise: point masses stay point masses, so it is ``sup V(image)/V(origin)``."""
+    ends = grid.face_axes[0]
+
+    def rate(t: float, states: Array) -> Array:
+        return reverse.drift(t, states[0])[None]
+
+    origins = trace_back(rate, t_min, reverse.horizon, ends[None], Accuracy(1e-9, 1.0)).states[0]
+    return float(np.max(weights.evaluate(weight, ends, 1) / weights.evaluate(weight, origins, 1)))

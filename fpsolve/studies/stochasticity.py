@@ -1,0 +1,203 @@
+"""Study: forgetting, sharp contraction and the cost of score errors against eta and against EDM's S_churn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import numpy as np
+import xarray as xr
+from pydantic import Field, NonNegativeFloat, PositiveFloat
+
+import fpsolve as fp
+from fpsolve import bounds, closed_form, kernels
+from fpsolve.dynamics import edm_churn
+from fpsolve.processes import Process
+from fpsolve.studies._config import (
+    GaussianSettings,
+    MixtureSettings,
+    ProcessSettings,
+    Settings,
+    StudySettings,
+    WeightSettings,
+)
+from fpsolve.studies._report import Check, Report
+from fpsolve.studies._stages import Stages
+from fpsolve.studies._stochasticity_case import Knob, flow_coefficient, measure
+from fpsolve.studies._stochasticity_figure import figure
+from fpsolve.studies._table import Table, number
+
+__all__ = ["Config", "run"]
+
+#: Coefficients are differences of rows that sum to one.
+ROUNDING = 1e-13
+
+NOTES = (
+    "far: V-distance to p_t at t_min from the start far out; coefficient: sharp V-Dobrushin coefficient of the whole "
+    "trajectory (nan where it was not computed); early, late: V-distance at t_min that a constant score error of the "
+    "given size leaves when it acts at early or late reverse times only.",
+)
+CAPTION = (
+    "(a) V-distance to the exact law from the start far out, by eta; at eta = 0 total variation stays and "
+    "only the weight moves. (b) What is left of it at the end, and the sharp contraction coefficient of the whole "
+    "trajectory (dashed), against eta. (c) What score errors leave: early ones are forgotten with noise, late ones are "
+    "not. (d) The same against S_churn of EDM. Values below their error estimate are not "
+    "drawn."
+)
+
+
+class EDMSettings(Settings):
+    """The EDM part: highest noise level, and where errors are early and late."""
+
+    sigma_max: PositiveFloat
+    split: tuple[PositiveFloat, PositiveFloat]
+
+
+class Config(StudySettings):
+    """Settings of the study."""
+
+    etas: Annotated[tuple[NonNegativeFloat, ...], Field(min_length=3)]
+    churns: Annotated[tuple[NonNegativeFloat, ...], Field(min_length=2)]
+    t_min: PositiveFloat
+    tol: PositiveFloat
+    cells: Annotated[int, Field(ge=50, le=600)]
+    box: tuple[float, float]
+    size: float
+    split: tuple[PositiveFloat, PositiveFloat]
+    process: ProcessSettings
+    edm: EDMSettings
+    weight: WeightSettings
+    target: MixtureSettings
+    start: GaussianSettings
+
+    def far(self, process: Process) -> fp.Gaussian:
+        """Return the start, in units of the prior of a process."""
+        spread, mean = float(np.sqrt(process.prior().cov)), self.start.mean
+        assert isinstance(mean, float)  # the target is on the line
+        return fp.Gaussian(mean * spread, std=self.start.std * spread)
+
+
+def run(config: Config, stages: Stages) -> Report:
+    """Run the study."""
+    target, process = config.target.build(), config.process.build()
+    edm = fp.EDM(sigma_min=0.1 * config.t_min, sigma_max=config.edm.sigma_max)
+    weight = config.weight.build()
+    first = Knob(target, process, config.far(process), config.t_min, config.tol, config.size, config.split, weight)
+    second = Knob(target, edm, config.far(edm), config.t_min, config.tol, config.size, config.edm.split, weight)
+    churn = [edm_churn(s, sigma_min=edm.sigma_min, sigma_max=edm.sigma_max) for s in config.churns]
+    with stages.total(4):
+        with stages("eta"):
+            by_eta = measure(first, "eta", config.etas, config.etas)
+        with stages("contraction"):
+            by_eta["coefficient"] = ("eta", coefficients(config, first))
+        with stages("churn"):
+            by_churn = measure(second, "churn", config.churns, churn)
+        with stages("figure"):
+            drawn = figure(by_eta, by_churn)
+    return Report(
+        study="stochasticity",
+        title=config.title,
+        question=config.question,
+        answer=_answer(by_eta, by_churn),
+        checks=checks(config, by_eta, by_churn, exact_far(first)),
+        table=Table(("knob", "far", "coefficient", "early", "late"), _rows(by_eta, by_churn)),
+        notes=NOTES,
+        figure=drawn,
+        caption=CAPTION,
+        metrics={
+            "far_flow": float(by_eta["far"][0, -1]),
+            "far_last": float(by_eta["far"][-1, -1]),
+            "best_eta_early": best(by_eta, "early"),
+            "best_eta_late": best(by_eta, "late"),
+        },
+        datasets={"eta": by_eta, "churn": by_churn},
+    )
+
+
+def coefficients(config: Config, knob: Knob) -> list[float]:
+    """Sharp coefficient of the whole trajectory for every eta."""
+    grid, T = fp.Grid.uniform(config.box, cells=config.cells), knob.process.T
+    found = []
+    for eta in config.etas:
+        reverse = fp.Reverse(knob.target, knob.process, eta=eta)
+        if eta == 0.0:
+            found.append(flow_coefficient(reverse, grid, knob.t_min, knob.weight))
+            continue
+        kernel = kernels.finite_volume(reverse, grid, T, knob.t_min)
+        value = bounds.dobrushin(kernel, weight=knob.weight).value
+        found.append(np.nan if value is None else float(value))
+    return found
+
+
+def exact_far(knob: Knob) -> float:
+    """The distance of the start far out at t_min for eta = 1, from Bayes' rule."""
+    reverse = fp.Reverse(knob.target, knob.process)
+    starts = knob.far, reverse.marginal(knob.process.T)
+    return float(closed_form.weighted_tv(reverse, *starts, knob.t_min, weight=knob.weight).value)
+
+
+def checks(config: Config, by_eta: xr.Dataset, by_churn: xr.Dataset, known: float) -> tuple[Check, ...]:
+    """Return what must hold, each check one that can fail."""
+    flow, quiet = by_eta.isel(eta=0), by_churn.isel(churn=0)
+    one = by_eta.sel(eta=1.0)
+    certain = (by_eta["far"] - by_eta["far_error"]).isel(t=-1)
+    ratio = np.maximum(certain, 0.0) / (by_eta["coefficient"] * by_eta["far"][:, 0])
+    gained = float(one["early"] / flow["early"])
+    lost = float(by_eta["late"].isel(eta=-1) / flow["late"])
+    return (
+        Check.at_most("eta = 0: total variation moves by", float(np.ptp(flow["plain"].values)), 1e-8),
+        Check.at_most("S_churn = 0: total variation moves by", float(np.ptp(quiet["plain"].values)), 1e-8),
+        Check("eta = 1: far start against Bayes' rule", float(one["far"][-1]), known, float(one["far_error"][-1])),
+        Check.at_most("(measured - error) / (coefficient x initial)", float(ratio.max()), 1.001),
+        Check.at_most("error estimate of a run, eta", float(by_eta["estimate"].max()), config.tol),
+        Check.at_most("error estimate of a run, churn", float(by_churn["estimate"].max()), config.tol),
+        Check.at_most("early error, eta = 1 against eta = 0", gained, 1.0),
+        Check.at_most("late error, eta = 0 against the largest eta", 1.0 / lost, 1.0),
+    )
+
+
+def best(found: xr.Dataset, name: str) -> float:
+    """Return the knob at which an error is smallest."""
+    knob = str(found[name].dims[0])
+    return float(found[knob].values[int(np.argmin(found[name].values))])
+
+
+def _shown(one: xr.Dataset, name: str) -> str:
+    """A distance at the end, or its error where that is larger."""
+    value, error = (float(one[f"{name}{part}"].values.ravel()[-1]) for part in ("", "_error"))
+    return number(value) if value > error else f"< {number(error, 1)}"
+
+
+def _coefficient(one: xr.Dataset) -> str:
+    """The coefficient; below round-off only that it is."""
+    value = float(one["coefficient"]) if "coefficient" in one else np.nan
+    return f"< {ROUNDING:.0e}" if value < ROUNDING else number(value)
+
+
+def _rows(by_eta: xr.Dataset, by_churn: xr.Dataset) -> tuple[tuple[str, ...], ...]:
+    rows = []
+    for knob, found, label in (("eta", by_eta, "eta"), ("churn", by_churn, "S_churn")):
+        for value in found[knob].values:
+            one = found.sel({knob: value})
+            errors = (_shown(one, name) for name in ("early", "late"))
+            rows.append((f"{label} = {value:g}", _shown(one, "far"), _coefficient(one), *errors))
+    return tuple(rows)
+
+
+def _answer(by_eta: xr.Dataset, by_churn: xr.Dataset) -> tuple[str, ...]:
+    flow, one, last = (by_eta.sel(eta=e) for e in (0.0, 1.0, float(by_eta["eta"][-1])))
+    quiet, loud = by_churn.isel(churn=0), by_churn.isel(churn=-1)
+
+    def pair(name: str, *found: xr.Dataset) -> Sequence[str]:
+        return [_shown(one, name) for one in found]
+
+    far, early, late = pair("far", flow, one, last), pair("early", flow, one, last), pair("late", flow, one, last)
+    strong = f"eta = {float(last['eta']):g}"
+    return (
+        f"The start far out leaves {far[0]} without noise, {far[1]} at eta = 1 and {far[2]} at {strong}.",
+        f"An early score error leaves {early[0]}, {early[1]} and {early[2]}: noise takes it away. A late one leaves "
+        f"{late[0]}, {late[1]} and {late[2]}: there noise costs, because the error enters with (1 + eta^2)/2.",
+        f"EDM with S_churn from 0 to {float(loud['churn']):g}: far start {pair('far', quiet)[0]} to "
+        f"{pair('far', loud)[0]}, early error {pair('early', quiet)[0]} to {pair('early', loud)[0]}, late error "
+        f"{pair('late', quiet)[0]} to {pair('late', loud)[0]}.",
+    )
