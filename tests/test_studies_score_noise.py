@@ -8,6 +8,7 @@ from scipy.stats import spearmanr
 import fpsolve as fp
 from fpsolve import stochastic, studies
 from fpsolve.studies import score_noise
+from fpsolve.studies._text import check_table
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +32,7 @@ def test_checks_pass_as_shipped_and_files_are_there(report):
     }
     assert found.datasets[""].sizes["case"] >= 40
     assert len(found.checks) >= 6
+    assert max(len(line) for line in (found.table.text() + "\n" + check_table(found.checks).text()).splitlines()) <= 100
 
 
 @pytest.mark.slow
@@ -64,7 +66,7 @@ def test_checks_fail_on_wrong_numbers(report):
         "entropy above": (cases.assign(margin=cases["margin"] - cases["margin"].max() - 1.0), table, known),
         "entropy bounds that": (cases.assign(margin=cases["margin"] * np.nan), table, known),
         "metric of a given": (cases, table, known | {"halving": 1.0}),
-        "final distance": (cases, table, known | {"coarser": 0.1}),
+        "distance on half": (cases, table, known | {"coarser": 0.1}),
         "widest interval": (cases, table.assign(high=table["high"] + 1.0), known),
     }
     assert len(wrong) == len(report[0].checks)

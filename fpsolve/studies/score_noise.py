@@ -28,6 +28,8 @@ DISTANCES = {"weighted_tv": "weighted TV", "w2": "$W_2$"}
 #: Errors whose metric and distance are computed on other grids as well.
 CONTROLS = 5
 NOTES = (
+    "steady: given errors that do not change in time; windowed: given errors that act during a part of the run; noise: "
+    "white noise in time.",
     "metric: Q = sum (c h)^2 <u, e . grad phi>^2 of a given error, mean quadratic variation over the paths of a noise, "
     "phi = |x|^2/2; size: bound of the relative entropy by E|e|^2 of a given error, int c^2 sum lambda E|e|^2 of a "
     "noise. Values in brackets: bootstrap interval. SIEM-like is our reading; it reproduces nobody's formulas.",
@@ -116,7 +118,7 @@ def checks(found: xr.Dataset, table: xr.Dataset, known: dict[str, float]) -> tup
         Check.at_most("entropy above its bound beyond the errors: runs", float(np.sum(margins < 0.0)), 0.0),
         Check("entropy bounds that could be compared: runs", float(margins.size), 2.0 * found.sizes["case"], 0.0),
         Check("metric of a given error on half the steps / on all", known["halving"], 2.0, 0.1),
-        Check.at_most("final distance on half the cells and steps, largest relative change", known["coarser"], 0.02),
+        Check.at_most("distance on half the cells and steps: largest change", known["coarser"], 0.02),
         Check.at_most("widest interval of a correlation", float(width), 0.7),
     )
 
@@ -196,19 +198,19 @@ def _within(families: Any, x: Any, y: Any) -> float:
 
 
 def _labels(config: Config) -> dict[str, str]:
-    return {"whole": "metric, whole", "first": f"metric, first {config.share:.0%}", "size": "size of the error"}
+    return {"whole": "metric, whole", "first": f"metric, first {config.share:.0%}", "size": "size of error"}
 
 
 def _table(config: Config, table: xr.Dataset) -> Table:
     rows = []
-    for population, label in POPULATIONS.items():
+    for population in POPULATIONS:
         for predictor, what in _labels(config).items():
             cells = []
             for distance in DISTANCES:
                 one = table.sel(population=population, predictor=predictor, distance=distance)
                 value, low, high, within = (float(one[name]) for name in ("value", "low", "high", "within"))
                 cells += [f"{value:.2f} [{low:.2f}, {high:.2f}]", "-" if np.isnan(within) else f"{within:.2f}"]
-            rows.append((label, what, *cells))
+            rows.append((population, what, *cells))
     heads = [text for name in DISTANCES.values() for text in (f"with {name}", "in a family")]
     return Table(("errors", "ordered by", *heads), tuple(rows))
 
