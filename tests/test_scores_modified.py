@@ -189,6 +189,36 @@ def test_a_table_in_the_plane() -> None:
     assert float(run.mass.max() - run.mass.min()) < 1e-12 and float(abs(run.mass - 1.0).max()) < 1e-3
 
 
+def test_the_divergence_of_a_table_is_that_of_its_spline() -> None:
+    """Against central differences of the interpolated score, inside and, continued linearly, outside of the box."""
+    times = np.geomspace(0.1, 1.0, 12)
+    plane = scores.exact(PLANE, fp.VP())
+    table = scores.tabulate(plane, fp.Grid.uniform([(-3, 3), (-3, 3)], cells=(30, 30)), times)
+    score = scores.tabulated(table, outside="linear")
+    x, h = np.random.default_rng(0).uniform(-2.9, 2.9, (50, 2)), 1e-5
+    found = score.divergence(0.3, x)
+    moved = [(score(0.3, x + h * e) - score(0.3, x - h * e)) / (2 * h) for e in np.eye(2)]
+    differences = moved[0][:, 0] + moved[1][:, 1]
+    np.testing.assert_allclose(found, differences, rtol=1e-6, atol=1e-6)
+    line = scores.tabulated(scores.tabulate(EXACT, fp.Grid.uniform((-3, 3), cells=60), times), outside="linear")
+    y = np.array([-2.0, 0.1, 2.0, 4.0])
+    slopes = (line(0.3, y + h) - line(0.3, y - h)) / (2 * h)
+    np.testing.assert_allclose(line.divergence(0.3, y), slopes, rtol=1e-6, atol=1e-6)
+
+
+def test_the_probability_flow_runs_on_a_table() -> None:
+    """eta = 0: the density is that of the exact score within what the table's error can do."""
+    times, grid = np.geomspace(0.05, 1.0, 48), fp.Grid.uniform((-5, 5), cells=200)
+    score = scores.tabulated(scores.tabulate(EXACT, grid, times), outside="linear")
+    ask = {"t_min": 0.05, "grid": grid, "steps": 50, "save_at": [0.05]}
+    start = {"prior": fp.VP().prior()}
+    ends = [
+        fp.evolve(fp.Reverse(TARGET, fp.VP(), score=model, eta=0.0), start, **ask).density.isel(t=-1, start=0)
+        for model in (score, None)
+    ]
+    assert float(fp.weighted_tv(*ends).distance) < 1e-4
+
+
 def test_beyond_the_table_is_refused_or_linear() -> None:
     grid, times = fp.Grid.uniform((-4, 4), cells=80), np.geomspace(0.1, 1.0, 20)
     table = scores.tabulate(lambda t, x: -2.0 * x / (1.0 + t), grid, times)

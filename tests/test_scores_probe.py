@@ -131,6 +131,24 @@ def test_swapped_arguments_that_keep_the_shape_are_seen_by_their_tails() -> None
     assert found.problem
 
 
+@pytest.mark.parametrize("law", [fp.StudentT(2.0), fp.StudentT(1.0), fp.PointMass(1.0), fp.Uniform(-1.0, 1.0)])
+def test_targets_without_a_variance_or_with_kinks_are_no_problem(law: Any) -> None:
+    exact = scores.exact(law, fp.VP())
+    reverse = fp.Reverse(law, fp.VP(), score=lambda t, x: 1.01 * exact(t, x))
+    np.testing.assert_allclose(reverse.score(0.5, np.ones(2)), 1.01 * exact(0.5, np.ones(2)))
+    assert not probe(exact, fp.VP(), target=law).problem
+
+
+def test_warnings_point_at_the_line_of_the_user() -> None:
+    for make in (
+        lambda: scores.from_denoiser(lambda t, x: 5.0 * x, fp.VP(), dim=1),
+        lambda: scores.from_energy(lambda t, x: -0.5 * x**2, fp.VP(), dim=1),
+    ):
+        with pytest.warns(scores.ProbeWarning) as caught:
+            make()
+        assert caught[0].filename == __file__
+
+
 def test_a_target_of_another_dimension_is_refused() -> None:
     with pytest.raises(ValueError, match="target: expected dimension 1"):
         probe(lambda t, x: -x, fp.VP(), dim=1, target=TARGETS["geyser"])

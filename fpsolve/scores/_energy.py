@@ -143,7 +143,7 @@ def from_energy(
     _checks.dimension("dim", dim)
     score = EnergyScore(energy, process, dim, gradient, _checks.interval("step", step, 0.0, 0.5, ends="(]"))
     _compare(score)
-    warn(probe(score, process, dim=dim), repr(score))
+    warn(probe(score, process, dim=dim), repr(score), level=3)
     return score
 
 

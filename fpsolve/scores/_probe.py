@@ -89,7 +89,8 @@ def probe(
 
     With a target the model is held against the exact score at draws from p_t. Without one its tails tell: far out
     :math:`x \cdot s/|x|^2 \to -1/(s_t^2 + a_t^2 v)`, v >= 0 the same at all times, :math:`a = \alpha(0, t)`,
-    :math:`s^2 = \sigma^2(0, t)`; a denoiser or a noise prediction handed in as a score has the wrong sign there.
+    :math:`s^2 = \sigma^2(0, t)`; a denoiser or a noise prediction handed in as a score has the wrong sign there. Data
+    without a variance have other tails: give their law as the target.
 
     Parameters
     ----------
@@ -102,7 +103,7 @@ def probe(
     target : Law, optional
         Data law, a normal mixture or any other whose diffused laws are known in closed form.
     data_std : float, default 1
-        Scale of the data, used without a target.
+        Scale of the data, used without a target, or where that has no variance.
 
     Returns
     -------
@@ -134,7 +135,9 @@ def probe(
     """
     if target is not None:
         dim = _checks.same_dim("target", target.dim, "dim", target.dim if dim is None else dim)
-        data_std = float(np.sqrt(np.trace(np.atleast_2d(target.cov)) / target.dim))
+        own = float(np.sqrt(np.trace(np.atleast_2d(target.cov)) / target.dim))
+        # a point mass has none, a Student's t may have no variance
+        data_std = own if 0.0 < own < np.inf else data_std
     dims = (1, 2) if dim is None else (_checks.dimension("dim", dim),)
     failures = []
     for d in dims:
@@ -148,14 +151,14 @@ def probe(
 
 def admit(adapter: _Adapted, dim: int | None) -> _Adapted:
     """Return the adapter once its model was looked at; warn where that looks like another kind."""
-    warn(probe(adapter, adapter.process, dim=dim), repr(adapter))
+    warn(probe(adapter, adapter.process, dim=dim), repr(adapter), level=4)
     return adapter
 
 
-def warn(found: Probe, name: str) -> None:
-    """Warn, at the line that called the adapter, if the probe found a problem."""
+def warn(found: Probe, name: str, *, level: int) -> None:
+    """Warn, `level` frames up where the adapter was called, if the probe found a problem."""
     if found.problem:
-        warnings.warn(f"{name}: {found.problem}.", ProbeWarning, stacklevel=4)
+        warnings.warn(f"{name}: {found.problem}.", ProbeWarning, stacklevel=level)
 
 
 def admitted(score: Callable[[float, Any], Any], process: Process, target: Law) -> CheckedScore:

@@ -74,23 +74,27 @@ class Tabulated:
         ValueError
             At times beyond the table, and at points outside of the box unless ``outside="linear"``.
         """
-        from scipy.interpolate import BSpline, NdBSpline
-
         points = _checks.points("x", x, self.dim, finite_only=True)
-        coefficients, knots = self._at(t), self._splines[1]
         flat = points.reshape(-1, self.dim)
-        inside = self._inside(t, flat)
-        if self.dim == 1:
-            spline = BSpline(knots[0], coefficients, 3)
-            value = np.asarray(spline(inside[:, 0]))
-        else:
-            spline = NdBSpline(tuple(knots), coefficients, 3)
-            value = np.asarray(spline(inside))
-        value = value.reshape(flat.shape)
+        inside, spline = self._inside(t, flat), self._spline(t)
+        value = np.asarray(spline(inside[:, 0] if self.dim == 1 else inside)).reshape(flat.shape)
         beyond = flat - inside
         if np.any(beyond):
             value = value + self._slopes(spline, inside, beyond)
         return np.asarray(value.reshape(points.shape))
+
+    def divergence(self, t: float, x: Any) -> FloatArray:
+        """Return the divergence of the interpolated score at the points x, one number per point, shape (...).
+
+        That of the spline itself: a flow along it keeps its mass.
+        """
+        points = _checks.points("x", x, self.dim, finite_only=True)
+        flat = points.reshape(-1, self.dim)
+        inside, spline = self._inside(t, flat), self._spline(t)
+        if self.dim == 1:
+            return np.asarray(spline(inside[:, 0], nu=1)).reshape(points.shape)
+        total = sum(np.asarray(spline(inside, nu=nu))[:, k] for k, nu in enumerate(((1, 0), (0, 1))))
+        return np.asarray(total).reshape(points.shape[:-1])
 
     def _inside(self, t: float, flat: FloatArray) -> FloatArray:
         """Points moved to the nearest one in the box where that is asked for; refuse them where it is not."""
@@ -114,12 +118,16 @@ class Tabulated:
         parts = [np.asarray(spline(inside, nu=nu)) * beyond[:, k, None] for k, nu in enumerate(((1, 0), (0, 1)))]
         return np.asarray(parts[0] + parts[1])
 
-    def _at(self, t: float) -> FloatArray:
-        """Spline coefficients in space at time t."""
+    def _spline(self, t: float) -> Any:
+        """The spline in space at time t."""
+        from scipy.interpolate import BSpline, NdBSpline
+
         first, last = self.domain[0]
         if not first * (1.0 - _SLACK) <= t <= last * (1.0 + _SLACK):
             raise _checks.error("t", f"a time in the table, [{first:g}, {last:g}]", t, "tabulate these times as well")
-        return np.asarray(self._splines[0](np.log(np.clip(t, first, last))))
+        in_time, knots = self._splines
+        coefficients = np.asarray(in_time(np.log(np.clip(t, first, last))))
+        return BSpline(knots[0], coefficients, 3) if self.dim == 1 else NdBSpline(tuple(knots), coefficients, 3)
 
     @cached_property
     def _splines(self) -> tuple[Any, list[FloatArray]]:
