@@ -113,6 +113,24 @@ def test_where_errors_matter(tmp_path):
 
 @pytest.mark.notebook
 @pytest.mark.slow
+def test_stochasticity(tmp_path):
+    found = headline("06_stochasticity", tmp_path)
+    assert found["drift"] <= 1e-8
+    distance, error = found["far"]["1.0"]
+    assert found["closed_form"] == pytest.approx(0.02708359, rel=1e-6)
+    assert abs(distance - found["closed_form"]) <= error <= 2e-3 * distance
+    far = [value for value, _ in found["far"].values()]
+    assert far == sorted(far, reverse=True)
+    early, late = ([value for value, _ in found[name].values()] for name in ("early", "late"))
+    assert early == sorted(early, reverse=True) and late == sorted(late)
+    assert early[-1] < 0.01 * early[0] and late[-1] > 3.0 * late[0]
+    quiet, everywhere, above = (found["churn"][name] for name in found["churn"])
+    assert above[0][0] < 0.25 * quiet[0][0] and above[1][0] < 0.5 * everywhere[1][0]
+    assert abs(above[1][0] - quiet[1][0]) <= above[1][1] + quiet[1][1]
+
+
+@pytest.mark.notebook
+@pytest.mark.slow
 def test_score_error_as_noise(tmp_path):
     found = headline("07_score_error_as_noise", tmp_path)
     assert found["oracle"] <= 1e-3
