@@ -265,7 +265,7 @@ def product_form(
     Notes
     -----
     S* costs one exponential per level, component of the target and point. `fpsolve.evolve` asks for it once per grid in
-    ``frame="fixed"``, at every step in the scaled frame; there raise `rtol` or bin the data.
+    ``frame="fixed"``, at every step in the scaled frame; there raise `rtol`, bin the data, or `tabulate` the score.
 
     Levels uniform in log sigma over a span: divide `loss` by sigma.
 

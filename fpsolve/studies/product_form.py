@@ -184,14 +184,14 @@ def _answer(reference: Reference, cases: list[Case]) -> tuple[str, ...]:
     far = int(np.argmax(np.abs(settings.starts)))
     ends = [float(found["position"][far, -1]) for found in (reference.product, reference.exact)]
     shares = {name: [getattr(case, name) for case in cases] for name in ("quiet_share", "noisy_share")}
-    calmer = sum(case.noisy < case.quiet.value for case in cases)
+    calmer = sum(case.noisy + case.noisy_error < case.quiet.value - case.quiet.error for case in cases)
     return (
         f"Data points {', '.join(f'{x:g}' for x in settings.points)}: the product-form flow is attracted by {at}, not "
         f"by the data; from {settings.starts[far]:g} it gets to {ends[0]:.4f}, the exact flow to {ends[1]:.3f}.",
         f"At the end the distance to the exact sampler is {min(shares['quiet_share']):.0%} to "
         f"{max(shares['quiet_share']):.0%} of the largest possible one without noise (eta = 0) and "
         f"{min(shares['noisy_share']):.0%} to {max(shares['noisy_share']):.0%} with it (eta = 1); noise makes it "
-        f"smaller in {calmer} of {len(cases)} cases.",
+        f"smaller, beyond the errors, in {calmer} of {len(cases)} cases.",
         "All stationary points lie in the convex hull of the data, and log Psi grows along every orbit watched."
         if max(case.outside for case in cases) <= ROUNDING and min(case.growth for case in cases) >= -ROUNDING
         else "Some stationary points lie outside of the convex hull of the data, or log Psi falls along an orbit.",
