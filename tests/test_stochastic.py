@@ -175,6 +175,24 @@ def test_densities_are_conditional_laws_of_particles_that_share_the_noise():
     assert float(apart) > 0.1  # another path, another law
 
 
+def test_ito_noise_may_take_all_the_diffusion_away():
+    """k = g: v' = -2 v; upwind fluxes are what is left, and the estimate covers what they smear."""
+    still = fp.Dynamics(lambda t, x: -x, 1.0)
+    run = stochastic.evolve(
+        still, fp.Gaussian(0.5, std=0.8), stochastic.constant(1.0), grid=LINE, steps=100, paths=2, seed=0, t_max=1.0,
+        convention="ito",
+    )  # fmt: skip
+    mean, variance = moments(run)
+    exact = 0.64 * np.exp(-2.0)
+    assert np.all(variance[:, -1] > exact)
+    assert variance[:, -1] == pytest.approx(exact, abs=0.03)
+    for path in range(2):
+        law = fp.Gaussian(mean[path, -1], std=exact**0.5)
+        truth = xr.DataArray(LINE.cell_average(law), coords={"x": run["x"]})
+        last = run.isel(path=path, t=-1)
+        assert float(fp.weighted_tv(last["density"], truth)["distance"]) <= float(last["error_estimate"])
+
+
 def test_ito_noise_has_no_mean():
     """E u solves the equation without noise: <u, phi> over 400 paths agrees within four standard errors."""
     noise = stochastic.random_fourier(0.15, length=0.8, modes=3, seed=2)

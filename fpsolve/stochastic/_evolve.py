@@ -84,6 +84,8 @@ def evolve(
     t_min, t_max : float
         Forward time at which the run ends.
     convention : {"stratonovich", "ito"}
+        Where Ito noise takes (nearly) all of the diffusion away, the fluxes left are upwind ones, of first order: the
+        error estimate says so.
     save_at : array_like, optional
         Forward times to keep; the ends are added. Default about 50, equally spaced in the clock.
     test_function : RadialFunction, optional
@@ -92,8 +94,8 @@ def evolve(
         V of the error estimate and the tails, default ``1 + |x|^2``.
     estimate : bool
         Run a companion on half the cells and steps along the same Brownian paths. The estimate takes the order along a
-        path for 1 with one mode and 1/2 with several (1 in fact where they commute): the difference, or 2.4 times it,
-        and on no path less than the root mean square over the ensemble.
+        path for 1 with one mode and 1/2 with several (1 in fact where they commute) or Ito noise: the difference, or 2.4
+        times it, and on no path less than the root mean square over the ensemble.
         Where space and the drift make the errors, ``run.fpsolve.extrapolated`` is of higher order.
     progress : bool, optional
 
