@@ -93,10 +93,10 @@ def evolve(
     weight : Weight or callable, optional
         V of the error estimate and the tails, default ``1 + |x|^2``.
     estimate : bool
-        Run a companion on half the cells and steps along the same Brownian paths. The estimate takes the order along a
-        path for 1 with one mode and 1/2 with several (1 in fact where they commute) or Ito noise: the difference, or 2.4
-        times it, and on no path less than the root mean square over the ensemble.
-        Where space and the drift make the errors, ``run.fpsolve.extrapolated`` is of higher order.
+        Run a companion on half the cells and steps along the same Brownian paths. The order along a path is taken for 1
+        with one mode, and for 1/2 with several (1 in fact where they commute) or Ito noise: the estimate is the
+        difference, or 2.4 times it, and on no path less than the root mean square over the ensemble. Where space and
+        the drift make the errors, ``run.fpsolve.extrapolated`` is of higher order.
     progress : bool, optional
 
     Returns
