@@ -171,6 +171,9 @@ def test_the_error_of_a_table_falls_like_the_fourth_power() -> None:
         middles = np.sqrt(times[1:] * times[:-1])
         seen.append(max(np.abs(score(t, x) - exact(t, x)).max() for t in middles))
         stated.append(score.error)
+    # a table that nobody measured is estimated from itself, on the safe side and not by far
+    alone = scores.tabulated(table.score).error
+    assert seen[1] <= alone <= 4.0 * seen[1], (alone, seen)
     assert abs(np.log2(seen[0] / seen[1]) - 4.0) <= 0.2, seen
     assert 0.7 <= stated[1] / seen[1] <= 1.5, (stated, seen)
 
@@ -184,6 +187,7 @@ def test_a_table_in_the_plane() -> None:
     x = np.random.default_rng(0).uniform(-3.5, 3.5, (200, 2))
     gaps = [np.abs(score(t, x) - exact(t, x)).max() for t in (0.11, 0.3, 0.97)]
     assert max(gaps) <= 1.5 * score.error < 0.05
+    assert score.error <= scores.tabulated(table.score).error <= 8.0 * score.error
     reverse = fp.Reverse(PLANE, fp.VP(), score=score)
     run = fp.evolve(reverse, {"prior": fp.VP().prior(dim=2)}, t_min=0.1, grid=grid, steps=12, save_at=[0.1])
     assert float(run.mass.max() - run.mass.min()) < 1e-12 and float(abs(run.mass - 1.0).max()) < 1e-3
