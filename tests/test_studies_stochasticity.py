@@ -9,7 +9,7 @@ CHANGES = {
     "etas = [0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.25, 3.16]": "etas = [0.0, 1.0, 2.0]",
     "churns = [0.0, 0.5, 2.0, 8.0, 32.0]": "churns = [0.0, 8.0]",
     "tol = 2e-3": "tol = 1e-2",
-    "cells = 240": "cells = 120",
+    "cells = 400": "cells = 120",
 }
 
 
@@ -38,7 +38,7 @@ def test_checks_fail_on_wrong_numbers(small):
         "eta = 0: total": (eta.assign(plain=drifting), churn, known),
         "S_churn = 0: total": (eta, churn.assign(plain=churn["plain"] * (1.0 + 1e-6 * churn["t"])), known),
         "eta = 1: far": (eta, churn, 1.1 * known),
-        "(measured": (eta.assign(coefficient=0.1 * eta["coefficient"]), churn, known),
+        "(measured": (eta.assign(coefficient=0.0 * eta["coefficient"]), churn, known),
         "error estimate of a run, eta": (eta.assign(estimate=10.0 * config.tol + 0.0 * eta["estimate"]), churn, known),
         "error estimate of a run, churn": (eta, churn.assign(estimate=0.1 + 0.0 * churn["estimate"]), known),
         "early error": (eta.assign(early=eta["late"]), churn, known),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,9 +10,9 @@ import xarray as xr
 from numpy.typing import NDArray
 
 import fpsolve as fp
-from fpsolve import weights
+from fpsolve import bounds, kernels, weights
 from fpsolve.characteristics import Accuracy, trace_back
-from fpsolve.dynamics import Eta
+from fpsolve.dynamics import Eta, Frame, InFrame
 from fpsolve.laws import Law
 from fpsolve.processes import Process
 from fpsolve.scores import Score
@@ -102,12 +102,35 @@ def _left(knob: Knob, eta: Eta, score: Score) -> tuple[float, float]:
     return float(fp.weighted_tv(last, truth, knob.weight).distance), float(run.error_estimate[0, -1])
 
 
-def flow_coefficient(reverse: fp.Reverse, grid: fp.Grid, t_min: float, weight: fp.PolynomialWeight) -> float:
-    """Sharp coefficient without noise: point masses stay point masses, so it is ``sup V(image)/V(origin)``."""
-    ends = grid.face_axes[0]
+def coefficients(knob: Knob, etas: Sequence[Eta], grid: fp.Grid) -> tuple[list[float], list[float]]:
+    """Sharp coefficient of the whole trajectory for every setting on `grid` (in standard deviations), and its error.
+
+    Small noise is widened by the cells: the error is the difference to half as many.
+    """
+    found = [[_coefficient(knob, eta, cells) for cells in (grid, grid.coarsen())] for eta in etas]
+    return [fine for fine, _ in found], [abs(fine - coarse) for fine, coarse in found]
+
+
+def _coefficient(knob: Knob, eta: Eta, grid: fp.Grid) -> float:
+    """Sharp V-Dobrushin coefficient from T to t_min in the scaled coordinate, with V at either end."""
+    reverse, T = fp.Reverse(knob.target, knob.process, eta=eta), knob.process.T
+    frame = Frame(reverse)
+    before, after = (_weight_in(frame, t, knob.weight) for t in (T, knob.t_min))
+    if not reverse.noiseless:
+        kernel = kernels.finite_volume(InFrame(frame), grid, T, knob.t_min)
+        value = bounds.dobrushin(kernel, weight=after, start_weight=before).value
+        return np.nan if value is None else float(value)
 
     def rate(t: float, states: Array) -> Array:
-        return reverse.drift(t, states[0])[None]
+        return InFrame(frame).drift(t, states[0])[None]
 
-    origins = trace_back(rate, t_min, reverse.horizon, ends[None], Accuracy(1e-9, 1.0)).states[0]
-    return float(np.max(weights.evaluate(weight, ends, 1) / weights.evaluate(weight, origins, 1)))
+    # point masses stay point masses: the largest ratio of weights, over points where both are inside of the box
+    ends = grid.face_axes[0]
+    origins = trace_back(rate, knob.t_min, T, ends[None], Accuracy(1e-9, 1.0)).states[0]
+    inside = (origins >= ends[0]) & (origins <= ends[-1])
+    return float(np.max((after(ends) / before(origins))[inside]))
+
+
+def _weight_in(frame: Frame, t: float, weight: fp.PolynomialWeight) -> Callable[[Array], Array]:
+    center, scale = frame.center(t)[0], frame.scale(t)[0]
+    return lambda z: weights.evaluate(weight, center + scale * z, 1)

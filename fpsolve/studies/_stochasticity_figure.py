@@ -28,6 +28,7 @@ def figure(by_eta: xr.Dataset, by_churn: xr.Dataset) -> Figure:
     _errors(d, by_churn, "churn", r"$S_{churn}$")
     far = _seen(by_churn, "far")[:, -1]
     d.plot(by_churn["churn"], far, marker="^", color=PALETTE[2], ls=(0, (5, 1.5)), label="far start")
+    d.plot(by_churn["churn"], _coefficient(by_churn), marker="s", ls="--", color=PALETTE[3], label="sharp coefficient")
     d.set_xscale("symlog", linthresh=0.5)
     d.set_xticks(by_churn["churn"].values, [f"{value:g}" for value in by_churn["churn"].values])
     d.minorticks_off()
@@ -43,6 +44,10 @@ def _seen(found: xr.Dataset, name: str) -> xr.DataArray:
     return found[name].where(found[name] > found[f"{name}_error"])
 
 
+def _coefficient(found: xr.Dataset) -> xr.DataArray:
+    return found["coefficient"].where(found["coefficient"] > 1e-13)
+
+
 def _curves(ax: Axes, found: xr.Dataset) -> None:
     from matplotlib import colormaps
 
@@ -56,8 +61,7 @@ def _curves(ax: Axes, found: xr.Dataset) -> None:
 
 def _ends(ax: Axes, found: xr.Dataset) -> None:
     ax.semilogy(found["eta"], _seen(found, "far")[:, -1], marker="^", color=PALETTE[2], label="left of the far start")
-    coefficient = found["coefficient"].where(found["coefficient"] > 1e-13)
-    ax.semilogy(found["eta"], coefficient, marker="s", ls="--", color=PALETTE[0], label="sharp coefficient")
+    ax.semilogy(found["eta"], _coefficient(found), marker="s", ls="--", color=PALETTE[0], label="sharp coefficient")
     ax.set(xlabel=r"stochasticity $\eta$", ylabel=_LEFT)
     legend_beside(ax, "right")
 
