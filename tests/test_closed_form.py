@@ -18,7 +18,7 @@ from fpsolve import closed_form
 from fpsolve.closed_form import density, kernel, log_density, weighted_tv
 from fpsolve.closed_form._absolute import absolute_integrals
 from fpsolve.closed_form._bayes import bayes
-from fpsolve.closed_form._fields import marginal
+from fpsolve.closed_form._fields import by_quadrature, marginal
 from fpsolve.closed_form._panels import NODES
 from fpsolve.closed_form._transport import transport
 
@@ -89,7 +89,7 @@ def bayes_by_scipy(reverse, start, t, x, limits, points=()):
 @pytest.mark.parametrize("t", [1e-3, 0.2, 3.0])
 def test_marginals_by_quadrature_against_the_laws_own_closed_forms(name, t):
     alpha, variance = float(OU.scale(0.0, t)), float(OU.variance(0.0, t))
-    mine = marginal(TARGETS[name], OU, t, 1e-12).log_at(X)
+    mine = by_quadrature(TARGETS[name], OU, t, 1e-12).log_at(X)
     law = TARGETS[name].diffused(alpha, variance)
     if law is None:
         for x in (-1.3, 0.0, 4.0):
@@ -101,7 +101,7 @@ def test_marginals_by_quadrature_against_the_laws_own_closed_forms(name, t):
             # beyond 12 the density is below exp(-140)
             limits = max(centre - reach, -12.0), min(centre + reach, 12.0)
             expected = quad(integrand, *limits, epsabs=0.0, epsrel=1e-11, limit=500)[0] / np.sqrt(2 * np.pi * variance)
-            found = np.exp(marginal(TARGETS[name], OU, t, 1e-12).log_at(np.array([x]))[0])
+            found = np.exp(by_quadrature(TARGETS[name], OU, t, 1e-12).log_at(np.array([x]))[0])
             assert found == pytest.approx(expected, rel=1e-9)
         return
     # log densities down to -2e4: relative to their size that is rounding

@@ -34,7 +34,12 @@ def problems(draw):
     )
     prior = process.prior()
     spread = float(np.sqrt(prior.cov))
-    start = fp.Gaussian(spread * (2.0 * draw(numbers) - 1.0), std=spread * (0.4 + 0.6 * draw(numbers)))
+    centre = spread * (2.0 * draw(numbers) - 1.0)
+    width = spread * (0.4 + 0.6 * draw(numbers))
+    start = fp.Gaussian(centre, std=width)
+    if draw(st.booleans()):
+        share = 0.2 + 0.6 * draw(numbers)
+        start = fp.GaussianMixture([share, 1.0 - share], [centre, -centre], stds=[width, 0.5 * spread])
     return name, fp.Reverse(target, process), start, t_min
 
 
@@ -50,7 +55,8 @@ def test_closed_form_and_grid_agree_within_the_estimate(problem):
     grid = cases.position_grid(run, -1)
     exact = closed_form.cell_averages(reverse, start, t_min, grid)
     v = weights.evaluate(None, grid)
-    error = float((v * np.abs(run.density.values[0, -1] - exact)).sum() * grid.volume)
+    beyond = max(v[0], v[-1]) * max(1.0 - float(exact.sum() * grid.volume), 0.0)
+    error = float((v * np.abs(run.density.values[0, -1] - exact)).sum() * grid.volume) + beyond
     estimate = float(run.error_estimate.values[0, -1])
     FOUND.append(estimate / error)
     assert run.attrs["tol_met"] == "yes", (name, run.attrs["levels"])
@@ -63,3 +69,4 @@ def test_the_gauge_was_read_often_and_the_estimates_were_not_absurd():
     print("estimate / true error over", len(ratios), "problems: min", ratios.min(), "median", np.median(ratios))
     assert len(ratios) >= 200
     assert np.median(ratios) <= 50
+    assert ratios.min() >= 1.0

@@ -187,16 +187,22 @@ def marginal(target: Law, process: Any, t: float, rtol: float) -> Mixture | Smoo
     """Return the log density of ``p_t``, the law of ``alpha X_0 + sqrt(sigma2) Z``.
 
     In closed form for normal mixtures, else ``p_t(x) = int p_0(y) N(x; alpha y, sigma2 I) dy`` by quadrature, per
-    axis for laws with independent coordinates. A t law in the plane enters as the scale mixture of normal laws it is:
-    nested integrals in the plane would take minutes.
+    axis for laws with independent coordinates. A t law enters as the scale mixture of normal laws it is: integrals over
+    quotients of integrals would take minutes (`by_quadrature` says the same of it, slowly).
     """
     alpha, variance = float(process.scale(0.0, t)), float(process.variance(0.0, t))
-    mixture = as_mixture(target.components if target.dim == 2 and isinstance(target, StudentT) else target)
+    mixture = as_mixture(target.components if isinstance(target, StudentT) else target)
     if mixture is not None:
         return mixture.noised(alpha, variance)
     if target.dim == 2 and isinstance(target, Laplace | Uniform):
         first, second = (target.axis_marginal(axis) for axis in (0, 1))
         return Product(marginal(first, process, t, rtol), marginal(second, process, t, rtol))
+    return by_quadrature(target, process, t, rtol)
+
+
+def by_quadrature(target: Law, process: Any, t: float, rtol: float) -> Smoothed:
+    """Return the log density of ``p_t`` as the integral it is, for any law."""
+    alpha, variance = float(process.scale(0.0, t)), float(process.variance(0.0, t))
     lens = Lens(1.0 / alpha, np.zeros(target.dim), float(np.sqrt(variance)) / alpha)
     constant = -target.dim * float(np.log(alpha))
     return Smoothed(LawField(target), all_landmarks(target), lens, constant=constant, rtol=rtol)
