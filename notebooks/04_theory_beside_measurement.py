@@ -41,14 +41,14 @@ process = fp.VP(beta_min=0.1, beta_max=20.0, T=1.0)
 reverse = fp.Reverse(target, process)
 starts = {"prior": process.prior(), "far": fp.Gaussian(2.0, std=0.5)}
 boundaries = [1.0, 0.6, 0.4, 0.25, 0.1, 0.0]
-grid = fp.Grid.uniform((-12.0, 12.0), cells=480)
+grid = fp.Grid.uniform((-12.0, 12.0), cells=600)
 weight = fp.PolynomialWeight(power=2, beta=0.1)
 
 # %% [markdown]
 # ## The ladder
 #
-# `bounds.ladder` cuts the run into blocks, makes the exact transition kernel of each (Bayes' rule, a matrix of 480 x
-# 480) and puts five bounds beside the distance $\|\nu P - p_t\|_V$:
+# `bounds.ladder` cuts the run into blocks, makes the exact transition kernel of each (Bayes' rule, a matrix of 600 x
+# 600) and puts five bounds beside the distance $\|\nu P - p_t\|_V$:
 #
 # * *sharp Dobrushin*: $\delta(P) = \sup_{x \ne y} \|P(x, \cdot) - P(y, \cdot)\|_V / (V(x) + V(y))$ times the initial
 #   distance, for the kernel from $T$ on, and for the product of the blocks;

@@ -118,7 +118,9 @@ def test_a_weight_below_one_is_refused(ou):
 
 def test_minorization_against_plain_numpy(ou):
     kernel = point_kernel(ou, 3.0, 0.01, box=10.0, cells=250)
-    v = kernel.grid.x**2
+    # cells count as soon as a point within a cell's width does
+    x, h = kernel.grid.x, kernel.grid.spacing[0]
+    v = np.min([(x - h) ** 2, x**2, (x + h) ** 2], axis=0)
     found = bounds.minorization(kernel, 9.0, levels=[1.0, 4.0, 9.0, 30.0])
     tv = 0.5 * all_pairs(kernel.matrix, np.ones(250))
     for level, common, pairwise in zip(found.levels, found.commons, found.pairwise, strict=True):
@@ -128,6 +130,18 @@ def test_minorization_against_plain_numpy(ou):
     assert found.value == found.pairwise[2]
     assert found.common == found.commons[2]
     assert np.all(np.diff(found.commons) <= 0.0) and np.all(np.diff(found.pairwise) <= 0.0)
+
+
+def test_overlaps_on_coarse_cells_are_below_those_on_fine_ones(ou):
+    """At any level: the set that is compared reaches beyond every pair of points of the true one."""
+    levels = [1.0, 4.0, 9.0, 30.0, 60.0]
+    coarse, fine = (
+        bounds.minorization(point_kernel(ou, 3.0, 0.3, box=10.0, cells=cells), 9.0, levels=levels)
+        for cells in (60, 600)
+    )
+    print(coarse.pairwise, fine.pairwise, coarse.commons, fine.commons)
+    assert np.all(coarse.pairwise <= fine.pairwise) and np.all(coarse.commons <= fine.commons)
+    assert np.allclose(coarse.pairwise, fine.pairwise, atol=0.1)
 
 
 def test_the_minorizing_measure_minorizes(ou):

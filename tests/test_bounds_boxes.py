@@ -90,7 +90,8 @@ def test_a_gamma_below_the_rate_at_the_ends_is_not_admissible():
     grid = fp.Grid.uniform((-4, 4), cells=81)
     v = grid.x**2
     sound = np.ones(81, dtype=bool)
-    region = _lyapunov.Region(sound, _lyapunov.edge(grid), _lyapunov._half_way(grid, v))
+    ways = tuple(_lyapunov._way_in(grid, v, share) for share in (0.5, 0.9))
+    region = _lyapunov.Region(sound, _lyapunov.edge(grid), ways)
     gammas = np.array([0.2, 0.25, 0.29, 0.31, 0.5])
     trade = _lyapunov.TradeOff.of(0.3 * v + 3.0 * np.exp(-0.5 * v), v, region, gammas)
     excess = 3.0 * np.exp(-0.5 * v) + np.multiply.outer(0.3 - gammas, v)
@@ -98,12 +99,26 @@ def test_a_gamma_below_the_rate_at_the_ends_is_not_admissible():
     assert trade.admissible.tolist() == [False, False, False, True, True]
 
 
+def test_a_gamma_below_the_last_slope_is_not_admissible():
+    """P V grows faster and faster outwards: the average slope of the outer part is below the one at the ends."""
+    grid = fp.Grid.uniform((-4, 4), cells=161)
+    v, sound = grid.x**2, np.ones(161, dtype=bool)
+    pulled = 1.0 + 0.1 * v + 0.01 * v**2  # slope 0.1 + 0.02 v: 0.34 on average from v = 8 to 16, 0.41 from 14.4
+    gammas = np.array([0.3, 0.36, 0.45])
+    region = _lyapunov.Region.of(kernels.Kernel(np.eye(161), grid, 1.0, 0.5), None)
+    region = _lyapunov.Region(sound, _lyapunov.edge(grid), region.inner)
+    trade = _lyapunov.TradeOff.of(pulled + 20.0 * np.exp(-v), v, region, gammas)
+    assert trade.admissible.tolist() == [False, False, True]
+
+
 def test_half_way_is_half_as_high():
     grid = fp.Grid.uniform([(-6, 4), (-5, 5)], cells=(100, 80))
     v = _lyapunov.height(None, grid)
-    half = _lyapunov._half_way(grid, v)
     high = v > 4.0
-    assert np.all(np.abs(v[half][high] / v[high] - 0.5) < 0.12)
+    for share in (0.5, 0.9):
+        way = _lyapunov._way_in(grid, v, share)
+        assert np.all(v[way] <= v + 1e-12)
+        assert np.all(np.abs(v[way][high] / v[high] - share) < 0.15)
 
 
 def test_sources_count_as_sound_by_what_they_send_to_the_ends_in_v():

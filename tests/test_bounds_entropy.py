@@ -132,6 +132,13 @@ def test_girsanov_of_a_constant_error_is_its_formula():
     assert found.times[0] > found.times[-1] >= 0.1
 
 
+def test_girsanov_on_a_box_that_does_not_hold_the_laws_gives_nothing(pair):
+    first, second = pair
+    found = bounds.girsanov(first, second, t_min=0.05, grid=fp.Grid.uniform((-2, 2), cells=80))
+    assert found.value is None and "the box holds the laws fails" in found.reason
+    assert np.isnan(found.total_variation) and np.isnan(found.weighted)
+
+
 def test_girsanov_in_the_plane():
     exact = cases.rotated_five()
     model = fp.Reverse(exact.target, exact.process, score=lambda t, x: exact.score(t, x) + 0.1)

@@ -50,7 +50,8 @@ def test_every_number_is_the_formula_at_its_best_pair(wide, found):
 def test_overlaps_are_those_of_all_pairs(found):
     """a'' and a by plain numpy on a coarse kernel; the pair condition is on the sum of V."""
     coarse = kernel(8, cells=60)
-    v = 0.03 * coarse.grid.x**2
+    x, h = coarse.grid.x, coarse.grid.spacing[0]
+    v = 0.03 * np.min([(x - h) ** 2, x**2, (x + h) ** 2], axis=0)
     one = bounds.localization(coarse, weight=WEIGHT, levels=[0.05, 0.4, 1.5])
     tv = 0.5 * np.abs(coarse.matrix[:, None] - coarse.matrix[None]).sum(axis=-1)
     for r, pairs, common in zip(one.levels, one.pairwise, one.commons, strict=True):

@@ -156,6 +156,15 @@ def test_mass_beyond_the_box_goes_into_the_end_cells_and_is_reported():
     assert kernel.defect > 0.1
 
 
+def test_a_step_of_ones_own_has_its_own_times():
+    reverse, grid = fp.Reverse(fp.Gaussian(0.5, std=0.5), fp.VP()), fp.Grid.uniform((-6, 6), cells=100)
+    step = samplers.step("ddpm", reverse.process, 1.0, 0.5, 0.4)
+    same = kernels.sampler("ddpm", reverse, grid, 0.5, 0.4)
+    assert np.array_equal(kernels.sampler(step, reverse, grid, 0.5, 0.4).matrix, same.matrix)
+    with pytest.raises(ValueError, match=r"t0, t1: expected the step's own times 0.5 and 0.4, got 0.5 and 0.3"):
+        kernels.sampler(step, reverse, grid, 0.5, 0.3)
+
+
 def test_the_wrong_sign_of_a_score_is_seen_in_the_ten_numbers():
     """Negative control: the same check with s -> -s fails by far."""
     target, grid = fp.Gaussian(1.0, cov=0.5), fp.Grid.uniform((-7, 7), cells=300)

@@ -14,6 +14,8 @@ from fpsolve.studies import _config, _harris_case, _harris_checks, harris_ladder
 from fpsolve.studies._stages import Stages
 
 QUICK = {"cells = 600": "cells = 160", "tol = 1e-7": "tol = 1e-4", "saves = 40": "saves = 8"}
+# overlaps of coarse cells are below those of fine ones
+QUICK |= {"tolerance = 0.005": "tolerance = 0.04", "harris = 0.635": "harris = 0.65"}
 
 
 @pytest.fixture(scope="module")

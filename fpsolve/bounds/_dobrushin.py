@@ -43,7 +43,9 @@ def dobrushin(kernel: Kernel, *, weight: WeightLike = None, start_weight: Weight
               \qquad \|\mu P - \nu P\|_{w_1} \le \delta(P)\, \|\mu - \nu\|_{w_0},
 
     and no smaller constant works: it is the norm of P on differences of probabilities. Coefficients of consecutive
-    blocks multiply. All pairs of rows are compared, in some milliseconds for 600 cells.
+    blocks multiply. On a grid the supremum is over pairs of cells: a contraction for laws that the box holds, and a
+    lower bound of the coefficient on the whole space. All pairs of rows are compared, in some milliseconds for 600
+    cells.
 
     Parameters
     ----------

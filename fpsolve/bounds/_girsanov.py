@@ -40,9 +40,9 @@ class Girsanov(Record):
     kl_path : float
         The path integral.
     total_variation : float
-        ``sqrt(KL/2)``, with the factor 1/2 in the definition (Pinsker).
+        ``sqrt(KL/2)``, with the factor 1/2 in the definition (Pinsker); NaN without a value.
     weighted : float
-        The smallest of the three weighted bounds: on ``int V |dmu - dnu|``.
+        The smallest of the three weighted bounds: on ``int V |dmu - dnu|``; NaN without a value.
     details : WeightedPinsker
         The three of them.
     times, integrand : arrays
@@ -148,12 +148,13 @@ def girsanov(
         unchecked=(
             "Novikov's condition, or what replaces it",
             "moments of the second run: from the grid",
+            f"the integrand between its {_NODES} times",
         ),
         reason=reason,
         kl_start=kl_start,
         kl_path=kl_path,
-        total_variation=float(np.sqrt(0.5 * (kl_start + kl_path))),
-        weighted=details.best,
+        total_variation=float("nan") if reason else float(np.sqrt(0.5 * (kl_start + kl_path))),
+        weighted=float("nan") if reason else details.best,
         details=details,
         times=times,
         integrand=integrand,

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from fpsolve.bounds import _closed
 from fpsolve.bounds._dobrushin import _stochastic
 from fpsolve.bounds._drift import closed_constants
-from fpsolve.bounds._lyapunov import HELD_DETAIL, INSIDE, INSIDE_DETAIL, Region, TradeOff, height, quadratic
+from fpsolve.bounds._lyapunov import HELD_DETAIL, INSIDE, INSIDE_DETAIL, Region, TradeOff, floor, height, quadratic
 from fpsolve.bounds._record import Hypothesis, Record, failure
 from fpsolve.bounds._times import block
 from fpsolve.kernels import Kernel
@@ -216,7 +216,7 @@ class Sharp:
             return cls(kernel, v, trade, held, NO_TRIALS)
         low = min(2.0 * float(np.min(trade.ks[ok])), held)
         levels = np.geomspace(max(low, 1e-6 * held), held, _LEVELS)
-        overlaps = 1.0 - _pairs.distance_by_level(kernel.matrix, v, levels)
+        overlaps = 1.0 - _pairs.distance_by_level(kernel.matrix, floor(weight, kernel.grid), levels)
         beyond = held * _FURTHER
         further = None if reverse is None else _closed_overlap(reverse, kernel.t0, kernel.t1, weight, beyond)
         if further is not None:

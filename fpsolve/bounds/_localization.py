@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fpsolve.bounds._dobrushin import _stochastic
 from fpsolve.bounds._harris import STATEMENT, UNCHECKED, Trials
-from fpsolve.bounds._lyapunov import GAMMAS, HELD_DETAIL, Region, TradeOff, height
+from fpsolve.bounds._lyapunov import GAMMAS, HELD_DETAIL, Region, TradeOff, floor, height
 from fpsolve.bounds._minorization import default_levels, increasing
 from fpsolve.bounds._record import Hypothesis, Record, failure
 from fpsolve.kernels import Kernel
@@ -94,8 +94,9 @@ def localization(kernel: Kernel, *, weight: WeightLike = None, levels: ArrayLike
     held = region.held(v)
     pulled = kernel.pull(height(weight, kernel.target).reshape(kernel.target.shape)).ravel()
     curve = default_levels(v, held) if levels is None else increasing(levels)
-    pairwise = 1.0 - _pairs.distance_by_level(kernel.matrix, v, curve)
-    commons = _pairs.minima_by_level(kernel.matrix, v, curve)
+    lowest = floor(weight, kernel.grid)
+    pairwise = 1.0 - _pairs.distance_by_level(kernel.matrix, lowest, curve)
+    commons = _pairs.minima_by_level(kernel.matrix, lowest, curve)
     trade = TradeOff.of(pulled, v, region)
     ok, within = trade.admissible, curve <= held
     best, with_common = (

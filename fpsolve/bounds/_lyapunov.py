@@ -15,10 +15,12 @@ from fpsolve.weights import WeightLike
 Array = NDArray[np.float64]
 
 INSIDE = "P V - gamma V is largest inside of the box"
-INSIDE_DETAIL = "its maximum, and its value half way in, less the one where the ends of the box begin to matter"
+INSIDE_DETAIL = "its maximum, and its values further in, less the one where the ends of the box begin to matter"
 HELD_DETAIL = "smallest V where the ends of the box begin to matter, less R"
 #: What a sound source may send to the ends of the box or beyond, in 1 + V.
 _REACHED = 1e-6
+#: How far in, as a share of V, ``P V - gamma V`` must be larger than at the ends.
+_SHARES = (0.5, 0.9)
 #: Trial values of gamma.
 GAMMAS = np.concatenate([np.geomspace(1e-8, 1e-2, 49)[:-1], np.linspace(0.01, 0.999, 200)])
 
@@ -27,6 +29,19 @@ def height(weight: WeightLike, grid: Grid) -> Array:
     """``V = weight - 1 >= 0`` at the cell centres, flat."""
     # a weight may be 1e-12 below one by rounding, which `weights.evaluate` lets through
     return np.maximum(weights.evaluate(weight, grid).ravel() - 1.0, 0.0)
+
+
+def floor(weight: WeightLike, grid: Grid) -> Array:
+    """Smallest V at the centre of every cell and at the points one cell away along every axis, flat.
+
+    With it a cell belongs to a level set as soon as a point within a cell's width does: what is compared then reaches
+    beyond every pair of points of the set, and overlaps err on the side of caution.
+    """
+    steps = np.meshgrid(*[(-h, 0.0, h) for h in grid.spacing], indexing="ij")
+    moves = np.stack([step.ravel() for step in steps], axis=-1)
+    around = [grid.x + (move[0] if grid.dim == 1 else move) for move in moves]
+    lowest = np.min([weights.evaluate(weight, x, grid.dim) for x in around], axis=0)
+    return np.asarray(np.maximum(lowest.ravel() - 1.0, 0.0))
 
 
 def edge(grid: Grid) -> NDArray[np.bool_]:
@@ -47,13 +62,13 @@ class Region:
     sound : bool array, flat
     frontier : bool array, flat
         Sound sources beside the ends of the box or a source that is not sound.
-    inner : int array, flat
-        For every source the one about half as high in V on the way to where V is smallest.
+    inner : tuple of int arrays, flat
+        For every source those about half and nine tenths as high in V on the way to where V is smallest.
     """
 
     sound: NDArray[np.bool_]
     frontier: NDArray[np.bool_]
-    inner: NDArray[np.int64]
+    inner: tuple[NDArray[np.int64], ...]
 
     @classmethod
     def of(cls, kernel: Kernel | Operator, weight: WeightLike) -> Region:
@@ -69,7 +84,8 @@ class Region:
         for axis in range(kernel.grid.dim):
             for shift in (1, -1):
                 inner &= np.roll(sound, shift, axis=axis)
-        return cls(sound.ravel(), (sound & ~inner).ravel(), _half_way(kernel.grid, height(weight, kernel.grid)))
+        v0 = height(weight, kernel.grid)
+        return cls(sound.ravel(), (sound & ~inner).ravel(), tuple(_way_in(kernel.grid, v0, k) for k in _SHARES))
 
     def held(self, v: Array) -> float:
         """The largest level of V whose sublevel set lies inside of the region."""
@@ -77,14 +93,20 @@ class Region:
         return float(np.min(v[outside])) if outside.any() else float("inf")
 
 
-def _half_way(grid: Grid, v: Array) -> NDArray[np.int64]:
-    """Flat index of the cell at ``c + (x - c)/sqrt(2)`` for every cell x; c where V is smallest."""
+def _way_in(grid: Grid, v: Array, share: float) -> NDArray[np.int64]:
+    """Flat index of the cell at ``c + sqrt(share) (x - c)`` for every cell x; c where V is smallest."""
     centre = np.unravel_index(int(np.argmin(v)), grid.shape)
     moved = [
-        np.rint(middle + (np.arange(n) - middle) / np.sqrt(2.0)).astype(np.int64)
+        _towards(int(middle), np.arange(n), float(np.sqrt(share)))
         for n, middle in zip(grid.shape, centre, strict=True)
     ]
     return np.asarray(np.ravel_multi_index(np.meshgrid(*moved, indexing="ij"), grid.shape).ravel(), dtype=np.int64)
+
+
+def _towards(middle: int, cells: NDArray[np.int64], share: float) -> NDArray[np.int64]:
+    """Indices a share of the way out from the middle, rounded towards it."""
+    gap = cells - int(middle)
+    return np.asarray(int(middle) + np.sign(gap) * np.floor(np.abs(gap) * share).astype(np.int64))
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,8 +117,8 @@ class TradeOff:
     ----------
     gammas, ks : arrays
     margins : array
-        How far ``P V - gamma V`` at the frontier stays below its maximum K and, if that is less, below its value half
-        way in: negative or zero means that it is largest or still grows there, and K would grow with the box.
+        How far ``P V - gamma V`` at the frontier stays below its maximum K and, if that is less, below its values
+        further in: negative or zero means that it is largest or still grows there, and K would grow with the box.
     """
 
     gammas: Array
@@ -110,7 +132,7 @@ class TradeOff:
             return cls(gammas, np.full(gammas.shape, np.inf), np.full(gammas.shape, -np.inf))
         excess = pulled - np.multiply.outer(gammas, v)
         ks, ends = excess[:, region.sound].max(axis=1), excess[:, region.frontier]
-        falls = (excess[:, region.inner[region.frontier]] - ends).min(axis=1)
+        falls = np.min([(excess[:, way[region.frontier]] - ends).min(axis=1) for way in region.inner], axis=0)
         # what sound sources send beyond the box is missing from P V
         return cls(gammas, np.maximum(ks + _REACHED, 0.0), np.minimum(ks - ends.max(axis=1), falls))
 

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fpsolve import _checks
 from fpsolve.bounds._dobrushin import _stochastic
-from fpsolve.bounds._lyapunov import HELD_DETAIL, Region, TradeOff, height
+from fpsolve.bounds._lyapunov import HELD_DETAIL, Region, TradeOff, floor, height
 from fpsolve.bounds._record import Hypothesis, Record, failure
 from fpsolve.kernels import Kernel
 from fpsolve.weights import WeightLike
@@ -55,7 +55,8 @@ def minorization(
               a'' = \inf_{V(x) + V(y) \le R} (1 - \mathrm{TV}(P(x, \cdot), P(y, \cdot))) \ge a .
 
     a is the best constant in ``P(x, .) >= a nu(.)`` on ``{V <= R}``, attained by ``nu = inf P(x, .)/a``; a'' is all
-    that Harris' theorem uses.
+    that Harris' theorem uses. A cell counts as part of a set if a neighbour does, so that both err on the side of
+    caution.
 
     Parameters
     ----------
@@ -99,8 +100,9 @@ def minorization(
     chosen = _least_level(kernel, weight, v, region) if level is None else _checks.non_negative("level", level)
     curve = default_levels(v, held) if levels is None else increasing(levels)
     every = np.union1d(curve, [chosen])
-    pairwise = 1.0 - _pairs.distance_by_level(kernel.matrix, v, every)
-    commons = _pairs.minima_by_level(kernel.matrix, v, every)
+    lowest = floor(weight, kernel.grid)
+    pairwise = 1.0 - _pairs.distance_by_level(kernel.matrix, lowest, every)
+    commons = _pairs.minima_by_level(kernel.matrix, lowest, every)
     on_curve, at = np.searchsorted(every, curve), int(np.searchsorted(every, chosen))
     checked = (
         Hypothesis("the box contains {V <= R}", held - chosen, HELD_DETAIL),
@@ -115,7 +117,7 @@ def minorization(
         reason=reason,
         level=float(chosen),
         common=float(commons[at]),
-        measure=_measure(kernel, v, float(chosen)),
+        measure=_measure(kernel, lowest, float(chosen)),
         levels=curve,
         commons=commons[on_curve],
         pairwise=pairwise[on_curve],
