@@ -1,6 +1,7 @@
 """Data at the border: a CSV is read exactly or refused with the cell that is wrong."""
 
 import hashlib
+import json
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -153,6 +154,7 @@ OBJECTS = np.array([{"a": 1}, [2]], dtype=object)
         (np.array([[1.0, 2.0], [3.0, 4.0]]), [2], r"expected a column at place 2, got the columns column 0, column 1"),
         (np.array([[1.0, 2.0], [3.0, 4.0]]), ["b"], r"expected a column named 'b', got the columns"),
         (np.array([[1.0, 2.0], [3.0, 4.0]]), [-1], r"expected a column at place -1"),
+        (np.array([[1.0, 2.0], [3.0, 4.0]]), [1, 1], r"columns: expected different columns, got 1, 1; name each once"),
         (np.array([[1.0, 2.0], [3.0, 4.0]]), [], r"expected a column to read"),
         (np.array([[1.0, 2.0], [3.0, 4.0]]), "column 0", r"columns: expected a list .* say columns=\['column 0'\]"),
         (np.array([(1, "x")], dtype=[("u", "i4"), ("v", "U1")]), None, r"rows of fields with one number each"),
@@ -194,7 +196,9 @@ def test_three_columns_are_no_samples_of_a_law(rng: np.random.Generator) -> None
 
 
 def test_studies_and_sweeps_take_the_users_own_data(tmp_path: Path, rng: np.random.Generator) -> None:
+    from fpsolve.campaign._forgetting import run
     from fpsolve.campaign._laws import KernelDensitySettings
+    from fpsolve.campaign._settings import SweepSettings
     from fpsolve.studies._config import DataSettings
 
     values = rng.standard_normal((40, 3))
@@ -206,6 +210,18 @@ def test_studies_and_sweeps_take_the_users_own_data(tmp_path: Path, rng: np.rand
     law = KernelDensitySettings(kind="kernel-density", file=file, columns=(1,), bandwidth=0.3).build()
     standard = (values[:, 1] - values[:, 1].mean()) / values[:, 1].std(ddof=1)
     np.testing.assert_allclose(law.samples, standard)
+    with_record = {"kind": "kernel-density", "name": "mine", "file": file, "columns": [1]}
+    settings = SweepSettings.model_validate(
+        {
+            "targets": [with_record],
+            "processes": [{"kind": "vp"}],
+            "starts": [{"kind": "prior"}],
+            "grids": [{"bounds": [-5.0, 5.0], "cells": 40, "steps": 20}],
+            "t_min": 0.2,
+        }
+    )
+    recorded = json.loads(run(settings).attrs["data"])["mine"]
+    assert recorded["file"] == "mine.npy" and recorded["std"] == pytest.approx([values[:, 1].std(ddof=1)])
     with pytest.raises(ValueError, match="at place 3"):
         DataSettings(file=file, columns=(3,)).table()
     with pytest.raises(ValueError, match="columns"):

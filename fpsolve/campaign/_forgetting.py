@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fpsolve.campaign._laws import KernelDensitySettings
 from fpsolve.campaign._score_errors import ScoreModel
 from fpsolve.campaign._settings import SweepSettings
 from fpsolve.campaign._sweep import sweep
@@ -95,7 +97,10 @@ def forgetting(
 def run(
     settings: SweepSettings, *, out: str | Path | None = None, n_jobs: int = 1, progress: bool | None = None
 ) -> xr.Dataset:
-    """Return the results of a sweep over (target, process[, score error], eta, tol or grid), see `SweepSettings`."""
+    """Return the results of a sweep over (target, process[, score error], eta, tol or grid), see `SweepSettings`.
+
+    The attribute `data` (JSON, by label) says of laws made from files which, and how they were standardised.
+    """
     accuracy: dict[str, Any]
     errors = {one.label: one.build() for one in settings.score_errors or ()}
     if settings.grids is None:
@@ -108,7 +113,12 @@ def run(
         "save_at": settings.save_at,
         "weight": settings.weight.build(),
     }
-    return sweep(
+    records = {
+        one.label: one.record()
+        for one in (*settings.targets, *settings.starts)
+        if isinstance(one, KernelDensitySettings)
+    }
+    found = sweep(
         partial(forgetting, **fixed),
         n_jobs=n_jobs,
         seed=settings.seed,
@@ -120,3 +130,4 @@ def run(
         eta=settings.eta,
         **accuracy,
     )
+    return found.assign_attrs(data=json.dumps(records)) if records else found

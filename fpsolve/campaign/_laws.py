@@ -148,6 +148,13 @@ class KernelDensitySettings(Named):
         samples = data.standardise(table).samples if self.standardise else table.samples
         return fp.KernelDensity(samples, bandwidth=None if self.bandwidth == "scott" else self.bandwidth)
 
+    def record(self) -> dict[str, Any]:
+        """Return file, checksum and columns, and the mean and standard deviation that were taken out, if any."""
+        table = data.read(self.file, self.columns)
+        record = data.standardise(table).record()
+        count = len(self.columns)
+        return record if self.standardise else record | {"mean": [0.0] * count, "std": [1.0] * count}
+
 
 class PriorSettings(Named):
     """The prior of the process, the customary start."""

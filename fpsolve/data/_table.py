@@ -123,6 +123,8 @@ def positions(wanted: Sequence[Column], present: Sequence[str], source: str) -> 
             found.append(list(present).index(str(column)))
         else:
             missing.append(column)
+    if len(set(found)) < len(found):
+        raise _checks.error("columns", "different columns", ", ".join(repr(c) for c in wanted), "name each once")
     if missing or not wanted:
         named = " and ".join(f"{'at place' if isinstance(c, int) else 'named'} {c!r}" for c in missing) or "to read"
         raise _checks.error(source, f"a column {named}", "the columns " + ", ".join(present))
