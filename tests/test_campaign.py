@@ -712,7 +712,7 @@ units = "noise"
 def test_score_errors_are_swept_and_cost_what_they_do_in_python(
     toml: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    toml.write_text(TOML.replace("eta = [1.0, 0.0]\n", "") + SCORE_ERRORS)
+    toml.write_text(TOML.replace("eta = [1.0, 1e-200]\n", "") + SCORE_ERRORS)
     assert cli.main(["sweep", str(toml), "--out", str(tmp_path / "out")]) == 0
     assert "score_error bias(vector=0.1), eta 1.0, tol 0.01, model error: " in capsys.readouterr().out
     result = xr.load_dataset(tmp_path / "out" / "sweep.nc", engine="h5netcdf")
