@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
 
@@ -14,12 +16,13 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", README, re.S)
 
 
-def test_the_script_runs_as_it_stands(tmp_path):
-    script = tmp_path / "twenty_lines.py"
-    script.write_text(blocks("python")[0])
+def run_block(number: int, folder: Path) -> str:
+    """Run a python block of the README as it stands in an empty folder and return what it prints."""
+    script = folder / "script.py"
+    script.write_text(blocks("python")[number])
     done = subprocess.run(
         [sys.executable, str(script)],
-        cwd=tmp_path,
+        cwd=folder,
         env=os.environ | {"PYTHONPATH": str(ROOT), "MPLBACKEND": "Agg"},
         capture_output=True,
         text=True,
@@ -28,11 +31,30 @@ def test_the_script_runs_as_it_stands(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     print(done.stdout)
+    return done.stdout
+
+
+def with_error(start: str, text: str) -> tuple[float, float]:
+    """Return the number and the error printed for a start."""
+    found = re.search(rf"^{start} ([-\d.e]+) \+- ([-\d.e]+)", text, re.M)
+    assert found is not None
+    return float(found[1]), float(found[2])
+
+
+def test_the_script_runs_as_it_stands(tmp_path):
+    told = run_block(0, tmp_path)
     assert (tmp_path / "forgetting.png").stat().st_size > 10_000
-    assert "particles and grid: agree" in done.stdout
-    prior = re.search(r"prior ([-\d.e]+) \+- ([-\d.e]+)", done.stdout)
-    assert prior is not None
-    assert 0.0 < float(prior[2]) < 1e-3 * float(prior[1]) < 1e-8
+    assert "particles and grid: agree" in told
+    value, error = with_error("prior", told)
+    assert 0.0 < error < 1e-3 * value < 1e-8
+
+
+def test_the_script_with_a_score_of_ones_own_runs_as_it_stands(tmp_path):
+    told = run_block(1, tmp_path)
+    assert "passes for a noise prediction" in told
+    for start in ("exact", "prior"):
+        value, error = with_error(start, told)
+        assert value == pytest.approx(0.061, abs=5e-4) and 0.0 < error < 0.01 * value
 
 
 def test_first_blocks_are_one_command_each_and_the_second_is_what_ci_runs():
