@@ -85,7 +85,7 @@ def test_order_in_time_on_one_grid(ou, scheme, order):
     assert abs(slopes(errors)[-1] - order) <= 0.2
 
 
-@pytest.mark.parametrize("scheme", ["crank-nicolson", "damped-crank-nicolson"])
+@pytest.mark.parametrize("scheme", ["crank-nicolson", "tr-bdf2", "damped-crank-nicolson"])
 def test_order_of_the_extrapolated_pair(ou, scheme):
     starts, errors = {"exact": ou.marginal(3.0)}, []
     for n in (200, 400, 800):
