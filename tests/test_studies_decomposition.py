@@ -95,6 +95,8 @@ def as_shipped(name, folder: Path):
     command = [sys.executable, "-m", "fpsolve", "study", name, "--out", str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+    # the last line names the folder
+    assert max(len(line) for line in done.stdout.splitlines()[:-1]) <= 100
     origin = json.loads((folder / "summary.json").read_text())["provenance"]
     print(name, origin["wall_time_s"], "s,", origin["peak_memory_MB"], "MB")
     assert origin["peak_memory_MB"] <= 1500 and origin["wall_time_s"] <= 90.0

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from fpsolve.plots._style import PALETTE, REVERSE_TIME, Legend, legend_beside, new_axes, weight_formula
+from fpsolve.plots._style import PALETTE, REVERSE_TIME, Legend, finished, new_axes, weight_formula
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -67,7 +67,7 @@ def contributions(found: xr.Dataset, *, legend: Legend = "right", ax: Axes | Non
         else:
             ax.plot(found["step"], one["local"], color=_COLOURS[source], ls=_DASHES[source], label=f"{source}: local")
     ax.set(xlabel="step", ylabel=rf"$\|\cdot\|_V$ of the step's error, {weight_formula(found)}", ylim=(0.0, None))
-    return _finished(ax, legend)
+    return finished(ax, legend)
 
 
 def discounts(found: xr.Dataset, *, legend: Legend = "right", ax: Axes | None = None) -> Axes:
@@ -103,7 +103,7 @@ def discounts(found: xr.Dataset, *, legend: Legend = "right", ax: Axes | None = 
             ax.plot(r[1:], share, color=_COLOURS[source], ls=_DASHES[source], label=source)
     ax.plot(r, found["contraction"], color=_INK, linewidth=1.0, ls=(0, (8, 2)), label="a-priori contraction")
     ax.set(yscale="log", xlabel=REVERSE_TIME, ylabel="left at the end / local")
-    return _finished(ax, legend)
+    return finished(ax, legend)
 
 
 def alive(found: xr.Dataset, *, legend: Legend = "right", ax: Axes | None = None) -> Axes:
@@ -139,17 +139,10 @@ def alive(found: xr.Dataset, *, legend: Legend = "right", ax: Axes | None = None
     ax.plot(r, found["total"], color="black", linewidth=1.5, label="measured total")
     ax.set(xlabel=REVERSE_TIME, ylabel=rf"$\|\mu_k - p_t\|_V$, {weight_formula(found)}", ylim=(0.0, None))
     ax.margins(x=0.0)
-    return _finished(ax, legend)
+    return finished(ax, legend)
 
 
 def _present(found: xr.Dataset) -> list[str]:
     """Sources with any error, in their order."""
     some = (found["local"] > 0.0).any("step")
     return [str(source) for source in found["source"].values if bool(some.sel(source=source))]
-
-
-def _finished(ax: Axes, legend: Legend) -> Axes:
-    ax.grid(True, which="major", color="0.9", linewidth=0.6)
-    ax.set_axisbelow(True)
-    legend_beside(ax, legend)
-    return ax

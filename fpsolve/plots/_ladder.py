@@ -12,8 +12,8 @@ from fpsolve.plots._style import (
     PALETTE,
     REVERSE_TIME,
     Legend,
+    finished,
     label_of,
-    legend_beside,
     new_axes,
     weight_formula,
 )
@@ -84,7 +84,8 @@ def ladder(
     for bound, style in bound_styles(found).items():
         ax.plot(r, _positive(found[label].sel(bound=bound).values), label=bound, **style)
     ax.set(yscale="log", xlabel=REVERSE_TIME, ylabel=f"weighted total variation, {weight_formula(found, 'norm')}")
-    return _finished(ax, legend)
+    ax.margins(x=0.02)
+    return finished(ax, legend)
 
 
 def ratio(
@@ -121,7 +122,8 @@ def ratio(
         values = found[label].sel(bound=bound).values[1:] / measured
         ax.plot(_reverse_time(found)[1:], values, label=bound, **style)
     ax.set(yscale="log", xlabel=REVERSE_TIME, ylabel="bound / measured")
-    return _finished(ax, legend)
+    ax.margins(x=0.02)
+    return finished(ax, legend)
 
 
 def factors(found: xr.Dataset, *, legend: Legend = "right", ax: Axes | None = None) -> Axes:
@@ -158,7 +160,8 @@ def factors(found: xr.Dataset, *, legend: Legend = "right", ax: Axes | None = No
         middle = 0.5 * (r[:-1] + r[1:])
         ax.plot(middle, values, linestyle="none", **{k: style[k] for k in ("color", "marker", "markersize")})
     ax.set(ylim=(0.0, None), xlabel=REVERSE_TIME, ylabel="contraction of the block")
-    return _finished(ax, legend)
+    ax.margins(x=0.02)
+    return finished(ax, legend)
 
 
 def bound_styles(found: xr.Dataset) -> dict[str, dict[str, Any]]:
@@ -173,14 +176,6 @@ def bound_styles(found: xr.Dataset) -> dict[str, dict[str, Any]]:
         }
         for k, bound in enumerate(found["bound"].values)
     }
-
-
-def _finished(ax: Axes, legend: Legend) -> Axes:
-    ax.margins(x=0.02)
-    ax.grid(True, which="major", color="0.9", linewidth=0.6)
-    ax.set_axisbelow(True)
-    legend_beside(ax, legend)
-    return ax
 
 
 def _reverse_time(data: xr.Dataset) -> Array:

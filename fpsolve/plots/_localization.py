@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fpsolve.plots._style import PALETTE, Legend, legend_beside, new_axes
+from fpsolve.plots._style import PALETTE, Legend, finished, new_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -55,7 +55,4 @@ def localization(found: Localization, *, legend: Legend = "right", ax: Axes | No
         ax.plot(found.level, best, "o", color=blue, label=rf"best: $\bar a = {best:.3g}$ at $R = {found.level:.3g}$")
     ax.set(xscale="log", xlabel=r"level $R$ of the localization set $\{V \leq R\}$", ylabel="overlap, contraction")
     ax.set_ylim(0.0, 1.5)
-    ax.grid(True, which="major", color="0.9", linewidth=0.6)
-    ax.set_axisbelow(True)
-    legend_beside(ax, legend)
-    return ax
+    return finished(ax, legend)

@@ -21,6 +21,7 @@ __all__ = [
     "Legend",
     "Style",
     "axis_label",
+    "finished",
     "label_of",
     "legend_beside",
     "new_axes",
@@ -129,3 +130,11 @@ def legend_beside(ax: Axes, where: Legend, *, columns: int = 2) -> None:
             frameon=False, fontsize="small", ncols=columns, borderaxespad=0.0,
             loc="upper center", bbox_to_anchor=(0.5, 0.0), bbox_transform=lower,
         )  # fmt: skip
+
+
+def finished(ax: Axes, legend: Legend) -> Axes:
+    """Return the axes with a grid behind the data and the legend beside them."""
+    ax.grid(True, which="major", color="0.9", linewidth=0.6)
+    ax.set_axisbelow(True)
+    legend_beside(ax, legend)
+    return ax

@@ -31,7 +31,7 @@ def order(name: str, ladder: xr.Dataset, curve: xr.Dataset | None = None) -> lis
     """Return the inequalities of a ladder as largest ratios, which must not exceed one."""
     margins: dict[str, float] = {}
     for hypothesis in bounds.verify(ladder, curve):
-        pair = hypothesis.name.replace("curve", "measured").replace(" <= ", " / ")
+        pair = hypothesis.name.replace("curve", "measured").replace(" <= ", " / ").replace("sharp Dobrushin", "sharp")
         margins[pair] = min(margins.get(pair, np.inf), hypothesis.margin)
     known = int(np.isfinite(ladder[START].sel(bound="Harris").values[1:]).sum())
     return [
@@ -50,7 +50,7 @@ def _agreement(case: Case) -> list[Check]:
             there, here = curve.sel(t=t, method="nearest"), ladder.isel(t=k)
             off = abs(float(there["distance"]) - float(here["measured"]))
             gaps.append(off / (float(there["error"]) + float(here["measured_error"])))
-    return [Check.at_most(f"{case.name}: kernels and finite volumes, difference / errors", max(gaps), 1.0)]
+    return [Check.at_most(f"{case.name}: kernels against finite volumes / errors", max(gaps), 1.0)]
 
 
 def _certificates(case: Case) -> list[Check]:
@@ -73,7 +73,7 @@ def _whole(case: Case) -> list[Check]:
     """The whole run as one block against expected values."""
     found = []
     for (sharp, harris), one in zip(case.references, case.settings.whole, strict=True):
-        name = f"{case.name}, whole run, V = 1 + {one.beta:g} (1 + x^2)"
+        name = f"{case.name}, 1 + {one.beta:g} (1 + x^2)"
         found.append(Check(f"{name}: sharp", sharp.value, one.sharp, one.sharp_tolerance))
         found.append(Check.at_most(f"{name}: Harris", np.nan if harris.value is None else harris.value, one.harris))
     return found
@@ -82,7 +82,7 @@ def _whole(case: Case) -> list[Check]:
 def controls(case: Case) -> list[Check]:
     """Return one check per control: how many of its named checks do not fail, which must be none."""
     return [
-        Check.at_most(f"control, {name}: named checks that do not fail", len(set(CONTROLS[name]) - failed), 0.0)
+        Check.at_most(f"control, {name}: checks that do not fail", len(set(CONTROLS[name]) - failed), 0.0)
         for name, failed in broken(case).items()
     ]
 

@@ -109,7 +109,7 @@ def checks(found: xr.Dataset) -> tuple[Check, ...]:
     return (
         Check.at_most("identity: terms against the chain", float(found["closure"].max()), ROUNDING),
         Check.at_most("exact chain on the grid: error / total", off / total, REFERENCE),
-        Check.at_most("measured difference less all terms, over the chain's own error", missing / off, 1.0 + 1e-6),
+        Check.at_most("measured difference less all terms / chain's own error", missing / off, 1.0 + 1e-6),
         Check.at_most(
             "total / (sum of terms + the chain's own error)", total / (found.attrs["sum_of_terms"] + off), 1.0
         ),
