@@ -242,6 +242,7 @@ def bad_requests():
     return {
         "both": (dict(dynamics=ou, starts=start, tol=1e-3, steps=10, grid=grid, t_min=0.1), "tol.*both"),
         "neither": (dict(dynamics=ou, starts=start, t_min=0.1), "tol.*neither"),
+        "point": (dict(dynamics=ou, starts=fp.PointMass(0.0), tol=1e-3, t_min=0.1), "a law with a density"),
         "no grid": (dict(dynamics=ou, starts=start, steps=10, t_min=0.1), "grid.*None"),
         "t_min 0": (dict(dynamics=ou, starts=start, tol=1e-3, t_min=0.0), "t_min"),
         "t_min T": (dict(dynamics=ou, starts=start, tol=1e-3, t_min=3.0), "t_min"),

@@ -88,6 +88,8 @@ def test_the_formula_of_churn():
     expected = 40.0 * 2.0**power / (7.0 * (80.0**power - 0.002**power))
     assert np.isclose(eta(2.0) ** 2, expected, rtol=1e-14)
     assert eta(0.04) == eta(51.0) == 0.0 and eta.breaks == (0.05, 50.0)
+    assert fp.Reverse(GAUSS, fp.EDM(), eta=eta).eta == eta
+    assert fp.Reverse(GAUSS, fp.VP(), eta=eta).eta == edm_churn(40.0, S_min=0.05, S_max=50.0, process=fp.VP())
     shifted = edm_churn(1.0, S_min=0.5, sigma_max=2.0, process=fp.VP())
     (t,) = shifted.breaks
     vp = fp.VP()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 
@@ -15,9 +15,9 @@ from fpsolve.dynamics._base import BaseDynamics
 from fpsolve.dynamics._differences import central_divergence
 from fpsolve.dynamics.clock import Clock
 from fpsolve.dynamics.simple import square_norm_on_axes
-from fpsolve.dynamics.stochasticity import Eta, eta_breaks, eta_values
+from fpsolve.dynamics.stochasticity import Churn, Eta, eta_breaks, eta_values
 from fpsolve.laws import Law
-from fpsolve.processes import Process
+from fpsolve.processes import EDM, Process
 from fpsolve.scores import Score
 
 Array = NDArray[np.float64]
@@ -77,6 +77,9 @@ class Reverse(BaseDynamics):
         object.__setattr__(self, "target", target)
         object.__setattr__(self, "process", process)
         object.__setattr__(self, "score_model", score)
+        if isinstance(eta, Churn) and eta.process is None and not isinstance(process, EDM):
+            # sigma is the noise level, which is t in EDM only
+            eta = replace(eta, process=process)
         object.__setattr__(self, "eta", eta if callable(eta) else non_negative("eta", eta))
         if callable(eta):
             eta_values(eta, process.T * np.geomspace(1e-6, 1.0, 65))

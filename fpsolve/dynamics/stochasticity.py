@@ -145,7 +145,8 @@ def edm_churn(
     sigma_min, sigma_max, rho : float
         Of Karras' time grid ``sigma_i^{1/rho}`` equally spaced; defaults 0.002, 80 and 7.
     process : Process, optional
-        Where given, sigma is its noise level ``sqrt(sigma2(0,t))/alpha(0,t)``; default sigma = t, as in EDM.
+        Where given, sigma is its noise level ``sqrt(sigma2(0,t))/alpha(0,t)``; default sigma = t, as in EDM, and the
+        process of the `Reverse` it is handed to where that is another.
 
     Raises
     ------

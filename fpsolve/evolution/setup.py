@@ -18,7 +18,7 @@ from fpsolve.evolution.methods import Method, narrowness
 from fpsolve.evolution.plan import default_saves
 from fpsolve.evolution.problem import Problem, Start
 from fpsolve.grid import Grid
-from fpsolve.laws import Law
+from fpsolve.laws import Law, PointMass
 
 Array = NDArray[np.float64]
 
@@ -58,6 +58,9 @@ def check_request(
         raise error("starts", "at least one law", "none")
     dim = getattr(dynamics, "dim", None if grid is None else grid.dim)
     for name, start in named.items():
+        if isinstance(start, PointMass):
+            remedy = "use a narrow Gaussian, or closed_form and kernels, which start from points"
+            raise error(f"starts[{name!r}]", "a law with a density", repr(start), remedy)
         own = start.dim if isinstance(start, Law) else np.ndim(start)
         dim = own if dim is None else dim
         if own != dim or (grid is not None and grid.dim != dim):
