@@ -6,7 +6,7 @@ import pytest
 
 import fpsolve as fp
 from fpsolve import bounds, kernels
-from fpsolve.bounds import _drift, _lyapunov
+from fpsolve.bounds import _drift, _lyapunov, _pairs
 
 BOX = fp.Grid.uniform((-9, 9), cells=180)
 
@@ -179,3 +179,40 @@ def test_blocks_run_backwards(reverse, t0, t1):
             ask(reverse, t0, t1)
     with pytest.raises(ValueError, match=r"t1: expected (a forward time below t0 = 0\.5|forward times in)"):
         bounds.drift(reverse, t0, t1, grid=BOX)
+
+
+# certificates
+
+
+def random_block(rng):
+    """A target, a process, a block, a box from narrow to wide, a weight."""
+    count = int(rng.integers(1, 4))
+    target = fp.GaussianMixture(
+        rng.dirichlet(np.ones(count)), rng.uniform(-2.5, 2.5, count), stds=rng.uniform(0.3, 1.3, count)
+    )
+    processes = [fp.VP(), fp.VP(beta_max=6.0), fp.SubVP(), fp.OrnsteinUhlenbeck(T=2.0), fp.VE(0.01, 2.0), fp.CosineVP()]
+    process = processes[rng.integers(len(processes))]
+    t1, t0 = np.sort(rng.uniform(0.02, 1.0, 2)) * process.T
+    weight = fp.PolynomialWeight(float(rng.choice([1.0, 2.0, 4.0])), float(10 ** rng.uniform(-2.5, 0.5)))
+    return fp.Reverse(target, process), float(t0), float(t1), float(rng.uniform(3.0, 9.0)), weight
+
+
+def test_certificates_of_narrow_boxes_hold_on_wide_ones():
+    """Above the sharp coefficient of a box twice as wide, and overlaps below those of finer cells there."""
+    rng, certified = np.random.default_rng(7), 0
+    for _ in range(60):
+        reverse, t0, t1, half, weight = random_block(rng)
+        narrow = kernels.exact(reverse, fp.Grid.uniform((-half, half), cells=100), t0, t1, source="point")
+        found = bounds.harris(narrow, weight=weight, optimise=True)
+        if found.value is None:
+            continue
+        certified += 1
+        wide = kernels.exact(reverse, fp.Grid.uniform((-18, 18), cells=400), t0, t1, source="point")
+        same = fp.PolynomialWeight(weight.power, weight.beta * found.beta)
+        sharp = bounds.dobrushin(wide, weight=same).value
+        assert sharp <= found.value, (reverse, t0, t1, half, weight)
+        v = weight.beta * np.abs(wide.grid.x) ** weight.power
+        overlap = 1.0 - float(_pairs.distance_by_level(wide.matrix, v, np.array([found.R]))[0])
+        assert found.overlap <= overlap + 2e-3, (reverse, t0, t1, half, weight)
+    print(certified, "certificates of 60")
+    assert certified >= 12
