@@ -197,6 +197,7 @@ def random_block(rng):
     return fp.Reverse(target, process), float(t0), float(t1), float(rng.uniform(3.0, 9.0)), weight
 
 
+@pytest.mark.slow
 def test_certificates_of_narrow_boxes_hold_on_wide_ones():
     """Above the sharp coefficient of a box twice as wide, and overlaps below those of finer cells there."""
     rng, certified = np.random.default_rng(7), 0
