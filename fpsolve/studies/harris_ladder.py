@@ -26,8 +26,8 @@ COLUMNS = ("block", "measured", "sharp", "Harris", "beta", "gamma", "K", "R", "a
 NOTES = (
     "measured: share of the distance of the start that the block leaves; sharp: weighted Dobrushin coefficient; "
     "Harris: certificate abar = max{1 - a'' + beta K, gamma, (2 + beta (gamma R + 2K))/(2 + beta R)}; both in the "
-    "weight 1 + beta |x|^2. gamma, K: P|x|^2 <= gamma |x|^2 + K; a'': least overlap of rows with |x|^2 + |y|^2 <= R; "
-    "all are sharp on the grid.",
+    "weight 1 + beta |x|^2. gamma, K: P|x|^2 <= gamma |x|^2 + K; a'': least overlap of rows with |x|^2 + |y|^2 <= R, "
+    "cells at the border of that set included.",
     "beta is the best one for each block by itself; where none gives a certificate, the constants are those of the "
     "ladder's weight. chain: the best product of certificates with one beta for all blocks. Ratios of "
     "two rungs are less 0.002, the room for the finite lists of gamma, R and beta that are tried.",
