@@ -261,6 +261,16 @@ def bad_requests():
             dict(dynamics=ou, starts=start, grid=grid, steps=3, t_min=0.1, save_at=[1.0, 2.0]),
             "steps.*at least 6",
         ),
+        "point mass": (dict(dynamics=ou, starts=fp.PointMass(0.0), tol=1e-3, t_min=0.1), "PointMass.*; use a narrow Gaussian"),
+        "list": (dict(dynamics=ou, starts=[start], tol=1e-3, t_min=0.1), "starts: expected a law, or a mapping"),
+        "nan start": (
+            dict(dynamics=ou, starts={"a": np.full(40, np.nan)}, grid=grid, steps=10, t_min=0.1),
+            r"starts\['a'\]: expected finite",
+        ),
+        "heavy tails": (
+            dict(dynamics=fp.Reverse(fp.StudentT(1.5), fp.VP()), starts=start, tol=1e-3, t_min=0.1),
+            "weight: expected one whose tails .* infinite",
+        ),
         "general": (dict(dynamics=fp.Dynamics(lambda t, x: -x), starts=start, tol=1e-3, t_max=1.0), "grid"),
     }
 
@@ -271,6 +281,34 @@ def test_bad_requests_get_one_clear_sentence(name):
     with pytest.raises(ValueError, match=expected) as caught:
         fp.evolve(request.pop("dynamics"), request.pop("starts"), **request)
     assert "\n" not in str(caught.value)
+
+
+def test_a_target_that_is_no_law_is_refused():
+    with pytest.raises(ValueError, match="target: expected a law, got a ndarray; data become one by fpsolve.Kernel"):
+        fp.Reverse(np.zeros(10), fp.VP())
+    with pytest.raises(ValueError, match="process: expected a forward process, got a ABCMeta; for instance"):
+        fp.Reverse(fp.Laplace(), fp.VP)
+
+
+@pytest.mark.parametrize("start", [fp.Uniform(5.0, 6.5), fp.Gaussian(8.0, std=0.05)], ids=["uniform", "narrow"])
+def test_the_box_holds_what_a_start_far_from_home_spreads_to(start):
+    """Noise widens it faster than the drift brings it home: the box of the start alone would be too narrow."""
+    reverse = fp.Reverse(fp.Gaussian(0.0, std=0.5), fp.VP())
+    run = fp.evolve(reverse, {"far": start}, t_min=0.01, tol=3e-3)
+    beyond = float(run["tail"].max())
+    for at in (len(run.t) // 8, len(run.t) // 4, -1):
+        error = weighted_errors(reverse, {"far": start}, run, None, at)[0]
+        estimate = float(run.error_estimate[0, at])
+        print(f"t = {float(run.t[at]):.3f}: error {error:.1e}, estimate {estimate:.1e}, tail {beyond:.1e}")
+        assert error <= estimate
+    assert run.attrs["tol_met"] == "yes" and beyond <= 3e-5
+
+
+def test_attributes_hold_no_addresses():
+    model = fp.Reverse(fp.Gaussian(0.0, std=0.5), fp.VP(), score=lambda t, x: -x)
+    grid = fp.Grid.uniform((-7, 7), cells=40)
+    run = fp.evolve(model, fp.Gaussian(0.0, std=1.0), grid=grid, steps=10, t_min=0.1)
+    assert "0x" not in str(run.attrs) and "lambda" in run.attrs["score_model"]
 
 
 def test_a_grid_that_does_not_fit_into_memory_is_refused_before_allocation():

@@ -51,7 +51,7 @@ class Reverse(BaseDynamics):
     Raises
     ------
     ValueError
-        eta < 0, at any time; a score that a first look refuses (see `fpsolve.scores.probe`) or that returns the wrong
+        A target that is no law, a process that is none; eta < 0, at any time; a score that a first look refuses (see `fpsolve.scores.probe`) or that returns the wrong
         shape or non-finite values (at the time it happens).
 
     References
@@ -74,6 +74,11 @@ class Reverse(BaseDynamics):
     unbounded = True
 
     def __init__(self, target: Law, process: Process, score: Score | None = None, eta: Eta = 1.0) -> None:
+        if not isinstance(target, Law):
+            got = f"a {type(target).__name__}"
+            raise error("target", "a law", got, "data become one by fpsolve.KernelDensity(samples)")
+        if not isinstance(process, Process):
+            raise error("process", "a forward process", f"a {type(process).__name__}", "for instance fpsolve.VP()")
         object.__setattr__(self, "target", target)
         object.__setattr__(self, "process", process)
         object.__setattr__(self, "score_model", score)

@@ -6,7 +6,7 @@ The choice need not be sharp: what the box really cuts off is measured afterward
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,8 +37,31 @@ def covering_box(laws: Iterable[Law], weight: WeightLike, allowance: float) -> t
     allowance : float
         Where tails are light enough for it the box is widened to hold all but `LIGHT_TAIL`.
     """
-    boxes = [law_box(law, weight, allowance) for law in laws]
+    return hull([law_box(law, weight, allowance) for law in laws])
+
+
+def hull(boxes: Sequence[tuple[Interval, ...]]) -> tuple[Interval, ...]:
+    """The smallest box that holds all boxes."""
     return tuple((min(box[k][0] for box in boxes), max(box[k][1] for box in boxes)) for k in range(len(boxes[0])))
+
+
+def on_the_way(start: tuple[Interval, ...], home: tuple[Interval, ...]) -> tuple[Interval, ...]:
+    """What a law reaches that begins in the box `start` and is pulled into the box `home` while noise widens it.
+
+    Between two Gaussians whose distance m shrinks by the factor rho, linear dynamics has reached
+    ``rho m + sqrt(rho^2 A^2 + (1 - rho^2) R^2)`` beyond the centre of `home`, A and R the half-widths: more than either
+    box where a narrow start is far from home, at most ``R sqrt(1 + m^2/(R^2 - A^2))``.
+    """
+    reached = []
+    for (lo, hi), (home_lo, home_hi) in zip(start, home, strict=True):
+        centre, wide, narrow = 0.5 * (home_lo + home_hi), 0.5 * (home_hi - home_lo), 0.5 * (hi - lo)
+        m, gain = 0.5 * (lo + hi) - centre, wide**2 - narrow**2
+        # the bound is attained on the way where its rho is below 1, else the start itself is farthest out
+        inside = gain > 0.0 and abs(m) * wide < gain**0.5 * (gain + m * m) ** 0.5
+        reach = wide * (1.0 + m * m / gain) ** 0.5 if inside else 0.0
+        side = (lo, max(hi, centre + reach)) if m > 0.0 else (min(lo, centre - reach), hi)
+        reached.append(side)
+    return tuple(reached)
 
 
 def law_box(law: Law, weight: WeightLike, allowance: float) -> tuple[Interval, ...]:

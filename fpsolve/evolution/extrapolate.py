@@ -92,8 +92,11 @@ def first_factor(level_order: Array, scheme_order: int, level_error: Array, gap:
 def later_factor(pair_order: Array) -> Array:
     """``4/(2^p - 1)`` with the observed order p of the extrapolations, kept within what theory allows.
 
-    A difference that fell faster than at the highest order is an accident, not a gain: the factor makes up for it.
+    A difference that fell faster than at the highest order is an accident, not a gain: the order below is believed of
+    the difference before, and the factor makes up for the rest.
     """
     low, high = ORDER_RANGE
-    believed = np.minimum(np.maximum(pair_order, low), high)
-    return np.asarray(PAIR_SAFETY / (2.0**believed - 1.0) * 2.0 ** np.minimum(np.maximum(pair_order - high, 0.0), 60.0))
+    accident = pair_order > high + ORDER_SLACK
+    believed = np.where(accident, high - 1.0, np.minimum(np.maximum(pair_order, low), high))
+    excess = np.where(accident, np.minimum(pair_order - believed, 60.0), 0.0)
+    return np.asarray(PAIR_SAFETY / (2.0**believed - 1.0) * 2.0**excess)

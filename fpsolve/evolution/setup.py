@@ -13,12 +13,13 @@ from fpsolve import _checks
 from fpsolve._checks import error
 from fpsolve.dynamics import BaseDynamics, Frame, Reverse
 from fpsolve.dynamics.run_clock import RunClock
-from fpsolve.evolution.box import covering_box, law_box
+from fpsolve.evolution.box import Interval, hull, law_box, on_the_way
 from fpsolve.evolution.methods import Method, narrowness
 from fpsolve.evolution.plan import default_saves
 from fpsolve.evolution.problem import Problem, Start
 from fpsolve.grid import Grid
 from fpsolve.laws import Law, PointMass
+from fpsolve.scores import name_of
 
 Array = NDArray[np.float64]
 
@@ -28,6 +29,8 @@ FRAME_RATIO = 4.0
 CLOCK_STEP = 0.25
 #: Steps of the coarsest level where the dynamics has no clock of its own.
 PLAIN_STEPS = 48
+#: A box wider than so many standard deviations of the narrowest law can never be filled with cells.
+WIDEST = 1e8
 #: Share of `tol` that a side of the box may cut off where tails are heavy.
 TAIL_SHARE = 0.005
 
@@ -53,14 +56,9 @@ def check_request(
         _checks.integer("steps", steps, minimum=1)
         if grid is None:
             raise error("grid", "a Grid together with steps", "None", "give grid=Grid.uniform(...) or use tol")
-    named: dict[str, Start] = {"start": starts} if isinstance(starts, Law) else dict(starts)
-    if not named:
-        raise error("starts", "at least one law", "none")
+    named = _named(starts)
     dim = getattr(dynamics, "dim", None if grid is None else grid.dim)
     for name, start in named.items():
-        if isinstance(start, PointMass):
-            remedy = "use a narrow Gaussian, or closed_form and kernels, which start from points"
-            raise error(f"starts[{name!r}]", "a law with a density", repr(start), remedy)
         own = start.dim if isinstance(start, Law) else np.ndim(start)
         dim = own if dim is None else dim
         if own != dim or (grid is not None and grid.dim != dim):
@@ -70,6 +68,23 @@ def check_request(
                 f"dimension {own}" if own != dim else f"a grid of dimension {grid.dim if grid else dim}",
                 "do not mix 1D and 2D",
             )
+    return named
+
+
+def _named(starts: Mapping[str, Start] | Law) -> dict[str, Start]:
+    """The starts by label, each one that a grid can hold."""
+    if not isinstance(starts, Law | Mapping):
+        got = f"a {type(starts).__name__}"
+        raise error("starts", "a law, or a mapping of labels to laws", got, 'label them: {"prior": law}')
+    named: dict[str, Start] = {"start": starts} if isinstance(starts, Law) else dict(starts)
+    if not named:
+        raise error("starts", "at least one law", "none")
+    for label, start in named.items():
+        if isinstance(start, PointMass):
+            remedy = "use a narrow Gaussian, or closed_form and kernels, which start from points"
+            raise error(f"starts[{label!r}]", "a law with a density", repr(start), remedy)
+        if not isinstance(start, Law):
+            _checks.finite_array(f"starts[{label!r}]", start, remedy="give a law, or finite cell averages")
     return named
 
 
@@ -178,6 +193,13 @@ def base_level(
     finest = _finest(dynamics, problem)
     cells = []
     for (lo, hi), width in zip(bounds, finest, strict=True):
+        if not hi - lo < WIDEST * max(width, np.finfo(float).tiny):
+            raise error(
+                "weight",
+                "one whose tails beyond a box that cells can fill are small",
+                f"one that needs a box of [{lo:.3g}, {hi:.3g}] around laws of standard deviation {width:.3g}",
+                "the weighted norm of such tails may be infinite: take a weaker weight, or give a grid",
+            )
         wish = (hi - lo) / (coarsest.width * width) if width > 0 else high
         cells.append(int(min(max(wish, low), high)) // 2 * 2)
     return Grid.uniform(
@@ -185,26 +207,24 @@ def base_level(
     ), clock_step
 
 
-def _bounds(dynamics: BaseDynamics, problem: Problem, allowance: float) -> tuple[tuple[float, float], ...]:
-    """The box in the solver's coordinate: of the starts at the first time, of the laws along the way at theirs."""
+def _bounds(dynamics: BaseDynamics, problem: Problem, allowance: float) -> tuple[Interval, ...]:
+    """The box in the solver's coordinate: of the starts, of the laws along the way, and of what is between them."""
     laws = [s for s in problem.starts.values() if isinstance(s, Law)]
     if len(laws) < len(problem.starts):
         raise error("grid", "a Grid where a start is given as an array", "None")
-    times = problem.saves[np.unique(np.linspace(0, len(problem.saves) - 1, 9).astype(int))]
-    along = [(float(times[0]), law) for law in laws]
-    along += [(float(t), law) for t in times for law in dynamics.laws_at(float(t), laws)]
-    if problem.frame is None:
-        return covering_box([law for _, law in along], problem.weight, allowance)
-    boxes = []
-    for t, law in along:
+
+    def box(t: float, law: Law) -> tuple[Interval, ...]:
+        own = law_box(law, problem.weight, allowance)
+        if problem.frame is None:
+            return own
         m, s = problem.frame.center(t), problem.frame.scale(t)
-        boxes.append(
-            [
-                ((lo - m[k]) / s[k], (hi - m[k]) / s[k])
-                for k, (lo, hi) in enumerate(law_box(law, problem.weight, allowance))
-            ]
-        )
-    return tuple((min(b[k][0] for b in boxes), max(b[k][1] for b in boxes)) for k in range(len(boxes[0])))
+        return tuple(((lo - m[k]) / s[k], (hi - m[k]) / s[k]) for k, (lo, hi) in enumerate(own))
+
+    times = problem.saves[np.unique(np.linspace(0, len(problem.saves) - 1, 9).astype(int))].tolist()
+    along = {t: [box(t, law) for law in dynamics.laws_at(t, laws)] for t in times}
+    starts = [box(times[0], law) for law in laws]
+    between = [on_the_way(start, home) for start in starts for home in along[times[0]]]
+    return hull([*starts, *between, *(one for boxes in along.values() for one in boxes)])
 
 
 def _finest(dynamics: BaseDynamics, problem: Problem) -> list[float]:
@@ -236,4 +256,6 @@ def describe(dynamics: BaseDynamics, starts: Mapping[str, Start], **inputs: Any)
 
 def _short(value: object) -> str:
     text = repr(value)
+    # an address would differ from run to run
+    text = name_of(value) if " at 0x" in text else text
     return text if len(text) <= 500 else text[:497] + "..."

@@ -59,11 +59,16 @@ class Solution:
         return self._over_saves(lambda s: weighted_gap(self.grid, self.values[:, s], previous[:, s], v[s]))
 
     def tail(self, problem: Problem) -> Array:
-        """V-weighted mass beyond the box, extrapolated from the edges; 0 where the box is the state space."""
+        """V-weighted mass beyond the box, extrapolated from the edges; 0 where the box is the state space.
+
+        The largest so far along the run: what the box once cut off or threw back is misplaced from then on, even when
+        nothing is left at the edges later.
+        """
         if not problem.dynamics.unbounded:
             return np.zeros(self.values.shape[:2])
         v = problem.weight_values(self.grid)
-        return self._over_saves(lambda s: edge_tail(self.values[:, s], self.grid.axes, v[s]))
+        now = self._over_saves(lambda s: edge_tail(self.values[:, s], self.grid.axes, v[s]))
+        return np.asarray(np.maximum.accumulate(now, axis=1))
 
     def rounding(self, problem: Problem) -> Array:
         """Noise in the weighted norm: round-off of that many steps, as a random walk, where nothing else is known."""

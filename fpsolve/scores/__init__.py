@@ -16,6 +16,7 @@ from fpsolve.scores._energy import EnergyScore, from_energy
 from fpsolve.scores._error_curve import error_curve
 from fpsolve.scores._exact import ExactScore, exact
 from fpsolve.scores._modified import Clipped, Smoothed, clipped, smoothed
+from fpsolve.scores._names import name_of
 from fpsolve.scores._noise import NoisePrediction, from_noise_prediction
 from fpsolve.scores._perturbed import Perturbed, perturbed
 from fpsolve.scores._probe import Probe, ProbeWarning, admitted, probe
@@ -32,4 +33,4 @@ __all__ += ["from_denoiser", "from_edm_denoiser", "from_energy", "from_flow_velo
 __all__ += ["from_torch", "from_velocity"]
 __all__ += ["Clipped", "Perturbed", "Smoothed", "clipped", "errors", "perturbed", "smoothed"]
 __all__ += ["Tabulated", "tabulate", "tabulated"]
-__all__ += ["Probe", "ProbeWarning", "error_curve", "probe"]
+__all__ += ["Probe", "ProbeWarning", "error_curve", "name_of", "probe"]
