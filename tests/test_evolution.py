@@ -261,7 +261,7 @@ def bad_requests():
             dict(dynamics=ou, starts=start, grid=grid, steps=3, t_min=0.1, save_at=[1.0, 2.0]),
             "steps.*at least 6",
         ),
-        "point mass": (dict(dynamics=ou, starts=fp.PointMass(0.0), tol=1e-3, t_min=0.1), "PointMass.*; use a narrow Gaussian"),
+        "point mass": (dict(dynamics=ou, starts=fp.PointMass(0.0), tol=1e-3, t_min=0.1), "PointMass.*; use a narrow"),
         "list": (dict(dynamics=ou, starts=[start], tol=1e-3, t_min=0.1), "starts: expected a law, or a mapping"),
         "nan start": (
             dict(dynamics=ou, starts={"a": np.full(40, np.nan)}, grid=grid, steps=10, t_min=0.1),
@@ -284,9 +284,9 @@ def test_bad_requests_get_one_clear_sentence(name):
 
 
 def test_a_target_that_is_no_law_is_refused():
-    with pytest.raises(ValueError, match="target: expected a law, got a ndarray; data become one by fpsolve.Kernel"):
+    with pytest.raises(ValueError, match=r"target: expected a law, got a ndarray; data become one by fpsolve\.Kernel"):
         fp.Reverse(np.zeros(10), fp.VP())
-    with pytest.raises(ValueError, match="process: expected a forward process, got a ABCMeta; for instance"):
+    with pytest.raises(ValueError, match="process: expected a forward process, got a ABCMeta"):
         fp.Reverse(fp.Laplace(), fp.VP)
 
 
@@ -294,7 +294,7 @@ def test_a_target_that_is_no_law_is_refused():
 def test_the_box_holds_what_a_start_far_from_home_spreads_to(start):
     """Noise widens it faster than the drift brings it home: the box of the start alone would be too narrow."""
     reverse = fp.Reverse(fp.Gaussian(0.0, std=0.5), fp.VP())
-    run = fp.evolve(reverse, {"far": start}, t_min=0.01, tol=3e-3)
+    run = fp.evolve(reverse, {"far": start}, t_min=0.01, tol=1e-2)
     beyond = float(run["tail"].max())
     for at in (len(run.t) // 8, len(run.t) // 4, -1):
         error = weighted_errors(reverse, {"far": start}, run, None, at)[0]

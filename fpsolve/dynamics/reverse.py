@@ -51,8 +51,8 @@ class Reverse(BaseDynamics):
     Raises
     ------
     ValueError
-        A target that is no law, a process that is none; eta < 0, at any time; a score that a first look refuses (see `fpsolve.scores.probe`) or that returns the wrong
-        shape or non-finite values (at the time it happens).
+        A target that is no law, a process that is none; eta < 0, at any time; a score that a first look refuses (see
+        `fpsolve.scores.probe`) or that returns the wrong shape or non-finite values (at the time it happens).
 
     References
     ----------

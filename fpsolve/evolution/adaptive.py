@@ -64,7 +64,7 @@ def solve_adaptive(
         records.append(fine.record)
         if coarse is not None:
             before, pair = pair, richardson(fine, coarse, scheme.order)
-            factor = orders.factor(fine, coarse, pair, before)
+            factor = orders.factor(fine, coarse, pair, before) * problem.caution[:, None]
             if before is not None:
                 solution = Solution(coarse.grid, pair, before, factor, records, noise(problem.dynamics))
                 met = bool(np.max(solution.error(problem)) <= tol)
