@@ -79,7 +79,8 @@ def _beyond_last(profile: FloatArray) -> FloatArray:
     block = max(1, cells // _CELLS_PER_BLOCK)
     blocks = [_block_mean(profile, block, k) for k in range(3)]
     result = blocks[0] * cells
-    found = np.zeros(result.shape, dtype=bool)
+    # an edge that is empty has no tail and no pile: the support ends inside of the box
+    found = np.asarray(blocks[0] == 0.0)
     piled = np.zeros(result.shape)
     for k in range(_PILE_BLOCKS):
         decays, tail = _continued(blocks[k], blocks[k + 1], blocks[k + 2], block)

@@ -94,3 +94,11 @@ def test_densities_that_underflow_at_the_edge_have_no_tail(scale: float) -> None
     x = np.linspace(-5.0, 5.0, 401)
     assert float(edge_tail(scale * np.exp(-3.0 * x**2), [x], 1.0 + x**2)) <= 1e-25 * scale
     assert float(edge_tail(np.exp(-30.0 * x**2), [x], 1.0 + x**2)) == 0.0
+
+
+def test_a_support_that_ends_inside_of_the_box_has_no_tail():
+    """Neither do three empty blocks make a pile of the jump behind them."""
+    centres = np.linspace(-4.95, 4.95, 100)
+    for inner in (0.5, 3.9, 4.75):
+        density = np.where(np.abs(centres) < inner, 1.0, 0.0)
+        assert float(edge_tail(density, [centres], 1.0 + centres**2)) == 0.0

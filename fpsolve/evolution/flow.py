@@ -15,7 +15,7 @@ from fpsolve.evolution.footprint import fits
 from fpsolve.evolution.march import Record
 from fpsolve.evolution.problem import Problem
 from fpsolve.evolution.quiet import length
-from fpsolve.evolution.solution import Solution
+from fpsolve.evolution.solution import MISPLACED, Solution
 from fpsolve.grid import Grid
 from fpsolve.laws import Law
 
@@ -75,7 +75,7 @@ def solve_flow_to_tolerance(
         factor = np.full(values.shape[:2], FACTOR[grid.dim])
         solution = Solution(grid, values, previous, factor, list(records), _noise(grid, record.steps))
         met = bool(np.max(solution.error(problem)) <= tol)
-        hopeless = bool(np.max(solution.tail(problem) + solution.rounding(problem)) > tol)
+        hopeless = bool(np.max(MISPLACED * solution.tail(problem) + solution.rounding(problem)) > tol)
         spent = sum(r.updates for r in records) + record.updates * 2.0 ** (grid.dim + 1)
         if met or hopeless or rtol < RATIO * SMALLEST_RTOL or spent > budget or not fits(grid, *values.shape[:2]):
             return solution, met

@@ -16,6 +16,8 @@ from fpsolve.grid import Grid
 
 Array = NDArray[np.float64]
 
+#: What belongs beyond the box is missing there and, thrown back by its ends, too much inside: it counts twice.
+MISPLACED = 2.0
 #: Values looked at together when errors are summed up.
 CHUNK = 2_000_000
 
@@ -80,7 +82,7 @@ class Solution:
 
     def error(self, problem: Problem) -> Array:
         """Error estimate in the weighted norm, shape (starts, saves)."""
-        return self.factor * self.gap(problem) + self.tail(problem) + self.rounding(problem)
+        return self.factor * self.gap(problem) + MISPLACED * self.tail(problem) + self.rounding(problem)
 
     def _over_saves(self, function: Callable[[slice], Array]) -> Array:
         """Apply a function to slices of save times, few at a time: no temporary of the size of all densities."""
