@@ -122,3 +122,5 @@ def test_refusals():
         bounds.langevin_kl(run, WIDE, error, convexity=0.0, start="a")
     with pytest.raises(ValueError, match="fixed frame"):
         bounds.reverse_kl(run.assign_attrs(frame="scaled"), exact, error, start="a")
+    with pytest.raises(ValueError, match="a run with error estimates, got one without"):
+        bounds.reverse_kl(run.assign(error_estimate=np.nan * run["error_estimate"]), exact, error, start="a")
