@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fpsolve import _checks
-from fpsolve.plots._style import REVERSE_TIME, Style, new_axes, styles, weight_formula
+from fpsolve.plots._style import MARKERS, REVERSE_TIME, Style, new_axes, styles, weight_formula
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -192,6 +192,10 @@ def _draw_ladder(ax: Axes, ladder: xr.Dataset, horizon: float) -> list[Line2D]:
                 color=_INK,
                 linestyle=_BOUND_DASHES[len(lines) % len(_BOUND_DASHES)],
                 linewidth=1.0,
+                # known at the block boundaries; shapes tell lines of one ink apart
+                marker=MARKERS[len(lines) % len(MARKERS)],
+                markersize=4.5,
+                markerfacecolor="white",
                 label=f"bound: {bound}" if len(tables) == 1 else f"{name}: {bound}",
             )
     return lines

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from fpsolve.plots._style import (
     DASHES,
+    MARKERS,
     PALETTE,
     REVERSE_TIME,
     Legend,
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 
 _INK = "0.15"
-_MARKERS = "v^sDPX"
 
 
 def ladder(
@@ -170,7 +170,7 @@ def bound_styles(found: xr.Dataset) -> dict[str, dict[str, Any]]:
         str(bound): {
             "color": PALETTE[k % len(PALETTE)],
             "linestyle": DASHES[k % len(DASHES)],
-            "marker": _MARKERS[k % len(_MARKERS)],
+            "marker": MARKERS[k % len(MARKERS)],
             "markersize": 5.0,
             "linewidth": 1.3,
         }

@@ -36,6 +36,9 @@ PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 #: A second cue beside the colour, for print in black and white.
 DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (5, 1.5, 1, 1.5)), (0, (1.5, 1)))
 
+#: Shapes of bounds, the same in every figure.
+MARKERS = "v^sDPX"
+
 #: Height of tick labels and axis label below the axes, in inches.
 _LABELS = 0.5
 
