@@ -4,6 +4,7 @@ The sources are the ``.py`` files (py:percent, jupytext); the ``.ipynb`` are for
 of execution are left out, so that a notebook changes only where its results do.
 """
 
+import os
 import sys
 from pathlib import Path
 
@@ -33,5 +34,7 @@ def execute(source: Path) -> Path:
 
 
 if __name__ == "__main__":
+    # kernels inherit it, and with any backend but their own the figures would be missing
+    os.environ.pop("MPLBACKEND", None)
     for source in [Path(name).resolve() for name in sys.argv[1:]] or sources():
         print(execute(source))
