@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from fpsolve._checks import FloatArray
 
@@ -46,13 +46,22 @@ class MonotoneMap:
         return CubicSpline(self.x, self.y)
 
     def forward(self, x: ArrayLike) -> FloatArray:
-        """y(x)."""
-        return np.asarray(self._spline(x), dtype=float)
+        """y(x); beyond the table the cubic of its end goes on."""
+        points = np.asarray(x, dtype=float)
+        k = self._place(self.x, points)
+        c3, c2, c1, c0 = self._spline.c[:, k]
+        u = points - self.x[k]
+        return np.asarray(((c3 * u + c2) * u + c1) * u + c0)
+
+    @staticmethod
+    def _place(table: FloatArray, values: FloatArray) -> NDArray[np.intp]:
+        """Numbers of the pieces that hold the values, the outermost for what lies beyond."""
+        return np.minimum(np.maximum(np.searchsorted(table, values) - 1, 0), len(table) - 2)
 
     def inverse(self, y: ArrayLike) -> FloatArray:
         """x(y), within the table, by Newton steps kept inside the bracket of neighbouring nodes."""
         target = np.asarray(y, dtype=float)
-        k = np.minimum(np.maximum(np.searchsorted(self.y, target) - 1, 0), len(self.y) - 2)
+        k = self._place(self.y, target)
         # the cubic of every bracket once, in u = x - node: a spline's own call would search and gather again every time
         c3, c2, c1, c0 = self._spline.c[:, k]
         c0 = c0 - target

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.interpolate import CubicSpline
 
 from fpsolve._monotone import MonotoneMap
 
@@ -18,3 +19,11 @@ def test_inverse_undoes_forward_to_round_off():
 def test_a_table_that_turns_back_is_refused():
     with pytest.raises(ValueError, match="increasing"):
         MonotoneMap(np.array([0.0, 1.0, 2.0]), np.array([0.0, 2.0, 1.0]))
+
+
+def test_forward_is_scipys_spline_within_and_beyond_the_table():
+    x = np.cumsum(np.linspace(0.1, 1.0, 30))
+    table = MonotoneMap(x, np.log1p(x) + x)
+    points = np.concatenate([x, np.linspace(x[0] - 0.5, x[-1] + 0.5, 301)])
+    np.testing.assert_allclose(table.forward(points), CubicSpline(x, np.log1p(x) + x)(points), rtol=1e-13)
+    assert float(table.forward(2.0)) == float(table.forward([2.0])[0])

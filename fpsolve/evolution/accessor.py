@@ -30,7 +30,7 @@ class RunAccessor:
     def grid(self) -> Grid:
         """The grid of `density`; in the scaled frame it is in z."""
         bounds = json.loads(self._attribute("bounds"))
-        cells = [self._run.sizes[str(name)] for name in self._run["density"].dims[2:]]
+        cells = list(self._run.variables["density"].shape[2:])
         return Grid.uniform(bounds[0] if len(bounds) == 1 else bounds, cells=cells[0] if len(cells) == 1 else cells)
 
     @property
@@ -53,7 +53,7 @@ class RunAccessor:
         solved_once = self._attribute("scheme") == "characteristics"
         if solved_once or self._run.attrs.get("tol_met") != "not asked" or "density_previous" not in self._run:
             raise error("run", "a run with grid, steps, noise and estimate=True", "another", "use its density as it is")
-        fine, coarse = self._run["density"], self._run["density_previous"]
+        fine, coarse = self._run.variables["density"], self._run["density_previous"]
         share = 1.0 / (2.0 ** scheme_named(self._attribute("scheme")).order - 1.0)
         return coarse.copy(deep=False, data=(1.0 + share) * self.grid.restrict(fine.values) - share * coarse.values)
 
