@@ -290,18 +290,20 @@ def test_a_target_that_is_no_law_is_refused():
         fp.Reverse(fp.Laplace(), fp.VP)
 
 
-@pytest.mark.parametrize("start", [fp.Uniform(5.0, 6.5), fp.Gaussian(8.0, std=0.05)], ids=["uniform", "narrow"])
-def test_the_box_holds_what_a_start_far_from_home_spreads_to(start):
+@pytest.mark.parametrize(
+    ("start", "tol"), [(fp.Uniform(5.0, 6.5), 1e-2), (fp.Gaussian(8.0, std=0.05), 1e-4)], ids=["uniform", "narrow"]
+)
+def test_the_box_holds_what_a_start_far_from_home_spreads_to(start, tol):
     """Noise widens it faster than the drift brings it home: the box of the start alone would be too narrow."""
     reverse = fp.Reverse(fp.Gaussian(0.0, std=0.5), fp.VP())
-    run = fp.evolve(reverse, {"far": start}, t_min=0.01, tol=1e-2)
+    run = fp.evolve(reverse, {"far": start}, t_min=0.01, tol=tol)
     beyond = float(run["tail"].max())
     for at in (len(run.t) // 8, len(run.t) // 4, -1):
         error = weighted_errors(reverse, {"far": start}, run, None, at)[0]
         estimate = float(run.error_estimate[0, at])
         print(f"t = {float(run.t[at]):.3f}: error {error:.1e}, estimate {estimate:.1e}, tail {beyond:.1e}")
         assert error <= estimate
-    assert run.attrs["tol_met"] == "yes" and beyond <= 0.1 * 1e-2
+    assert run.attrs["tol_met"] == "yes" and beyond <= 0.1 * tol
 
 
 def test_attributes_hold_no_addresses():

@@ -55,8 +55,8 @@ class Problem:
     def caution(self) -> Array:
         """Factor on the error of extrapolations, shape (starts,): more for laws with jumps or kinks.
 
-        Cells cut a jump at another place on every level, so differences of levels scatter about their order: over 120
-        random runs estimates fell to 0.62 times the true error at early times, for uniform starts alone.
+        Cells cut a jump at another place on every level, so differences of levels scatter about their order: over a
+        hundred random runs estimates fell to 0.62 times the true error at early times, for uniform starts alone.
         """
         kinked = [isinstance(start, Law) and start.smallest_std == 0.0 for start in self.starts.values()]
         return np.where(kinked, KINKED_CAUTION, 1.0)

@@ -55,7 +55,7 @@ def dataset(problem: Problem, solution: Solution, attrs: dict[str, str | float |
             {"long_name": "error estimate in the weighted norm"},
         ),
         "mass": (("start", "t"), solution.values.sum(axis=axes) * solution.grid.volume),
-        "tail": (("start", "t"), tail, {"long_name": "weighted mass beyond the box"}),
+        "tail": (("start", "t"), tail, {"long_name": "weighted mass beyond the box, the largest so far"}),
     }
     coordinates: Coordinates = {"t": (("t",), problem.saves), **_positions(problem, solution.grid, "")}
     if problem.dynamics.reversed_time:
