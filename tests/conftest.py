@@ -3,6 +3,9 @@
 import os
 
 os.environ["MPLBACKEND"] = "Agg"
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # one process per core already: more BLAS threads than cores spin against each other
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from collections.abc import Iterator
 
