@@ -54,6 +54,9 @@ _NAMES: dict[str, str] = {
     "forgetting_curve": "fpsolve.distances",
     "weighted_tv": "fpsolve.distances",
     "sweep": "fpsolve.campaign",
+    # warnings
+    "ToleranceWarning": "fpsolve._warnings",
+    "UnresolvedWarning": "fpsolve._warnings",
 }
 
 _MODULES = (
@@ -98,6 +101,8 @@ if TYPE_CHECKING:
     from fpsolve import studies as studies
     from fpsolve import verification as verification
     from fpsolve import weights as weights
+    from fpsolve._warnings import ToleranceWarning as ToleranceWarning
+    from fpsolve._warnings import UnresolvedWarning as UnresolvedWarning
     from fpsolve.campaign import sweep as sweep
     from fpsolve.distances import forgetting_curve as forgetting_curve
     from fpsolve.distances import weighted_tv as weighted_tv

@@ -19,7 +19,7 @@ PACKAGE = Path(fpsolve.__file__).parent
 
 # One entry per row of the table of rooms, top to bottom: a row imports only from rows above it.
 ROWS: tuple[tuple[str, ...], ...] = (
-    ("_checks", "_progress"),
+    ("_checks", "_progress", "_warnings"),
     ("_memory", "_monotone", "_tails"),
     ("laws", "processes", "grid", "weights", "data"),
     ("marginals",),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal
 
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fpsolve import _checks
+from fpsolve._warnings import ToleranceWarning
 from fpsolve.dynamics import BaseDynamics, InFrame
 from fpsolve.dynamics.run_clock import RunClock, run_clock
 from fpsolve.evolution import setup
@@ -95,7 +97,7 @@ def evolve(
         `density` (start, t, x[, y]): cell averages, per unit of x (area in 2D); `error_estimate` (start, t) in the
         weighted norm; `mass` (start, t), constant to round-off and never renormalised; `tail` (start, t), weighted mass
         beyond the box; `density_previous`, what errors of differences are computed from; coordinate `reverse_time` (t).
-        The attribute `tol_met` is "yes", "no" (budget spent: tolerance not met) or "not asked". On a given grid with
+        The attribute `tol_met` is "yes", "no" (budget spent: not met) or "not asked". On a given grid with
         eta < 0.5 the attribute `numerical_diffusion` says how much the scheme adds, per diffusivity of the noise
         (largest mean over the density): well below 1 the noise is that of the dynamics, well above 1 that of the cells,
         and the estimate is that of a first-order scheme.
@@ -105,6 +107,11 @@ def evolve(
     ValueError
         `tol` and `steps` both or neither; times out of range; mixed dimensions; a box that cuts off a start; noise zero
         in dynamics other than `Reverse`; non-finite coefficients, with the time at which they occur.
+
+    Warns
+    -----
+    ToleranceWarning
+        The estimate of a run with `tol` is not below it, with the start and the time where it is largest.
 
     References
     ----------
@@ -142,7 +149,21 @@ def evolve(
         solution, reached = method.adaptive(problem, base, plan, tol=goal, budget=limit, progress=progress)
         met = "yes" if reached else "no"
     attrs = setup.describe(dynamics, given, t_end=last, tol=tol, steps=steps, scheme=method.name)
-    return dataset(problem, solution, attrs | {"tol_met": met, "wall_time_s": time.perf_counter() - began})
+    run = dataset(problem, solution, attrs | {"tol_met": met, "wall_time_s": time.perf_counter() - began})
+    if met == "no":
+        warnings.warn(_missed(run), ToleranceWarning, stacklevel=2)
+    return run
+
+
+def _missed(run: xr.Dataset) -> str:
+    """By how much the tolerance was missed, where, and what helps."""
+    estimate = run.error_estimate.values
+    start, save = np.unravel_index(int(np.argmax(np.where(np.isnan(estimate), np.inf, estimate))), estimate.shape)
+    return (
+        f"tol: expected an error below {run.attrs['tol']:g}, got an estimate of {estimate[start, save]:.3g} for start "
+        f"{run.start.values[start].item()!r} at t = {float(run.t[save]):.6g}; give a larger budget or tol, end at a "
+        "larger time, or take wider starts or a weaker weight."
+    )
 
 
 def _plan(clock: RunClock, steps: int, save_at: ArrayLike | None, estimate: bool, saves: int) -> StepPlan:
