@@ -5,13 +5,33 @@ trusts what passed here.
 """
 
 from collections.abc import Collection
-from numbers import Integral
-from typing import Any, TypeAlias
+from decimal import Decimal
+from numbers import Complex, Integral, Real
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 FloatArray: TypeAlias = NDArray[np.float64]
+
+_Kind = TypeVar("_Kind")
+
+#: What user code of any framework may raise on input it does not expect.
+USER_ERRORS = (TypeError, ValueError, RuntimeError, LookupError, ArithmeticError, AttributeError, AssertionError)
+
+# numpy's kinds of what is not real numbers, and what to do about each
+_KINDS = {"b": "booleans", "c": "complex numbers", "M": "dates", "m": "durations", "V": "records"}
+_KINDS |= dict.fromkeys("UST", "text")
+_CURES = {
+    "booleans": "write 0.0 and 1.0 if numbers are meant",
+    "complex numbers": "take .real if that is meant",
+    "text": "convert it: .astype(float)",
+    "dates": "subtract a date and divide by a unit of time",
+    "durations": "divide by a unit of time",
+    "masked": "take .compressed() or fill them",
+}
+# nothing to ask about each of them
+_PLAIN = {float, int, np.float64, np.int64, np.float32}
 
 
 def error(name: str, expected: str, got: object, remedy: str = "") -> ValueError:
@@ -70,6 +90,14 @@ def one_of(name: str, value: Any, options: Collection[Any], remedy: str = "") ->
     return value
 
 
+def instance(name: str, value: Any, kind: type[_Kind], expected: str, remedy: str = "") -> _Kind:
+    """Return `value` if it is of the class `kind`; `expected` says in words what that is, as "a Grid"."""
+    if not isinstance(value, kind):
+        got = f"the class {value.__name__}" if isinstance(value, type) else _shown(value)
+        raise error(name, expected, got, remedy)
+    return value
+
+
 def dimension(name: str, value: Any) -> int:
     """Return `value` if it is 1 or 2, the dimensions fpsolve knows."""
     if integer(name, value) not in (1, 2):
@@ -86,12 +114,36 @@ def same_dim(name: str, dim: int, other_name: str, other_dim: int) -> int:
     return dim
 
 
-def float_array(name: str, value: Any, remedy: str = "") -> FloatArray:
-    """Return `value` as a float array, NaN and infinities included; refuse what is not numbers."""
-    try:
-        return np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise error(name, "an array of real numbers", repr(value)[:60], remedy) from None
+def real_array(name: str, value: Any, remedy: str = "") -> FloatArray:
+    """Return `value` as a float64 array, NaN and infinities included; refuse what is not real numbers.
+
+    A conversion would read booleans as 0 and 1, dates as days, "1" as 1, drop imaginary parts and masks, and make
+    None a NaN: all of these are refused, in lists too. Whole numbers, fractions and decimals pass. Every number that
+    a user hands in is read here.
+
+    Raises
+    ------
+    ValueError
+        Text, booleans, dates, complex numbers, masked entries, None and other objects, ragged lists.
+    """
+    if type(value) is np.ndarray and value.dtype == np.float64:
+        return value
+    if type(value) is float:
+        return np.asarray(value)
+    mask = np.ma.getmaskarray(value) if isinstance(value, np.ma.MaskedArray) else None
+    if mask is not None and mask.any():
+        got, cure = f"{int(mask.sum())} masked of {mask.size}", "take .compressed() or fill them"
+        raise error(name, "an array of real numbers", got, remedy or cure)
+    odd = _odd(value) if isinstance(value, list | tuple) else ""
+    if not odd:
+        try:
+            array = np.asarray(value)
+            odd = _KINDS.get(array.dtype.kind, "") or (_odd(array.ravel().tolist()) if array.dtype == object else "")
+            if not odd:
+                return np.asarray(array, dtype=np.float64)
+        except USER_ERRORS:
+            odd = f"{type(value).__name__} {_shown(value)} that numpy cannot read as numbers"
+    raise error(name, "an array of real numbers", odd, remedy or _CURES.get(odd, ""))
 
 
 def finite_array(
@@ -101,7 +153,7 @@ def finite_array(
 
     `shape` holds a length per axis, None where any length will do; ``shape=None`` accepts every shape.
     """
-    array = float_array(name, value, remedy)
+    array = real_array(name, value, remedy)
     if shape is not None and not _matches(array.shape, shape):
         wanted = "(" + ", ".join("n" if length is None else str(length) for length in shape)
         wanted += ",)" if len(shape) == 1 else ")"
@@ -114,7 +166,7 @@ def finite_array(
 
 def points(name: str, value: Any, dim: int, *, finite_only: bool = False) -> FloatArray:
     """Return points as a float array of shape ``(...)`` in 1D and ``(..., 2)`` in 2D."""
-    array = finite_array(name, value) if finite_only else float_array(name, value)
+    array = finite_array(name, value) if finite_only else real_array(name, value)
     if dim == 2 and (array.ndim == 0 or array.shape[-1] != 2):
         raise error(
             name, "points of shape (..., 2) in 2D", f"shape {array.shape}", "put x and y on the last axis"
@@ -160,7 +212,7 @@ def times(name: str, value: Any, T: float) -> FloatArray:
 def values_at(name: str, value: Any, shape: tuple[int, ...], where: str = "") -> FloatArray:
     """Return what a user's function gave as a finite float array of `shape`; `where` is told on failure."""
     label = f"{name} {where}" if where else name
-    array = float_array(label, value)
+    array = real_array(label, value)
     if array.shape != shape:
         raise error(label, f"values of shape {shape}", f"shape {array.shape}", "return one value per point")
     return finite_array(label, array)
@@ -188,13 +240,39 @@ def generator(name: str, rng: Any) -> np.random.Generator:
 
 
 def _real(value: Any) -> float | None:
-    """Return one real number as a float, None for anything else (bool, text, arrays, complex)."""
-    if isinstance(value, (bool, np.bool_, str, bytes)) or value is None:
-        return None
+    """Return one real number as a float, None for anything else (bool, text, arrays, complex, masked)."""
     try:
-        return float(value)
-    except (TypeError, ValueError):
+        array = real_array("", value)
+    except ValueError:
         return None
+    return float(array) if array.ndim == 0 else None
+
+
+def _odd(value: Any) -> str:
+    """Return what in a nested list is not a real number, in words; "" where numpy may read it."""
+    if isinstance(value, list | tuple):
+        for kind in set(map(type, value)) - _PLAIN:
+            for item in value:
+                if type(item) is kind and (found := _odd(item)):
+                    return found
+        return ""
+    if value is np.ma.masked or (isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value)):
+        return "masked"
+    if isinstance(value, bool | np.bool_):
+        return "booleans"
+    if isinstance(value, str | bytes):
+        return "text"
+    if isinstance(value, Complex):
+        return "" if isinstance(value, Real) else "complex numbers"
+    if isinstance(value, np.generic | np.ndarray) and value.dtype != object:
+        return _KINDS.get(value.dtype.kind, "")
+    return "" if isinstance(value, Decimal) or hasattr(value, "__array__") else _shown(value)
+
+
+def _shown(value: object) -> str:
+    """Return the beginning of how a value presents itself, on one line."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def _matches(shape: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:

@@ -201,7 +201,7 @@ class Grid:
         array([2., 5.])
         """
         half = self.coarsen().shape
-        array = _checks.float_array("values", values)
+        array = _checks.real_array("values", values)
         if array.shape[array.ndim - self.dim :] != self.shape:
             raise _checks.error(
                 "values", f"cell averages of shape (..., {self.shape})", f"shape {array.shape}"

@@ -237,7 +237,7 @@ def _call(weight: Weight | Callable[[Any], Any], x: FloatArray, dim: int) -> Any
 
 
 def _checked(values: Any, shape: tuple[int, ...]) -> FloatArray:
-    array = _checks.float_array("weight", values)
+    array = _checks.real_array("weight", values)
     if array.shape != shape:
         raise _checks.error(
             "weight", f"V of shape {shape}", f"shape {array.shape}", "return one value per point"

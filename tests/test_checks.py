@@ -1,12 +1,18 @@
 """Border checks: what passes comes back clean, what does not is named in one sentence."""
 
+import datetime
 import io
+import re
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
+import xarray as xr
 
-from fpsolve import _checks, _progress
+from fpsolve import Grid, _checks, _progress
 
 
 def test_message_names_argument_expectation_value_and_remedy() -> None:
@@ -65,7 +71,7 @@ def test_good_values_come_back(call: Any, result: Any) -> None:
             lambda: _checks.same_dim("law", 1, "the grid", 2),
             "law: expected dimension 2 as the grid has, got dimension 1",
         ),
-        (lambda: _checks.float_array("x", ["a"]), "x: expected an array of real numbers"),
+        (lambda: _checks.real_array("x", ["a"]), "x: expected an array of real numbers"),
         (
             lambda: _checks.finite_array("x", [1.0, np.nan, np.inf]),
             "x: expected finite numbers, got 2 NaN or infinite of 3",
@@ -132,6 +138,75 @@ def test_arrays_come_back_as_floats() -> None:
     np.testing.assert_array_equal(_checks.covariance("cov", np.eye(2)), np.eye(2))
     np.testing.assert_array_equal(_checks.values_at("score", [1, 2], (2,)), [1.0, 2.0])
     assert _checks.times("t", [], 1.0).shape == (0,)
+
+
+#: What a conversion would turn into numbers without a word, and what the refusal calls it.
+NOT_NUMBERS = [
+    (np.ma.masked_array([1.0, 2.0, 1e9], [0, 0, 1]), "1 masked of 3"),
+    ([np.ma.masked, 1.0], "masked"),
+    (1j, "complex numbers"),
+    (np.complex128(1 + 0j), "complex numbers"),
+    ([1.0, 2j], "complex numbers"),
+    (np.array([1.0, 2j], dtype=object), "complex numbers"),
+    (["1", "2"], "text"),
+    (b"1", "text"),
+    ([[1.0, "2"]], "text"),
+    (pd.Series(["1", "2"], dtype="category"), "text"),
+    ([True, False], "booleans"),
+    ([True, 2.0], "booleans"),
+    (np.bool_(1), "booleans"),
+    (xr.DataArray([True]), "booleans"),
+    (np.array(["2020-01-01"], dtype="datetime64[D]"), "dates"),
+    (pd.to_datetime(pd.Series(["2020-01-01"])), "dates"),
+    ([datetime.date(2020, 1, 1)], "datetime.date"),
+    (np.timedelta64(1, "D"), "durations"),
+    (np.array([(1, 2.0)], dtype="i,f"), "records"),
+    (None, "None"),
+    ([1.0, None], "None"),
+    ({1.0, 2.0}, "{1.0, 2.0}"),
+    ([1, [2, 3]], "that numpy cannot read"),
+]
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(("value", "called"), NOT_NUMBERS, ids=[repr(value)[:40] for value, _ in NOT_NUMBERS])
+def test_what_is_not_real_numbers_is_refused_and_not_converted(value: Any, called: str) -> None:
+    with pytest.raises(ValueError, match=rf"^x: expected an array of real numbers, got .*{re.escape(called)}"):
+        _checks.real_array("x", value)
+    if not isinstance(value, list):
+        with pytest.raises(ValueError, match=r"^x: expected a finite number, got "):
+            _checks.finite("x", value)
+
+
+@pytest.mark.parametrize(
+    ("value", "right"),
+    [
+        ([1, 2.5], [1.0, 2.5]),
+        (range(3), [0.0, 1.0, 2.0]),
+        (np.float32(0.5), 0.5),
+        (Fraction(1, 4), 0.25),
+        ([Decimal("0.5"), 10**30], [0.5, 1e30]),
+        (np.array([1, np.inf], dtype=object), [1.0, np.inf]),
+        (np.ma.masked_array([1.0, 2.0]), [1.0, 2.0]),
+        (pd.Series([1, 2], dtype="Int64"), [1.0, 2.0]),
+        (xr.DataArray([[1, 2]]), [[1.0, 2.0]]),
+    ],
+)
+def test_real_numbers_of_every_make_are_read(value: Any, right: Any) -> None:
+    np.testing.assert_array_equal(_checks.real_array("x", value), right)
+
+
+def test_a_float_array_is_not_copied() -> None:
+    array = np.zeros(3)
+    assert _checks.real_array("x", array) is array
+
+
+def test_an_instance_comes_back_or_is_named() -> None:
+    assert _checks.instance("n", 3, int, "an int") == 3
+    with pytest.raises(ValueError, match=r"^grid: expected a Grid, got None; use Grid.uniform\.$"):
+        _checks.instance("grid", None, Grid, "a Grid", "use Grid.uniform")
+    with pytest.raises(ValueError, match=r"^grid: expected a Grid, got the class Grid"):
+        _checks.instance("grid", Grid, Grid, "a Grid")
 
 
 def test_generator_takes_generators_seeds_and_sequences() -> None:

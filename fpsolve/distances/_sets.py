@@ -43,7 +43,7 @@ class PointSet:
         """Return the set a user's `region` describes; a ValueError where it describes none."""
         if callable(region):
             return cls(lambda points: _indicator(region, points, dim))
-        bounds = _checks.float_array("region", region, "use (lo, hi), a list of these, a box, or a function of points")
+        bounds = _checks.real_array("region", region, "use (lo, hi), a list of these, a box, or a function of points")
         pairs = np.atleast_2d(bounds) if dim == 1 else bounds
         wanted = (2, 2) if dim == 2 else (len(pairs), 2)
         if pairs.shape != wanted or not (pairs[:, 0] < pairs[:, 1]).all():
