@@ -11,8 +11,9 @@ of cells.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from fpsolve._compile import compiled
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
@@ -25,7 +26,7 @@ _SINGULAR = 1.0 - 1e-12
 _ROUNDING = 1e-12
 
 
-@njit(cache=True, error_model="numpy", fastmath={"reassoc", "contract"})
+@compiled(fastmath={"reassoc", "contract"})
 def gap(first: Array, second: Array, weights: Array, low: int, high: int) -> float:
     """``sum_j w_j |P_ij - P_kj|`` over the columns low, ..., high - 1."""
     total = 0.0
@@ -34,7 +35,7 @@ def gap(first: Array, second: Array, weights: Array, low: int, high: int) -> flo
     return total
 
 
-@njit(cache=True, error_model="numpy")
+@compiled
 def supports(matrix: Array) -> tuple[Indices, Indices]:
     """First and one past the last column that is not zero, of every row."""
     rows, columns = matrix.shape
@@ -47,12 +48,12 @@ def supports(matrix: Array) -> tuple[Indices, Indices]:
     return low, high
 
 
-@njit(cache=True, error_model="numpy")
+@compiled
 def _distance(matrix: Array, weights: Array, low: Indices, high: Indices, i: int, k: int) -> float:
     return gap(matrix[i], matrix[k], weights, min(low[i], low[k]), max(high[i], high[k]))
 
 
-@njit(cache=True, error_model="numpy")
+@compiled
 def _clusters(matrix: Array, weights: Array, low: Indices, high: Indices) -> tuple[Indices, Array, Array]:
     """Centres of clusters of consecutive rows, their radii, and the distances between the centres."""
     rows = matrix.shape[0]
@@ -69,7 +70,7 @@ def _clusters(matrix: Array, weights: Array, low: Indices, high: Indices) -> tup
     return centres, radii, between
 
 
-@njit(cache=True, error_model="numpy")
+@compiled
 def _least_by_cluster(values: Array) -> Array:
     """Smallest value in every cluster."""
     count = (values.size + _CLUSTER - 1) // _CLUSTER
@@ -79,7 +80,7 @@ def _least_by_cluster(values: Array) -> Array:
     return least
 
 
-@njit(cache=True, error_model="numpy")
+@compiled
 def largest_ratio(matrix: Array, start: Array, end: Array) -> tuple[float, tuple[int, int]]:
     """``max_{i != k} sum_j end_j |P_ij - P_kj| / (start_i + start_k)`` and where it is attained."""
     rows = matrix.shape[0]
@@ -105,7 +106,7 @@ def largest_ratio(matrix: Array, start: Array, end: Array) -> tuple[float, tuple
     return best, pair
 
 
-@njit(cache=True, error_model="numpy")
+@compiled
 def _raise_level(largest: Array, slot: int, value: float) -> None:
     """Put a value into a profile that increases with the level."""
     while slot < largest.size and largest[slot] < value:
@@ -113,7 +114,7 @@ def _raise_level(largest: Array, slot: int, value: float) -> None:
         slot += 1
 
 
-@njit(cache=True, error_model="numpy")
+@compiled
 def distance_by_level(matrix: Array, height: Array, levels: Array) -> Array:
     """Largest total variation ``1/2 sum_j |P_ij - P_kj|`` over pairs with ``height_i + height_k <= level``.
 
@@ -144,7 +145,7 @@ def distance_by_level(matrix: Array, height: Array, levels: Array) -> Array:
     return largest
 
 
-@njit(cache=True, error_model="numpy")
+@compiled
 def minima_by_level(matrix: Array, height: Array, levels: Array) -> Array:
     """``sum_j min_i P_ij`` over the rows with ``height_i <= level``, for increasing levels; 1 where there is no row."""
     rows, columns = matrix.shape

@@ -6,18 +6,18 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib import import_module
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 import fpsolve
+from fpsolve._failure import Failure
 from fpsolve.campaign._results import as_dataset
 
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["Failure", "Outcome", "Task", "compute", "one_thread"]
+__all__ = ["Outcome", "Task", "compute", "one_thread"]
 
 
 @dataclass(frozen=True)
@@ -39,28 +39,6 @@ class Outcome:
     number: int
     dataset: xr.Dataset | None
     error: str
-
-
-class Failure(AbstractContextManager["Failure"]):
-    """Keep the text of any error of the block and go on behind it.
-
-    For code of others that may raise anything: one point of a sweep, whatever its function raises, must not cost the
-    other points; a worker, or what answers at a network address, is to be told of in one sentence. Interrupts pass.
-    """
-
-    text = ""
-    cause: BaseException | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> bool:
-        if kind is None or not issubclass(kind, Exception | SystemExit):
-            return False
-        self.text, self.cause = f"{kind.__name__}: {value}", value
-        return True
 
 
 def compute(task: Task) -> Outcome:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fpsolve._checks import error
-from fpsolve.campaign._compute import Failure
+from fpsolve._failure import Failure
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from fpsolve._compile import compiled
 
 Array = NDArray[np.float64]
 
@@ -14,7 +15,7 @@ Array = NDArray[np.float64]
 SERIES_LIMIT = 0.5
 
 
-@njit(cache=True, error_model="numpy", inline="always")
+@compiled(inline="always")
 def bernoulli_of_positive(a: Any) -> Any:
     """``a / (e^a - 1)`` for a >= 0; 0 where e^a overflows."""
     if a < SERIES_LIMIT:
@@ -26,7 +27,7 @@ def bernoulli_of_positive(a: Any) -> Any:
     return a / (np.exp(a) - 1.0)
 
 
-@njit(cache=True, error_model="numpy")
+@compiled
 def fill_rates(z: Array, rate: Array, up: Array, down: Array) -> None:
     """up = rate Ber(-z), down = rate Ber(z), both from |z| so that the small one keeps its relative accuracy."""
     for k in range(z.shape[0]):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from fpsolve._compile import compiled
 
 Array = NDArray[np.float64]
 
@@ -14,7 +15,7 @@ Array = NDArray[np.float64]
 DEEPEST = 200.0
 
 
-@njit(cache=True, error_model="numpy")
+@compiled
 def line(log_prior: Array, x: Array, share: Array, y: Array, alpha: float, variance: float, out: Array) -> Array:
     """Rows on a line; returns the logarithm of every row's sum before it is normalised.
 
@@ -53,7 +54,7 @@ def line(log_prior: Array, x: Array, share: Array, y: Array, alpha: float, varia
     return log_sums
 
 
-@njit(cache=True, error_model="numpy")
+@compiled
 def plane(
     log_prior: Array, axes: tuple[Array, Array], shares: tuple[Array, Array], y: Array, alpha: float, variance: Array,
     out: Array,

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from fpsolve._compile import compiled
 
 Array = NDArray[np.float64]
 
@@ -83,7 +84,7 @@ class Spread:
         return total
 
 
-@njit(cache=True, error_model="numpy")
+@compiled
 def _below(z: float, half: float) -> float:
     """P(Z + U <= z), Z standard normal, U uniform on [-half, half]; half = 0: the normal distribution function."""
     if half == 0.0:
@@ -96,7 +97,7 @@ def _below(z: float, half: float) -> float:
     return min(max((upper - lower) / (2.0 * half), 0.0), 1.0)
 
 
-@njit(cache=True, error_model="numpy")
+@compiled
 def _below_uniform(gap: float, width: float) -> float:
     """P(U <= gap), U uniform on [-width/2, width/2]; a point at 0 for width = 0."""
     if width == 0.0:
@@ -104,7 +105,7 @@ def _below_uniform(gap: float, width: float) -> float:
     return min(max(gap / width + 0.5, 0.0), 1.0)
 
 
-@njit(cache=True, error_model="numpy")
+@compiled
 def _cumulative(gap: float, std: float, width: float) -> float:
     """P(mean + step <= face), gap = face - mean."""
     if std == 0.0:
@@ -114,7 +115,7 @@ def _cumulative(gap: float, std: float, width: float) -> float:
     return _below(gap / std, 0.5 * width / std)
 
 
-@njit(cache=True, error_model="numpy")
+@compiled
 def _probabilities(mean: float, std: float, width: float, faces: Array, buffer: Array) -> tuple[int, int]:
     """Fill buffer with the probabilities of cells first, ..., last - 1 and return (first, last)."""
     cells = faces.size - 1
@@ -139,7 +140,7 @@ def _probabilities(mean: float, std: float, width: float, faces: Array, buffer: 
     return first, last
 
 
-@njit(cache=True, error_model="numpy")
+@compiled
 def _line_matrix(means: Array, stds: Array, widths: Array, faces: Array, out: Array) -> None:
     buffer = np.empty(faces.size)
     for i in range(means.shape[0]):
@@ -148,7 +149,7 @@ def _line_matrix(means: Array, stds: Array, widths: Array, faces: Array, out: Ar
             out[i, j] = buffer[j - first]
 
 
-@njit(cache=True, error_model="numpy")
+@compiled
 def _line_push(means: Array, stds: Array, widths: Array, faces: Array, masses: Array, out: Array) -> None:
     buffer = np.empty(faces.size)
     for i in range(means.shape[0]):
@@ -158,7 +159,7 @@ def _line_push(means: Array, stds: Array, widths: Array, faces: Array, masses: A
                 out[n, j] += masses[n, i] * buffer[j - first]
 
 
-@njit(cache=True, error_model="numpy")
+@compiled
 def _line_pull(means: Array, stds: Array, widths: Array, faces: Array, f: Array, out: Array) -> None:
     buffer = np.empty(faces.size)
     for i in range(means.shape[0]):
@@ -170,7 +171,7 @@ def _line_pull(means: Array, stds: Array, widths: Array, faces: Array, f: Array,
             out[n, i] = total
 
 
-@njit(cache=True, error_model="numpy")
+@compiled
 def _plane_matrix(means: Array, stds: Array, widths: Array, fx: Array, fy: Array, out: Array) -> None:
     px, py = np.empty(fx.size), np.empty(fy.size)
     columns = fy.size - 1
@@ -182,7 +183,7 @@ def _plane_matrix(means: Array, stds: Array, widths: Array, fx: Array, fy: Array
                 out[i, a * columns + b] = px[a - x0] * py[b - y0]
 
 
-@njit(cache=True, error_model="numpy")
+@compiled
 def _plane_push(means: Array, stds: Array, widths: Array, fx: Array, fy: Array, masses: Array, out: Array) -> None:
     px, py = np.empty(fx.size), np.empty(fy.size)
     columns = fy.size - 1
@@ -196,7 +197,7 @@ def _plane_push(means: Array, stds: Array, widths: Array, fx: Array, fy: Array, 
                     out[n, a * columns + b] += here * py[b - y0]
 
 
-@njit(cache=True, error_model="numpy", fastmath={"reassoc", "contract"})  # the inner sum may be vectorised
+@compiled(fastmath={"reassoc", "contract"})  # the inner sum may be vectorised
 def _plane_pull(means: Array, stds: Array, widths: Array, fx: Array, fy: Array, f: Array, out: Array) -> None:
     px, py = np.empty(fx.size), np.empty(fy.size)
     columns = fy.size - 1
@@ -213,7 +214,7 @@ def _plane_pull(means: Array, stds: Array, widths: Array, fx: Array, fy: Array, 
             out[n, i] = total
 
 
-@njit(cache=True, error_model="numpy")
+@compiled
 def _outside(means: Array, stds: Array, widths: Array, low: float, high: float) -> Array:
     out = np.empty(means.size)
     for i in range(means.size):

@@ -13,10 +13,10 @@ accurate for nearly singular covariances.
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from fpsolve._checks import FloatArray
+from fpsolve._compile import compiled
 
 _BLOCK = 128
 _UNDERFLOW = 1e-280  # sums below may have lost terms; above, what exp(-708) per term adds is below rounding
@@ -26,7 +26,7 @@ _TO_INTEGER = 6755399441055744.0  # 1.5 * 2^52: adding it rounds to an integer h
 _LN2_HIGH, _LN2_LOW = 6.93147180369123816490e-01, 1.90821492927058770002e-10
 
 
-@njit(inline="always")
+@compiled(inline="always", error_model="python")
 def _exp(x: float) -> float:
     """e^x for x <= 709, constant below -708: power of two times the Taylor polynomial of degree 13, to 2.3e-16."""
     x = -708.0 if x < -708.0 else x  # lets NaN through
@@ -51,7 +51,7 @@ def _exp(x: float) -> float:
     return p * power.view(np.float64)
 
 
-@njit(inline="always")
+@compiled(inline="always", error_model="python")
 def _lost(total: FloatArray, n: int) -> bool:
     """Say whether one of the first n sums may have lost terms to underflow (or is NaN, which must not hide others)."""
     lost = False
@@ -61,7 +61,7 @@ def _lost(total: FloatArray, n: int) -> bool:
 
 
 # "contract" allows fused multiply-adds and nothing else: NaN and the order of sums stay as written
-@njit(cache=True, fastmath={"contract"}, error_model="numpy")
+@compiled(fastmath={"contract"})
 def _line(peaks: FloatArray, means: FloatArray, halves: FloatArray, x: FloatArray, out: FloatArray) -> None:
     """out_j = log sum_k exp(peak_k - half_k (x_j - mean_k)^2)."""
     total, top = np.empty(_BLOCK), np.empty(_BLOCK)
@@ -96,14 +96,14 @@ def _line(peaks: FloatArray, means: FloatArray, halves: FloatArray, x: FloatArra
                 out[start + j] = math.log(total[j])
 
 
-@njit(cache=True, error_model="numpy")
+@compiled
 def lines(peaks: FloatArray, means: FloatArray, halves: FloatArray, x: FloatArray, out: FloatArray) -> None:
     """Fill ``out`` (times, nx) with 1D log densities; peaks, means, halves have shape (times, K)."""
     for i in range(peaks.shape[0]):
         _line(peaks[i], means[i], halves[i], x, out[i])
 
 
-@njit(cache=True, fastmath={"contract"}, error_model="numpy")
+@compiled(fastmath={"contract"})
 def planes(
     peaks: FloatArray,
     means: FloatArray,
@@ -130,7 +130,7 @@ def planes(
             _line(row_peaks, row_means, row_halves, y, out[i, j])
 
 
-@njit(cache=True, fastmath={"contract"}, error_model="numpy")
+@compiled(fastmath={"contract"})
 def scatter(
     peaks: FloatArray, means: FloatArray, halves: FloatArray, slopes: FloatArray, points: FloatArray, out: FloatArray
 ) -> None:
@@ -171,7 +171,7 @@ def scatter(
             out[start + j, 1] = 2.0 * gy[j] / total[j]
 
 
-@njit(cache=True, fastmath={"contract"}, error_model="numpy")
+@compiled(fastmath={"contract"})
 def scatter_second(
     peaks: FloatArray,
     means: FloatArray,
@@ -238,7 +238,7 @@ def scatter_second(
             laplacian[start + j] = second[j] / total[j]
 
 
-@njit(cache=True, fastmath={"contract"}, error_model="numpy")
+@compiled(fastmath={"contract"})
 def scatter_1d(peaks: FloatArray, means: FloatArray, halves: FloatArray, points: FloatArray, out: FloatArray) -> None:
     """Fill ``out`` (n,) with 1D log densities' derivatives at ``points`` (n,); shapes (K,)."""
     total, g, top = np.empty(_BLOCK), np.empty(_BLOCK), np.empty(_BLOCK)
@@ -268,7 +268,7 @@ def scatter_1d(peaks: FloatArray, means: FloatArray, halves: FloatArray, points:
             out[start + j] = 2.0 * g[j] / total[j]
 
 
-@njit(cache=True, fastmath={"contract"}, error_model="numpy")
+@compiled(fastmath={"contract"})
 def log_sums(a: FloatArray, b: FloatArray, lost: NDArray[np.bool_], out: FloatArray) -> None:
     """Redo ``out_ij = log sum_k exp(a_ik + b_kj)`` in every block of a row that holds a ``lost`` entry."""
     total, top = np.empty(_BLOCK), np.empty(_BLOCK)

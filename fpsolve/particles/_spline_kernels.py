@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 import numpy.typing as npt
+
+from fpsolve._compile import compiled
 
 Array = npt.NDArray[np.float64]
 
 
-@numba.njit(cache=True)
+@compiled(error_model="python")
 def _weights(u: float) -> tuple[float, float, float, float]:  # pragma: no cover - compiled
     """The four cubic B-splines at the fraction u of a cell."""
     v = 1.0 - u
@@ -21,7 +22,7 @@ def _weights(u: float) -> tuple[float, float, float, float]:  # pragma: no cover
     )
 
 
-@numba.njit(cache=True)
+@compiled(error_model="python")
 def line(table: Array, low: float, spacing: float, x: Array, out: Array) -> None:  # pragma: no cover - compiled
     """Spline with coefficients ``table`` (m,) at x (n,); points outside of the nodes 1 .. m-3 give NaN."""
     m = table.size
@@ -35,7 +36,7 @@ def line(table: Array, low: float, spacing: float, x: Array, out: Array) -> None
         out[p] = a * table[i - 1] + b * table[i] + c * table[i + 1] + d * table[i + 2]
 
 
-@numba.njit(cache=True)
+@compiled(error_model="python")
 def plane(table: Array, low: Array, spacing: Array, x: Array, out: Array) -> None:  # pragma: no cover - compiled
     """Two splines with coefficients ``table`` (m, k, 2) at x (n, 2); points outside give NaN."""
     m, k = table.shape[0], table.shape[1]

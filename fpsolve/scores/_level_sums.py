@@ -6,13 +6,13 @@ blocks of points in the first-level cache, terms in the outer loop. A term's exp
 """
 
 import numpy as np
-from numba import njit
 
 from fpsolve._checks import FloatArray
+from fpsolve._compile import compiled
 from fpsolve.marginals._compiled import _BLOCK, _exp, _lost
 
 
-@njit(cache=True, fastmath={"contract"}, error_model="numpy")
+@compiled(fastmath={"contract"})
 def first_order(
     peaks: FloatArray, gains: FloatArray, means: FloatArray, halves: FloatArray, slopes: FloatArray,
     points: FloatArray, out: FloatArray,
@@ -52,7 +52,7 @@ def first_order(
             out[start + j, 4] = 2.0 * sums[3, j]
 
 
-@njit(cache=True, error_model="numpy")
+@compiled
 def _largest(
     peaks: FloatArray, means: FloatArray, halves: FloatArray, slopes: FloatArray,
     x: FloatArray, y: FloatArray, top: FloatArray,
@@ -67,7 +67,7 @@ def _largest(
             top[j] = e if e > top[j] else top[j]
 
 
-@njit(cache=True, fastmath={"contract"}, error_model="numpy")
+@compiled(fastmath={"contract"})
 def second_order(
     peaks: FloatArray, gains: FloatArray, means: FloatArray, halves: FloatArray, slopes: FloatArray,
     points: FloatArray, out: FloatArray,

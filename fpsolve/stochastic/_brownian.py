@@ -20,10 +20,10 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
 from fpsolve import _checks
+from fpsolve._compile import compiled
 
 Array = NDArray[np.float64]
 Keys = NDArray[np.uint64]
@@ -34,14 +34,14 @@ _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _FIRST, _SECOND = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 
 
-@njit(cache=True, error_model="numpy")
+@compiled
 def _hash(z: np.uint64) -> np.uint64:
     z = (z ^ (z >> np.uint64(30))) * _FIRST
     z = (z ^ (z >> np.uint64(27))) * _SECOND
     return z ^ (z >> np.uint64(31))
 
 
-@njit(cache=True, error_model="numpy")
+@compiled
 def two_normals(key: np.uint64, node: np.uint64) -> tuple[float, float]:
     """Two independent standard normals that belong to a node of the tree of a key (Box and Muller)."""
     counter = np.uint64(2) * node
@@ -52,7 +52,7 @@ def two_normals(key: np.uint64, node: np.uint64) -> tuple[float, float]:
     return radius * math.cos(angle), radius * math.sin(angle)
 
 
-@njit(cache=True, error_model="numpy")
+@compiled
 def descend(keys: Keys, times: Array, span: float, depth: int, values: Array, integrals: Array) -> None:
     """values[i, j] = W(times[j]) and integrals[i, j] = int_0^times[j] W of the path with keys[i]."""
     for i in range(keys.shape[0]):

@@ -16,8 +16,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from fpsolve._compile import compiled
 
 Array = NDArray[np.float64]
 
@@ -31,7 +32,7 @@ POINT_TAPS = (230.0 / 384.0, 76.0 / 384.0, 1.0 / 384.0)
 _MEMORY = 45
 
 
-@njit(cache=True, error_model="numpy")
+@compiled
 def _filter(c: Array, pole: float, periodic: bool) -> None:
     """One pole, causal and anticausal, in place; unit gain at frequency zero."""
     n = c.shape[0]
@@ -57,14 +58,14 @@ def _filter(c: Array, pole: float, periodic: bool) -> None:
         c[i] = pole * (c[i + 1] - c[i])
 
 
-@njit(cache=True, error_model="numpy")
+@compiled
 def _mirrored(k: int, n: int) -> int:
     """Index of cell k on a line that is mirrored at its ends again and again."""
     k = k % (2 * n)
     return k if k < n else 2 * n - 1 - k
 
 
-@njit(cache=True, error_model="numpy")
+@compiled
 def spline(values: Array, poles: tuple[float, float], periodic: bool, c: Array) -> None:
     """Coefficients of the quartic spline of a line: ``c[k + 2]`` belongs to cell k, two ghosts at each end."""
     n = values.shape[0]
@@ -78,7 +79,7 @@ def spline(values: Array, poles: tuple[float, float], periodic: bool, c: Array) 
         c[n + 2 + k] = inner[k] if periodic else inner[n - 1 - k]
 
 
-@njit(cache=True, error_model="numpy")
+@compiled
 def _partial(c: Array, cell: int, u: float) -> float:
     """Integral of the spline from the left face of a cell to its inner position u."""
     a, b, m, d, e = c[cell], c[cell + 1], c[cell + 2], c[cell + 3], c[cell + 4]
@@ -90,7 +91,7 @@ def _partial(c: Array, cell: int, u: float) -> float:
     return float(u * (p0 + u * (p1 + u * (p2 + u * (p3 + u * p4)))))
 
 
-@njit(cache=True, error_model="numpy")
+@compiled
 def redistribute(q: Array, positions: Array, periodic: bool, c: Array, out: Array) -> None:
     """out_i = integral of the spline of q between positions i and i + 1 (in cells); c is room for n + 4 numbers."""
     n = q.shape[0]
@@ -107,7 +108,7 @@ def redistribute(q: Array, positions: Array, periodic: bool, c: Array, out: Arra
         cell, before = nxt, after
 
 
-@njit(cache=True, error_model="numpy")
+@compiled
 def cubic(v: Array, y: float) -> float:
     """Cubic interpolation of values at the integers 0, 1, ..."""
     k = min(max(int(y), 1), v.shape[0] - 3)
@@ -117,13 +118,13 @@ def cubic(v: Array, y: float) -> float:
     return float(outer + right * ((u - 1.0) * v[k] - u * v[k + 1]))
 
 
-@njit(cache=True, error_model="numpy")
+@compiled
 def _velocity(v: Array, y: float, periodic: bool) -> float:
     n = v.shape[0] - 1
     return cubic(v, y - n * math.floor(y / n) if periodic else min(max(y, 0.0), float(n)))
 
 
-@njit(cache=True, error_model="numpy")
+@compiled
 def trace_back(v: Array, substeps: int, periodic: bool, positions: Array) -> float:
     """Where the flow of v (cells, at the faces) over a unit of time brings each face from; returns the smallest gap.
 
@@ -143,7 +144,7 @@ def trace_back(v: Array, substeps: int, periodic: bool, positions: Array) -> flo
     return _close_ends(positions, periodic)
 
 
-@njit(cache=True, error_model="numpy")
+@compiled
 def _close_ends(positions: Array, periodic: bool) -> float:
     """Hold the positions to the line (no-flux) or to one turn (periodic); returns the smallest gap."""
     n = positions.shape[0] - 1
@@ -159,7 +160,7 @@ def _close_ends(positions: Array, periodic: bool) -> float:
     return gap
 
 
-@njit(cache=True, error_model="numpy")
+@compiled
 def remap_lines(q: Array, v: Array, steepest: float, periodic: bool) -> float:
     """Move every line q[p] along the flow of v[p] (cells, at the faces) over a unit of time, in place.
 

@@ -18,9 +18,9 @@ doi:10.1175/1520-0493(2002)130<2059:ECGTSF>2.0.CO;2 (conservative cascade).
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from fpsolve._compile import compiled
 from fpsolve.stochastic._lines import AVERAGE_POLES, AVERAGE_TAPS, POINT_POLES, POINT_TAPS, cubic, redistribute, spline
 
 Array = NDArray[np.float64]
@@ -39,7 +39,7 @@ def _pad(w: Array, out: Array) -> None:
             ends[0] = 15.0 * a - 40.0 * b + 45.0 * c - 24.0 * d + 5.0 * e
 
 
-@njit(cache=True, error_model="numpy")
+@compiled
 def _carry(vx: Array, vy: Array, padded: Array, out: Array) -> None:
     """out = (v . grad) w with fourth-order differences of the padded w."""
     nx, ny = out.shape
@@ -66,13 +66,13 @@ def displacements(vx: Array, vy: Array) -> tuple[Array, Array]:
     return forward_x, backward_y
 
 
-@njit(cache=True, error_model="numpy")
+@compiled
 def _between_centres(v: Array, y: float) -> float:
     """Cubic interpolation of values at the centres 1/2, 3/2, ... of cells at a position y in cells."""
     return cubic(v, y - 0.5)
 
 
-@njit(cache=True, error_model="numpy")
+@compiled
 def _sources(displacement: Array, forward: bool, positions: Array) -> float:
     """Positions that a line's faces come from; returns the smallest gap between them.
 
@@ -100,7 +100,7 @@ def _sources(displacement: Array, forward: bool, positions: Array) -> float:
     return gap
 
 
-@njit(cache=True, error_model="numpy")
+@compiled
 def convert(line: Array, poles: tuple[float, float], taps: tuple[float, float, float], c: Array) -> None:
     """Averages to values at the centres or back, in place: `poles` of what is given, `taps` of what is wanted."""
     spline(line, poles, False, c)
@@ -108,7 +108,7 @@ def convert(line: Array, poles: tuple[float, float], taps: tuple[float, float, f
         line[i] = taps[0] * c[i + 2] + taps[1] * (c[i + 1] + c[i + 3]) + taps[2] * (c[i] + c[i + 4])
 
 
-@njit(cache=True, error_model="numpy")
+@compiled
 def _pass(lines: Array, displacement: Array, forward: bool) -> float:
     """One pass over all lines, in place; returns the smallest gap."""
     count, n = lines.shape
@@ -122,7 +122,7 @@ def _pass(lines: Array, displacement: Array, forward: bool) -> float:
     return smallest
 
 
-@njit(cache=True, error_model="numpy")
+@compiled
 def _convert_all(lines: Array, poles: tuple[float, float], taps: tuple[float, float, float]) -> None:
     c = np.empty(lines.shape[1] + 4)
     for k in range(lines.shape[0]):

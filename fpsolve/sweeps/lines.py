@@ -8,13 +8,14 @@ doi:10.1137/1.9780898718027). State arrays have the shape (cells, right-hand sid
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from fpsolve._compile import compiled
 
 Array = NDArray[np.float64]
 
 
-@njit(cache=True, error_model="numpy")
+@compiled
 def factorise(up: Array, down: Array, c: float, inverse: Array, ratio: Array) -> None:
     """Inverse pivots and elimination ratios ``c down_i / pivot_i`` of ``I - c A`` on an open line."""
     n = inverse.shape[0]
@@ -25,7 +26,7 @@ def factorise(up: Array, down: Array, c: float, inverse: Array, ratio: Array) ->
         inverse[i] = 1.0 / (1.0 + c * (out + down[i - 1]) - c * up[i - 1] * ratio[i - 1])
 
 
-@njit(cache=True, error_model="numpy")
+@compiled
 def substitute(up: Array, c: float, inverse: Array, ratio: Array, q: Array, out: Array) -> None:
     """out = (I - c A)^{-1} q for every column, with the factors of `factorise`; out may be q."""
     n, columns = q.shape
@@ -40,7 +41,7 @@ def substitute(up: Array, c: float, inverse: Array, ratio: Array, q: Array, out:
             out[i, k] += ratio[i] * out[i + 1, k]
 
 
-@njit(cache=True, error_model="numpy")
+@compiled
 def blend(q: Array, m: Array, mix: float, out: Array) -> None:
     """out = q + mix (m - q)."""
     for i in range(q.shape[0]):
@@ -48,7 +49,7 @@ def blend(q: Array, m: Array, mix: float, out: Array) -> None:
             out[i, k] = q[i, k] + mix * (m[i, k] - q[i, k])
 
 
-@njit(cache=True, error_model="numpy")
+@compiled
 def advance_open(q: Array, up: Array, down: Array, c: Array, mix: Array, solves: NDArray[np.int64]) -> None:
     """Advance q (cells, columns) in place over ``len(c)`` steps on an open (no-flux) line.
 
@@ -71,7 +72,7 @@ def advance_open(q: Array, up: Array, down: Array, c: Array, mix: Array, solves:
             substitute(up[s], c[s], inverse, ratio, q, q)
 
 
-@njit(cache=True, error_model="numpy")
+@compiled
 def factorise_ring(up: Array, down: Array, c: float, inverse: Array, ratio: Array, spike: Array) -> None:
     """Factors of ``I - c A`` on a closed line (the last face joins the last cell to the first).
 
@@ -97,7 +98,7 @@ def factorise_ring(up: Array, down: Array, c: float, inverse: Array, ratio: Arra
     substitute(up, c, inverse, ratio, spike, spike)
 
 
-@njit(cache=True, error_model="numpy")
+@compiled
 def substitute_ring(
     up: Array, down: Array, c: float, inverse: Array, ratio: Array, spike: Array, q: Array, out: Array
 ) -> None:
@@ -113,7 +114,7 @@ def substitute_ring(
             out[i, k] -= factor * spike[i, 0]
 
 
-@njit(cache=True, error_model="numpy")
+@compiled
 def advance_ring(q: Array, up: Array, down: Array, c: Array, mix: Array, solves: NDArray[np.int64]) -> None:
     """Like `advance_open` on a closed line; up, down have the shape (steps, cells)."""
     n = q.shape[0]

@@ -8,15 +8,15 @@ first, so that the same loops serve (4 ns per cell instead of 13 line by line).
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from fpsolve._compile import compiled
 from fpsolve.sweeps.lines import advance_ring
 
 Array = NDArray[np.float64]
 
 
-@njit(cache=True, error_model="numpy")
+@compiled
 def _factorise_x(up: Array, down: Array, c: float, inverse: Array, ratio: Array) -> None:
     nx, ny = inverse.shape
     for j in range(ny):
@@ -31,7 +31,7 @@ def _factorise_x(up: Array, down: Array, c: float, inverse: Array, ratio: Array)
         inverse[i, j] = 1.0 / (1.0 + c * down[i - 1, j] - c * up[i - 1, j] * ratio[i - 1, j])
 
 
-@njit(cache=True, error_model="numpy")
+@compiled
 def _substitute_x(up: Array, c: float, inverse: Array, ratio: Array, q: Array, m: Array) -> None:
     nx, ny = q.shape
     for j in range(ny):
@@ -44,7 +44,7 @@ def _substitute_x(up: Array, c: float, inverse: Array, ratio: Array, q: Array, m
             m[i, j] += ratio[i, j] * m[i + 1, j]
 
 
-@njit(cache=True, error_model="numpy")
+@compiled
 def sweep_x(
     q: Array,
     up: Array,
@@ -72,7 +72,7 @@ def sweep_x(
 BLOCK = 8
 
 
-@njit(cache=True, error_model="numpy")
+@compiled
 def _turn(block: Array, lines: Array, first: int, width: int) -> None:
     """block[j, k] = lines[first + k, j]; columns beyond `width` repeat the last line and are never read back."""
     for k in range(block.shape[1]):
@@ -81,7 +81,7 @@ def _turn(block: Array, lines: Array, first: int, width: int) -> None:
             block[j, k] = line[j]
 
 
-@njit(cache=True, error_model="numpy")
+@compiled
 def sweep_y(q: Array, up: Array, down: Array, c: float, mix: float, solves: int) -> None:
     """One step of the scheme along y for every start and every x, in place; up, down: (nx, ny - 1)."""
     starts, nx, ny = q.shape
@@ -110,7 +110,7 @@ def sweep_y(q: Array, up: Array, down: Array, c: float, mix: float, solves: int)
                     q[s, first + k, j] = state[j, k]
 
 
-@njit(cache=True, error_model="numpy")
+@compiled
 def sweep_rings(q: Array, up: Array, down: Array, c: float, mix: float, solves: int) -> None:
     """One step along the last axis on closed lines, one by one, in place; q (starts, lines, n), up, down (lines, n)."""
     starts, lines, n = q.shape

@@ -9,15 +9,15 @@ matrix has the same pivots, with ``up`` and ``down`` exchanged in the eliminatio
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from fpsolve._compile import compiled
 from fpsolve.sweeps.lines import blend
 
 Array = NDArray[np.float64]
 
 
-@njit(cache=True, error_model="numpy")
+@compiled
 def _pivots(up: Array, down: Array, c: float, inverse: Array) -> None:
     """Inverse pivots of ``I - c A``, one line per column; up, down have the shape (cells - 1, lines)."""
     n, lines = inverse.shape
@@ -30,7 +30,7 @@ def _pivots(up: Array, down: Array, c: float, inverse: Array) -> None:
             inverse[i, j] = 1.0 / (1.0 + c * (out + down[i - 1, j]) - lost)
 
 
-@njit(cache=True, error_model="numpy")
+@compiled
 def _solve(up: Array, down: Array, c: float, inverse: Array, f: Array, out: Array) -> None:
     """out = (I - c A)^{-T} f; f has one column per line, or several that share one line; out may be f."""
     n, columns = f.shape
@@ -47,7 +47,7 @@ def _solve(up: Array, down: Array, c: float, inverse: Array, f: Array, out: Arra
             out[i, k] += c * up[i, j] * inverse[i, j] * out[i + 1, k]
 
 
-@njit(cache=True, error_model="numpy")
+@compiled
 def retreat_open(f: Array, up: Array, down: Array, c: float, mix: float, solves: int) -> None:
     """Apply the transposed one-step scheme to functions on open (no-flux) lines, in place.
 

@@ -1,0 +1,148 @@
+"""Compiled functions. Their cache on disk saves time and is never a condition: without it everything runs, slower."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import pickle
+import warnings
+from collections.abc import Callable
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import Any, TypeVar, overload
+
+import numpy as np
+from numba import njit
+
+from fpsolve._failure import Failure
+
+__all__ = ["compiled"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+_REMEDY = "fpsolve runs all the same, slower at the start: set NUMBA_CACHE_DIR to a folder that can be written"
+_caching: Any = import_module("numba.core.caching")
+_said: set[str] = set()
+
+
+@overload
+def compiled(function: F, /) -> F: ...
+
+
+@overload
+def compiled(*, error_model: str = ..., inline: str = ..., fastmath: set[str] = ...) -> Callable[[F], F]: ...
+
+
+def compiled(function: Any = None, /, **options: Any) -> Any:
+    """Return a function compiled by numba at its first call and kept in numba's cache where there is one.
+
+    Parameters
+    ----------
+    function : callable
+        What numba's `njit` compiles.
+    **options
+        Those of `njit`; default ``error_model="numpy"``: a division by zero gives an infinity, as in numpy.
+
+    Returns
+    -------
+    numba Dispatcher
+
+    Warns
+    -----
+    RuntimeWarning
+        Once each: no folder for the cache can be written (read-only installation, no home); the cache cannot be kept
+        (full disk); what is in it is damaged. The function is compiled anew then.
+
+    Examples
+    --------
+    >>> @compiled
+    ... def double(x):
+    ...     return 2.0 * x
+    >>> double(1.5)
+    3.0
+    """
+    if function is None:
+        return partial(compiled, **options)
+    dispatcher = njit(**({"error_model": "numpy"} | options))(function)
+    if hasattr(dispatcher, "_cache"):  # not with NUMBA_DISABLE_JIT
+        with Failure() as failure:
+            dispatcher._cache = _Cache(function)
+        if failure.cause is not None:
+            _say("a folder for its cache that can be written", failure.text)
+    return dispatcher
+
+
+class _Checked:
+    """What a cache file holds, with a checksum, and with the sources of all that was compiled into it.
+
+    numba looks at the file of the function only: an index renewed beside data that could not be written (a full disk),
+    or a change of a function that this one calls in another file, would let old machine code run in silence.
+    """
+
+    def __init__(self, function: Callable[..., Any], plain: Any) -> None:
+        self.function, self.plain = function, plain
+        self.locator, self.check_cachable = plain.locator, plain.check_cachable
+
+    def reduce(self, result: Any) -> tuple[str, str, bytes]:
+        """Return (hash of the sources, checksum, numba's content)."""
+        content = pickle.dumps(self.plain.reduce(result), protocol=-1)
+        return _origin(self.function), hashlib.sha256(content).hexdigest(), content
+
+    def rebuild(self, target_context: Any, kept: tuple[str, str, bytes]) -> Any:
+        """Return numba's result, None where the sources have changed."""
+        origin, checksum, content = kept
+        if checksum != hashlib.sha256(content).hexdigest():
+            raise ValueError("another checksum than was written")
+        return self.plain.rebuild(target_context, pickle.loads(content)) if origin == _origin(self.function) else None
+
+
+class _Cache:
+    """numba's cache of one function, none of whose failures is an error."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.plain: Any = _caching.FunctionCache(function)
+        self.plain._impl = _Checked(function, self.plain._impl)
+        self.cache_path = self.plain.cache_path
+        self.enable, self.disable, self.flush = self.plain.enable, self.plain.disable, self.plain.flush
+
+    def load_overload(self, signature: Any, target_context: Any) -> Any:
+        """Return what is kept, None if there is nothing that can be used."""
+        with Failure() as failure:
+            return self.plain.load_overload(signature, target_context)
+        _say("a cache that can be read", f"{self.cache_path} ({failure.text})")
+        # emptied, or else the damage would be met again when the new code is to be kept
+        with Failure():
+            self.flush()
+        return None
+
+    def save_overload(self, signature: Any, result: Any) -> None:
+        """Keep a result if that is possible."""
+        with Failure() as failure:
+            self.plain.save_overload(signature, result)
+        if failure.cause is not None:
+            _say("a cache that can be written", f"{self.cache_path} ({failure.text})")
+
+
+def _say(expected: str, got: object) -> None:
+    """Warn once of each kind."""
+    if expected not in _said:
+        _said.add(expected)
+        warnings.warn(f"compiled code: expected {expected}, got {got}; {_REMEDY}.", RuntimeWarning, stacklevel=3)
+
+
+def _origin(function: Callable[..., Any]) -> str:
+    """Return a hash of the sources of a function and of all compiled ones it calls, and of the constants they name."""
+    seen: dict[int, Any] = {}
+    parts: set[bytes] = set()
+    waiting: list[Any] = [function]
+    while waiting:
+        one = waiting.pop()
+        if id(one) in seen:
+            continue
+        seen[id(one)] = one
+        parts.add(Path(inspect.getfile(one)).read_bytes())
+        named = [one.__globals__.get(name) for name in one.__code__.co_names]
+        waiting += [value.py_func for value in named if hasattr(value, "py_func")]
+        constants = [value for value in named if isinstance(value, int | float | tuple | np.ndarray)]
+        parts |= {pickle.dumps(value) for value in constants}
+    return hashlib.sha256(b"".join(sorted(parts))).hexdigest()
