@@ -75,7 +75,7 @@ _ = fig.legend(*left.get_legend_handles_labels(), loc="outside lower center", nc
 # %%
 checks = bounds.verify(ladder, curve)
 pd.DataFrame(
-    [[check.name, f"{check.margin:.3g}", "holds" if check.holds else "FAILS"] for check in checks],
+    [[check.name, f"{check.margin:.3g}", check.verdict] for check in checks],
     columns=["inequality", "smallest relative margin", "verdict"],
 )
 
@@ -212,7 +212,7 @@ headline = {
     "ratios": {str(b): float(x) / end["far"][0] for b, x in zip(ladder.bound.values, end["far"][1], strict=True)},
     "certificates": certificates,
     "chain": chain.value,
-    "violations": [check.name for check in checks if not check.holds],
+    "violations": [check.name for check in checks if check.fails],
     "boxes": {str(half): pair for half, pair in boxes.items()},
     "sharp_second": sharp_second,
     "best": found.value,

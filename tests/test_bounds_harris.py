@@ -186,7 +186,7 @@ def test_a_dropped_k_breaks_the_order_with_the_sharp_coefficient(ou, monkeypatch
         "abar",
         lambda self, b: abar(_harris.Trials(self.gammas, 0 * self.ks, self.levels, self.overlaps), b),
     )
-    assert not {h.name: h.holds for h in bounds.verify(bounds.ladder(ou, **ask))}[name]
+    assert {h.name: h.fails for h in bounds.verify(bounds.ladder(ou, **ask))}[name]
 
 
 def test_closed_form_harris_bounds_the_sharp_coefficient(ou):

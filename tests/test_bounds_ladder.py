@@ -16,7 +16,15 @@ WEIGHT = fp.PolynomialWeight(power=2, beta=0.1)
 
 
 def failed(checks):
-    return [str(check) for check in checks if not check.holds]
+    return [str(check) for check in checks if check.fails]
+
+
+def not_checked(checks):
+    """Names of the checks that had nothing to compare."""
+    return {check.name for check in checks if not (check.holds or check.fails)}
+
+
+CLOSED_RUNGS = {"measured <= Harris, closed form", "Harris <= Harris, closed form"}
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +46,7 @@ def test_the_rungs_are_in_order(ladder):
         "Harris, closed form",
         "Poincare",
     ]
-    assert not failed(bounds.verify(ladder))
+    assert {check.verdict for check in bounds.verify(ladder)} == {"holds"}
     assert np.all(np.diff(ladder.t) < 0.0) and ladder.sizes["block"] == 4
     certified = ladder.prior.sel(bound="Harris")
     assert np.all(np.isfinite(certified)), "Harris certifies the whole run"
@@ -50,7 +58,7 @@ def test_an_evolved_curve_stays_below(reverse, ladder):
     curve = fp.forgetting_curve(run, reference="exact", weight=WEIGHT)
     checks = bounds.verify(ladder, curve)
     print(*checks, sep="\n")
-    assert not failed(checks)
+    assert {check.verdict for check in checks} == {"holds"}
     assert sum(check.name.startswith("curve <=") for check in checks) == 5
     measured = ladder.measured.sel(start="prior").values
     assert np.allclose(measured, curve.distance.sel(start="prior"), rtol=1e-3)
@@ -71,7 +79,7 @@ def test_it_survives_saving(ladder, tmp_path):
 
     with xr.open_dataset(tmp_path / "ladder.nc", engine="h5netcdf") as loaded:
         rows = bounds.records(loaded)
-        assert not failed(bounds.verify(loaded.load()))
+        assert {check.verdict for check in bounds.verify(loaded.load())} == {"holds"}
     one = next(r for r in rows if r["bound"] == "Harris" and r["span"] == "from T")
     assert one["value"] is not None and one["constants"]["gamma"] < 1.0
     assert any(not c["holds"] for r in rows for c in r["checked"]) or any(r["reason"] for r in rows)
@@ -85,7 +93,7 @@ def test_another_norm_costs_its_ratio(reverse, ladder):
     ratio = float(np.max((1 + ladder.attrs.get("beta", 1.0) * 81.0) / (1 + 0.1 * 81.0)))
     sharp = [d.prior.sel(bound="sharp Dobrushin").values for d in (ladder, other)]
     assert np.allclose(sharp[1] / sharp[0], ratio, rtol=2e-2)
-    assert not failed(bounds.verify(other))
+    assert {check.verdict for check in bounds.verify(other)} == {"holds"}
     with pytest.raises(ValueError, match="curve: expected distances in the ladder's norm"):
         bounds.verify(ladder, fp.forgetting_curve(small_run(reverse), weight=norm))
 
@@ -99,15 +107,19 @@ def test_scores_and_other_eta_by_finite_volumes(reverse):
     model = fp.Reverse(reverse.target, reverse.process, score=lambda t, x: reverse.score(t, x) + 0.1 * np.sin(x))
     for dynamics in (model, fp.Reverse(reverse.target, reverse.process, eta=0.8)):
         found = bounds.ladder(dynamics, grid=fp.Grid.uniform((-9, 9), cells=120), blocks=2, weight=WEIGHT)
-        assert not failed(bounds.verify(found))
+        checks = bounds.verify(found)
+        assert not failed(checks)
         assert np.all(np.isnan(found.prior.sel(bound="Harris, closed form")[1:]))
+        assert not_checked(checks) == CLOSED_RUNGS | {"measured <= Poincare"}
 
 
 def test_a_scaled_grid_follows_edm():
     edm = fp.Reverse(cases.ou_mixture().target, fp.EDM(0.02, 80.0))
     grid = fp.Grid.uniform((-8, 8), cells=240)
     found = bounds.ladder(edm, grid=grid, frame="scaled", t_min=0.02, weight=WEIGHT)
-    assert not failed(bounds.verify(found))
+    checks = bounds.verify(found)
+    assert not failed(checks)
+    assert not_checked(checks) == {"measured <= Poincare"}
     with pytest.raises(ValueError, match="frame='scaled'"):
         bounds.ladder(edm, grid=grid, weight=WEIGHT)
 
@@ -116,7 +128,9 @@ def test_planes():
     found = bounds.ladder(
         cases.rotated_five(), grid=fp.Grid.uniform([(-7, 7), (-7, 7)], cells=20), blocks=[3.0, 1.0, 0.5], weight=WEIGHT
     )
-    assert not failed(bounds.verify(found))
+    checks = bounds.verify(found)
+    assert not failed(checks)
+    assert not_checked(checks) == CLOSED_RUNGS | {"measured <= Poincare"}
 
 
 @pytest.mark.parametrize(
@@ -236,7 +250,12 @@ def checked_ladder(target, process, start, blocks, beta):
     half = 9.0 if process.prior_std < 2.0 else 16.0
     grid = fp.Grid.uniform((-half, half), cells=90 if half == 9.0 else 120)
     found = bounds.ladder(reverse, grid=grid, blocks=blocks, weight=weight, start={"nu": start})
-    assert not failed(bounds.verify(found))
+    checks = bounds.verify(found)
+    assert not failed(checks)
+    # what is not compared is a rung without a number, and the sharp ones always have one
+    empty = {str(b) for b in found.bound.values if not np.isfinite(found["nu"].sel(bound=b)[1:]).any()}
+    assert {f"measured <= {b}" for b in empty} == {n for n in not_checked(checks) if n.startswith("measured")}
+    assert not any("Harris" not in name and "Poincare" not in name for name in not_checked(checks))
     # the oracle shares no code with the kernels
     q = closed_form.cell_averages(reverse, start, blocks[-1], grid)
     gap = np.abs(q - grid.cell_average(reverse.marginal(blocks[-1])))
@@ -255,3 +274,43 @@ def checked_ladder(target, process, start, blocks, beta):
     kl = float(np.sum(p[inside] * np.log(p[inside] / other[inside])) * grid.volume)
     assert kl <= entropy.kl_path * (1 + 1e-2) + 1e-6
     return found
+
+
+# nothing to compare is not a check that passed
+
+
+def verdicts(ladder, curve=None):
+    return {check.name: check.verdict for check in bounds.verify(ladder, curve)}
+
+
+def test_a_ladder_without_numbers_is_not_checked(ladder):
+    """All rungs NaN: nothing holds and nothing fails."""
+    empty = ladder.assign(prior=np.nan * ladder["prior"], factor=np.nan * ladder["factor"])
+    found = bounds.verify(empty)
+    assert {check.verdict for check in found} == {"not checked"}
+    assert not any(check.holds or check.fails for check in found)
+    assert all("nothing to compare" in str(check) and np.isnan(check.margin) for check in found)
+
+
+def test_one_rung_without_numbers_is_named_and_the_others_are_compared(ladder):
+    prior, factor = ladder["prior"].copy(), ladder["factor"].copy()
+    prior.loc[{"bound": "Harris"}] = factor.loc[{"bound": "Harris"}] = np.nan
+    found = verdicts(ladder.assign(prior=prior, factor=factor))
+    missing = {name for name, verdict in found.items() if verdict == "not checked"}
+    assert missing == {"measured <= Harris", "sharp Dobrushin <= Harris", "Harris <= Harris, closed form"}
+    assert set(found.values()) == {"holds", "not checked"}
+
+
+@pytest.mark.parametrize(("spoiled", "verdict"), [(np.nan, "not checked"), (np.inf, "FAILS")])
+def test_a_distance_that_is_no_number(ladder, spoiled, verdict):
+    """A missing distance cannot be compared; an infinite one is above every bound."""
+    found = verdicts(ladder.assign(measured=ladder["measured"] + spoiled))
+    assert {v for name, v in found.items() if name.startswith("measured")} == {verdict}
+
+
+def test_an_infinite_error_leaves_nothing_to_compare(reverse, ladder):
+    curve = fp.forgetting_curve(small_run(reverse), weight=WEIGHT).isel(t=slice(1, None))
+    curve = curve.assign_coords(t=np.append(curve.t.values[:-1], ladder.t.values[-1]))
+    blind = curve.assign(error=np.inf * (1.0 + curve["error"]))
+    found = {name: v for name, v in verdicts(ladder, blind).items() if name.startswith("curve")}
+    assert len(found) == 5 and set(found.values()) == {"not checked"}

@@ -245,7 +245,8 @@ def _row(bound: str, start: str, span: str, found: Record) -> dict[str, Any]:
 
 def _checked(hypothesis: Hypothesis) -> dict[str, Any]:
     margin = hypothesis.margin if np.isfinite(hypothesis.margin) else None
-    return {"name": hypothesis.name, "margin": margin, "holds": hypothesis.holds, "detail": hypothesis.detail}
+    words = {"verdict": hypothesis.verdict, "detail": hypothesis.detail, "source": hypothesis.source}
+    return {"name": hypothesis.name, "margin": margin, "holds": hypothesis.holds} | words
 
 
 def records(found: xr.Dataset) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import Literal
 
 import numpy as np
 
@@ -16,24 +17,39 @@ class Hypothesis:
     name : str
         What was checked, in words.
     margin : float
-        By how much it holds; negative where it fails. Its unit is said in `name` or `detail`.
+        By how much it holds; negative where it fails, NaN where there was nothing to check it on: then it neither
+        `holds` nor `fails`. Its unit is said in `name` or `detail`.
     detail : str
         Where and how it was checked.
+    source : str
+        Whose hypothesis it is, where that is not the statement of the record itself.
     """
 
     name: str
     margin: float
     detail: str = ""
+    source: str = ""
 
     @property
     def holds(self) -> bool:
-        """Whether the margin is not negative."""
+        """Whether the margin is not negative; False where nothing was checked."""
         return self.margin >= 0.0
+
+    @property
+    def fails(self) -> bool:
+        """Whether the margin is negative; False where nothing was checked."""
+        return self.margin < 0.0
+
+    @property
+    def verdict(self) -> Literal["holds", "FAILS", "not checked"]:
+        """The word for it."""
+        return "holds" if self.holds else "FAILS" if self.fails else "not checked"
 
     def __str__(self) -> str:
         """Return one line: verdict, name, margin."""
-        text = f"{'holds' if self.holds else 'FAILS'}: {self.name} (margin {self.margin:.3g})"
-        return f"{text}; {self.detail}" if self.detail else text
+        margin = "" if np.isnan(self.margin) else f" (margin {self.margin:.3g})"
+        text = f"{self.verdict}: {self.name}{margin}"
+        return "; ".join([text, *filter(None, (self.detail, self.source))])
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -85,6 +101,15 @@ class Record:
         return "\n".join(lines)
 
 
+def yes(name: str, holds: bool, detail: str = "", source: str = "") -> Hypothesis:
+    """Return a hypothesis that has no margin: it holds, or it does not."""
+    return Hypothesis(name, 0.0 if holds else -1.0, detail, source)
+
+
 def failure(checked: tuple[Hypothesis, ...]) -> str:
-    """Return which hypotheses fail, as a reason; empty where all hold."""
-    return "; ".join(f"{h.name} fails by {-h.margin:.3g}" for h in checked if not h.holds)
+    """Return which hypotheses fail or could not be checked, as a reason; empty where all hold."""
+    return "; ".join(
+        f"{h.name} fails by {-h.margin:.3g}" if h.fails else f"{h.name} could not be checked"
+        for h in checked
+        if not h.holds
+    )

@@ -28,11 +28,11 @@ def checks(case: Case) -> list[Check]:
 
 
 def order(name: str, ladder: xr.Dataset, curve: xr.Dataset | None = None) -> list[Check]:
-    """Return the inequalities of a ladder as largest ratios, which must not exceed one."""
+    """Return the inequalities of a ladder as largest ratios, at most one; NaN, which fails, without any pair."""
     margins: dict[str, float] = {}
     for hypothesis in bounds.verify(ladder, curve):
         pair = hypothesis.name.replace("curve", "measured").replace(" <= ", " / ").replace("sharp Dobrushin", "sharp")
-        margins[pair] = min(margins.get(pair, np.inf), hypothesis.margin)
+        margins[pair] = float(np.fmin(margins.get(pair, np.nan), hypothesis.margin))
     known = int(np.isfinite(ladder[START].sel(bound="Harris").values[1:]).sum())
     return [
         *(Check.at_most(f"{name}: {pair}, largest", 1.0 - margin, 1.0) for pair, margin in margins.items()),
@@ -104,7 +104,7 @@ def broken(case: Case) -> dict[str, set[str]]:
 
 
 def _failed(ladder: xr.Dataset) -> set[str]:
-    return {hypothesis.name for hypothesis in bounds.verify(ladder) if not hypothesis.holds}
+    return {hypothesis.name for hypothesis in bounds.verify(ladder) if hypothesis.fails}
 
 
 def _replaced(case: Case, dynamics: fp.Reverse) -> xr.Dataset:
