@@ -130,6 +130,8 @@ def real_array(name: str, value: Any, remedy: str = "") -> FloatArray:
         return value
     if type(value) is float:
         return np.asarray(value)
+    if _is_tensor(value):
+        value = value.detach().cpu().numpy()
     mask = np.ma.getmaskarray(value) if isinstance(value, np.ma.MaskedArray) else None
     if mask is not None and mask.any():
         got, cure = f"{int(mask.sum())} masked of {mask.size}", "take .compressed() or fill them"
@@ -246,6 +248,11 @@ def _real(value: Any) -> float | None:
     except ValueError:
         return None
     return float(array) if array.ndim == 0 else None
+
+
+def _is_tensor(value: Any) -> bool:
+    """Whether it is a tensor as PyTorch has them, maybe with a graph or on a device; no framework is imported."""
+    return all(callable(getattr(value, method, None)) for method in ("detach", "cpu", "numpy"))
 
 
 def _odd(value: Any) -> str:

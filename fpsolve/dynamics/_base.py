@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from functools import cached_property
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fpsolve._checks import error, one_of
+from fpsolve._callables import refuse_signature, values_of
+from fpsolve._checks import error, non_negative, one_of, real_array
 from fpsolve.laws import Law
 
 Array = NDArray[np.float64]
 Boundary = Literal["no-flux", "periodic"]
+
+_NOISE = "noise is c in c dB, the same along every axis and at every x: rescale or transform x until it is"
+#: Jump of a potential between the joined ends that is rounding: per spread and per size of its values.
+_CLIFF, _ROUNDING = 1e-9, 1e-13
 
 
 class BaseDynamics:
@@ -103,7 +109,7 @@ class Dynamics(BaseDynamics):
         b; points x of shape (...) in 1D, (..., 2) in 2D, the same shape back. Evaluated at every step at the time of
         that step: a time-dependent drift is never frozen.
     noise : callable ``noise(t)`` or float
-        c > 0.
+        c > 0, the same along every axis and at every x.
     boundary : {"no-flux", "periodic"}
         The grid is the state space: its ends reflect, or are joined.
     potential : callable ``potential(t, x)``, optional
@@ -115,7 +121,10 @@ class Dynamics(BaseDynamics):
     Raises
     ------
     ValueError
-        Neither or both of `drift` and `potential` given, an unknown boundary.
+        Neither or both of `drift` and `potential` given, an unknown boundary, a noise that is neither a number >= 0 nor
+        a function of t. When they are called: arguments in the other order, values of another shape, not real or not
+        finite, a value at a point that depends on the other points, a potential that is not periodic on a periodic
+        grid.
 
     Examples
     --------
@@ -139,12 +148,9 @@ class Dynamics(BaseDynamics):
         potential: Callable[[float, Array], Array] | None = None,
         autonomous: bool = False,
     ) -> None:
-        if (drift is None) == (potential is None):
-            raise ValueError(
-                "drift: expected exactly one of drift and potential, got "
-                f"{'both' if drift is not None else 'neither'}; give one of them (drift = -grad potential)."
-            )
+        self._check(drift, noise, potential)
         one_of("boundary", boundary, ("no-flux", "periodic"))
+        one_of("autonomous", autonomous, (True, False))
         for name, value in (
             ("drift_function", drift),
             ("noise_function", noise),
@@ -154,32 +160,74 @@ class Dynamics(BaseDynamics):
         ):
             object.__setattr__(self, name, value)
 
+    @staticmethod
+    def _check(drift: Any, noise: Any, potential: Any) -> None:
+        """Refuse what cannot be a drift or potential of (t, x), or a noise that is a number or a function of t."""
+        if (drift is None) == (potential is None):
+            raise ValueError(
+                "drift: expected exactly one of drift and potential, got "
+                f"{'both' if drift is not None else 'neither'}; give one of them (drift = -grad potential)."
+            )
+        name, function = ("drift", drift) if potential is None else ("potential", potential)
+        refuse_signature(name, function, "t, x", f"write lambda t, x: {name}(...), also where it does not depend on t")
+        if callable(noise):
+            refuse_signature("noise", noise, "t", _NOISE)
+        else:
+            non_negative("noise", noise, _NOISE)
+
+    @cached_property
+    def _looked(self) -> set[str]:
+        """Which of the functions were looked at closely: once each, at the first points they are asked for."""
+        return set()
+
+    def _values(self, name: str, function: Any, t: float, x: Array, *, dim: int | None = None) -> Array:
+        look = name not in self._looked
+        values = values_of(name, function, x, t=t, vector=dim is None, dim=dim, constant=True, look=look)
+        if x.size > 4:
+            self._looked.add(name)
+        return values
+
     def drift(self, t: float, x: ArrayLike) -> Array:
         """b(t, x); ValueError where only the potential is known."""
         if self.drift_function is None:
             raise ValueError(
                 "drift: expected a drift function, got a dynamics defined by its potential; use potential."
             )
-        points = np.asarray(x, dtype=float)
-        value = np.broadcast_to(np.asarray(self.drift_function(t, points), dtype=float), points.shape)
-        if not np.all(np.isfinite(value)):
-            raise ValueError(
-                f"drift: expected finite values, got NaN or infinity at t = {t:g}; check the drift function there."
-            )
-        return value
+        return self._values("drift", self.drift_function, t, real_array("x", x))
 
     def noise(self, t: ArrayLike) -> Array:
         """c(t), vectorised over t."""
-        times = np.asarray(t, dtype=float)
+        times = real_array("t", t)
         function = self.noise_function
         if not callable(function):
             return np.full(times.shape, float(function))
-        return np.array([float(function(float(s))) for s in times.ravel()]).reshape(times.shape)
+        values = [non_negative(f"noise at t = {s:g}", function(s), _NOISE) for s in times.ravel().tolist()]
+        return np.array(values).reshape(times.shape)
 
     def log_gibbs_on_axes(self, times: Array, *axes: Array) -> Array | None:
         """``-Phi/D`` at the points of the tensor grid for every time, or None without a potential."""
         if self.potential is None:
             return None
         points = axes[0] if len(axes) == 1 else np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
-        phi = np.stack([np.broadcast_to(self.potential(float(t), points), [len(a) for a in axes]) for t in times])
+        phi = np.stack([self._values("potential", self.potential, float(t), points, dim=len(axes)) for t in times])
+        if self.boundary == "periodic":
+            self._refuse_cliff(times, axes, np.ptp(phi), np.abs(phi).max())
         return -phi / self.diffusivity(times).reshape((-1,) + (1,) * len(axes))
+
+    def _refuse_cliff(self, times: Array, axes: tuple[Array, ...], spread: float, largest: float) -> None:
+        """Refuse a potential of another value at the two ends that a ring joins."""
+        for k, axis in enumerate(axes):
+            half = 0.5 * (axis[-1] - axis[0]) / max(len(axis) - 1, 1)
+            sides = list(axes)
+            sides[k] = np.array([axis[0] - half, axis[-1] + half])
+            ends = sides[0] if len(axes) == 1 else np.stack(np.meshgrid(*sides, indexing="ij"), axis=-1)
+            for t in times.tolist():
+                phi = self._values("potential", self.potential, t, ends, dim=len(axes))
+                jump = float(np.abs(np.diff(phi, axis=k)).max())
+                if jump > _CLIFF * spread + _ROUNDING * largest:
+                    raise error(
+                        "potential",
+                        f"the same values at both ends, {sides[k][0]:.6g} and {sides[k][1]:.6g}, of a periodic grid",
+                        f"values that differ by {jump:.3g} at t = {t:g}",
+                        "give the drift instead, whose law has a current, or a grid of one period",
+                    )

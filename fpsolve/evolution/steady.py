@@ -21,6 +21,8 @@ Array = NDArray[np.float64]
 
 #: Weights are rescaled beyond this, so that state 0 may lie far out in a tail.
 _LARGE = 1e200
+#: Times at which coefficients are compared, no periods of one another, and the relative change that is rounding.
+_LOOKS, _ROUNDING = np.array([0.0, 0.37, 1.9]), 1e-9
 
 
 def steady_state(dynamics: BaseDynamics, grid: Grid) -> xr.DataArray:
@@ -42,7 +44,7 @@ def steady_state(dynamics: BaseDynamics, grid: Grid) -> xr.DataArray:
     Raises
     ------
     ValueError
-        Time-dependent coefficients: they are not frozen silently.
+        Time-dependent coefficients: they are not frozen silently, also where they are said to be autonomous.
 
     References
     ----------
@@ -64,7 +66,7 @@ def steady_state(dynamics: BaseDynamics, grid: Grid) -> xr.DataArray:
             f"a time-dependent {type(dynamics).__name__}",
             "use evolve to a late time instead",
         )
-    rates = [(up[0], down[0]) for up, down in rates_at(dynamics, grid, np.zeros(1))]
+    rates = _rates(dynamics, grid)
     q = eliminate(*rates[0], ring=dynamics.boundary == "periodic") if grid.dim == 1 else _null_vector(rates, grid)
     q = (q / (q.sum() * grid.volume)).reshape(grid.shape)
     generator = finite_volume.generator_matrix(rates, grid.shape)
@@ -72,6 +74,22 @@ def steady_state(dynamics: BaseDynamics, grid: Grid) -> xr.DataArray:
     names = axis_names(grid.dim, scaled=False)
     coords = dict(zip(names, grid.axes, strict=True))
     return xr.DataArray(q, dims=names, coords=coords, name="density", attrs={"residual": float(residual)})
+
+
+def _rates(dynamics: BaseDynamics, grid: Grid) -> list[tuple[Array, Array]]:
+    """Jump rates per axis at time 0; ValueError where they are others at another time."""
+    both = rates_at(dynamics, grid, _LOOKS)
+    for pair in both:
+        for rate in pair:
+            change = float(np.abs(rate[1:] - rate[:1]).max() / np.abs(rate).max())
+            if change > _ROUNDING:
+                raise error(
+                    "dynamics",
+                    "coefficients that do not depend on time, as autonomous=True says",
+                    f"rates that change by {change:.2g} of the largest between t = 0 and t = {_LOOKS[-1]:g}",
+                    "use evolve to a late time instead",
+                )
+    return [(up[0], down[0]) for up, down in both]
 
 
 def eliminate(up: Array, down: Array, *, ring: bool) -> Array:

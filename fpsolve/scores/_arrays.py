@@ -6,9 +6,6 @@ import numpy as np
 
 from fpsolve._checks import FloatArray
 
-#: What user code of any framework may raise on input it does not expect.
-MODEL_ERRORS = (TypeError, ValueError, RuntimeError, LookupError, ArithmeticError, AttributeError, AssertionError)
-
 
 def as_numpy(name: str, value: Any) -> Any:
     """Return `value` as a numpy array of the type it has.

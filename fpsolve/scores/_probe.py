@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from fpsolve import _checks
+from fpsolve._callables import refuse_swapped_names
 from fpsolve._checks import FloatArray
 from fpsolve.laws import Law
 from fpsolve.processes import Process
@@ -17,7 +18,7 @@ from fpsolve.scores import _likeness
 from fpsolve.scores._adapter import Adapter
 from fpsolve.scores._checked import CheckedScore, checked
 from fpsolve.scores._conversions import ADAPTERS
-from fpsolve.scores._first_look import Predict, first_values, refuse_swapped_names
+from fpsolve.scores._first_look import Predict, first_values
 from fpsolve.scores._names import name_of
 
 __all__ = ["Probe", "ProbeWarning", "admit", "admitted", "probe"]
