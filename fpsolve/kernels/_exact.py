@@ -94,7 +94,8 @@ def exact(
             log_sums = rule.rows(points, alpha, np.full(grid.dim, variance))[1]
             log_evidence = _log_density(reverse.marginal(start), points)
         defects = np.abs(np.expm1(log_sums - log_evidence))
-    return Kernel(matrix, grid, start, end, to_grid, f"exact {start:g} -> {end:g}", defects, float(averaged))
+    name = f"exact {start:g} -> {end:g}"
+    return Kernel(matrix, grid, start, end, to_grid, name, defects, float(averaged), reverse)
 
 
 def _checked(

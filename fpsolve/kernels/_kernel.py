@@ -5,12 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import prod
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fpsolve import _checks
 from fpsolve.grid import Grid
+
+if TYPE_CHECKING:
+    from fpsolve.dynamics import Reverse
 
 Array = NDArray[np.float64]
 
@@ -46,6 +50,9 @@ class Kernel:
     averaged : float
         Share of rows whose source is averaged over its cell, because the step is narrower than the cell: each such step
         adds a variance to what is pushed, ``h^2/6`` on average over all shifts by a part of a cell, at most ``h^2/4``.
+    exact_of : Reverse, optional
+        The reverse dynamics whose transitions these are, where the matrix is their exact kernel: `exact` says so. What
+        is then known in closed form (`fpsolve.bounds`) holds beyond the box and between the cells.
 
     Raises
     ------
@@ -71,6 +78,7 @@ class Kernel:
     name: str = "kernel"
     defects: Array | None = field(default=None, repr=False)
     averaged: float = 0.0
+    exact_of: Reverse | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         shape = (prod(self.grid.shape), prod(self.target.shape))
@@ -140,7 +148,9 @@ class Kernel:
         product /= sums[:, None]
         lost = _together(self.defects, later.defects, np.abs(sums - 1.0))
         name = f"product {self.t0:g} -> {later.t1:g}"
-        return Kernel(product, self.grid, self.t0, later.t1, to_grid, name, lost, max(self.averaged, later.averaged))
+        averaged, same = max(self.averaged, later.averaged), self.exact_of is later.exact_of
+        known = self.exact_of if same else None
+        return Kernel(product, self.grid, self.t0, later.t1, to_grid, name, lost, averaged, known)
 
 
 def _together(first: Array | None, second: Array | None, rounding: Array) -> Array:
