@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fpsolve._checks import FloatArray
-
-if TYPE_CHECKING:
-    from scipy.interpolate import CubicSpline
 
 _NEWTON_STEPS = 60
 #: A Newton step below this share of the table's span leaves an error of the order of its square.
@@ -30,26 +27,32 @@ class MonotoneMap:
     ----------
     x, y : arrays, shape (n,)
         Strictly increasing.
+    joints : tuple of float
+        Those of the x at which the slope jumps: a spline on either side, so that none rings or rounds the corner off.
     """
 
     x: FloatArray
     y: FloatArray
+    joints: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if np.any(np.diff(self.x) <= 0.0) or np.any(np.diff(self.y) <= 0.0):
             raise ValueError("table: expected strictly increasing x and y, got one that is not.")
 
     @cached_property
-    def _spline(self) -> CubicSpline:
+    def _cubics(self) -> FloatArray:
+        """Coefficients of the cubic of every piece, highest power first, shape (4, n - 1)."""
         from scipy.interpolate import CubicSpline
 
-        return CubicSpline(self.x, self.y)
+        at = [0, *np.searchsorted(self.x, self.joints), len(self.x) - 1]
+        parts = [slice(first, last + 1) for first, last in pairwise(at) if last > first]
+        return np.concatenate([CubicSpline(self.x[part], self.y[part]).c for part in parts], axis=1)
 
     def forward(self, x: ArrayLike) -> FloatArray:
         """y(x); beyond the table the cubic of its end goes on."""
         points = np.asarray(x, dtype=float)
         k = self._place(self.x, points)
-        c3, c2, c1, c0 = self._spline.c[:, k]
+        c3, c2, c1, c0 = self._cubics[:, k]
         u = points - self.x[k]
         return np.asarray(((c3 * u + c2) * u + c1) * u + c0)
 
@@ -63,7 +66,7 @@ class MonotoneMap:
         target = np.asarray(y, dtype=float)
         k = self._place(self.y, target)
         # the cubic of every bracket once, in u = x - node: a spline's own call would search and gather again every time
-        c3, c2, c1, c0 = self._spline.c[:, k]
+        c3, c2, c1, c0 = self._cubics[:, k]
         c0 = c0 - target
         low, high = np.zeros_like(target), self.x[k + 1] - self.x[k]
         u = high * -c0 / (self.y[k + 1] - self.y[k])

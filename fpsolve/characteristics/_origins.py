@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,7 +46,9 @@ class Traced:
     steps: int
 
 
-def trace_back(rate: Rate, t: float, first: float, states: Array, accuracy: Accuracy) -> Traced:
+def trace_back(
+    rate: Rate, t: float, first: float, states: Array, accuracy: Accuracy, breaks: Iterable[float] = ()
+) -> Traced:
     """Follow states at time t back to the `first` time, in log t, by an adaptive method of order 8.
 
     Parameters
@@ -58,6 +61,8 @@ def trace_back(rate: Rate, t: float, first: float, states: Array, accuracy: Accu
         What is followed back.
     accuracy : Accuracy
         The error of a step is the root mean square over all states.
+    breaks : iterable of float
+        Times at which the rate jumps or has a kink: steps end there, and neither side sees the rate of the other.
 
     Raises
     ------
@@ -74,15 +79,26 @@ def trace_back(rate: Rate, t: float, first: float, states: Array, accuracy: Accu
     >>> traced.states.round(8)  # dx/dr = -x, one unit of r ago: e
     array([[2.71828183]])
     """
+    inner = sorted(s for s in breaks if t < s < first)
+    steps = 0
+    for low, high in pairwise([t, *inner, first] if t < first else []):
+        traced = _trace_smooth(rate, low, high, states, accuracy)
+        states, steps = traced.states, steps + traced.steps
+    return Traced(states, steps)
+
+
+def _trace_smooth(rate: Rate, low: float, high: float, states: Array, accuracy: Accuracy) -> Traced:
+    """From `low` back to `high` without breaks in between."""
     from scipy.integrate import DOP853
 
+    # a hair inside, where a rate that jumps at an end is that of this side
+    inside = float(np.nextafter(low, high)), float(np.nextafter(high, low))
+
     def derivative(log_t: float, flat: Array) -> Array:
-        now = min(max(float(np.exp(log_t)), t), first)
+        now = min(max(float(np.exp(log_t)), inside[0]), inside[1])
         return np.asarray(-now * rate(now, flat.reshape(states.shape))).ravel()
 
-    if t >= first:
-        return Traced(states, 0)
-    begin, end = float(np.log(t)), float(np.log(first))
+    begin, end = float(np.log(low)), float(np.log(high))
     solver = DOP853(
         derivative,
         begin,
@@ -98,7 +114,7 @@ def trace_back(rate: Rate, t: float, first: float, states: Array, accuracy: Accu
         steps += 1
         if solver.status == "failed":
             raise ValueError(
-                f"dynamics: expected a flow that can be followed back to t = {first:g}, got stuck at "
+                f"dynamics: expected a flow that can be followed back to t = {high:g}, got stuck at "
                 f"t = {float(np.exp(solver.t)):g} ({message}); stop earlier (larger t_min) or use eta > 0."
             )
     return Traced(solver.y.reshape(states.shape), steps)

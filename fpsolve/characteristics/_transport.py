@@ -68,7 +68,7 @@ def _line(
     faces, steps = grid.face_axes[0], 0
     values = np.empty((len(sources), len(times), *grid.shape))
     for k, t in enumerate(times):
-        traced = trace_back(rate, float(t), float(times[0]), faces[None], accuracy)
+        traced = trace_back(rate, float(t), float(times[0]), faces[None], accuracy, dynamics.breaks)
         values[:, k] = np.stack([source.masses(traced.states[0]) for source in sources]) / grid.volume
         steps = max(steps, traced.steps)
     return Transported(values, steps)
@@ -88,7 +88,7 @@ def _plane(
     values, steps = np.empty((*shape[:2], points.shape[1])), 0
     for k, t in enumerate(times):
         for part in _parts(points.shape[1]):
-            traced = trace_back(rate, float(t), float(times[0]), start[:, part], accuracy)
+            traced = trace_back(rate, float(t), float(times[0]), start[:, part], accuracy, dynamics.breaks)
             # the third component is int div b dr, gathered backwards: minus the change of the log density
             origins, factor = np.ascontiguousarray(traced.states[:2].T), np.exp(traced.states[2])
             values[:, k, part] = np.stack([source.density(origins) for source in sources]) * factor

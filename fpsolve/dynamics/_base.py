@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fpsolve._callables import refuse_signature, values_of
-from fpsolve._checks import error, non_negative, one_of, real_array
+from fpsolve._checks import error, finite_array, non_negative, one_of, real_array
 from fpsolve.laws import Law
 
 Array = NDArray[np.float64]
@@ -47,7 +47,10 @@ class BaseDynamics:
 
     @property
     def breaks(self) -> tuple[float, ...]:
-        """Forward times at which the noise jumps, or begins or ceases to be zero; steps end there."""
+        """Forward times at which drift or noise jumps or has a kink, or the noise begins or ceases to be zero.
+
+        Steps end there, and the solution is kept.
+        """
         return ()
 
     @property
@@ -99,6 +102,14 @@ class BaseDynamics:
         return np.asarray(tau, dtype=float)
 
 
+def break_times(name: str, times: ArrayLike, horizon: float) -> tuple[float, ...]:
+    """Announced times of jumps and kinks in (0, horizon), in order and once each; ValueError for what is no time."""
+    known = finite_array(name, times).ravel()
+    if known.size and known.min() < 0.0:
+        raise error(name, "forward times >= 0", f"{known.min():.17g}")
+    return tuple(np.unique(known[(known > 0.0) & (known < horizon)]).tolist())
+
+
 @dataclass(frozen=True, init=False)
 class Dynamics(BaseDynamics):
     """A general diffusion ``dY = b(t, Y) dr + c(t) dB`` on a box or a ring.
@@ -117,14 +128,17 @@ class Dynamics(BaseDynamics):
         so ``exp(-2 Phi/c^2)`` is stationary to round-off.
     autonomous : bool
         Coefficients do not depend on t (`steady_state` asks for it).
+    breaks : sequence of float
+        Times > 0 at which drift or noise jumps or has a kink: steps end there, and the solution is kept. Without being
+        told, no scheme keeps its order in a step that holds one, and error estimates are too small.
 
     Raises
     ------
     ValueError
         Neither or both of `drift` and `potential` given, an unknown boundary, a noise that is neither a number >= 0 nor
-        a function of t. When they are called: arguments in the other order, values of another shape, not real or not
-        finite, a value at a point that depends on the other points, a potential that is not periodic on a periodic
-        grid.
+        a function of t, breaks that are not times >= 0. When they are called: arguments in the other order, values of
+        another shape, not real or not finite, a value at a point that depends on the other points, a potential that is
+        not periodic on a periodic grid.
 
     Examples
     --------
@@ -138,6 +152,7 @@ class Dynamics(BaseDynamics):
     boundary: Boundary
     potential: Callable[[float, Array], Array] | None
     autonomous: bool
+    _breaks: tuple[float, ...]
 
     def __init__(
         self,
@@ -147,6 +162,7 @@ class Dynamics(BaseDynamics):
         *,
         potential: Callable[[float, Array], Array] | None = None,
         autonomous: bool = False,
+        breaks: Sequence[float] = (),
     ) -> None:
         self._check(drift, noise, potential)
         one_of("boundary", boundary, ("no-flux", "periodic"))
@@ -157,8 +173,14 @@ class Dynamics(BaseDynamics):
             ("boundary", boundary),
             ("potential", potential),
             ("autonomous", autonomous),
+            ("_breaks", break_times("breaks", breaks, np.inf)),
         ):
             object.__setattr__(self, name, value)
+
+    @property
+    def breaks(self) -> tuple[float, ...]:
+        """The times that were announced."""
+        return self._breaks
 
     @staticmethod
     def _check(drift: Any, noise: Any, potential: Any) -> None:

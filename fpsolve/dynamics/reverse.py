@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fpsolve import marginals, scores
 from fpsolve._checks import error, non_negative, values_at
-from fpsolve.dynamics._base import BaseDynamics
+from fpsolve.dynamics._base import BaseDynamics, break_times
 from fpsolve.dynamics._differences import central_divergence
 from fpsolve.dynamics.clock import Clock
 from fpsolve.dynamics.simple import square_norm_on_axes
@@ -44,9 +44,11 @@ class Reverse(BaseDynamics):
         Forward process.
     score : callable ``score(t, x)`` or None
         Score model s; None is the exact score ``grad log p_t``. Points x have the shape (...) in 1D and (..., 2) in 2D.
+        Where it jumps or has a kink in t it should have an attribute `breaks`, a tuple of times.
     eta : float or callable ``eta(t)``
         1 is the reverse SDE, 0 the probability-flow ODE, default 1. A function of forward time may be 0 on intervals;
-        where it jumps it should have an attribute `breaks`, a tuple of times, as `fpsolve.dynamics.edm_churn` has.
+        where it jumps or has a kink it should have an attribute `breaks`, a tuple of times, as that of
+        `fpsolve.dynamics.edm_churn` has.
 
     Raises
     ------
@@ -116,8 +118,9 @@ class Reverse(BaseDynamics):
 
     @cached_property
     def breaks(self) -> tuple[float, ...]:
-        """Times at which eta jumps, or begins or ceases to be 0."""
-        return eta_breaks(self.eta, self.horizon)
+        """Times at which eta jumps, or begins or ceases to be 0, and kinks of the process and of the score model."""
+        announced = [*self.process.kinks, *getattr(self.score_model, "breaks", ())]
+        return break_times("breaks", [*eta_breaks(self.eta, self.horizon), *announced], self.horizon)
 
     @property
     def small_noise(self) -> bool:

@@ -22,6 +22,8 @@ Array = NDArray[np.float64]
 
 #: Clock per factor e in a start's variance.
 LAYER_WEIGHT = 0.5
+#: Times that differ by less than this share of the larger are one.
+SAME = 1e-9
 #: Width taken for a start with jumps or kinks, as a share of its standard deviation.
 KINKED_SHARE = 0.1
 
@@ -44,6 +46,12 @@ class RunClock:
     last: float
     width: float
 
+    @property
+    def breaks(self) -> tuple[float, ...]:
+        """Times along the run at which coefficients jump or have kinks; what is an end up to rounding is left out."""
+        low, high = min(self.first, self.last), max(self.first, self.last)
+        return tuple(t for t in self.dynamics.breaks if low + SAME * high < t < high - SAME * high)
+
     @cached_property
     def _begin(self) -> float:
         return float(self.dynamics.clock(np.array([self.first]))[0])
@@ -53,15 +61,22 @@ class RunClock:
         """Total clock over the distance run on the dynamics' own; nodes crowd at the start, where starts spread."""
         end = float(self.dynamics.clock(np.array([self.last]))[0])
         share = np.concatenate([[0.0], np.geomspace(1e-9, 1e-2, 100), np.linspace(1e-2, 1.0, 150)[1:]])
-        own = abs(end - self._begin) * share
         if not np.isfinite(self.width):
+            own = abs(end - self._begin) * share
             return MonotoneMap(own, own)
+        # where the noise jumps, the slope of the layer does
+        joints = (self.dynamics.clock(np.array(self.breaks)) - self._begin) / (end - self._begin)
+        for joint in joints:
+            share = share[np.abs(share - joint) > 1e-13]
+        share = np.union1d(share, joints)
+        own = abs(end - self._begin) * share
         halves = np.insert(share, np.arange(1, len(share)), 0.5 * (share[1:] + share[:-1]))
         times = self.dynamics.clock_inverse(self._begin + (end - self._begin) * halves)
         power = np.square(self.dynamics.noise(times))
         pieces = 0.5 * (power[1:] + power[:-1]) * np.abs(np.diff(times))
         spread = np.append(0.0, np.cumsum(pieces)[1::2])
-        return MonotoneMap(own, own + LAYER_WEIGHT * np.log1p(spread / self.width**2))
+        layer = LAYER_WEIGHT * np.log1p(spread / self.width**2)
+        return MonotoneMap(own, own + layer, tuple(np.sort(own[np.isin(share, joints)]).tolist()))
 
     def at(self, t: ArrayLike) -> Array:
         """Clock at forward times t, 0 at the beginning of the run."""

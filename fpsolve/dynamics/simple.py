@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fpsolve import marginals
-from fpsolve.dynamics._base import BaseDynamics
+from fpsolve.dynamics._base import BaseDynamics, break_times
 from fpsolve.laws import Law
 from fpsolve.processes import Process
 
@@ -44,6 +44,11 @@ class Forward(BaseDynamics):
     def horizon(self) -> float:
         """T of the process."""
         return float(self.process.T)
+
+    @property
+    def breaks(self) -> tuple[float, ...]:
+        """Kinks of the process."""
+        return break_times("kinks", self.process.kinks, self.horizon)
 
     def drift(self, t: float, x: ArrayLike) -> Array:
         """a(t) x."""

@@ -66,7 +66,7 @@ def solve_adaptive(
             before, pair = pair, richardson(fine, coarse, scheme.order)
             factor = orders.factor(fine, coarse, pair, before) * problem.caution[:, None]
             if before is not None:
-                solution = Solution(coarse.grid, pair, before, factor, records, noise(problem.dynamics))
+                solution = Solution(coarse.grid, pair, before, factor, records, noise(problem.dynamics, problem.saves))
                 met = bool(np.max(solution.error(problem)) <= tol)
                 if met or _spent_after_next(records) > budget or not fits(grid.refine(), *fine.values.shape[:2]):
                     return solution, met

@@ -168,7 +168,7 @@ def _missed(run: xr.Dataset) -> str:
 
 def _plan(clock: RunClock, steps: int, save_at: ArrayLike | None, estimate: bool, saves: int) -> StepPlan:
     """Exactly `steps` steps, through the user's save times or with save times on their nodes."""
-    if save_at is None and not clock.dynamics.breaks:
+    if save_at is None and not clock.breaks:
         return plan_on_nodes(clock, steps, saves)
     if save_at is None:
         save_at = default_saves(clock, max(2, min(saves, steps // 4)))

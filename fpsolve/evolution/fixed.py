@@ -30,7 +30,7 @@ def solve_fixed(
     start = problem.start_values(grid)
     fine = march(problem.dynamics, problem.clock, grid, plan, start, scheme, tick)
     factor, smearing = _factor(problem, scheme, fine)
-    common = noise(problem.dynamics), smearing
+    common = noise(problem.dynamics, problem.saves), smearing
     if not estimate:
         return Solution(grid, fine.values, None, factor, [fine.record], *common)
     half = grid.coarsen()

@@ -14,7 +14,7 @@ from fpsolve.discretise import rates_at
 from fpsolve.dynamics import BaseDynamics
 from fpsolve.dynamics.run_clock import RunClock
 from fpsolve.evolution.plan import StepPlan
-from fpsolve.evolution.quiet import carry
+from fpsolve.evolution.quiet import carry, quiet_segments
 from fpsolve.evolution.warm import warm_up
 from fpsolve.grid import Grid
 from fpsolve.stepping import Scheme, StepTable, advance, step_table
@@ -124,10 +124,8 @@ def _advance_through(
 
 
 def _stretches(dynamics: BaseDynamics, plan: StepPlan) -> list[tuple[int, int, bool]]:
-    """First and last step of every stretch with noise or without; the times of `dynamics.breaks` are save times."""
-    if not dynamics.breaks:
-        return [(0, plan.steps, False)]
-    quiet = np.asarray(dynamics.noise(0.5 * (plan.saves[1:] + plan.saves[:-1]))) == 0.0
+    """First and last step of every stretch with noise or without."""
+    quiet = quiet_segments(dynamics, plan.saves)
     edges = np.concatenate([[0], np.flatnonzero(np.diff(quiet)) + 1, [len(quiet)]])
     steps = np.append(0, np.cumsum(plan.counts))
     return [(int(steps[a]), int(steps[b]), bool(quiet[a])) for a, b in pairwise(edges)]

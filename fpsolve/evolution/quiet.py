@@ -37,6 +37,13 @@ def carry(dynamics: BaseDynamics, grid: Grid, times: Array, q: Array) -> Array:
     return transport(dynamics, grid, times, sources, Accuracy(RTOL, length(grid))).values[:, 1:]
 
 
-def noise(dynamics: BaseDynamics) -> float | None:
+def quiet_segments(dynamics: BaseDynamics, saves: Array) -> NDArray[np.bool_]:
+    """Which segments between save times have no noise, shape (saves - 1,); the times of `breaks` are save times."""
+    if not dynamics.breaks:
+        return np.zeros(len(saves) - 1, dtype=bool)
+    return np.asarray(dynamics.noise(0.5 * (saves[1:] + saves[:-1])) == 0.0)
+
+
+def noise(dynamics: BaseDynamics, saves: Array) -> float | None:
     """Relative error of a cell average that no difference of levels shows; None without stretches of this kind."""
-    return SHARED * RTOL if dynamics.breaks else None
+    return SHARED * RTOL if quiet_segments(dynamics, saves).any() else None

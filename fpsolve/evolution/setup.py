@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from fpsolve import _checks
 from fpsolve._checks import error
 from fpsolve.dynamics import BaseDynamics, Frame, Reverse
-from fpsolve.dynamics.run_clock import RunClock
+from fpsolve.dynamics.run_clock import SAME, RunClock
 from fpsolve.evolution.box import Interval, hull, law_box, on_the_way
 from fpsolve.evolution.methods import Method, narrowness
 from fpsolve.evolution.plan import default_saves
@@ -160,20 +160,19 @@ def save_times(save_at: ArrayLike, first: float, last: float, steps: int | None 
 
 
 def saves_or_default(clock: RunClock, save_at: ArrayLike | None, count: int) -> Array:
-    """The user's save times or `count` of them, and those at which the noise jumps."""
+    """The user's save times or `count` of them, and those at which coefficients jump or have kinks."""
     saves = default_saves(clock, count) if save_at is None else save_times(save_at, clock.first, clock.last)
     return with_breaks(clock, saves)
 
 
 def with_breaks(clock: RunClock, saves: Array) -> Array:
-    """Save times and the times along the run at which the noise jumps, where steps have to end."""
-    low, high = min(clock.first, clock.last), max(clock.first, clock.last)
-    jumps = [t for t in clock.dynamics.breaks if low < t < high]
+    """Save times and the times along the run at which coefficients jump or have kinks, where steps have to end."""
+    jumps, ends = clock.breaks, (clock.first, clock.last)
     if not jumps:
         return saves
     # a save time that is a jump up to rounding is one
-    kept = [t for t in saves if min(abs(t - jump) for jump in jumps) > 1e-9 * high]
-    times = np.unique(np.append(kept, [*jumps, low, high]))
+    kept = [t for t in saves if min(abs(t - jump) for jump in jumps) > SAME * max(ends)]
+    times = np.unique([*kept, *jumps, *ends])
     return times[::-1] if clock.first > clock.last else times
 
 

@@ -18,6 +18,8 @@ Array = NDArray[np.float64]
 
 #: What belongs beyond the box is missing there and, thrown back by its ends, too much inside: it counts twice.
 MISPLACED = 2.0
+#: Relative rounding of a cell's mass per cell between the origin and the edge: a face is rounded as its position is.
+POSITIONS = 0.125
 #: Values looked at together when errors are summed up.
 CHUNK = 2_000_000
 
@@ -73,11 +75,17 @@ class Solution:
         return np.asarray(np.maximum.accumulate(now, axis=1))
 
     def rounding(self, problem: Problem) -> Array:
-        """Noise in the weighted norm: round-off of that many steps, as a random walk, where nothing else is known."""
+        """Noise in the weighted norm: where nothing else is known, round-off of that many steps, as a random walk, and
+        of the positions between which the mass of a cell of a start lies.
+        """
         v = problem.weight_values(self.grid)
         axes = tuple(range(-self.grid.dim, 0))
         norm = self._over_saves(lambda s: (v[s] * np.abs(self.values[:, s])).sum(axis=axes))
-        noise = np.finfo(float).eps * (4.0 + self.levels[-1].steps ** 0.5) if self.noise is None else self.noise
+        noise = self.noise
+        if noise is None:
+            where = problem.position_grid(self.grid, float(problem.saves[0]))
+            cells = max(np.max(np.abs(end)) / h for end, h in zip(where.bounds, where.spacing, strict=True))
+            noise = float(np.finfo(float).eps * (4.0 + self.levels[-1].steps ** 0.5 + POSITIONS * cells))
         return np.asarray(noise * norm * self.grid.volume)
 
     def error(self, problem: Problem) -> Array:

@@ -42,6 +42,15 @@ class Process(ABC):
         """Return sigma2(s, t), the variance added from s to t per axis, for s <= t, broadcast over both."""
 
     @property
+    def kinks(self) -> tuple[float, ...]:
+        """Times in (0, T) at which a or g jumps or has a kink, default none; steps of a run end there.
+
+        A process of your own whose schedule is in pieces says so here: within a step that holds a kink no scheme keeps
+        its order, and error estimates that count on it are too small.
+        """
+        return ()
+
+    @property
     @abstractmethod
     def prior_std(self) -> float:
         """Standard deviation of the prior, the law samplers start from."""

@@ -56,6 +56,11 @@ class CosineVP(Process):
         angle = np.arctan(_CLIP / (self.T * 2.0 * self._speed))
         return float(self.T * (angle * (1.0 + _OFFSET) / (0.5 * np.pi) - _OFFSET))
 
+    @property
+    def kinks(self) -> tuple[float, ...]:
+        """`clip_time`, where beta has a kink."""
+        return (self.clip_time,)
+
     def beta(self, t: Any) -> FloatArray:
         """Return the clipped noise rate beta(t)."""
         time = self._time(t)

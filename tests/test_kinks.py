@@ -1,0 +1,156 @@
+"""Kinks and jumps of coefficients in time are step nodes: estimates cover, runs keep the times, steps keep their order.
+
+The truth is Bayes' rule for Gaussians, or their moments integrated piece by piece between the kinks.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from cases import position_grid
+from scipy.integrate import quad
+
+import fpsolve as fp
+from fpsolve import weights
+
+
+def law_at(reverse, start, t):
+    """``N(m_t + G (mu - m_T), S + G^2 s^2)``, ``G = v_t alpha/v_T``, ``S = v_t sigma2/v_T``: Bayes' rule."""
+    process, target = reverse.process, reverse.target
+    (m, v), (m_T, v_T) = [
+        (process.scale(0.0, s) * target.mean, process.scale(0.0, s) ** 2 * target.cov + process.variance(0.0, s))
+        for s in (t, process.T)
+    ]
+    gain, left = v * process.scale(t, process.T) / v_T, v * process.variance(t, process.T) / v_T
+    return fp.Gaussian(float(m + gain * (start.mean - m_T)), std=float(np.sqrt(left + gain**2 * start.cov)))
+
+
+def ratios(reverse, starts, run):
+    """Estimate over true weighted error at every saved time after the first."""
+    found = []
+    for at in range(1, run.sizes["t"]):
+        grid = position_grid(run, at)
+        v = weights.evaluate(None, grid)
+        exact = np.stack([grid.cell_average(law_at(reverse, one, float(run.t[at]))) for one in starts.values()])
+        error = (v * np.abs(run.density.values[:, at] - exact)).sum(axis=1) * grid.volume
+        found.append(run.error_estimate.values[:, at] / error)
+    return np.array(found)
+
+
+@dataclass(frozen=True)
+class InPieces(fp.Process):
+    """A variance-preserving process whose beta jumps from 2 to 12 at 0.37 and has a kink at 0.81."""
+
+    T: float = 1.0
+    announced: bool = True
+
+    @property
+    def kinks(self):
+        return (0.37, 0.81) if self.announced else ()
+
+    def beta(self, t):
+        t = np.asarray(t, dtype=float)
+        return np.where(t < 0.37, 2.0, np.where(t < 0.81, 12.0, 12.0 + 150.0 * (t - 0.81)))[()]
+
+    def integral(self, s, t):
+        def from_zero(u):
+            u = np.asarray(u, dtype=float)
+            late = np.maximum(u - 0.81, 0.0)
+            return 2.0 * np.minimum(u, 0.37) + 12.0 * np.maximum(u - 0.37, 0.0) + 75.0 * late**2
+
+        return from_zero(t) - from_zero(s)
+
+    def drift_rate(self, t):
+        return -0.5 * self.beta(t)
+
+    def diffusion(self, t):
+        return np.sqrt(self.beta(t))
+
+    def scale(self, s, t):
+        return np.exp(-0.5 * self.integral(s, t))
+
+    def variance(self, s, t):
+        return -np.expm1(-self.integral(s, t))
+
+    @property
+    def prior_std(self):
+        return 1.0
+
+
+@pytest.mark.parametrize("scheme", ["damped-crank-nicolson", "tr-bdf2"])
+@pytest.mark.parametrize("process", [fp.CosineVP(), InPieces()], ids=["cosine", "pieces"])
+def test_estimates_cover_across_kinks_of_the_process(process, scheme):
+    reverse = fp.Reverse(fp.Gaussian(1.0, std=0.5), process)
+    starts = {"narrow": fp.Gaussian(0.3, std=0.4), "wide": fp.Gaussian(0.0, std=2.0)}
+    run = fp.evolve(reverse, starts, t_min=0.05, tol=1e-5, scheme=scheme)
+    found = ratios(reverse, starts, run)
+    print(f"{process}, {scheme}: estimate/error {found.min():.2f} to {found.max():.1f}, {run.attrs['levels']}")
+    assert run.attrs["tol_met"] == "yes"
+    assert found.min() >= 1.0
+    assert np.median(found) <= 20.0
+    assert set(process.kinks) <= set(run.t.values)
+
+
+def test_kinks_are_step_nodes_on_fixed_grids_too():
+    process = fp.CosineVP()
+    reverse = fp.Reverse(fp.Gaussian(1.0, std=0.5), process)
+    starts = {"wide": fp.Gaussian(0.0, std=2.0)}
+    grid = fp.Grid.uniform((-9.0, 9.0), cells=800)
+    for saves in (None, [0.5, 0.1]):
+        run = fp.evolve(reverse, starts, grid=grid, steps=400, t_min=0.05, save_at=saves)
+        assert process.clip_time in run.t.values
+        assert ratios(reverse, starts, run).min() >= 1.0
+
+
+def test_the_flow_without_noise_steps_on_kinks():
+    process = InPieces()
+    reverse = fp.Reverse(fp.Gaussian(1.0, std=0.5), process, eta=0.0)
+    run = fp.evolve(reverse, fp.Gaussian(0.3, std=0.8), t_min=0.05, tol=1e-8, save_at=[0.6, 0.05])
+    m, v = process.scale(0.0, 0.05), process.scale(0.0, 0.05) ** 2 * 0.25 + process.variance(0.0, 0.05)
+    m_T, v_T = process.scale(0.0, 1.0), process.scale(0.0, 1.0) ** 2 * 0.25 + process.variance(0.0, 1.0)
+    gain = np.sqrt(v / v_T)
+    exact = run.fpsolve.grid.cell_average(fp.Gaussian(m + gain * (0.3 - m_T), std=gain * 0.8))
+    v = weights.evaluate(None, run.fpsolve.grid)
+    error = float((v * np.abs(run.density.values[0, -1] - exact)).sum() * run.fpsolve.grid.volume)
+    print("flow in pieces:", error, float(run.error_estimate[0, -1]), run.attrs["levels"])
+    assert error <= float(run.error_estimate[0, -1]) <= 1e-8
+
+
+def test_breaks_of_a_dynamics_of_ones_own():
+    """dY = -k(t) Y dr + c(t) dW with k from 1 to 6 at 0.3, c from 1 to 2 at 0.7: N(m, v), integrated in pieces."""
+
+    def k(t):
+        return 1.0 if t < 0.3 else 6.0
+
+    def c(t):
+        return 1.0 if t < 0.7 else 2.0
+
+    dynamics = fp.Dynamics(lambda t, x: -k(t) * x, c, breaks=(0.7, 0.3, 5.0))
+    grid = fp.Grid.uniform((-8.0, 8.0), cells=200)
+    run = fp.evolve(dynamics, fp.Gaussian(1.0, std=0.4), grid=grid, tol=1e-5, t_max=1.0, save_at=[0.35, 0.72])
+    assert {0.3, 0.7} <= set(run.t.values) and 5.0 not in run.t.values
+
+    def decay(s, t):
+        return np.exp(-quad(k, s, t, points=[0.3])[0])
+
+    v = weights.evaluate(None, run.fpsolve.grid)
+    for at, t in enumerate(run.t.values[1:], start=1):
+        points = [s for s in (0.3, 0.7) if s < t] or None
+        power = quad(lambda s, t=t: (c(s) * decay(s, t)) ** 2, 0.0, t, points=points, epsabs=1e-13)[0]
+        law = fp.Gaussian(decay(0.0, t), std=np.sqrt(0.16 * decay(0.0, t) ** 2 + power))
+        exact = run.fpsolve.grid.cell_average(law)
+        error = float((v * np.abs(run.density.values[0, at] - exact)).sum() * run.fpsolve.grid.volume)
+        print(f"t = {t:.2f}: error {error:.1e}, estimate {float(run.error_estimate[0, at]):.1e}")
+        assert error <= float(run.error_estimate[0, at]) <= 1e-5
+
+
+def test_a_score_model_and_the_forward_process_announce_their_kinks():
+    def model(t, x):
+        return -x * (1.0 if t < 0.5 else 2.0)
+
+    model.breaks = (0.5,)
+    reverse = fp.Reverse(fp.Gaussian(0.0, std=1.0), fp.CosineVP(), score=model)
+    assert reverse.breaks == (0.5, fp.CosineVP().clip_time)
+    assert fp.Forward(fp.CosineVP()).breaks == (fp.CosineVP().clip_time,)
+    with pytest.raises(ValueError, match="breaks: expected forward times >= 0, got -1"):
+        fp.Dynamics(lambda t, x: -x, breaks=[-1.0])
