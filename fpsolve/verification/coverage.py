@@ -1,0 +1,280 @@
+"""Do error estimates cover true errors? Random problems, and their truth by quadrature of Bayes' rule.
+
+One seed is one problem: a mixture of one to four components, a process, starts, a final time, and a request that is
+anything from absurdly coarse to fine. The truth (`_bayes`) shares no code with the solver: masses of the cells however
+coarse they are, and of what is beyond the box. A saved time is covered when the estimate is at least the error in the
+weighted norm, or infinite.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+import fpsolve as fp
+from fpsolve import weights
+from fpsolve._checks import FloatArray
+from fpsolve.verification._bayes import masses
+
+__all__ = ["Coverage", "RandomProblem", "covered", "random_problem", "solve", "table"]
+
+SCHEMES = ("damped-crank-nicolson", "crank-nicolson", "tr-bdf2", "backward-euler")
+#: Saved times looked at per run: the quadrature costs more than the solver.
+LOOKED_AT = 6
+#: What the quadrature itself may be wrong by, relative to the weighted norm of the density.
+QUADRATURE = 1e-11
+#: Faces beyond the box, in box widths: what a run leaves out there is its error too.
+BEYOND = np.geomspace(0.01, 1.0, 12)
+
+
+@dataclass(frozen=True)
+class RandomProblem:
+    """One problem: `reverse` and `starts` to be evolved with the keyword arguments `ask`."""
+
+    seed: int
+    kind: str
+    reverse: fp.Reverse
+    starts: dict[str, fp.laws.Law]
+    ask: dict[str, Any]
+    #: whether cells and steps are what a careful user would take: see `_sensible`
+    sensible: bool
+
+    def __str__(self) -> str:
+        ask = {k: v for k, v in self.ask.items() if k not in ("grid", "progress", "save_at")}
+        ask |= {"cells": self.ask["grid"].shape} if "grid" in self.ask else {}
+        ask |= {"saves": len(self.ask["save_at"])} if "save_at" in self.ask else {}
+        return f"seed {self.seed} ({self.kind}): {type(self.reverse.process).__name__}, eta {self.reverse.eta}, {ask}"
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """True errors and estimates of a run at some saved times, shape (starts, times)."""
+
+    problem: RandomProblem
+    times: FloatArray
+    errors: FloatArray
+    estimates: FloatArray
+    resolved: bool
+    seconds: float
+
+    @property
+    def said(self) -> FloatArray:
+        """Where the run itself says that it has no estimate."""
+        return np.isinf(self.estimates)
+
+    @property
+    def held(self) -> FloatArray:
+        """Where the estimate covers the error, or is infinite."""
+        return np.asarray(self.errors <= self.estimates)
+
+    @property
+    def ratios(self) -> FloatArray:
+        """Estimate over error where the estimate is finite."""
+        tiny = np.finfo(float).tiny
+        return np.asarray((self.estimates / (self.errors + tiny))[np.logical_not(self.said)])
+
+
+def random_problem(seed: int, kind: str = "grid", dim: int = 1) -> RandomProblem:
+    """The problem of a seed.
+
+    Parameters
+    ----------
+    seed : int
+    kind : {"grid", "sensible", "tol"}
+        A fixed grid of 8 to 5000 cells with 1 to 1000 steps in any scheme; one with cells and steps that a careful user
+        would take; or a tolerance of 1e-2 to 1e-6.
+    dim : {1, 2}
+        In the plane grids have 16 to 128 cells per axis and at most 200 steps.
+    """
+    rng = np.random.default_rng([seed, dim])
+    target = _mixture(rng, dim, int(rng.integers(1, 5)))
+    process, t_min = _process(rng)
+    gaussian = len(target.components.log_weights) == 1 if target.components is not None else False
+    eta = float(rng.choice([0.3, 0.7, 1.5])) if gaussian and rng.random() < 0.2 else 1.0
+    reverse = fp.Reverse(target, process, eta=eta)
+    starts = _starts(rng, reverse, gaussian or eta == 1.0)
+    scheme = str(rng.choice(SCHEMES))
+    ask: dict[str, Any] = {"t_min": t_min, "scheme": scheme, "progress": False}
+    if rng.random() < 0.5:
+        ask["save_at"] = np.sort(t_min + (process.T - t_min) * rng.random(int(rng.integers(1, 12))) ** 2)[::-1]
+    if kind == "tol":
+        return RandomProblem(seed, kind, reverse, starts, ask | {"tol": 10.0 ** rng.uniform(-6, -2)}, True)
+    ask |= _grid_request(rng, reverse, starts, t_min, len(ask.get("save_at", ())) + 1)
+    if kind == "sensible":
+        ask |= _refined(rng, reverse, starts, ask)
+    return RandomProblem(seed, kind, reverse, starts, ask, _sensible(reverse, starts, ask))
+
+
+def _mixture(rng: np.random.Generator, dim: int, count: int) -> fp.laws.Law:
+    stds = 10.0 ** rng.uniform(np.log10(0.02 if dim == 1 else 0.15), np.log10(3.0), count)
+    means = rng.uniform(-3.0, 3.0, (count, dim))
+    shares = rng.dirichlet(np.full(count, 2.0))
+    if dim == 1:
+        return fp.GaussianMixture(shares, means[:, 0], stds=stds)
+    return fp.GaussianMixture(shares, means, covs=np.square(stds)[:, None, None] * np.eye(2))
+
+
+def _process(rng: np.random.Generator) -> tuple[fp.processes.Process, float]:
+    made = [
+        fp.OrnsteinUhlenbeck(T=float(rng.uniform(0.5, 4.0))),
+        fp.VP(),
+        fp.VP(curvature=float(rng.uniform(-8.0, 8.0))),
+        fp.CosineVP(),
+        fp.SubVP(),
+        fp.VE(sigma_max=float(10.0 ** rng.uniform(0.5, 1.7))),
+        fp.EDM(sigma_max=float(10.0 ** rng.uniform(0.3, 1.9))),
+    ]
+    process = made[int(rng.integers(len(made)))]
+    return process, float(process.T * 10.0 ** rng.uniform(-3.0, -0.5))
+
+
+def _starts(rng: np.random.Generator, reverse: fp.Reverse, any_start: bool) -> dict[str, fp.laws.Law]:
+    p_end = reverse.marginal(reverse.process.T)
+    starts = {"exact": p_end, "prior": reverse.process.prior(dim=reverse.dim)}
+    if any_start:
+        scale = np.sqrt(np.diagonal(np.atleast_2d(p_end.cov)).max())
+        mean = np.atleast_1d(p_end.mean) + scale * rng.uniform(-2.0, 2.0, reverse.dim)
+        std = float(scale * 10.0 ** rng.uniform(-1.5, 0.2))
+        starts["other"] = fp.Gaussian(float(mean[0]) if reverse.dim == 1 else mean, std=std)
+    return starts
+
+
+def _grid_request(
+    rng: np.random.Generator, reverse: fp.Reverse, starts: dict[str, fp.laws.Law], t_min: float, segments: int
+) -> dict[str, Any]:
+    """A grid around everything that lives along the way, in x or in the scaled frame."""
+    frame = str(rng.choice(["fixed", "scaled"]))
+    times = np.geomspace(t_min, reverse.process.T, 9)
+    boxes = []
+    for k in range(reverse.dim):
+        ends = []
+        for law, t in [(reverse.marginal(float(t)), t) for t in times] + [(law, times[-1]) for law in starts.values()]:
+            middle, width = float(np.atleast_1d(law.mean)[k]), 8.5 * float(np.atleast_2d(law.cov)[k, k]) ** 0.5
+            m, s = _frame(reverse, float(t), k) if frame == "scaled" else (0.0, 1.0)
+            ends += [(middle - width - m) / s, (middle + width - m) / s]
+        boxes.append((min(ends), max(ends)))
+    most, least, steps = (5000, 8, 1000) if reverse.dim == 1 else (128, 16, 200)
+    cells = 2 * round(0.5 * np.exp(rng.uniform(np.log(least), np.log(most))))
+    count = max(round(np.exp(rng.uniform(0.0, np.log(steps)))), 1 if segments == 1 else 2 * segments)
+    grid = fp.Grid.uniform(boxes[0] if reverse.dim == 1 else boxes, cells=cells)
+    return {"frame": frame, "grid": grid, "steps": count}
+
+
+def _frame(reverse: fp.Reverse, t: float, k: int) -> tuple[float, float]:
+    law = reverse.marginal(t)
+    return float(np.atleast_1d(law.mean)[k]), float(np.atleast_2d(law.cov)[k, k]) ** 0.5
+
+
+def _sensible(reverse: fp.Reverse, starts: dict[str, fp.laws.Law], ask: dict[str, Any]) -> bool:
+    """At least 200 cells (64 per axis in the plane) and 50 steps, three cells per narrowest width at either end."""
+    grid = ask["grid"]
+    if min(grid.shape) < (200 if grid.dim == 1 else 64) or ask["steps"] < 50:
+        return False
+    return all(h <= _narrowest(reverse, starts, ask, k) / 3.0 for k, h in enumerate(grid.spacing))
+
+
+def _narrowest(reverse: fp.Reverse, starts: dict[str, fp.laws.Law], ask: dict[str, Any], k: int) -> float:
+    """Smallest standard deviation at either end of the run, along axis k of the solver's coordinate."""
+    ends = (ask["t_min"], reverse.process.T)
+    scale = [_frame(reverse, t, k)[1] if ask["frame"] == "scaled" else 1.0 for t in ends]
+    begin = min(law.smallest_std for law in starts.values())
+    return min(reverse.marginal(ends[0]).smallest_std / scale[0], begin / scale[1])
+
+
+def _refined(
+    rng: np.random.Generator, reverse: fp.Reverse, starts: dict[str, fp.laws.Law], ask: dict[str, Any]
+) -> dict[str, Any]:
+    """The request with three to ten cells per narrowest width (5000 at most) and 50 to 1000 steps."""
+    fine, bounds = rng.uniform(3.0, 10.0), ask["grid"].bounds
+    least, most, steps = (200, 5000, 1000) if reverse.dim == 1 else (64, 128, 200)
+    wish = [fine * (hi - lo) / _narrowest(reverse, starts, ask, k) for k, (lo, hi) in enumerate(bounds)]
+    cells = [2 * int(np.ceil(min(max(n, least), most) / 2.0)) for n in wish]
+    count = round(np.exp(rng.uniform(np.log(50), np.log(steps))))
+    grid = fp.Grid.uniform(bounds[0] if len(bounds) == 1 else bounds, cells=cells[0] if len(cells) == 1 else cells)
+    return {"grid": grid, "steps": count}
+
+
+def solve(problem: RandomProblem) -> tuple[Any, float]:
+    """The run of a problem and its seconds; warnings about tolerance and resolution are expected here."""
+    began = time.perf_counter()
+    with _expected():
+        run = fp.evolve(problem.reverse, problem.starts, **problem.ask)
+    return run, time.perf_counter() - began
+
+
+@contextmanager
+def _expected() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", fp.UnresolvedWarning)
+        warnings.simplefilter("ignore", fp.ToleranceWarning)
+        yield
+
+
+def covered(problem: RandomProblem, run: Any, seconds: float = 0.0) -> Coverage:
+    """Hold a run of the problem against its truth, at the ends and some times between."""
+    count = run.sizes["t"]
+    looked = np.unique(np.linspace(0, count - 1, min(count, LOOKED_AT)).round().astype(int))[1:]
+    errors = np.empty((len(problem.starts), len(looked)))
+    noise = np.empty_like(errors)
+    for j, at in enumerate(looked):
+        for i, law in enumerate(problem.starts.values()):
+            errors[i, j], noise[i, j] = _true_error(problem.reverse, law, run, i, int(at))
+    estimates = run.error_estimate.values[:, looked]
+    resolved = bool(np.isfinite(run.error_estimate.values).all())
+    # what the quadrature cannot see is no error of the run
+    errors = np.maximum(errors - noise, 0.0)
+    return Coverage(problem, run.t.values[looked], errors, estimates, resolved, seconds)
+
+
+def _true_error(reverse: fp.Reverse, law: fp.laws.Law, run: Any, i: int, at: int) -> tuple[float, float]:
+    """Weighted norm of the difference, what is beyond the box included, and the noise of the quadrature."""
+    faces = [_faces(run, name, at) for name in ("x", "y")[: reverse.dim]]
+    wide = [np.concatenate([f[0] - (f[-1] - f[0]) * BEYOND[::-1], f, f[-1] + (f[-1] - f[0]) * BEYOND]) for f in faces]
+    exact = masses(reverse, law, float(run.t[at]), wide)
+    padded = np.zeros(exact.shape)
+    padded[(slice(len(BEYOND), -len(BEYOND)),) * reverse.dim] = run.density.values[i, at] * _volumes(faces)
+    v = _weight(run, wide)
+    return float((v * np.abs(padded - exact)).sum()), QUADRATURE * float((v * np.abs(exact)).sum())
+
+
+def _faces(run: Any, name: str, at: int) -> FloatArray:
+    x = run[name].values if run[name].ndim == 1 else run[name].values[at]
+    h = (x[-1] - x[0]) / (len(x) - 1)
+    return np.asarray(x[0] + h * (np.arange(len(x) + 1) - 0.5))
+
+
+def _volumes(faces: list[FloatArray]) -> FloatArray:
+    widths = [np.diff(f) for f in faces]
+    return widths[0] if len(widths) == 1 else np.outer(*widths)
+
+
+def _weight(run: Any, faces: list[FloatArray]) -> FloatArray:
+    centres = [0.5 * (f[1:] + f[:-1]) for f in faces]
+    points = centres[0] if len(centres) == 1 else np.stack(np.meshgrid(*centres, indexing="ij"), axis=-1)
+    return np.asarray(weights.evaluate(run.fpsolve.weight, points, len(faces)))
+
+
+def table(found: list[Coverage]) -> list[tuple[str, str]]:
+    """Rows of the coverage table: what, figure."""
+    held = np.concatenate([c.held.ravel() for c in found])
+    ratios = np.concatenate([c.ratios.ravel() for c in found])
+    sensible = [c.resolved for c in found if c.problem.sensible]
+    worst = min(found, key=lambda c: float(c.ratios.min(initial=np.inf)))
+    return [
+        ("problems, saved times looked at", f"{len(found)}, {held.size}"),
+        ("saved times covered or said unresolved", f"{held.mean():.2%}"),
+        ("runs wholly covered or said unresolved", f"{np.mean([c.held.all() for c in found]):.2%}"),
+        ("saved times said unresolved", f"{np.mean(np.concatenate([c.said.ravel() for c in found])):.2%}"),
+        ("runs called resolved", f"{np.mean([c.resolved for c in found]):.2%}"),
+        ("sensible runs called resolved", f"{np.mean(sensible) if sensible else np.nan:.2%} of {len(sensible)}"),
+        ("estimate / error where resolved, smallest", f"{ratios.min():.3g} (seed {worst.problem.seed})"),
+        ("the same, median", f"{np.median(ratios):.3g}"),
+        ("estimates that are NaN", str(sum(int(np.isnan(c.estimates).sum()) for c in found))),
+        ("slowest run", f"{max(c.seconds for c in found):.1f} s"),
+    ]
