@@ -166,6 +166,20 @@ def finite_array(
     return array
 
 
+def varies(values: Any, axis: int = 0) -> NDArray[np.bool_]:
+    """Return whether finite numbers differ by more than rounding along an axis; ``[0.3, 0.1 + 0.2]`` do not.
+
+    More than 32 units in the last place of single precision, and more than 1e-13 of the largest in double: what is
+    computed from a smaller spread (a standard deviation, a bandwidth, ranks) is computed from rounding errors.
+    """
+    array = np.asarray(values)
+    unit = float(np.finfo(array.dtype).eps) if array.dtype.kind == "f" else 0.0
+    with np.errstate(over="ignore"):
+        spread = array.max(axis=axis).astype(np.float64) - array.min(axis=axis).astype(np.float64)
+        size = np.abs(array.astype(np.float64)).max(axis=axis)
+    return np.asarray(spread > max(1e-13, 32.0 * unit) * size)
+
+
 def points(name: str, value: Any, dim: int, *, finite_only: bool = False) -> FloatArray:
     """Return points as a float array of shape ``(...)`` in 1D and ``(..., 2)`` in 2D."""
     array = finite_array(name, value) if finite_only else real_array(name, value)
@@ -193,8 +207,10 @@ def covariance(name: str, value: Any, dim: int = 2) -> FloatArray:
     array = finite_array(name, value, shape=(dim, dim))
     if np.abs(array - array.T).max() > 1e-12 * np.abs(array).max():
         raise error(name, "a symmetric matrix", array.tolist())
-    smallest = float(np.linalg.eigvalsh(array).min())
-    if smallest <= 0.0:
+    eigenvalues = np.linalg.eigvalsh(array)
+    smallest = float(eigenvalues[0])
+    # an eigenvalue of rounding size is zero, whatever its sign
+    if smallest <= 8.0 * np.finfo(float).eps * float(eigenvalues[-1]):
         raise error(name, "a positive definite matrix", f"a smallest eigenvalue of {smallest:.6g}")
     return array
 

@@ -1,5 +1,6 @@
 """Data at the border: a CSV is read exactly or refused with the cell that is wrong."""
 
+import gzip
 import hashlib
 import json
 from importlib import resources
@@ -75,6 +76,162 @@ def test_spreadsheet_files_with_byte_order_mark_and_carriage_returns_are_read(tm
 def test_what_is_wrong_with_a_file_is_said(tmp_path: Path, text: str | bytes, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         data.read_csv(write(tmp_path, text), ["a", "b"])
+
+
+@pytest.mark.parametrize(
+    "cell",
+    # all of these are numbers to Python's float()
+    [
+        "3_1",
+        "1_000.5",
+        "٣",
+        "1\N{FULLWIDTH DIGIT TWO}",
+        "nan",
+        "-inf",
+        "Infinity",
+        "1e400",
+        "\xa03",
+        "3\u2003",
+        "\x0c3",
+    ],
+)
+def test_what_only_python_reads_as_a_number_is_refused(tmp_path: Path, cell: str) -> None:
+    with pytest.raises(ValueError, match=r"table\.csv, line 3, column 'b': expected a finite number, got '"):
+        data.read_csv(write(tmp_path, f"a,b\n1,2\n3,{cell}\n4,5\n"))
+
+
+@pytest.mark.parametrize(
+    "cell", ["0x1F", "1e", "1d5", "1.5f", "--1", "1 000", "\N{MINUS SIGN}1", ".", "+", "1.2.3", "1e5.0"]
+)
+def test_what_is_no_number_anywhere_is_refused(tmp_path: Path, cell: str) -> None:
+    with pytest.raises(ValueError, match="line 2, column 'a': expected a finite number"):
+        data.read_csv(write(tmp_path, f"a,b\n{cell},2\n3,4\n"))
+
+
+def test_numbers_as_programs_write_them_are_read(tmp_path: Path) -> None:
+    cells = {"+1.5": 1.5, "1e5": 1e5, "-1.E-3": -1e-3, ".5": 0.5, "2.": 2.0, " 7\t": 7.0, '"8.25"': 8.25, "007": 7.0}
+    table = data.read_csv(write(tmp_path, "a\n" + "\n".join(cells)))
+    assert table.values.ravel().tolist() == list(cells.values())
+
+
+@pytest.mark.parametrize("encode", ["utf-8-sig", "utf-16", "utf-8"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_encodings_that_say_what_they_are_and_every_line_end_are_read(tmp_path: Path, encode: str, end: str) -> None:
+    path = write(tmp_path, end.join(["größe,note", '1.5,"two', 'lines; 3,5"', "2.5,x", ""]).encode(encode))
+    assert data.read_csv(path, ["größe"]).values.tolist() == [[1.5], [2.5]]
+
+
+@pytest.mark.parametrize(
+    ("text", "columns", "message"),
+    [
+        # no header: the first row would be taken for one
+        ("ann,3.5\nbob,2.5\ncid,1.0\n", [1], r"names of the columns .*, got numbers: 3\.5; add a header"),
+        ("1.5,NA\n2.5,3\n4,5\n", [1], r"got numbers: 1\.5, NA"),
+        ("x,nan\n1,2\n3,4\n", None, r"got numbers: nan"),
+        ("1_0,x\n1,2\n3,4\n", [0], r"got numbers: 1_0"),
+        # semicolons or tabs whatever the header is, decimal commas
+        ("a,b,c\n1,5;2,5\n3,5;4,5\n", ["a"], r"line 2: expected comma separated columns, got semicolons in '1,5;2,5'"),
+        ("a;b,c\n1;2,5\n3;4,5\n", ["c"], r"line 1: expected comma separated columns, got semicolons in 'a;b,c'"),
+        ("a,b\n1\t5,2\n3\t4,5\n", ["b"], r"line 2: .* got tabs"),
+        ("a,b\n1,5,2\n3,4,1\n", ["b"], r"line 2: expected 2 cells, got 3; .*decimal points"),
+        ('a,b\n1,"2,5"\n3,"4,5"\n', ["b"], r"line 2, column 'b': .*got '2,5'; write a decimal point"),
+        # comments, commas at the end
+        ("# made by me\na,b\n1,2\n3,4\n", ["a"], r"got a comment: '# made by me'; remove the lines that start with #"),
+        ("a,b\n1,2\n# more\n3,4\n", ["a"], r"line 3: expected 2 cells, got 1"),
+        ("a,b\n1,2,\n3,4,\n", ["a"], r"line 2: expected 2 cells, got 3; no comma at the end of a line"),
+        # what is no text, or not the text it is read as
+        (b"a,b\n1,2\nd\xe9j\xe0,4\n", ["a"], r"got the byte 0xe9 in line 3; save it as UTF-8"),
+        ("a,b\n1,2\n3,4\n".encode("utf-16-le"), ["a"], r"got a NUL character in line 1, as in UTF-16 without"),
+        (gzip.compress(b"a,b\n1,2\n3,4\n"), ["a"], r"got a gzip archive; unpack it first"),
+        (b"PK\x03\x04....", ["a"], r"got a zip archive or a spreadsheet; unpack it, or save the sheet as CSV"),
+        (b"\x93NUMPY\x01\x00", ["a"], r"got an array of numpy; let its name end in \.npy"),
+    ],
+)  # fmt: skip
+def test_what_the_reader_cannot_know_is_refused(tmp_path: Path, text: str | bytes, columns: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        data.read_csv(write(tmp_path, text), columns)
+
+
+def test_what_looks_odd_and_is_clear_is_read(tmp_path: Path) -> None:
+    # a year is a name where the columns are given by name; text with semicolons, and a column named by its #
+    assert data.read_csv(write(tmp_path, "2019,tags\n1,a;b\n3,c;d\n"), ["2019"]).values.tolist() == [[1.0], [3.0]]
+    assert data.read_csv(write(tmp_path, '#,x,tags\n1,5,"3;4"\n2,6,"3;4"\n'), ["x"]).values.tolist() == [[5.0], [6.0]]
+    # numpy.savetxt(..., header="a,b"), and a spreadsheet with an empty column at the end
+    assert data.read_csv(write(tmp_path, "# a,b\n1,2\n3,4\n"), ["b"]).values.tolist() == [[2.0], [4.0]]
+    assert data.read_csv(write(tmp_path, "a,b,,\n1,2,,\n3,4,,\n")).columns == ("a", "b")
+
+
+#: Equal up to rounding, in the precision they are in: what is computed from their spread is computed from rounding.
+CONSTANT = [
+    [0.3, 0.1 + 0.2, 0.3],
+    [1.0, *np.cumsum(np.full(10, 0.1))[-1:], 1.0],
+    [1e9 / 3.0, np.nextafter(1e9 / 3.0, 0.0)],
+    1.0 + 1e-14 * np.arange(5.0),
+    np.array([0.3, 0.1 + 0.2, 0.1 * 3], dtype=np.float32) * np.float32(7.0) + np.float32([0.0, 2e-7, 0.0]),
+    [1e-200, 1e-200 * (1.0 + 1e-15)],
+]
+
+
+@pytest.mark.parametrize("values", CONSTANT)
+def test_values_that_are_equal_up_to_rounding_are_constant(tmp_path: Path, values: Any) -> None:
+    values = np.asarray(values)
+    with pytest.raises(ValueError, match="expected values that differ"):
+        data.from_array(values)
+    with pytest.raises(ValueError, match="expected data that vary"):
+        fp.KernelDensity(values)
+    np.save(tmp_path / "a.npy", values)
+    with pytest.raises(ValueError, match="expected values that differ"):
+        data.read(tmp_path / "a.npy")
+    # one column of two is enough
+    with pytest.raises(ValueError, match="expected data that vary"):
+        fp.KernelDensity(np.stack([values, np.arange(len(values), dtype=values.dtype)], axis=1))
+    if values.dtype == np.float64:
+        table = data.Table(("a",), values[:, None], "made.csv", "")
+        with pytest.raises(ValueError, match="columns that vary"):
+            data.standardise(table)
+
+
+@pytest.mark.parametrize("scale", [1e-250, 1e-3, 1.0, 1e200, 1e307])
+@pytest.mark.parametrize("shift", [0.0, 1e6])
+def test_small_spreads_are_data_and_extreme_ones_are_standardised(scale: float, shift: float) -> None:
+    values = np.array([shift - 1.0, shift, shift + 1.0]) * (scale if shift == 0.0 else min(scale, 1e300))
+    standard = data.standardise(data.from_array(values))
+    np.testing.assert_allclose(standard.samples, [-1.0, 0.0, 1.0], atol=1e-9)
+    np.testing.assert_allclose(standard.original(standard.samples), values, rtol=1e-14)
+
+
+def test_masked_and_complex_arrays_are_no_tables() -> None:
+    for bad in (np.ma.masked_array([1, 2, 1e9], [0, 0, 1]), np.array([1 + 1j, 2.0]), ["1", "2"], [True, False]):
+        with pytest.raises(ValueError, match="array: expected an array of real numbers"):
+            data.from_array(bad)
+        with pytest.raises(ValueError, match="expected an array of real numbers"):
+            fp.KernelDensity(bad)
+
+
+def test_ranks_of_rounding_are_refused() -> None:
+    from fpsolve.stochastic import rank_correlation
+
+    first = 0.3 + 5e-17 * np.arange(40.0)
+    with pytest.raises(ValueError, match="expected numbers that differ"):
+        rank_correlation(first, np.arange(40.0), seed=0)
+
+
+def test_a_header_that_claims_another_size_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.npy"
+    np.save(path, np.arange(12.0))
+    content = path.read_bytes()
+    for claim in (b"(10000000000000,)", b"(1,)", b"(-1,)"):
+        old, new = b"(12,), }", claim + b", }"
+        changed = content.replace(old + b" " * max(0, len(new) - len(old)), new.ljust(len(old)))
+        assert len(changed) == len(content) and claim in changed
+        path.write_bytes(changed)
+        with pytest.raises(
+            ValueError, match=r"a\.npy: expected a \.npy file of numbers, got 96 bytes where its header"
+        ):
+            data.read(path)
+    path.write_bytes(content[:-8])
+    with pytest.raises(ValueError, match="got 88 bytes where its header claims 96"):
+        data.read(path)
 
 
 def test_a_missing_file_is_a_clear_error(tmp_path: Path) -> None:

@@ -18,6 +18,9 @@ BAD: list[tuple[Callable[[], object], str]] = [
     (lambda: fp.Gaussian([0.0, 1.0, 2.0], std=1.0), r"Gaussian mean: expected a number \(1D\) or two"),
     (lambda: fp.Gaussian([0.0, 1.0], cov=[[1.0, 0.5], [0.2, 1.0]]), "expected symmetric"),
     (lambda: fp.Gaussian([0.0, 1.0], cov=[[1.0, 2.0], [2.0, 1.0]]), "positive definite"),
+    # a second axis that is 3 times the first: which sign the eigenvalue has is rounding
+    (lambda: fp.Gaussian([0.0, 1.0], cov=[[0.1, 0.3], [0.3, 0.9]]), "positive definite"),
+    (lambda: fp.Gaussian([0.0, 1.0], cov=np.cov([[0.1, 0.2, 0.7], [0.3, 0.6, 2.1]])), "positive definite"),
     (lambda: fp.Gaussian([0.0, 1.0], cov=1.0), "expected matrices of shape"),
     (lambda: fp.GaussianMixture([0.5, 0.6], [0.0, 1.0], stds=1.0), "weights that sum to 1"),
     (lambda: fp.GaussianMixture([-0.5, 1.5], [0.0, 1.0], stds=1.0), "weights >= 0"),

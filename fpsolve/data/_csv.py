@@ -1,8 +1,10 @@
 """Columns of numbers from a CSV file, checked cell by cell."""
 
+import codecs
 import csv
 import hashlib
 import math
+import re
 from collections.abc import Sequence
 from importlib import resources
 from io import StringIO
@@ -15,6 +17,22 @@ from fpsolve.data._table import Column, Table, checked_table, positions
 
 __all__ = ["old_faithful", "read_csv"]
 
+#: A number as every program writes it, with blanks around.
+_NUMBER = re.compile(r"[ \t]*[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?[ \t]*")
+#: First bytes of what is no text: what it is, what to do.
+_OTHERS = {
+    b"\x1f\x8b": ("a gzip archive", "unpack it first"),
+    b"BZh": ("a bzip2 archive", "unpack it first"),
+    b"\xfd7zXZ": ("an xz archive", "unpack it first"),
+    b"PK\x03\x04": ("a zip archive or a spreadsheet", "unpack it, or save the sheet as CSV"),
+    b"\xd0\xcf\x11\xe0": ("a spreadsheet", "save the sheet as CSV"),
+    b"\x93NUMPY": ("an array of numpy", "let its name end in .npy"),
+    b"\x89HDF": ("an HDF5 file", "export the columns as CSV or .npy"),
+    b"PAR1": ("a parquet file", "export the columns as CSV or .npy"),
+    codecs.BOM_UTF32_LE: ("UTF-32", "save it as UTF-8"),
+    codecs.BOM_UTF32_BE: ("UTF-32", "save it as UTF-8"),
+}
+
 
 def read_csv(path: str | Path, columns: Sequence[Column] | None = None) -> Table:
     """Read columns of numbers from a CSV file with a header line.
@@ -22,7 +40,10 @@ def read_csv(path: str | Path, columns: Sequence[Column] | None = None) -> Table
     Parameters
     ----------
     path : path
-        UTF-8 text, comma separated, names of the columns in the first line; empty lines are skipped.
+        UTF-8 text (or UTF-16 with a byte order mark), comma separated, names of the columns in the first line. Empty
+        lines are skipped, and so is a last column without name and cells. Numbers are decimal, ``-1.5``, ``+.5`` or
+        ``1e-3``, with blanks or tabs around; nothing else that Python would read (``3_1``, ``nan``, digits of other
+        scripts, no-break spaces) is one.
     columns : sequence of str or int, optional
         Columns to read, by name or by place from 0, in this order; default all. Others may hold anything.
 
@@ -33,9 +54,10 @@ def read_csv(path: str | Path, columns: Sequence[Column] | None = None) -> Table
     Raises
     ------
     ValueError
-        The file cannot be read, has no header (or one of numbers), lacks a column, names one twice, has a cell that is
-        not a finite number or a row of the wrong length (with its line), fewer than two rows, or a column of equal
-        values.
+        The file cannot be read, is no text (packed, a spreadsheet), is separated by semicolons or tabs, begins with a
+        comment, has no header (one with numbers is taken for data, unless the columns are given by name), lacks a
+        column, names one twice, has a cell that is not a finite number or a row of the wrong length (with its line),
+        fewer than two rows, or a column of values that are equal up to rounding.
 
     Examples
     --------
@@ -64,11 +86,16 @@ def old_faithful() -> Table:
 
 
 def _parse(content: bytes, source: str, columns: Sequence[Column] | None) -> Table:
-    rows = _rows(content, source)
+    text = _text(content, source)
+    _check_separators(text, source)
+    rows = _rows(text, source)
     if not rows:
         raise _checks.error(source, "a header line with the names of the columns", "an empty file")
     header = tuple(name.strip() for name in rows[0][1])
-    _check_header(header, source)
+    if header[0].startswith("#") and len(rows) > 1 and len(rows[1][1]) != len(header):
+        remedy = "remove the lines that start with #"
+        raise _checks.error(source, "names of the columns in the first line", f"a comment: {header[0]!r}", remedy)
+    _check_header(header, source, columns)
     index = list(range(len(header))) if columns is None else positions(columns, header, source)
     if len(rows) < 3:
         raise _checks.error(source, "at least two rows of data", f"{len(rows) - 1}")
@@ -76,44 +103,90 @@ def _parse(content: bytes, source: str, columns: Sequence[Column] | None) -> Tab
     return checked_table(values, [header[k] for k in index], source, hashlib.sha256(content).hexdigest())
 
 
-def _check_header(header: tuple[str, ...], source: str) -> None:
+def _text(content: bytes, source: str) -> str:
+    """Decode UTF-8, or UTF-16 that says so by its byte order mark; say what anything else is."""
+    for start, kind in _OTHERS.items():
+        if content.startswith(start):
+            raise _checks.error(source, "comma separated UTF-8 text", kind[0], kind[1])
+    # utf-8-sig: spreadsheets write a byte order mark in front of the first name
+    wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) and b"\0" in content
+    try:
+        text = content.decode("utf-16" if wide else "utf-8-sig")
+    except UnicodeDecodeError as reason:
+        line = content.count(b"\n", 0, reason.start) + 1
+        got = f"the byte 0x{content[reason.start]:02x} in line {line}"
+        raise _checks.error(source, "comma separated UTF-8 text", got, "save it as UTF-8") from None
+    if "\0" in text:
+        line = text.count("\n", 0, text.index("\0")) + 1
+        got = f"a NUL character in line {line}, as in UTF-16 without a byte order mark"
+        raise _checks.error(source, "comma separated UTF-8 text", got, "save it as UTF-8")
+    return text
+
+
+def _check_separators(text: str, source: str) -> None:
+    """Refuse semicolons and tabs as separators, whatever the header: ``1,5;2,5`` has three cells between its commas."""
+    plain = re.sub(r'"(?:[^"]|"")*"', '""', text)
+    lines = [(k, line) for k, line in enumerate(re.split("\r\n|\r|\n", plain), start=1) if line.strip()]
+    first = lines[0][1] if lines else ""
+    for mark, name in {";": "semicolons", "\t": "tabs"}.items():
+        near = re.compile(rf"\d *{mark}|{mark} *[-+.,]?\d")
+        counts = {line.count(mark) for _, line in lines[1:]}
+        among_numbers = len(counts) == 1 and 0 not in counts and all(near.search(line) for _, line in lines[1:])
+        if among_numbers or (mark in first and "," not in first):
+            k, line = lines[0] if mark in first else lines[1]
+            remedy = "save it with commas, and with decimal points; put text that contains them in quotes"
+            got = f"{name} in {line[:60]!r}"
+            raise _checks.error(f"{source}, line {k}", "comma separated columns", got, remedy)
+
+
+def _check_header(header: tuple[str, ...], source: str, columns: Sequence[Column] | None) -> None:
     if len(set(header)) < len(header):
         raise _checks.error(source, "a different name for every column", ", ".join(header))
-    if all(_is_number(name) for name in header):
+    numbers = [name for name in header if _like_a_value(name)]
+    named = columns is not None and all(isinstance(column, str) for column in columns)
+    if len(numbers) == len(header) or (numbers and not named):
         # the first row of data would otherwise be lost in silence
-        shown = ", ".join(header[:4])
-        raise _checks.error(source, "names of the columns in the first line", f"numbers: {shown}", "add a header line")
-    if len(header) == 1 and any(mark in header[0] for mark in ";\t"):
-        mark = "semicolons" if ";" in header[0] else "tabs"
-        raise _checks.error(source, "comma separated columns", f"{mark} in {header[0]!r}", "save it with commas")
+        shown = ", ".join(numbers[:4])
+        remedy = "add a header line" + ("" if len(numbers) == len(header) else ", or name the columns if it is one")
+        raise _checks.error(source, "names of the columns in the first line", f"numbers: {shown}", remedy)
 
 
-def _is_number(text: str) -> bool:
+def _like_a_value(name: str) -> bool:
+    """Whether a cell of the first line may be data: anything Python reads as a number, a gap; liberal, for once."""
+    if name.lower() in {"na", "n/a", "null"}:
+        return True
     try:
-        float(text)
+        float(name.replace(",", "."))
     except ValueError:
         return False
     return True
 
 
-def _rows(content: bytes, source: str) -> list[tuple[int, list[str]]]:
-    """Return (line number, cells) of every line that is not empty."""
+def _rows(text: str, source: str) -> list[tuple[int, list[str]]]:
+    """Return (line number, cells) of every line that is not empty, without a last column that is empty throughout."""
+    reader = csv.reader(StringIO(text, newline=""), strict=True)
     try:
-        # utf-8-sig: spreadsheets write a byte order mark in front of the first name
-        reader = csv.reader(StringIO(content.decode("utf-8-sig"), newline=""), strict=True)
-        return [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
-    except (UnicodeDecodeError, csv.Error) as reason:
-        raise _checks.error(source, "comma separated UTF-8 text", str(reason)) from None
+        rows = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
+    except csv.Error as reason:
+        got = f"{reason} (line {reader.line_num})"
+        raise _checks.error(source, "comma separated UTF-8 text", got, 'write " within quotes as ""') from None
+    while rows and len({len(row) for _, row in rows}) == 1 and not any(row[-1].strip() for _, row in rows):
+        rows = [(line, row[:-1]) for line, row in rows]
+    return rows
 
 
 def _numbers(row: list[str], line: int, index: list[int], header: tuple[str, ...], source: str) -> list[float]:
     if len(row) != len(header):
-        raise _checks.error(f"{source}, line {line}", f"{len(header)} cells", f"{len(row)}")
+        remedy = "no comma at the end of a line, decimal points, quotes around text with commas"
+        raise _checks.error(f"{source}, line {line}", f"{len(header)} cells", f"{len(row)}", remedy)
     return [_number(row[k], f"{source}, line {line}, column {header[k]!r}") for k in index]
 
 
 def _number(cell: str, where: str) -> float:
-    value = float(cell) if _is_number(cell) else math.nan
+    """A decimal number. Python's `float` takes more: 3_1, digits of other scripts, nan, infinity, odd blanks."""
+    value = float(cell) if _NUMBER.fullmatch(cell) else math.nan
     if not math.isfinite(value):
-        raise _checks.error(where, "a finite number", repr(cell), "correct the cell or remove the row")
+        comma = re.fullmatch(r" *[-+]?\d+,\d+ *", cell)
+        remedy = "write a decimal point" if comma else "correct the cell or remove the row"
+        raise _checks.error(where, "a finite number", repr(cell[:60]), remedy)
     return value

@@ -1,6 +1,7 @@
 """Columns of numbers from a .npy file."""
 
 import hashlib
+import math
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
@@ -33,8 +34,8 @@ def read_npy(path: str | Path, columns: Sequence[Column] | None = None) -> Table
     ------
     ValueError
         The file cannot be read, is not a .npy file, holds pickled objects (they are never loaded), text, complex
-        numbers, booleans or another shape, lacks a column, has NaN or infinities (with the row), fewer than two rows,
-        or a column of equal values.
+        numbers, booleans or another shape, has a header that claims another size, lacks a column, has NaN or infinities
+        (with the row), fewer than two rows, or a column of values that are equal up to rounding.
 
     Examples
     --------
@@ -62,6 +63,7 @@ def read_npy(path: str | Path, columns: Sequence[Column] | None = None) -> Table
 def _loaded(content: bytes, source: str) -> Any:
     """The array in the file; pickles are never loaded, since loading one runs code."""
     try:
+        _check_size(content)
         array = np.load(BytesIO(content), allow_pickle=False)
     except (ValueError, EOFError, OSError) as reason:
         remedy = "save numbers: numpy.save(path, numpy.asarray(values, dtype=float))"
@@ -69,6 +71,19 @@ def _loaded(content: bytes, source: str) -> Any:
     if not isinstance(array, np.ndarray):
         raise _checks.error(source, "a .npy file of one array", "an archive of several", "save one with numpy.save")
     return array
+
+
+def _check_size(content: bytes) -> None:
+    """Refuse a header that claims more or less than the file holds, before memory is taken for it."""
+    stream = BytesIO(content)
+    if not content.startswith(np.lib.format.MAGIC_PREFIX):
+        return
+    version = np.lib.format.read_magic(stream)
+    reader = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, dtype = reader(stream)
+    claimed, there = math.prod(shape) * dtype.itemsize, len(content) - stream.tell()
+    if claimed != there and not dtype.hasobject:
+        raise ValueError(f"{there} bytes where its header claims {claimed}, for shape {shape}")
 
 
 def _columns(array: Any, source: str) -> tuple[Any, list[str]]:

@@ -55,7 +55,7 @@ def standardise(table: Table) -> Standardised:
     Raises
     ------
     ValueError
-        If a column does not vary.
+        If a column does not vary by more than rounding.
 
     Examples
     --------
@@ -66,8 +66,13 @@ def standardise(table: Table) -> Standardised:
     >>> abs(round(float(waiting.samples.mean()), 12))
     0.0
     """
-    mean, std = table.values.mean(axis=0), table.values.std(axis=0, ddof=1)
-    if np.any(std == 0.0):
-        raise _checks.error("table", "columns that vary", "equal values in every row")
-    standard = Table(table.columns, (table.values - mean) / std, table.source, table.sha256)
-    return Standardised(standard, mean, std)
+    constant = np.flatnonzero(~_checks.varies(table.values))
+    if len(constant):
+        name = table.columns[constant[0]]
+        raise _checks.error("table", "columns that vary", f"equal values in every row of {name!r}", "leave it out")
+    # squares of 1e200 overflow; powers of two change no digit
+    _, power = np.frexp(np.abs(table.values).max(axis=0))
+    scaled = np.ldexp(table.values, -power)
+    mean, std = scaled.mean(axis=0), scaled.std(axis=0, ddof=1)
+    standard = Table(table.columns, (scaled - mean) / std, table.source, table.sha256)
+    return Standardised(standard, np.ldexp(mean, power), np.ldexp(std, power))

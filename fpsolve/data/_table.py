@@ -85,7 +85,9 @@ def from_array(values: Any, columns: Sequence[str] | None = None, *, source: str
     >>> data.from_array([[1.0, 2.0], [3.0, 5.0]], ["a", "b"]).columns
     ('a', 'b')
     """
-    return checked_table(np.asarray(values), columns, source, "")
+    numbers, given = _checks.real_array(source, values), np.asarray(values)
+    # single precision is told from double: what it calls equal is coarser
+    return checked_table(given if given.dtype.kind == "f" else numbers, columns, source, "")
 
 
 def checked_table(array: Any, columns: Sequence[str] | None, source: str, sha256: str) -> Table:
@@ -104,8 +106,8 @@ def checked_table(array: Any, columns: Sequence[str] | None, source: str, sha256
     if len(bad):
         where = f"{source}, row {bad[0, 0]} (from 0), column {names[bad[0, 1]]!r}"
         raise _checks.error(where, "a finite number", f"{values[tuple(bad[0])]}", "correct it or remove the row")
-    for name, column in zip(names, values.T, strict=True):
-        if np.ptp(column) == 0.0:
+    for name, column in zip(names, np.asarray(array).reshape(values.shape).T, strict=True):
+        if not _checks.varies(column):
             expected = f"{source}: column {name!r}", "values that differ", f"{column[0]:g} in every row"
             raise _checks.error(*expected, "leave the column out")
     return Table(names, values, source, sha256)

@@ -192,8 +192,9 @@ def _matrices(label: str, matrices: FloatArray, count: int) -> FloatArray:
     asymmetry = np.abs(matrices[:, 0, 1] - matrices[:, 1, 0])
     for k in np.flatnonzero(asymmetry > 1e-12 * np.abs(matrices).max(axis=(1, 2))):
         raise ValueError(f"{label}: expected symmetric matrices, got {matrices[k].tolist()} (index {k}).")
-    smallest = np.linalg.eigvalsh(matrices)[:, 0]
-    for k in np.flatnonzero(smallest <= 0.0):
+    smallest, largest = np.linalg.eigvalsh(matrices).T
+    # an eigenvalue of rounding size is zero, whatever its sign
+    for k in np.flatnonzero(smallest <= 8.0 * np.finfo(float).eps * largest):
         raise ValueError(
             f"{label}: expected positive definite matrices, got {matrices[k].tolist()} (index {k}) "
             f"with smallest eigenvalue {smallest[k]:.6g}."

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fpsolve._checks import FloatArray, finite_array, interval
+from fpsolve._checks import FloatArray, finite_array, interval, varies
 from fpsolve.laws._base import frozen, plain
 from fpsolve.laws._binning import bin_samples
 from fpsolve.laws._normal_mixture import SeveralNormals
@@ -24,7 +24,7 @@ class KernelDensity(SeveralNormals):
     Parameters
     ----------
     samples : array_like of shape (n,) or (n, 2)
-        Data x_i, at least two rows, finite, not constant along an axis.
+        Data x_i, at least two rows, finite, not constant (up to rounding) along an axis.
     bandwidth : float or array_like of shape (2,), optional
         Kernel standard deviation b in data units, one number or one per axis. Default: Scott's rule per axis,
         ``b = n^(-1/(d + 4)) std(x)`` with the sample standard deviation (divisor n - 1).
@@ -64,7 +64,8 @@ class KernelDensity(SeveralNormals):
             raise ValueError(f"KernelDensity samples: expected shape (n,) or (n, 2), got {samples.shape}.")
         if len(samples) < 2:
             raise ValueError(f"KernelDensity samples: expected at least two, got {len(samples)}.")
-        if np.any(np.ptp(samples, axis=0) == 0.0):
+        given = np.asarray(self.samples)
+        if not np.all(varies(given if given.dtype.kind == "f" else samples)):
             raise ValueError("KernelDensity samples: expected data that vary, got the same value in every row.")
         n, dim = len(samples), samples.ndim
         bandwidth = _bandwidth(samples, self.bandwidth)

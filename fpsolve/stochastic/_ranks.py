@@ -65,7 +65,7 @@ def rank_correlation(
     Raises
     ------
     ValueError
-        Fewer pairs, unequal lengths, numbers that are not finite or all the same.
+        Fewer pairs, unequal lengths, numbers that are not finite or all the same up to rounding.
 
     References
     ----------
@@ -81,7 +81,7 @@ def rank_correlation(
     pairs = np.stack([_checks.finite_array("first", first), _checks.finite_array("second", second)])
     if pairs.ndim != 2 or pairs.shape[1] < MINIMUM_PAIRS:
         raise _checks.error("first, second", f"two vectors of at least {MINIMUM_PAIRS} numbers", f"shape {pairs.shape}")
-    if np.any(np.ptp(pairs, axis=1) == 0.0):
+    if not np.all(_checks.varies(pairs, axis=1)):
         raise _checks.error("first, second", "numbers that differ", "one that is the same everywhere")
     _checks.interval("level", level, 0.0, 1.0, ends="()")
     count = _checks.integer("resamples", resamples)

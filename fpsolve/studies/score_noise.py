@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from fpsolve import plots, stochastic
+from fpsolve import _checks, plots, stochastic
 from fpsolve.stochastic import RankCorrelation
 from fpsolve.studies import _score_noise_cases as cases
 from fpsolve.studies._config import Settings
@@ -192,7 +192,7 @@ def _within(families: Any, x: Any, y: Any) -> float:
     found = []
     for family in cases.FAMILIES:
         mine = families == family
-        if mine.sum() >= 8 and np.ptp(x[mine]) > 0.0:
+        if mine.sum() >= 8 and _checks.varies(x[mine]):
             found.append(float(spearmanr(x[mine], y[mine]).statistic))
     return float(np.median(found)) if len(found) == len(cases.FAMILIES) else float("nan")
 
