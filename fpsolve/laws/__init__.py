@@ -7,6 +7,7 @@ and ``(..., 2)`` in 2D. A further law costs one class with its formula and is re
 
 from fpsolve.laws._base import Law
 from fpsolve.laws._normal_mixture import NormalMixture
+from fpsolve.laws._tail import Tail
 from fpsolve.laws.from_log_density import FromLogDensity
 from fpsolve.laws.gaussian import Gaussian
 from fpsolve.laws.gaussian_mixture import GaussianMixture
@@ -27,4 +28,5 @@ __all__ = [
     "Uniform",
     "FromLogDensity",
     "PointMass",
+    "Tail",
 ]

@@ -9,6 +9,7 @@ from fpsolve._checks import FloatArray, finite_array
 
 if TYPE_CHECKING:
     from fpsolve.laws._normal_mixture import NormalMixture
+    from fpsolve.laws._tail import Tail
 
 
 class Law(ABC):
@@ -80,6 +81,11 @@ class Law(ABC):
 
     def diffused(self, scale: float, variance: float) -> "Law | None":
         """Return the law of ``scale X + sqrt(variance) Z``, Z standard normal, or None without a closed form."""
+        return None
+
+    @property
+    def tail(self) -> "Tail | None":
+        """How fast the density falls far out, or None where that is not known."""
         return None
 
     @property

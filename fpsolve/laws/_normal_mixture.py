@@ -10,6 +10,7 @@ from scipy.special import ndtr
 from fpsolve._checks import FloatArray, finite_array, generator, integer, points
 from fpsolve.laws._base import Law, check_axes
 from fpsolve.laws._intervals import symmetric_interval_probabilities
+from fpsolve.laws._tail import Tail
 
 LOG_2PI = float(np.log(2.0 * np.pi))
 _CHUNK = 2**18  # doubles per temporary array: 2 MB, about the second-level cache
@@ -57,6 +58,11 @@ class NormalMixture(Law):
     def diagonal(self) -> bool:
         """True where every component covariance is diagonal."""
         return self.dim == 1 or not np.any(self.component_covs[:, 0, 1])
+
+    @property
+    def tail(self) -> Tail:
+        """Gaussian, with the variance of the widest component."""
+        return Tail(2.0, float(0.5 / np.linalg.eigvalsh(self.component_covs).max()))
 
     @cached_property
     def smallest_std(self) -> float:

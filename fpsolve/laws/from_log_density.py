@@ -11,6 +11,7 @@ from fpsolve._checks import FloatArray, dimension, generator, integer, points, v
 from fpsolve.laws._base import Law, plain
 from fpsolve.laws._normal_mixture import log_sum_exp
 from fpsolve.laws._panels import ORDER, Panels, resolve, tensor_log_density
+from fpsolve.laws._tail import Tail, measured
 
 _STENCIL = ((1, 3.0 / 4.0), (2, -3.0 / 20.0), (3, 1.0 / 60.0))  # first derivative, central, sixth order
 _PARTS = 64  # pieces per panel of the inverse CDF
@@ -93,6 +94,11 @@ class FromLogDensity(Law):
     def cov(self) -> float | FloatArray:
         """Variance or covariance (2, 2) by quadrature up to 1e8 from the origin; meaningless where it is infinite."""
         return plain(self._moments[1])
+
+    @cached_property
+    def tail(self) -> Tail:
+        """Read off the log density at radii up to 1e8, in the directions of the axes and between them."""
+        return measured(self.log_density, self.dim)
 
     @cached_property
     def smallest_std(self) -> float:

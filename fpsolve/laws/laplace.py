@@ -8,6 +8,7 @@ from scipy.special import erfcx, log_ndtr, ndtr
 
 from fpsolve._checks import FloatArray, finite_array, generator, integer, points
 from fpsolve.laws._base import Law, check_axes, frozen, location, plain
+from fpsolve.laws._tail import Tail
 
 _LOG_2 = float(np.log(2.0))
 _SQRT_2 = float(np.sqrt(2.0))
@@ -53,6 +54,11 @@ class Laplace(Law):
     def cov(self) -> float | FloatArray:
         """Variance ``2 b^2``, or the diagonal covariance of shape (2, 2)."""
         return axis_covariance(2.0 * np.asarray(self.scale) ** 2)
+
+    @property
+    def tail(self) -> Tail:
+        """Exponential, of the wider axis."""
+        return Tail(1.0, 1.0 / float(np.max(np.asarray(self.scale))))
 
     @property
     def smallest_std(self) -> float:
@@ -126,6 +132,11 @@ class DiffusedLaplace(Law):
     def cov(self) -> float | FloatArray:
         """Variance ``2 b^2 + s^2``, or the diagonal covariance of shape (2, 2)."""
         return axis_covariance(2.0 * np.asarray(self.scale) ** 2 + self.std**2)
+
+    @property
+    def tail(self) -> Tail:
+        """That of the Laplace law: noise adds a constant factor."""
+        return Tail(1.0, 1.0 / float(np.max(np.asarray(self.scale))))
 
     @property
     def smallest_std(self) -> float:

@@ -7,6 +7,7 @@ import numpy as np
 
 from fpsolve._checks import FloatArray, integer
 from fpsolve.laws._base import Law, location, plain
+from fpsolve.laws._tail import COMPACT, Tail
 from fpsolve.laws.gaussian import Gaussian
 
 _NO_DENSITY = "PointMass: expected a law with a density, got a point mass; diffuse it first."
@@ -48,6 +49,11 @@ class PointMass(Law):
     def cov(self) -> float | FloatArray:
         """0."""
         return 0.0 if self.dim == 1 else np.zeros((2, 2))
+
+    @property
+    def tail(self) -> Tail:
+        """No tail: the support is a point."""
+        return COMPACT
 
     @property
     def smallest_std(self) -> float:

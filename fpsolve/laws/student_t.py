@@ -11,6 +11,7 @@ from fpsolve._checks import FloatArray, generator, integer, non_negative, points
 from fpsolve.laws._base import Law, check_axes, frozen, location, plain
 from fpsolve.laws._intervals import symmetric_interval_probabilities
 from fpsolve.laws._normal_mixture import NormalMixture
+from fpsolve.laws._tail import Tail
 
 _LOG_REACH = float(np.log(1e6))  # the scale mixture holds up to 10^6 scales from the centre
 _NATS = 36.0  # what is left out of the scale mixture, relative: exp(-36) = 2e-16
@@ -67,6 +68,11 @@ class StudentT(Law):
     def smallest_std(self) -> float:
         """Width of the peak, ``s sqrt(df/(df + d))``: from the curvature of the log density there."""
         return self.scale * float(np.sqrt(self.df / (self.df + self.dim)))
+
+    @property
+    def tail(self) -> Tail:
+        """``p ~ |x|^-(df + d)``."""
+        return Tail(0.0, self.df + self.dim)
 
     def log_density(self, x: Any) -> FloatArray:
         """Return ``log p(x)``, shape ``(...)``."""
@@ -170,6 +176,11 @@ class DiffusedStudentT(NormalMixture):
     def smallest_std(self) -> float:
         """Width of the peak: that of the t law and that of the noise, added in squares."""
         return float(np.hypot(self.scale * np.sqrt(self.df / (self.df + self.dim)), self.std))
+
+    @property
+    def tail(self) -> Tail:
+        """That of the t law, not of the finite mixture that stands for it."""
+        return Tail(0.0, self.df + self.dim)
 
     def sample(self, n: int, rng: np.random.Generator | int) -> FloatArray:
         """Return `n` draws: t plus noise."""

@@ -9,6 +9,7 @@ from scipy.special import log_ndtr
 from fpsolve._checks import FloatArray, finite_array, generator, integer, points
 from fpsolve.laws._base import Law, check_axes, frozen, plain
 from fpsolve.laws._normal_mixture import LOG_2PI
+from fpsolve.laws._tail import COMPACT, Tail
 from fpsolve.laws.laplace import axis_covariance, sum_over_axes
 
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(14)
@@ -57,6 +58,11 @@ class Uniform(Law):
     def cov(self) -> float | FloatArray:
         """Variance ``(high - low)^2/12``, or the diagonal covariance of shape (2, 2)."""
         return axis_covariance(np.asarray((np.asarray(self.high) - self.low) ** 2 / 12.0))
+
+    @property
+    def tail(self) -> Tail:
+        """No tail: the support is bounded."""
+        return COMPACT
 
     @property
     def smallest_std(self) -> float:
@@ -143,6 +149,11 @@ class DiffusedUniform(Law):
     def cov(self) -> float | FloatArray:
         """Variance ``(high - low)^2/12 + s^2``, or the diagonal covariance of shape (2, 2)."""
         return axis_covariance(np.asarray((np.asarray(self.high) - self.low) ** 2 / 12.0 + self.std**2))
+
+    @property
+    def tail(self) -> Tail:
+        """That of the noise."""
+        return Tail(2.0, 0.5 / self.std**2)
 
     @property
     def smallest_std(self) -> float:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fpsolve._checks import FloatArray, generator
-from fpsolve.laws import Law
+from fpsolve.laws import Law, Tail
 from fpsolve.laws._base import plain
 
 if TYPE_CHECKING:
@@ -49,6 +49,12 @@ class QuadratureLaw(Law):
         """``alpha^2 Cov(p_0) + sigma2 I``."""
         cov = self.scale**2 * np.asarray(self.family.target.cov)
         return plain(cov + self.variance * (1.0 if self.dim == 1 else np.eye(2)))
+
+    @property
+    def tail(self) -> Tail | None:
+        """That of the target, with the noise; far beyond its nodes the quadrature itself has Gaussian tails."""
+        tail = self.family.target.tail
+        return None if tail is None else tail.diffused(self.scale, self.variance)
 
     @property
     def smallest_std(self) -> float:

@@ -1,0 +1,191 @@
+"""Moments of a law against a weight over the whole space, and whether they are finite: asked of the law, not of a box.
+
+An integral over a box exists whatever the law; whether the one over the line does is decided by how fast the density
+falls (`Law.tail`) and how fast the weight grows. What neither says is not known, and is said to be so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fpsolve import weights
+from fpsolve.bounds._closed import is_mixture
+from fpsolve.bounds._line import Line
+from fpsolve.bounds._quadrature import around_share, end_share
+from fpsolve.grid import Grid
+from fpsolve.laws import Law, Tail
+from fpsolve.weights import ExponentialWeight, PolynomialWeight, UnitWeight, WeightLike
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Growth:
+    """How a weight grows: ``log V ~ rate |x|^power`` (exponential weights) or ``V ~ rate |x|^power``.
+
+    Attributes
+    ----------
+    exponential : bool
+    power, rate : float
+        Both 0 for a bounded weight.
+    """
+
+    exponential: bool
+    power: float
+    rate: float
+
+    @classmethod
+    def of(cls, weight: WeightLike) -> Growth | None:
+        """Return the growth of a built-in weight; None for a function, which shows no more than some of its values."""
+        weight = weights.DEFAULT if weight is None else weight
+        if isinstance(weight, UnitWeight):
+            return cls(False, 0.0, 0.0)
+        if isinstance(weight, PolynomialWeight):
+            return cls(False, weight.power, weight.beta) if weight.beta > 0.0 else cls(False, 0.0, 0.0)
+        if isinstance(weight, ExponentialWeight):
+            return cls(True, 1.0, weight.rate) if weight.rate > 0.0 else cls(False, 0.0, 0.0)
+        return None
+
+    @property
+    def bounded(self) -> bool:
+        """Whether V is bounded, then constant."""
+        return self.rate == 0.0
+
+
+def exponential_is_finite(tail: Tail, power: float, rate: float) -> bool:
+    """Whether ``E exp(rate |X|^power)`` is finite; a tail that only just balances the exponent counts as not."""
+    return rate == 0.0 or power < tail.power or (power == tail.power and rate < tail.rate)
+
+
+def second_is_finite(law: Law, growth: Growth) -> bool | None:
+    """Whether ``E V(X)^2`` is finite, None where the law does not say how fast it falls."""
+    if growth.bounded:
+        return True
+    tail = law.tail
+    if tail is None:
+        return None
+    if growth.exponential:
+        return exponential_is_finite(tail, growth.power, 2.0 * growth.rate)
+    return tail.power > 0.0 or tail.rate - law.dim > 2.0 * growth.power
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A moment, whether it is one of the whole space, and what was taken for granted.
+
+    Attributes
+    ----------
+    value : float
+        Infinite where it is.
+    margin : float
+        Not negative where the value may be used.
+    unchecked : tuple of str
+    """
+
+    value: float
+    margin: float = 0.0
+    unchecked: tuple[str, ...] = ()
+
+
+def second_moment(law: Law, weight: WeightLike, grid: Grid) -> Moment:
+    """Return ``E V(X)^2``: in closed form, over the whole line, or in 2D over the box with a look around it."""
+    growth = Growth.of(weight)
+    finite = None if growth is None else second_is_finite(law, growth)
+    if finite is False:
+        return Moment(np.inf, -1.0)
+    if growth is not None and growth.bounded:
+        return Moment(float(weights.evaluate(weight, np.zeros(law.dim) if law.dim == 2 else 0.0, law.dim)) ** 2)
+    if growth is not None and growth.power == 2.0 and not growth.exponential and is_mixture(law):
+        return Moment(_quartic(law, growth.rate))
+    unchecked = () if finite else (_unknown(growth, "V^2"),)
+    if law.dim == 1:
+        line = Line.of(law)
+        value = float(np.exp(line.log_integral(law.log_density(line.x) + 2.0 * log_weight(weight, line.x, law))))
+        return Moment(value, 0.0 if np.isfinite(value) else -1.0, unchecked)
+    return _in_the_box(law, weight, grid, unchecked)
+
+
+def _unknown(growth: Growth | None, what: str) -> str:
+    if growth is None:
+        return f"{what} is integrable far out: a weight given as a function does not say how it grows"
+    return f"{what} is integrable far out: the law does not say how it falls"
+
+
+def log_weight(weight: WeightLike, x: Array, law: Law) -> Array:
+    """``log V`` at points in 1D; a function is only asked where the law has mass."""
+    if isinstance(weight, ExponentialWeight):
+        return np.asarray(weight.rate * np.abs(x))
+    if weight is None or isinstance(weight, PolynomialWeight | UnitWeight):
+        return np.log(weights.evaluate(weight, x))
+    seen = law.log_density(x) > -700.0
+    values = np.zeros(x.shape)
+    values[seen] = np.log(weights.evaluate(weight, x[seen]))
+    return values
+
+
+def _quartic(law: Law, beta: float) -> float:
+    """``E (1 + beta |X|^2)^2`` of a Gaussian mixture, in any dimension."""
+    mixture = law.components
+    if mixture is None:
+        return float("nan")
+    m, c = mixture.component_means, mixture.component_covs
+    spread, square = np.trace(c, axis1=1, axis2=2), np.sum(m**2, axis=1)
+    second = spread + square
+    fourth = second**2 + 2.0 * np.einsum("kij,kji->k", c, c) + 4.0 * np.einsum("ki,kij,kj->k", m, c, m)
+    return float(np.exp(mixture.log_weights) @ (1.0 + 2.0 * beta * second + beta**2 * fourth))
+
+
+def _in_the_box(law: Law, weight: WeightLike, grid: Grid, unchecked: tuple[str, ...]) -> Moment:
+    def integrand(x: Array) -> Array:
+        return np.asarray(law.density(x) * weights.evaluate(weight, x, grid.dim) ** 2)
+
+    values = grid.cell_average(integrand)
+    total = float(values.sum() * grid.volume)
+    margin = min(end_share(values), around_share(grid, integrand, total))
+    return Moment(total, margin, (*unchecked, "V^2 beyond the boxes beside the grid's"))
+
+
+def log_exponential_moment(law: Law, weight: WeightLike, factor: float, square: bool) -> float:
+    """Return ``log E e^{2 c V}`` or, with `square`, ``log E e^{(c V)^2}`` over the whole space; inf where not finite.
+
+    Infinite, too, where it is not known: for a weight that is a function, a law without a known tail, and in 2D where
+    there is no closed form.
+    """
+    growth, tail = Growth.of(weight), law.tail
+    power = 2.0 if square else 1.0
+    if growth is None or (tail is None and not growth.bounded):
+        return np.inf
+    if growth.bounded:
+        v = float(weights.evaluate(weight, np.zeros(law.dim) if law.dim == 2 else 0.0, law.dim))
+        return (factor * v) ** 2 if square else 2.0 * factor * v
+    if tail is None or (growth.exponential and tail.power < np.inf):
+        return np.inf
+    rate = (factor * growth.rate) ** 2 if square else 2.0 * factor * growth.rate
+    if not growth.exponential and not exponential_is_finite(tail, power * growth.power, rate):
+        return np.inf
+    if not square and growth.power == 2.0 and not growth.exponential and is_mixture(law):
+        return _quadratic_exponent(law, factor, rate)
+    if law.dim == 2:
+        return np.inf
+    line = Line.of(law)
+    heights = np.exp(np.minimum(log_weight(weight, line.x, law), 340.0))
+    exponent = np.square(factor * heights) if square else 2.0 * factor * heights
+    log_p = law.log_density(line.x)
+    return line.log_integral(np.where(np.isfinite(log_p), log_p + exponent, -np.inf))
+
+
+def _quadratic_exponent(law: Law, factor: float, rate: float) -> float:
+    """``log E exp(2 c + rate |X|^2)`` of a Gaussian mixture, ``rate < 1/(2 v)`` for every variance v."""
+    mixture = law.components
+    if mixture is None:
+        return np.inf
+    m, c = mixture.component_means, mixture.component_covs
+    shrunk = np.eye(law.dim) - 2.0 * rate * c
+    # E exp(r |m + Z|^2), Z ~ N(0, C): det(I - 2 r C)^(-1/2) exp(r m.(I - 2 r C)^(-1) m)
+    pulled = np.einsum("ki,ki->k", m, np.linalg.solve(shrunk, m[..., None])[..., 0])
+    terms = mixture.log_weights - 0.5 * np.linalg.slogdet(shrunk)[1] + rate * pulled
+    top = float(np.max(terms))
+    return 2.0 * factor + top + float(np.log(np.sum(np.exp(terms - top))))
