@@ -11,15 +11,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fpsolve import _checks
-from fpsolve.bounds._quadrature import end_share, held
-from fpsolve.bounds._record import Hypothesis, Record, failure
+from fpsolve.bounds._line import Line
+from fpsolve.bounds._quadrature import END_SHARE, LOST, end_share, held
+from fpsolve.bounds._record import Hypothesis, Record, failure, yes
 from fpsolve.grid import Grid
-from fpsolve.laws import Law
+from fpsolve.laws import FromLogDensity, Laplace, Law, NormalMixture, StudentT, Uniform
 
 if TYPE_CHECKING:
     from fpsolve.dynamics import Reverse
 
 Array = NDArray[np.float64]
+
+#: Times at which the schedule is looked at, relative rounding of beta, and bisections towards its steepest rise.
+_LOOKS, _ROUNDING, _BISECTIONS = 4097, 1e-12, 45
+#: A rise of beta that is left, relative to its largest value, when the interval around it is halved that often.
+_JUMP = 1e-6
+SOURCE = "Strasman et al. 2025"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -57,6 +64,11 @@ def explicit_kl(reverse: Reverse, steps: int, *, grid: Grid) -> ExplicitKL:
               + \sum_k E|s - \hat s|^2 \int_{step\, k} \beta
               + 2 h \beta(T) \max\{h \beta(T)/(4 \sigma^2), 1\}\, I(p_0 | \pi), \quad \pi = N(0, \sigma^2) .
 
+    Its hypotheses are checked and listed: beta is continuous, positive and non-decreasing; the sampler has eta = 1;
+    p_0 has a finite relative entropy and Fisher information to pi, over the whole line (in 2D: over the box, whose ends
+    must hold nothing), so no jumps. Where one fails there is no value: with a decreasing beta the true relative entropy
+    can be many times this number.
+
     Parameters
     ----------
     reverse : Reverse
@@ -89,29 +101,23 @@ def explicit_kl(reverse: Reverse, steps: int, *, grid: Grid) -> ExplicitKL:
     """
     process, n = reverse.process, _checks.integer("steps", steps)
     _require_preserving(reverse)
-    prior = process.prior(reverse.dim)
-    variance = process.prior_std**2
     h, beta = process.T / n, float(process.diffusion(process.T)) ** 2
-    kl_prior, kl_ends = _mean(grid, reverse.target, lambda x: reverse.target.log_density(x) - prior.log_density(x))
-    fisher, fisher_ends = _mean(
-        grid, reverse.target, lambda x: _square(reverse.target.score(x) + x / variance, grid.dim)
-    )
+    kl_prior, fisher, of_data, unchecked = _data(reverse, grid)
     mixing = kl_prior * float(process.scale(0.0, process.T)) ** 2
-    discretization = 2.0 * h * beta * max(h * beta / (4.0 * variance), 1.0) * fisher
-    checked = (
-        *held(grid, p_0=reverse.target),
-        Hypothesis("the box holds the relative entropy", kl_ends, "1e-6 less the share of the integral at the ends"),
-        Hypothesis(
-            "the box holds the Fisher information", fisher_ends, "1e-6 less the share of the integral at the ends"
-        ),
-    )
+    discretization = 2.0 * h * beta * max(h * beta / (4.0 * process.prior_std**2), 1.0) * fisher
+    score, of_score = (0.0, ()) if reverse.exact else _score_error(reverse, n, process.prior_std**2, grid)
+    one = bool(np.all(reverse.eta_at(np.linspace(process.T, 0.0, n + 1)[:-1]) == 1.0))
+    checked = (*_schedule(reverse), yes("eta = 1", one, "at every step", SOURCE), *of_data, *of_score)
     reason = failure(checked)
-    score = 0.0 if reverse.exact else _score_error(reverse, n, variance, grid)
     return ExplicitKL(
         value=None if reason else mixing + score + discretization,
         statement="KL(p_0|phat_0) <= E1 + E2 + E3, Strasman et al. 2025, arXiv:2402.04650",
         checked=checked,
-        unchecked=("smoothness of p_0 beyond a finite Fisher information",),
+        unchecked=(
+            *unchecked,
+            *(() if reverse.exact else ("the score error beyond the box",)),
+            "the sampler: exponential integrator on the frozen modified score, equal steps, from N(0, sigma^2)",
+        ),
         reason=reason,
         mixing=mixing,
         score=score,
@@ -119,6 +125,76 @@ def explicit_kl(reverse: Reverse, steps: int, *, grid: Grid) -> ExplicitKL:
         kl_prior=kl_prior,
         fisher_prior=fisher,
     )
+
+
+def _schedule(reverse: Reverse) -> tuple[Hypothesis, ...]:
+    """What the statement asks of beta, looked at on 4097 times."""
+    process = reverse.process
+
+    def beta(t: Array) -> Array:
+        return np.square(process.diffusion(t))
+
+    values = beta(np.linspace(0.0, process.T, _LOOKS))
+    top, steps = float(np.max(values)), np.diff(values)
+    low = int(np.argmax(np.abs(steps)))
+    ends = process.T * np.array([low, low + 1]) / (_LOOKS - 1)
+    for _ in range(_BISECTIONS):
+        middle = 0.5 * ends.sum()
+        rises = np.abs(np.diff(beta(np.array([ends[0], middle, ends[1]]))))
+        ends = np.array([ends[0], middle]) if rises[0] > rises[1] else np.array([middle, ends[1]])
+    jump = float(np.abs(np.diff(beta(ends)))[0]) / top
+    where = f"at {_LOOKS} times, relative to its largest value"
+    return (
+        Hypothesis("beta is non-decreasing", float(np.min(steps)) / top + _ROUNDING, f"smallest step {where}", SOURCE),
+        yes("beta is positive", float(np.min(values[1:])) > 0.0, where, SOURCE),
+        Hypothesis("beta is continuous", _JUMP - jump, "1e-6 less its steepest rise, relative, bisected", SOURCE),
+    )
+
+
+def _data(reverse: Reverse, grid: Grid) -> tuple[float, float, tuple[Hypothesis, ...], tuple[str, ...]]:
+    """Relative entropy and Fisher information of p_0 to N(0, sigma^2), their hypotheses, and what is not checked."""
+    target, prior = reverse.target, reverse.process.prior(reverse.dim)
+    variance = reverse.process.prior_std**2
+
+    def log_ratio(x: Array) -> Array:
+        return np.asarray(target.log_density(x) - prior.log_density(x))
+
+    def information(x: Array) -> Array:
+        return _square(target.score(x) + x / variance, grid.dim)
+
+    jumps, unchecked = _regular(target)
+    kl, kl_margin = _mean(grid, target, log_ratio)
+    if failure(jumps):
+        fisher, fisher_margin = np.inf, -1.0
+    elif isinstance(target, FromLogDensity) and target.tail.power == np.inf:
+        # its score is a difference, which the end of a support cuts off
+        fisher, fisher_margin = np.nan, np.nan
+    else:
+        fisher, fisher_margin = _mean(grid, target, information)
+    where = "over the line" if grid.dim == 1 else "1e-6 less the share of the integral at the ends of the box"
+    checked = (
+        *held(grid, p_0=target),
+        Hypothesis("p_0 has a finite relative entropy", kl_margin, where, SOURCE),
+        Hypothesis("p_0 has a finite relative Fisher information", fisher_margin, where, SOURCE),
+        *jumps,
+    )
+    return kl, fisher, checked, unchecked
+
+
+def _regular(law: Law) -> tuple[tuple[Hypothesis, ...], tuple[str, ...]]:
+    """Whether the density has jumps, which make the Fisher information infinite whatever its score integrates to."""
+    name = "p_0 has no jumps"
+    if isinstance(law, NormalMixture | Laplace | StudentT):
+        return (yes(name, True, "closed form", SOURCE),), ()
+    if isinstance(law, Uniform):
+        return (yes(name, False, "a uniform density", SOURCE),), ()
+    if isinstance(law, FromLogDensity) and law.dim == 1:
+        ends = np.append(law.panels[0].low, law.panels[0].high[-1:])
+        step = 1e-9 * float(np.sqrt(np.asarray(law.cov)))
+        root = np.exp(0.5 * law.log_density(np.stack([ends - step, ends + step])))
+        jump = float(np.max(np.square(root[1] - root[0])) / np.max(np.square(root)))
+        return (Hypothesis(name, 1e-6 - jump, "1e-6 less the largest, at its panels' ends", SOURCE),), ()
+    return (), (name,)
 
 
 def _require_preserving(reverse: Reverse) -> None:
@@ -129,16 +205,21 @@ def _require_preserving(reverse: Reverse) -> None:
         raise _checks.error("reverse", "a variance-preserving process", type(process).__name__, "use VP or girsanov")
 
 
-def _score_error(reverse: Reverse, n: int, variance: float, grid: Grid) -> float:
-    """``sum_k E|s - shat|^2 int_step beta``, the expectation under p_t at the start of each step."""
+def _score_error(reverse: Reverse, n: int, variance: float, grid: Grid) -> tuple[float, tuple[Hypothesis, ...]]:
+    """``sum_k E|s - shat|^2 int_step beta``, the expectation under p_t at the start of each step, over the box."""
     times = np.linspace(reverse.process.T, 0.0, n + 1)
-    total = 0.0
-    for t, later in pairwise(times):
-        gap = _square(reverse.marginals.score(float(t), grid.x) - reverse.score(float(t), grid.x), grid.dim)
-        mean = float(np.sum(grid.cell_average(reverse.marginal(float(t))) * gap) * grid.volume)
+    total, ends, lost = 0.0, END_SHARE, 0.0
+    for t, later in pairwise(times.tolist()):
+        p = grid.cell_average(reverse.marginal(t))
+        gap = p * _square(reverse.marginals.score(t, grid.x) - reverse.score(t, grid.x), grid.dim)
+        lost = max(lost, abs(1.0 - float(p.sum() * grid.volume)))
+        ends = min(ends, end_share(gap))
         # int beta = -2 sigma^2 log alpha over the step
-        total += mean * -2.0 * variance * float(np.log(reverse.process.scale(float(later), float(t))))
-    return total
+        total += float(gap.sum() * grid.volume) * -2.0 * variance * float(np.log(reverse.process.scale(later, t)))
+    return total, (
+        Hypothesis("the box holds the marginals", LOST - lost, "1e-6 less the mass beyond it"),
+        Hypothesis("the box holds the score error", ends, "1e-6 less the share of E|s - shat|^2 at its ends"),
+    )
 
 
 def _square(values: Array, dim: int) -> Array:
@@ -146,6 +227,14 @@ def _square(values: Array, dim: int) -> Array:
 
 
 def _mean(grid: Grid, law: Law, f: Callable[[Array], Array]) -> tuple[float, float]:
-    """E f under the law over the box, and by how much its ends hold less of it than they may."""
-    values = grid.cell_average(lambda x: law.density(x) * f(x))
-    return float(values.sum() * grid.volume), end_share(values)
+    """E f under the law, over the line in 1D and over the box in 2D; a margin that is negative where it is infinite."""
+    if grid.dim == 2:
+        values = grid.cell_average(lambda x: law.density(x) * f(x))
+        return float(values.sum() * grid.volume), end_share(values)
+    line = Line.of(law)
+    log_p = law.log_density(line.x)
+    seen = log_p > -700.0
+    values = np.zeros(line.x.shape)
+    values[seen] = f(line.x[seen])
+    mean = line.mean(np.where(seen, log_p, -np.inf), values)
+    return mean, 0.0 if np.isfinite(mean) else -1.0

@@ -74,6 +74,14 @@ class Line:
         beyond = sum(_continued(per_panel[way], self.power) for way in (slice(-3, None), slice(2, None, -1)))
         return top + float(np.log(total + beyond)) if np.isfinite(beyond) else np.inf
 
+    def mean(self, log_p: Array, values: Array) -> float:
+        """``int p f`` from log p and f at the nodes; NaN where both its positive and its negative part are infinite."""
+        with np.errstate(divide="ignore"):
+            logs = log_p + np.log(np.abs(values))
+        parts = [self.log_integral(np.where(side, logs, -np.inf)) for side in (values > 0.0, values < 0.0)]
+        above, below = np.exp(parts)
+        return float(above - below) if np.isfinite(min(above, below)) else float("nan")
+
 
 def _continued(last: Array, power: bool) -> float:
     """What lies beyond the last of three panels, each twice as long as the one before; inf where it does not fall."""
