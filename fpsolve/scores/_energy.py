@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from math import comb
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from fpsolve import _checks
 from fpsolve._checks import FloatArray
 from fpsolve.processes import Process
 from fpsolve.scores._arrays import answer, as_numpy
+from fpsolve.scores._central import first_derivative
 from fpsolve.scores._conversions import transition
 from fpsolve.scores._names import name_of
 from fpsolve.scores._probe import probe, warn
@@ -23,6 +24,9 @@ __all__ = ["EnergyScore", "from_energy"]
 _MISMATCH = 1e-3
 #: Energies are taken to be good to this many units in the last place: a log-sum-exp is.
 _UNITS = 32.0
+_EPS = float(np.finfo(float).eps)
+#: Share of the step between points at which the noise is measured, and how many of its standard deviations are stated.
+_SHORT, _NOISES = 1.0 / 256.0, 12.0
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -45,14 +49,19 @@ class EnergyScore:
     def error(self, t: float, x: Any) -> FloatArray:
         """Return the error estimate of the differences, of the shape of x; zero where a gradient was given.
 
-        The difference between orders 8 and 6, an overestimate of the truncation error, plus the rounding of E
-        and of x over the step, E taken to be good to 32 units in the last place.
+        The difference between orders 8 and 6, an overestimate of the truncation error; the rounding of E and of x over
+        the step, E taken to be good to 32 units in the last place of the type it comes in; and the noise of E as it is
+        measured at points a fraction of the step apart, for a function that is less accurate than that.
         """
         points = np.asarray(x, dtype=np.float64)
-        return np.zeros(points.shape) if self.gradient is not None else self.differences(t, points)[1]
+        if self.gradient is not None:
+            return np.zeros(points.shape)
+        h = self.step * transition(self.process, t)[1]
+        noise = [_NOISES * self._noise(t, points, h, axis) / h for axis in range(self.dim)]
+        return self.differences(t, points)[1] + (noise[0] if self.dim == 1 else np.stack(noise, axis=-1))
 
     def differences(self, t: float, x: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Return ``grad E`` by central differences of order 8 and its error estimate, both of the shape of x."""
+        """Return ``grad E`` by central differences of order 8 and its error without noise, both of the shape of x."""
         h = self.step * transition(self.process, t)[1]
         pairs = [self._along(t, x, h, axis) for axis in range(self.dim)]
         if self.dim == 1:
@@ -61,22 +70,38 @@ class EnergyScore:
         return np.stack(gradients, axis=-1), np.stack(errors, axis=-1)
 
     def _along(self, t: float, x: FloatArray, h: float, axis: int) -> tuple[FloatArray, FloatArray]:
-        offsets, eighth, sixth = _stencils()
-        unit = 1.0 if self.dim == 1 else np.eye(2)[axis]
-        shifts = np.multiply.outer(h * offsets, unit).reshape(len(offsets), *(1,) * (x.ndim + 1 - self.dim), -1)
-        moved = x + (shifts[..., 0] if self.dim == 1 else shifts)
-        energies = self._energies(t, moved)
-        slope = np.tensordot(eighth, energies, axes=(0, 0)) / h
-        truncated = np.abs(np.tensordot(sixth, energies, axes=(0, 0)) / h - slope)
+        offsets = h * np.arange(1.0, 5.0)
+        energies, unit = self._energies(t, _moved(x, np.concatenate([offsets, -offsets]), self.dim, axis))
+        # the pairs first: what is common to both sides is gone before it is multiplied
+        rises = energies[:4] - energies[4:]
+        slope, sixth = (
+            sum(weight * rise for weight, rise in zip(first_derivative(order), rises, strict=False)) / h
+            for order in (8, 6)
+        )
         # E is rounded, and so is the point where it is taken
-        position = np.abs(x if self.dim == 1 else x[..., axis])
-        rounded = _UNITS * np.finfo(float).eps * (np.abs(energies).max(axis=0) + position * np.abs(slope)) / h
-        return slope, truncated + rounded
+        position = np.abs(x if self.dim == 1 else x[..., axis]) + offsets[-1]
+        steepest = np.abs(rises / (2.0 * offsets.reshape(4, *(1,) * slope.ndim))).max(axis=0)
+        rounded = _UNITS * (unit * np.abs(energies).max(axis=0) + _EPS * position * steepest) / h
+        return slope, np.abs(sixth - slope) + rounded
 
-    def _energies(self, t: float, points: FloatArray) -> FloatArray:
-        value = np.asarray(as_numpy(f"energy at t = {t:g}", self.energy(t, points)), dtype=np.float64)
+    def _noise(self, t: float, x: FloatArray, h: float, axis: int) -> FloatArray:
+        """Standard deviation of the noise of E: sixth differences over so short a way that E itself has none.
+
+        At both ends of the stencil, the larger one: noise grows with E and with x. More and Wild 2011,
+        doi:10.1137/100786125.
+        """
+        short = _SHORT * h * np.arange(-6.0, 7.0)
+        energies, _ = self._energies(t, _moved(x, np.concatenate([4.0 * h + short, short - 4.0 * h]), self.dim, axis))
+        sixth = np.diff(energies.reshape(2, 13, *energies.shape[1:]), n=6, axis=1)
+        return np.asarray(np.sqrt(np.mean(sixth**2, axis=1) / comb(12, 6)).max(axis=0))
+
+    def _energies(self, t: float, points: FloatArray) -> tuple[FloatArray, float]:
+        """Energies at points, and the unit in the last place of the type they come in."""
+        given = as_numpy(f"energy at t = {t:g}", self.energy(t, points))
+        unit = float(np.finfo(given.dtype).eps) if given.dtype.kind == "f" else _EPS
         shape = points.shape if self.dim == 1 else points.shape[:-1]
-        return _checks.values_at("energy", value, shape, f"at t = {t:g}")
+        value = np.asarray(given, dtype=np.float64)
+        return _checks.values_at("energy", value, shape, f"at t = {t:g}"), max(unit, _EPS)
 
     def __repr__(self) -> str:
         """Return the call that makes it, the same text in every run."""
@@ -98,7 +123,8 @@ def from_energy(
 
     Without a gradient, by central differences of order 8 with spacing ``h = step * s_t``,
     :math:`s_t = \sqrt{\sigma^2(0, t)}`: densities blurred by noise have no features narrower than that. The error of
-    the result is ``score.error(t, x)``; it falls like h^8 down to the rounding of ``E/h``.
+    the result is ``score.error(t, x)``; it falls like h^8 down to the rounding of ``E/h``, in the
+    precision of E: an energy in single precision has a score of two or three digits.
 
     Parameters
     ----------
@@ -131,7 +157,7 @@ def from_energy(
 
     References
     ----------
-    Fornberg 1988, doi:10.1090/S0025-5718-1988-0935077-0 (the differences; coefficients by findiff).
+    Fornberg 1988, doi:10.1090/S0025-5718-1988-0935077-0 (the differences).
 
     Examples
     --------
@@ -163,15 +189,9 @@ def _compare(score: EnergyScore) -> None:
             raise _checks.error("gradient", expected, f"a relative difference of {gap:.2g}", remedy)
 
 
-@lru_cache(maxsize=1)
-def _stencils() -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Offsets -4..4 without 0, and weights of the first derivative there to orders 8 and 6."""
-    import findiff
-
-    weights = []
-    for order in (8, 6):
-        found = findiff.coefficients(deriv=1, acc=order)["center"]
-        row = np.zeros(9)
-        row[np.asarray(found["offsets"]) + 4] = found["coefficients"]
-        weights.append(np.delete(row, 4))
-    return np.delete(np.arange(-4.0, 5.0), 4), weights[0], weights[1]
+def _moved(x: FloatArray, offsets: FloatArray, dim: int, axis: int) -> FloatArray:
+    """The points x moved along an axis by every offset, which are the first axis of the result."""
+    if dim == 1:
+        return np.asarray(x + offsets.reshape(-1, *(1,) * x.ndim))
+    shifts: FloatArray = np.multiply.outer(offsets, np.eye(2)[axis])
+    return np.asarray(x + shifts.reshape(-1, *(1,) * (x.ndim - 1), 2))

@@ -9,6 +9,7 @@ import numpy as np
 
 from fpsolve import _checks
 from fpsolve._checks import FloatArray
+from fpsolve.scores._central import first_derivative
 
 __all__ = ["Field", "as_points", "evaluate", "jacobian"]
 
@@ -32,22 +33,19 @@ def jacobian(field: Field, x: FloatArray) -> FloatArray:
     """Return ``dS_a/dx_b`` at points (n, d), shape (n, d, d).
 
     In closed form where the field has a method `jacobian` that knows it, else by central differences of order 4
-    (findiff's coefficients) with step 1e-4 (1 + |x|).
+    with step 1e-4 (1 + |x|).
     """
     dim = x.shape[1]
     if hasattr(field, "jacobian"):
         known = field.jacobian(as_points(x))
         if known is not None:
             return np.asarray(known, dtype=np.float64).reshape(-1, dim, dim)
-    from findiff import coefficients
-
-    stencil = coefficients(deriv=1, acc=_ORDER)["center"]
     out = np.zeros((len(x), dim, dim))
     for axis in range(dim):
         step = np.zeros((len(x), dim))
         step[:, axis] = _STEP * (1.0 + np.abs(x[:, axis]))
-        for offset, weight in zip(stencil["offsets"], stencil["coefficients"], strict=True):
-            if weight != 0.0:
-                out[:, :, axis] += float(weight) * evaluate(field, as_points(x + offset * step)).reshape(-1, dim)
+        for k, weight in enumerate(first_derivative(_ORDER), start=1):
+            ahead, behind = (evaluate(field, as_points(x + side * step)).reshape(-1, dim) for side in (k, -k))
+            out[:, :, axis] += weight * (ahead - behind)
         out[:, :, axis] /= step[:, axis, None]
     return out
