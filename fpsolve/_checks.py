@@ -41,6 +41,14 @@ def error(name: str, expected: str, got: object, remedy: str = "") -> ValueError
     return ValueError(f"{name}: expected {expected}, got {shown}{ending}")
 
 
+def digits(value: Any) -> str:
+    """Return a number with all the digits that tell it from its neighbours, for messages: 0.02, 0.30000000000000004.
+
+    Every message that shows a limit and what came shows both this way: six digits would print them as one number.
+    """
+    return repr(float(value)).removesuffix(".0")
+
+
 def finite(name: str, value: Any, remedy: str = "") -> float:
     """Return `value` as a float; refuse what is not one finite real number."""
     number = _real(value)
@@ -71,7 +79,7 @@ def interval(name: str, value: Any, low: float, high: float, *, ends: str = "[]"
     above = number is not None and (number >= low if ends[0] == "[" else number > low)
     below = number is not None and (number <= high if ends[1] == "]" else number < high)
     if number is None or not (above and below):
-        raise error(name, f"a number in {ends[0]}{low:g}, {high:g}{ends[1]}", repr(value), remedy)
+        raise error(name, f"a number in {ends[0]}{digits(low)}, {digits(high)}{ends[1]}", repr(value), remedy)
     return number
 
 
@@ -212,18 +220,6 @@ def covariance(name: str, value: Any, dim: int = 2) -> FloatArray:
     # an eigenvalue of rounding size is zero, whatever its sign
     if smallest <= 8.0 * np.finfo(float).eps * float(eigenvalues[-1]):
         raise error(name, "a positive definite matrix", f"a smallest eigenvalue of {smallest:.6g}")
-    return array
-
-
-def times(name: str, value: Any, T: float) -> FloatArray:
-    """Return forward times in [0, T] as a float array.
-
-    A relative 1e-12 above T is let through unchanged: sums of time steps end there.
-    """
-    array = finite_array(name, value)
-    if array.size and (array.min() < 0.0 or array.max() > T * (1.0 + 1e-12)):
-        worst = array.min() if array.min() < 0.0 else array.max()
-        raise error(name, f"forward times in [0, T={T:g}]", f"{worst:.17g}", "reverse time is T - t")
     return array
 
 

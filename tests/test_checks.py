@@ -101,7 +101,6 @@ def test_good_values_come_back(call: Any, result: Any) -> None:
             lambda: _checks.covariance("cov", [[1.0, 2.0], [2.0, 1.0]]),
             "cov: expected a positive definite matrix, got a smallest eigenvalue of -1",
         ),
-        (lambda: _checks.times("t", [0.0, 1.5], 1.0), r"t: expected forward times in \[0, T=1\], got 1.5"),
         (
             lambda: _checks.values_at("score", [1.0], (2,), "at t=0.5"),
             r"score at t=0.5: expected values of shape \(2,\), got shape \(1,\)",
@@ -137,7 +136,6 @@ def test_arrays_come_back_as_floats() -> None:
     np.testing.assert_array_equal(_checks.probabilities("w", [0.25, 0.75]), [0.25, 0.75])
     np.testing.assert_array_equal(_checks.covariance("cov", np.eye(2)), np.eye(2))
     np.testing.assert_array_equal(_checks.values_at("score", [1, 2], (2,)), [1.0, 2.0])
-    assert _checks.times("t", [], 1.0).shape == (0,)
 
 
 #: What a conversion would turn into numbers without a word, and what the refusal calls it.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from fpsolve import _checks
+from fpsolve import _checks, _times
 from fpsolve.bounds import _closed
 from fpsolve.bounds._record import Hypothesis, Record, failure
 from fpsolve.laws import Law
@@ -113,7 +113,7 @@ def _what(dynamics: Reverse | Law, t: float) -> tuple[Law, Callable[[Array], Arr
     """The law, its score as a function of points, and whether that score is the law's own."""
     if isinstance(dynamics, Law):
         return dynamics, dynamics.score, True
-    _checks.times("t", t, dynamics.horizon)
+    _times.within("t", t, dynamics.horizon)
     law = dynamics.marginal(t)
     return law, (law.score if dynamics.exact else lambda x: dynamics.score(t, x)), dynamics.exact
 

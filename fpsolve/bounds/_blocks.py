@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fpsolve import _checks, kernels
+from fpsolve import _checks, _times, kernels
 from fpsolve.bounds._harris import STATEMENT, UNCHECKED, Harris, Sharp, Trials
 from fpsolve.bounds._record import Record
 from fpsolve.grid import Grid
@@ -140,13 +140,11 @@ def all_blocks(reverse: Reverse, grid: Grid, times: Array) -> dict[tuple[int, in
 
 def _candidates(reverse: Reverse, t_min: float, candidates: int | ArrayLike) -> Array:
     T = reverse.horizon
-    _checks.interval("t_min", t_min, 0.0, T, ends="[)")
+    t_min = _times.one("t_min", t_min, 0.0, T, ends="[)")
     if isinstance(candidates, int):
         return block_times(reverse, T, t_min, _checks.integer("candidates", candidates, minimum=2) - 1)
     given = _checks.finite_array("candidates", candidates, shape=(None,))
-    if given.size and (given.min() < t_min or given.max() > T):
-        raise _checks.error("candidates", f"forward times in [{t_min:g}, {T:g}]", f"{given.tolist()}")
-    return np.unique(np.concatenate([given, [t_min, T]]))[::-1]
+    return _times.saves("candidates", np.append(given, [t_min, T]), t_min, T)[::-1]
 
 
 def _refined(

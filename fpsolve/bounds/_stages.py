@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fpsolve import _checks, distances, kernels, weights
+from fpsolve import _checks, _times, distances, kernels, weights
 from fpsolve.bounds._blocks import block_times
 from fpsolve.dynamics import Frame, Reverse
 from fpsolve.grid import Grid
@@ -117,12 +117,9 @@ def _by_bayes(reverse: Reverse, times: Array, grids: tuple[Grid, ...]) -> Stages
 def _boundaries(reverse: Reverse, blocks: int | ArrayLike, t_min: float | None) -> Array:
     T = reverse.horizon
     if isinstance(blocks, int | np.integer):
-        last = 1e-2 * T if t_min is None else _checks.interval("t_min", t_min, 0.0, T, ends="[)")
+        last = 1e-2 * T if t_min is None else _times.one("t_min", t_min, 0.0, T, ends="[)")
         return block_times(reverse, T, last, _checks.integer("blocks", blocks))
-    times = _checks.finite_array("blocks", blocks, shape=(None,))
-    if times.size < 2 or np.any(np.diff(times) >= 0.0):
-        raise _checks.error("blocks", "a number, or at least two decreasing forward times", f"{times.tolist()}")
-    return _checks.times("blocks", times, T).copy()
+    return _times.decreasing("blocks", blocks, T)
 
 
 def _grid_at(reverse: Reverse, grid: Grid, t: float, frame: str) -> Grid:

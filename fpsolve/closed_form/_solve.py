@@ -5,7 +5,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from fpsolve._checks import error, finite, interval, same_dim
+from fpsolve import _times
+from fpsolve._checks import error, same_dim
 from fpsolve.closed_form._bayes import bayes, marginal_mixture, posterior
 from fpsolve.closed_form._fields import Field, LawField
 from fpsolve.closed_form._linear import linear
@@ -39,7 +40,7 @@ def check(reverse: ReverseLike, start: Law, t: float) -> float:
     check_exact(reverse)
     same_dim("start", start.dim, "the target", reverse.target.dim)
     remedy = "densities are known at forward times t > 0 up to T, where the start is"
-    return interval("t", finite("t", t), 0.0, reverse.process.T, ends="(]", remedy=remedy)
+    return _times.one("t", t, 0.0, reverse.process.T, ends="(]", remedy=remedy)
 
 
 def check_exact(reverse: ReverseLike) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fpsolve import _checks, samplers, weights
+from fpsolve._times import decreasing, one, within
 from fpsolve.decomposition._chain import SOURCES, Chain, march
 from fpsolve.decomposition._contraction import contractions
 from fpsolve.decomposition._steps import Steps
@@ -150,14 +151,10 @@ def _times(reverse: Reverse, times: ArrayLike | None, steps: int | None, t_min: 
         count = _checks.integer("steps", steps)
         if t_min is None:
             raise _checks.error("t_min", "the forward time at which equal steps end", "none", "pass t_min=0.01, say")
-        end = _checks.interval("t_min", t_min, 0.0, horizon, ends="[)")
+        end = one("t_min", t_min, 0.0, horizon, ends="[)")
         return np.linspace(horizon, end, count + 1)
-    nodes = _checks.times("times", _checks.finite_array("times", times, shape=(None,)), horizon)
-    if nodes.size < 2 or not np.all(np.diff(nodes) < 0.0):
-        raise _checks.error("times", "at least two decreasing forward times", str(nodes)[:60], "run from T downwards")
-    if t_min is not None and nodes[-1] < t_min:
-        raise _checks.error("times", f"a grid in [t_min, T] = [{t_min:g}, {horizon:g}]", f"an end at {nodes[-1]:g}")
-    return nodes
+    nodes = decreasing("times", _checks.finite_array("times", times), horizon)
+    return nodes if t_min is None else within("times", nodes, horizon, one("t_min", t_min, 0.0, horizon))
 
 
 def _start(start: Law | ArrayLike, grid: Grid) -> Array:

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fpsolve import _checks
+from fpsolve import _checks, _times
 from fpsolve._checks import error
 from fpsolve.dynamics import BaseDynamics, Frame, Reverse
-from fpsolve.dynamics.run_clock import SAME, RunClock
+from fpsolve.dynamics.run_clock import RunClock
 from fpsolve.evolution.box import Interval, hull, law_box, on_the_way
 from fpsolve.evolution.methods import Method, narrowness
 from fpsolve.evolution.plan import default_saves
@@ -101,7 +101,7 @@ def time_range(dynamics: BaseDynamics, t_min: float | None, t_max: float | None)
         if t_max is not None or t_min is None:
             raise error(
                 "t_min",
-                f"the end of a reverse run, in (0, {horizon:g}), and no t_max",
+                f"the end of a reverse run, in (0, {_checks.digits(horizon)}), and no t_max",
                 "t_max" if t_max is not None else "None",
             )
         return horizon, _checks.interval(
@@ -113,7 +113,7 @@ def time_range(dynamics: BaseDynamics, t_min: float | None, t_max: float | None)
             "the end of a run from 0 up, and no t_min (that is for reverse dynamics)",
             "t_min" if t_min is not None else "None",
         )
-    return 0.0, _checks.interval("t_max", t_max, 0.0, dynamics.horizon, ends="(]")
+    return 0.0, _times.one("t_max", t_max, 0.0, dynamics.horizon, ends="(]")
 
 
 def choose_frame(dynamics: BaseDynamics, frame: str, grid: Grid | None, last: float) -> Frame | None:
@@ -143,10 +143,9 @@ def choose_frame(dynamics: BaseDynamics, frame: str, grid: Grid | None, last: fl
 
 def save_times(save_at: ArrayLike, first: float, last: float, steps: int | None = None, estimate: bool = True) -> Array:
     """The user's save times with both ends, in the order of the run."""
-    times = np.unique(np.append(_checks.finite_array("save_at", save_at).ravel(), [first, last]))
     low, high = min(first, last), max(first, last)
-    if times[0] < low or times[-1] > high:
-        raise error("save_at", f"forward times in [{low:g}, {high:g}]", f"{times[0]:g} to {times[-1]:g}")
+    given = _checks.finite_array("save_at", save_at).ravel()
+    times = _times.saves("save_at", np.append(given, [low, high]), low, high)
     need = (2 if estimate else 1) * (len(times) - 1)
     if steps is not None and steps < need:
         raise error(
@@ -171,8 +170,7 @@ def with_breaks(clock: RunClock, saves: Array) -> Array:
     if not jumps:
         return saves
     # a save time that is a jump up to rounding is one
-    kept = [t for t in saves if min(abs(t - jump) for jump in jumps) > SAME * max(ends)]
-    times = np.unique([*kept, *jumps, *ends])
+    times = np.unique([*_times.snapped(saves, jumps, max(ends)), *jumps, *ends])
     return times[::-1] if clock.first > clock.last else times
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fpsolve import _checks
+from fpsolve._times import one
 from fpsolve.discretise import rates_at
 from fpsolve.dynamics.run_clock import RunClock
 from fpsolve.grid import Grid
@@ -176,9 +177,10 @@ def finite_volume(
 
 def _times(dynamics: BaseDynamics, t0: float, t1: float) -> tuple[float, float]:
     if not dynamics.reversed_time:
-        start, end = _checks.non_negative("t0", t0), _checks.interval("t1", t1, 0.0, dynamics.horizon)
+        start, end = _checks.non_negative("t0", t0), one("t1", t1, 0.0, dynamics.horizon)
         if not start < end:
-            raise _checks.error("t1", f"a time after t0 = {start:g}", f"{end:g}", "this dynamics runs forwards")
+            expected = f"a time after t0 = {_checks.digits(start)}"
+            raise _checks.error("t1", expected, _checks.digits(end), "this dynamics runs forwards")
         return start, end
     start, end = require_backwards(t0, t1, dynamics.horizon)
     if end == 0.0:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fpsolve import _checks
+from fpsolve import _checks, _times
 from fpsolve.grid import Grid
 
 if TYPE_CHECKING:
@@ -20,8 +20,6 @@ Array = NDArray[np.float64]
 
 #: Rows of a kernel sum to one to this.
 ROW_SUM = 1e-13
-#: Times closer than this (relative) are the same time, computed twice.
-SAME_TIME = 1e-12
 #: Largest grids for which the matrix is made: cells in 1D, cells per axis in 2D.
 LARGEST = {1: 2000, 2: 48}
 
@@ -138,8 +136,8 @@ class Kernel:
         if self.target != later.grid:
             shown = f"{self.target.bounds} x {self.target.shape} and {later.grid.bounds} x {later.grid.shape}"
             raise _checks.error("kernels", "the same grid in between", shown, "make both on one grid")
-        if abs(self.t1 - later.t0) > SAME_TIME * max(1.0, abs(self.t1)):
-            shown = f"one to t = {self.t1:.10g} and one from t = {later.t0:.10g}"
+        if not _times.same(self.t1, later.t0, max(abs(self.t0), abs(later.t1))):
+            shown = f"one to t = {_checks.digits(self.t1)} and one from t = {_checks.digits(later.t0)}"
             raise _checks.error("kernels", "times that meet", shown, "multiply in the order of the run")
         to_grid = None if later.target == self.grid else later.target
         product = self.matrix @ later.matrix
@@ -178,10 +176,4 @@ def require_small(grid: Grid, *, remedy: str) -> None:
 
 def require_backwards(t0: float, t1: float, horizon: float) -> tuple[float, float]:
     """Return the times of a block of reverse dynamics, ``horizon >= t0 > t1 >= 0``, as floats."""
-    start, end = _checks.finite("t0", t0), _checks.finite("t1", t1)
-    if not start > end:
-        remedy = "reverse dynamics run from the larger forward time t0 down to t1"
-        raise _checks.error("t1", f"a forward time below t0 = {start:g}", f"{end:g}", remedy)
-    _checks.times("t0", start, horizon)
-    _checks.times("t1", end, horizon)
-    return start, end
+    return _times.block("t0", t0, "t1", t1, horizon)

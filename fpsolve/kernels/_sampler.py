@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from fpsolve import _checks, samplers
+from fpsolve import _checks, _times, samplers
 from fpsolve.grid import Grid
 from fpsolve.kernels import _remap
-from fpsolve.kernels._kernel import SAME_TIME, Kernel, require_backwards, require_small
+from fpsolve.kernels._kernel import Kernel, require_backwards, require_small
 from fpsolve.kernels._operator import Operator
 from fpsolve.samplers import Step
 
@@ -190,9 +190,10 @@ def _step(
     _checks.same_dim("grid", grid.dim, "reverse", reverse.dim)
     start, end = require_backwards(t0, t1, reverse.horizon)
     if not isinstance(name, str):
-        if abs(name.t_from - start) + abs(name.t_to - end) > SAME_TIME * max(1.0, start):
-            own = f"{name.t_from:g} and {name.t_to:g}"
-            raise _checks.error("t0, t1", f"the step's own times {own}", f"{start:g} and {end:g}")
+        own, given = (name.t_from, name.t_to), (start, end)
+        if not all(_times.same(mine, asked, start) for mine, asked in zip(own, given, strict=True)):
+            shown = [" and ".join(map(_checks.digits, times)) for times in (own, given)]
+            raise _checks.error("t0, t1", f"the step's own times {shown[0]}", shown[1])
         return name
     noise = float(reverse.eta_at(start)) if eta is None else _checks.non_negative("eta", eta)
     return samplers.step(name, reverse.process, noise, start, end, **options)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from fpsolve import _checks, weights
+from fpsolve import _checks, _times, weights
 from fpsolve.particles import _agreement, _functions, _sides
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def compare(
     start : str
         Label of the run's start the particles belong to.
     at : array, optional
-        Forward times to compare at; default all times saved in both (equal to 1e-9).
+        Forward times to compare at; default all times saved in both (equal up to rounding).
     reference : str, optional
         Label of another start: also report the histogram's distance to that law, which is what particles
         alone would say about forgetting.
@@ -114,8 +114,8 @@ def _common(run: Any, cloud: Any, at: npt.ArrayLike | None) -> list[tuple[int, i
     """Indices (run, cloud) of the times saved in both, or of the wanted ones among them."""
     ours, theirs = (np.asarray(data["t"].values, dtype=np.float64) for data in (run, cloud))
     remedy = "simulate with save_at=run.t, or evolve with save_at=cloud.t"
-    pairs = [(i, int(np.argmin(np.abs(theirs - t)))) for i, t in enumerate(ours)]
-    pairs = [(i, j) for i, j in pairs if abs(theirs[j] - ours[i]) <= 1e-9 * abs(ours[i])]
+    T = float(max(np.max(ours, initial=0.0), np.max(theirs, initial=0.0)))
+    pairs = [(i, j) for i, j in enumerate(_times.places(ours, theirs, T).tolist()) if j >= 0]
     if at is None:
         later = [i for i, _ in pairs if "reverse_time" not in run.coords or float(run["reverse_time"][i]) > 0]
         if not later:
@@ -124,10 +124,11 @@ def _common(run: Any, cloud: Any, at: npt.ArrayLike | None) -> list[tuple[int, i
             raise _checks.error("cloud", "saved times in common with the run", got, remedy)
         return pairs
     wanted = np.atleast_1d(_checks.finite_array("at", at))
-    chosen = [pair for pair in pairs if np.any(np.abs(wanted - ours[pair[0]]) <= 1e-9 * abs(ours[pair[0]]))]
-    if wanted.size == 0 or len(chosen) < np.unique(wanted).size:
-        raise _checks.error("at", "times saved in run and cloud", f"{wanted.tolist()}", remedy)
-    return chosen
+    found = _times.places(wanted, ours[[i for i, _ in pairs]], T)
+    if wanted.size == 0 or np.any(found < 0):
+        missing = ", ".join(map(_checks.digits, wanted[found < 0])) if wanted.size else "none"
+        raise _checks.error("at", "times saved in run and cloud", missing, remedy)
+    return [pairs[k] for k in np.unique(found)]
 
 
 def _weight(run: Any) -> Any:

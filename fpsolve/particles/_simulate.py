@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fpsolve import _checks, _progress
+from fpsolve._times import places, same
 from fpsolve.particles import _cells, _cloud, _functions, _scoring, _times
 from fpsolve.particles._tally import Tally
 from fpsolve.samplers import GaussianStep, euler_maruyama, exponential_integrator
@@ -182,9 +183,9 @@ def _knots(reverse: Any, steps: int | None, times: Any, t_min: float | None, sav
             raise _checks.error("t_min", "no t_min beside times", t_min, "the last of the times is t_min")
         return _times.given_times(times, T, save_at)
     if t_min is None:
-        low = _times.default_t_min(T) if save_at is None else float(np.min(np.asarray(save_at), initial=T))
-        t_min = low if low < T else _times.default_t_min(T)
-    _checks.interval("t_min", t_min, 0.0, T, ends="()")
+        low = T if save_at is None else float(np.min(_checks.finite_array("save_at", save_at), initial=T))
+        t_min = _times.default_t_min(T) if same(low, T, T) else low
+    t_min = _checks.interval("t_min", t_min, 0.0, T, ends="()")
     saved = _times.saved_times(save_at, t_min, T)
     return _times.step_times(T, t_min, _checks.integer("steps", steps), saved, _times.clock_of(reverse)), saved
 
@@ -221,9 +222,8 @@ def _counting_cells(histogram: Any, saved: Array) -> tuple[_cells.Cells, ...]:
     """Cells at every saved time: a grid's, or those of a run at the same times."""
     if not hasattr(histogram, "coords"):
         return (_cells.from_grid(histogram),) * len(saved)
-    run_times = np.asarray(histogram.coords["t"].values, dtype=np.float64)
-    index = [int(np.argmin(np.abs(run_times - t))) for t in saved]
-    if not np.allclose(run_times[index], saved, rtol=1e-9, atol=0):
+    index = places(saved, histogram.coords["t"].values, float(saved[0])).tolist()
+    if min(index) < 0:
         raise _checks.error("save_at", "times saved in the run given as histogram", saved.tolist(), "leave save_at out")
     return tuple(_cells.from_dataset(histogram, i) for i in index)
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fpsolve import _checks
+from fpsolve import _checks, _times
 
 Array = npt.NDArray[np.float64]
 Clock = Callable[[Array], Array]
@@ -29,16 +29,7 @@ def saved_times(save_at: npt.ArrayLike | None, t_min: float, T: float) -> Array:
     """Saved forward times, decreasing and distinct; by default the two ends T and ``t_min``."""
     if save_at is None:
         return np.array([T, t_min])
-    saved = _checks.finite_array("save_at", save_at).copy()
-    for end in (t_min, T):
-        # The same time computed twice may differ in its last digits.
-        saved[np.abs(saved - end) <= 1e-9 * end] = end
-    saved = np.unique(saved)[::-1]
-    if saved.size == 0 or saved[0] > T or saved[-1] < t_min:
-        span = f"{saved[-1]:g} to {saved[0]:g}" if saved.size else "none"
-        remedy = "lower t_min or drop the times outside"
-        raise _checks.error("save_at", f"forward times between t_min = {t_min:g} and T = {T:g}", span, remedy)
-    return saved
+    return _times.saves("save_at", save_at, t_min, T)[::-1]
 
 
 def step_times(T: float, t_min: float, steps: int, saved: Array, clock: Clock | None) -> Array:
@@ -82,16 +73,14 @@ def _invert(clock: Clock, ticks: Array, low: float, high: float) -> Array:
 
 
 def given_times(times: npt.ArrayLike, T: float, save_at: npt.ArrayLike | None) -> tuple[Array, Array]:
-    """The user's own step times (checked) and the saved times among them (matched to 1e-9 T)."""
-    knots = _checks.finite_array("times", times, shape=(None,))
-    if knots.size < 2 or np.any(np.diff(knots) >= 0):
-        raise _checks.error("times", "at least two strictly decreasing forward times", knots.tolist(), "sort them")
-    _checks.times("times", knots, T)
+    """The user's own step times (checked) and the saved times among them (the same up to rounding)."""
+    knots = _times.decreasing("times", times, T)
     if save_at is None:
         return knots, knots[[0, -1]]
-    wanted = np.unique(_checks.finite_array("save_at", save_at))[::-1]
-    nearest = np.array([np.argmin(np.abs(knots - t)) for t in wanted], dtype=np.int64)
-    if wanted.size == 0 or np.any(np.abs(knots[nearest] - wanted) > 1e-9 * T):
+    wanted = _checks.finite_array("save_at", save_at).ravel()
+    nearest = _times.places(wanted, knots, T)
+    if wanted.size == 0 or np.any(nearest < 0):
+        missing = ", ".join(map(_checks.digits, wanted[nearest < 0])) if wanted.size else "none"
         remedy = "add the missing ones to times, or give steps instead of times"
-        raise _checks.error("save_at", "some of the given times", wanted.tolist(), remedy)
-    return knots, knots[nearest]
+        raise _checks.error("save_at", "some of the given times", missing, remedy)
+    return knots, knots[np.unique(nearest)]

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fpsolve import _checks
+from fpsolve import _checks, _times
 from fpsolve._checks import FloatArray
 
 if TYPE_CHECKING:
@@ -70,11 +70,11 @@ class Process(ABC):
         return Gaussian(mean, std=self.prior_std)
 
     def _time(self, t: Any) -> FloatArray:
-        return _checks.times("t", t, self.T)
+        return _times.within("t", t, self.T)
 
     def _interval(self, s: Any, t: Any) -> tuple[FloatArray, FloatArray]:
         """Return both times, checked and ordered, unmodified: t - s is exact for close floats."""
-        start, end = _checks.times("s", s, self.T), _checks.times("t", t, self.T)
+        start, end = _times.within("s", s, self.T), _times.within("t", t, self.T)
         if np.any(start > end):
             raise _checks.error(
                 "s", "times s <= t", "s > t", "the forward process runs from s to t; swap them"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from fpsolve import _checks
+from fpsolve import _checks, _times
 from fpsolve.processes import Process
 from fpsolve.samplers import ddim, ddpm, edm, euler_maruyama, exponential_integrator, heun
 from fpsolve.samplers._step import GaussianStep, Step, draw
@@ -54,9 +54,5 @@ def step(name: str, process: Process, eta: float, t_from: float, t_to: float, **
     1.0
     """
     make = SAMPLERS[_checks.one_of("name", name, tuple(SAMPLERS))]
-    _checks.times("t_from", t_from, process.T)
-    _checks.times("t_to", t_to, process.T)
-    if not t_from > t_to:
-        remedy = "samplers run backwards in forward time"
-        raise _checks.error("t_to", f"a time below t_from = {t_from:g}", f"{t_to:g}", remedy)
-    return make(process, eta, float(t_from), float(t_to), **options)
+    start, end = _times.block("t_from", t_from, "t_to", t_to, process.T)
+    return make(process, eta, start, end, **options)

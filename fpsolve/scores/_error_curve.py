@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.special import ndtr
 
-from fpsolve import _checks
+from fpsolve import _checks, _times
 from fpsolve._checks import FloatArray
 from fpsolve._tails import edge_tail
 from fpsolve.laws import Law, NormalMixture
@@ -71,7 +71,7 @@ def error_curve(score: Callable[[float, Any], Any], target: Law, process: Proces
     """
     import xarray as xr
 
-    at = _checks.times("times", _checks.finite_array("times", times, shape=(None,)), process.T)
+    at = _times.within("times", _checks.finite_array("times", times, shape=(None,)), process.T)
     if not np.all(at > 0.0):
         raise _checks.error("times", "forward times > 0", f"{at.min():g}", "the model is trained on noisy points")
     model, marginals = checked(score, target.dim), family(target, process)
