@@ -85,8 +85,12 @@ def one(name: str, value: object, low: float, high: float, *, ends: str = "[]", 
     return _checks.interval(name, float(snapped(number, closed, scale)), low, high, ends=ends, remedy=remedy)
 
 
-def block(first: str, t0: object, last: str, t1: object, T: float) -> tuple[float, float]:
-    """Return the times of a block of reverse dynamics as floats, ``T >= t0 > t1 >= 0``; `first`, `last`: their names.
+def block(
+    first: str, t0: object, last: str, t1: object, T: float, *, wanted: str = "a forward time below {start}"
+) -> tuple[float, float]:
+    """Return the times of a block of reverse dynamics as floats, ``T >= t0 > t1 >= 0``.
+
+    `first` and `last` are their names, `wanted` is what messages say of the second.
 
     Raises
     ------
@@ -97,11 +101,11 @@ def block(first: str, t0: object, last: str, t1: object, T: float) -> tuple[floa
     start, end = snapped(inside, (0.0, T), T).tolist()
     if not end < start or start - end <= float(_reach(end, start, T)):
         remedy = "reverse dynamics run from the larger forward time down to the smaller"
-        raise _checks.error(last, f"a forward time below {first} = {digits(start)}", digits(end), remedy)
+        raise _checks.error(last, wanted.format(start=f"{first} = {digits(start)}"), digits(end), remedy)
     return start, end
 
 
-def saves(name: str, value: ArrayLike, low: float, high: float) -> FloatArray:
+def saves(name: str, value: ArrayLike, low: float, high: float, *, wanted: str = "in [{0}, {1}]") -> FloatArray:
     """Return the user's save times, increasing and distinct, in [low, high].
 
     A time within rounding of an end is that end, of two times within rounding of one another the one with the shorter
@@ -118,11 +122,11 @@ def saves(name: str, value: ArrayLike, low: float, high: float) -> FloatArray:
     times = np.unique(snapped(given, (low, high), high))
     if times[0] < low or times[-1] > high:
         worst = digits(times[0] if times[0] < low else times[-1])
-        raise _checks.error(name, f"forward times in [{digits(low)}, {digits(high)}]", worst, "leave it out")
+        raise _checks.error(name, "forward times " + wanted.format(digits(low), digits(high)), worst, "leave it out")
     return _merged(times, (low, high), high)
 
 
-def decreasing(name: str, value: ArrayLike, T: float) -> FloatArray:
+def decreasing(name: str, value: ArrayLike, T: float, *, wanted: str = "at least two decreasing") -> FloatArray:
     """Return step times ``T >= t_0 > t_1 > ... >= 0``, at least two, without steps as short as rounding.
 
     Raises
@@ -137,7 +141,7 @@ def decreasing(name: str, value: ArrayLike, T: float) -> FloatArray:
     if times.size < 2 or back.size:
         k = int(back[0]) if back.size else 0
         got = f"{digits(times[k])} before {digits(times[k + 1])}" if back.size else f"{times.size} of them"
-        raise _checks.error(name, "at least two strictly decreasing forward times", got, "run from T downwards")
+        raise _checks.error(name, f"{wanted} forward times", got, "run from T downwards")
     return times
 
 

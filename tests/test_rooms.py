@@ -22,7 +22,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("_checks", "_failure", "_progress", "_warnings"),
     ("_callables", "_compile", "_memory", "_monotone", "_tails", "_times"),
     ("laws", "processes", "grid", "weights", "data"),
-    ("marginals",),
+    ("marginals", "_runs"),
     ("scores",),
     ("dynamics",),
     ("closed_form",),

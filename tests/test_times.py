@@ -99,7 +99,7 @@ def test_step_grids_end_at_zero_and_do_not_stand_still():
     assert _times.decreasing("times", [1.0, 0.1 + 0.2, 0.3, 0.1], 1.0).tolist() == [1.0, 0.3, 0.1]
     made = samplers.step("ddpm", fp.VP(), 1.0, np.nextafter(1.0, 2.0), steps[-1])
     assert (made.t_from, made.t_to) == (1.0, 0.0)
-    with pytest.raises(ValueError, match=r"t_to: expected a forward time below t_from = 0\.3, got 0\.299"):
+    with pytest.raises(ValueError, match=r"t_to: expected a time below t_from = 0\.3, got 0\.299"):
         samplers.step("ddpm", fp.VP(), 1.0, 0.3, np.nextafter(0.3, 0.0))
 
 
@@ -130,7 +130,7 @@ def test_messages_have_the_digits_that_tell_a_limit_from_what_came(reverse):
     assert "\n" not in str(caught.value)
     with pytest.raises(ValueError, match=r"t: expected forward times in \[0, T=1\], got 1\.0000001"):
         fp.VP().scale(0.0, 1.0000001)
-    with pytest.raises(ValueError, match=r"times: expected at least two strictly decreasing .* got 0\.5 before 0\.7"):
+    with pytest.raises(ValueError, match=r"times: expected at least two decreasing .* got 0\.5 before 0\.7"):
         fp.decomposition.errors(
             reverse, "ddpm", start=START, grid=fp.Grid.uniform((-6, 6), cells=40), times=[1.0, 0.5, 0.7]
         )

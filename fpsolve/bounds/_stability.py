@@ -6,7 +6,6 @@ information that diffusion takes away absorbs half of what the error adds (Young
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fpsolve import _checks, distances, weights
+from fpsolve import _checks, _runs, distances, weights
 from fpsolve.bounds._record import Hypothesis, Record, failure
 from fpsolve.grid import Grid
 from fpsolve.laws import Law
@@ -110,6 +109,7 @@ def langevin_kl(
     >>> round(found.value, 4), round(found.kl_end, 3), found.holds.holds
     (0.125, 0.124, True)
     """
+    run = _runs.tidy(run)
     grid, density, t = _read(run, start)
     rate = _checks.positive("convexity", convexity) * _checks.positive("diffusivity", diffusivity)
     measured, off = _entropies(run, density, grid, [law] * len(t))
@@ -172,6 +172,7 @@ def reverse_kl(
     """
     if not reverse.exact:
         raise _checks.error("reverse", "the exact dynamics", "one with a score model", "leave score out")
+    run = _runs.tidy(run)
     grid, density, t = _read(run, start)
     g2 = np.array([float(reverse.process.diffusion(s)) ** 2 for s in t])
     noise2 = np.array([float(reverse.noise(s)) ** 2 for s in t])
@@ -217,12 +218,10 @@ def _record(
 
 def _read(run: xr.Dataset, start: str | None) -> tuple[Grid, Array, Array]:
     """Grid, densities (saves, nx[, ny]) and times of one start."""
-    if run.attrs.get("frame") != "fixed":
+    if _runs.attribute(run, "frame") != "fixed":
         raise _checks.error("run", "a run in the fixed frame", "another", "set frame='fixed' in evolve")
     density = np.asarray(_one(run, start)["density"].values)
-    ends = json.loads(str(run.attrs["bounds"]))
-    grid = Grid(tuple((float(low), float(high)) for low, high in ends), density.shape[1:])
-    return grid, density, np.asarray(run["t"].values, dtype=float)
+    return _runs.grid(run), density, np.asarray(run["t"].values, dtype=float)
 
 
 def _one(run: xr.Dataset, start: str | None) -> xr.Dataset:
@@ -241,7 +240,7 @@ def _entropies(run: xr.Dataset, density: Array, grid: Grid, laws: list[Law]) -> 
     p = np.stack([grid.cell_average(law) for law in laws])
     u = xr.DataArray(density, dims=("t", *names), coords=axes)
     found = distances.kl(u, xr.DataArray(p, dims=("t", *names), coords=axes))
-    v = weights.evaluate(weights.from_json(str(run.attrs["weight"])), grid)
+    v = weights.evaluate(weights.from_json(_runs.attribute(run, "weight")), grid)
     estimate = np.asarray(run["error_estimate"].max("start").values)
     # without them the comparison would pass or fail for no reason
     if np.any(np.isnan(estimate)):

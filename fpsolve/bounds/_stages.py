@@ -119,7 +119,7 @@ def _boundaries(reverse: Reverse, blocks: int | ArrayLike, t_min: float | None) 
     if isinstance(blocks, int | np.integer):
         last = 1e-2 * T if t_min is None else _times.one("t_min", t_min, 0.0, T, ends="[)")
         return block_times(reverse, T, last, _checks.integer("blocks", blocks))
-    return _times.decreasing("blocks", blocks, T)
+    return _times.decreasing("blocks", blocks, T, wanted="a number, or at least two decreasing")
 
 
 def _grid_at(reverse: Reverse, grid: Grid, t: float, frame: str) -> Grid:

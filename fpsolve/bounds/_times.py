@@ -18,4 +18,4 @@ def block(reverse: Reverse, t0: float, t1: float) -> tuple[float, float]:
     ValueError
         Times out of order or range.
     """
-    return _times.block("t0", t0, "t1", t1, reverse.horizon)
+    return _times.block("t0", t0, "t1", t1, reverse.horizon, wanted="a forward time in [0, {start})")

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fpsolve import _checks, samplers, weights
-from fpsolve._times import decreasing, one, within
+from fpsolve._times import decreasing, one, same
 from fpsolve.decomposition._chain import SOURCES, Chain, march
 from fpsolve.decomposition._contraction import contractions
 from fpsolve.decomposition._steps import Steps
@@ -154,7 +154,11 @@ def _times(reverse: Reverse, times: ArrayLike | None, steps: int | None, t_min: 
         end = one("t_min", t_min, 0.0, horizon, ends="[)")
         return np.linspace(horizon, end, count + 1)
     nodes = decreasing("times", _checks.finite_array("times", times), horizon)
-    return nodes if t_min is None else within("times", nodes, horizon, one("t_min", t_min, 0.0, horizon))
+    last = 0.0 if t_min is None else one("t_min", t_min, 0.0, horizon)
+    if nodes[-1] < last and not same(nodes[-1], last, horizon):
+        expected = f"a grid in [t_min, T] = [{_checks.digits(last)}, {_checks.digits(horizon)}]"
+        raise _checks.error("times", expected, f"an end at {_checks.digits(nodes[-1])}")
+    return nodes
 
 
 def _start(start: Law | ArrayLike, grid: Grid) -> Array:

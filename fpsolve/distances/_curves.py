@@ -6,43 +6,39 @@ from typing import Literal
 import numpy as np
 import xarray as xr
 
-from fpsolve import _checks
+from fpsolve import _checks, _runs
 from fpsolve._checks import FloatArray
 from fpsolve.distances._fields import Frame, aligned
 from fpsolve.distances._norms import Norm, weigher, weighted_sum
 from fpsolve.weights import WeightLike
 
-__all__ = ["curve_of", "level_error", "previous", "require_run", "solver_rounding", "unbounded"]
+__all__ = ["curve_of", "level_error", "previous", "solver_rounding", "unbounded"]
 
 # suffix of the dimensions and positions of the previous level
 _PREVIOUS = "_previous"
 _NO_COMPANION = (
     "the run has no density_previous (estimate=False), so the discretisation error is unknown and error is NaN"
 )
-
-
-def require_run(run: xr.Dataset) -> None:
-    """Refuse what is no result of `evolve`."""
-    if not isinstance(run, xr.Dataset) or "density" not in run:
-        raise _checks.error(
-            "run", "a Dataset with the variable density, as fp.evolve returns", f"a {type(run).__name__}"
-        )
-    if not {"start", "t"} <= set(run["density"].dims) or "start" not in run.coords:
-        raise _checks.error("run", "density over (start, t, ...)", f"dimensions {run['density'].dims}")
+_CUT = (
+    "the run is cut at its beginning: what the box threw back before is not known of the difference, and tail_error is "
+    "that of the densities themselves, where the run has it in this weight"
+)
 
 
 def curve_of(
     run: xr.Dataset, frame: Frame, attrs: dict[str, str], norm: Norm, rounding: FloatArray, level: FloatArray
 ) -> xr.Dataset:
     """Put distances, the parts of their errors and the rate together, over the leading dimensions of the frame."""
+    cut = _runs.forgetful(run) and float(run["reverse_time"][0]) > 0.0
+    tail = np.maximum(norm.tail, _tails_before(run, frame, attrs)) if cut else norm.tail
     parts = {
         "level_error": level,
         "quadrature_error": norm.quadrature,
-        "tail_error": _largest_so_far(norm.tail, frame),
+        "tail_error": _largest_so_far(tail, frame),
         "rounding_error": rounding,
     }
-    if "density_previous" not in run:
-        attrs = attrs | {"note": _NO_COMPANION}
+    notes = ([] if "density_previous" in run else [_NO_COMPANION]) + ([_CUT] if cut else [])
+    attrs = attrs | ({"note": "; ".join(notes)} if notes else {})
     curve = frame.labelled(attrs, distance=norm.value, **parts)
     curve["error"] = xr.zeros_like(curve["distance"]) + sum(curve[name] for name in parts)
     curve["rate"] = _rate(curve["distance"], _reverse_time(run))
@@ -54,6 +50,15 @@ def _largest_so_far(tail: FloatArray, frame: Frame) -> FloatArray:
     over_time = frame.leading.copy(data=tail.reshape(frame.leading.shape)).transpose(..., "t")
     grown = over_time.copy(data=np.maximum.accumulate(over_time.values, axis=-1))
     return np.asarray(grown.transpose(*frame.leading.dims).values).ravel()
+
+
+def _tails_before(run: xr.Dataset, frame: Frame, attrs: dict[str, str]) -> FloatArray:
+    """Return the largest tails so far of both densities as the run has them: a bound of those of their difference."""
+    if "tail" not in run or run.attrs.get("weight") != attrs["weight"]:
+        return np.zeros(frame.leading.size)
+    own = run["tail"].sel(start=frame.leading["start"])
+    both = own + run["tail"].sel(start=attrs["reference"], drop=True) if "reference" in attrs else own
+    return np.asarray(both.transpose(*frame.leading.dims).values, dtype=float).ravel()
 
 
 def previous(run: xr.Dataset) -> xr.DataArray | None:
@@ -73,7 +78,7 @@ def level_error(
         return np.full(len(w), np.nan)
     coarse = aligned(density_previous=before)
     gap = _restrict(w, frame, coarse) - coarse.rows(before)
-    return float(run.attrs["error_factor"]) * weighted_sum(gap, coarse, weigher(weight, frame.dim))
+    return _runs.number(run, "error_factor") * weighted_sum(gap, coarse, weigher(weight, frame.dim))
 
 
 def unbounded(run: xr.Dataset) -> bool:

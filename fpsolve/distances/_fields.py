@@ -37,6 +37,8 @@ class Frame:
         Left end of the box and cell width per axis, each of shape (rows,), or (1,) if all rows share it.
     leading : DataArray
         Zeros over the leading dimensions, with the coordinates to carry along.
+    stored : float
+        Relative rounding of the densities as they were stored, beyond that of float64: 1.2e-7 for float32.
     """
 
     dims: tuple[str, ...]
@@ -44,6 +46,7 @@ class Frame:
     low: tuple[FloatArray, ...]
     spacing: tuple[FloatArray, ...]
     leading: xr.DataArray
+    stored: float = 0.0
 
     @property
     def dim(self) -> int:
@@ -113,6 +116,10 @@ def aligned(**arrays: Any) -> Frame:
         if other != dims[0]:
             raise _checks.error(name, f"the space dimensions {dims[0]} of {names[0]}", f"{other}", "use one grid")
     for name, array in arrays.items():
+        empty = [str(d) for d in array.dims if array.sizes[d] == 0]
+        if empty:
+            remedy = "t decreases along a run: slice(later, earlier)" if "t" in empty else ""
+            raise _checks.error(name, f"at least one {empty[0]}", "none", remedy)
         _checks.finite_array(name, array.values, remedy="cell averages must be finite")
     try:
         parts = xr.align(*arrays.values(), join="exact", copy=False)
@@ -126,9 +133,11 @@ def aligned(**arrays: Any) -> Frame:
     leading = _leading(parts, dims[0])
     positions = [_geometry(name, part, dims[0], leading) for name, part in zip(names, parts, strict=True)]
     for name, other_position in zip(names[1:], positions[1:], strict=True):
-        _same_positions(name, names[0], other_position, positions[0])
+        slack = max(_slack(array, dims[0]) for array in (arrays[name], arrays[names[0]]))
+        _same_positions(name, names[0], other_position, positions[0], slack)
     low, spacing = positions[0]
-    return Frame(dims[0], tuple(parts[0].sizes[d] for d in dims[0]), low, spacing, leading)
+    stored = max(_rounding(array.dtype) for array in arrays.values())
+    return Frame(dims[0], tuple(parts[0].sizes[d] for d in dims[0]), low, spacing, leading, stored)
 
 
 def _space_dims(name: str, array: Any) -> tuple[str, ...]:
@@ -179,17 +188,35 @@ def _geometry(name: str, array: xr.DataArray, dims: tuple[str, ...], leading: xr
         rows = np.asarray(table.values, dtype=float).reshape(-1, array.sizes[d])
         spacing = (rows[:, -1] - rows[:, 0]) / (rows.shape[1] - 1)
         uneven = np.abs(np.diff(rows, axis=1) - spacing[:, None]).max(axis=1)
-        if not (np.isfinite(rows).all() and (spacing > 0.0).all() and (uneven <= _SAME * spacing).all()):
+        if not (np.isfinite(rows).all() and (spacing > 0.0).all() and (uneven <= _slack(array, (d,)) * spacing).all()):
             raise _checks.error(name, f"uniform increasing positions along {d}", "others", "resample to a uniform grid")
         lows.append(rows[:, 0] - 0.5 * spacing)
         spacings.append(spacing)
     return tuple(lows), tuple(spacings)
 
 
-def _same_positions(name: str, other_name: str, mine: Geometry, other: Geometry) -> None:
+def _rounding(dtype: np.dtype[Any]) -> float:
+    """Return the relative rounding of a dtype where it is coarser than that of float64, else 0."""
+    eps = float(np.finfo(dtype).eps) if np.issubdtype(dtype, np.floating) else 0.0
+    return eps if eps > np.finfo(float).eps else 0.0
+
+
+def _slack(array: xr.DataArray, dims: tuple[str, ...]) -> float:
+    """Return how far positions may be off and be uniform, in cells: `_SAME`, more where they were stored in float32."""
+    found = [_SAME]
+    for d in dims:
+        centres = array.coords[_AXES[d]]
+        width = float(np.abs(centres.diff(d)).min()) if centres.sizes[d] > 1 else 0.0
+        reach = float(np.abs(centres).max())
+        # both ends of a difference are rounded
+        found.append(4.0 * _rounding(centres.dtype) * reach / width if width > 0.0 else 0.0)
+    return max(found)
+
+
+def _same_positions(name: str, other_name: str, mine: Geometry, other: Geometry, slack: float) -> None:
     for low, h, low_other, h_other in zip(*mine, *other, strict=True):
         apart = np.maximum(np.abs(low - low_other), np.abs(h - h_other)) / h_other
-        if (apart > _SAME).any():
+        if (apart > slack).any():
             raise _checks.error(
                 name,
                 f"the cell positions of {other_name}",

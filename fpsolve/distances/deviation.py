@@ -2,9 +2,9 @@
 
 import xarray as xr
 
-from fpsolve import _checks, weights
+from fpsolve import _checks, _runs, weights
 from fpsolve._checks import FloatArray
-from fpsolve.distances._curves import curve_of, level_error, previous, require_run, solver_rounding, unbounded
+from fpsolve.distances._curves import curve_of, level_error, previous, solver_rounding, unbounded
 from fpsolve.distances._fields import Frame, aligned
 from fpsolve.distances._norms import weighted_norm_of_rows
 from fpsolve.distances.weighted import input_rounding
@@ -54,17 +54,17 @@ def to_marginals(run: xr.Dataset, reverse: Reverse, weight: WeightLike = None) -
     >>> f"{float(cost.distance):.3f}", bool(cost.error < 1e-4)
     ('0.217', True)
     """
-    require_run(run)
+    given, run = run, _runs.tidy(run)
     density = run["density"].transpose("start", "t", ...)
     truth = _marginals_on(density.isel(start=0, drop=True), reverse)
     frame = aligned(density=density, marginals=truth)
     q, p = frame.rows(density), frame.rows(truth)
     norm = weighted_norm_of_rows(q - p, frame, weight, unbounded=unbounded(run))
-    rounding = solver_rounding(run) * input_rounding(frame, weight, q, p)
+    rounding = input_rounding(frame, weight, q, p, growth=solver_rounding(run))
     # the marginals are exact on every level, so what is left of the difference is the density's own
     level = level_error(run, previous(run), frame, q, weight)
     attrs = {"quantity": "weighted total variation to the marginals", "weight": weights.to_json(weight)}
-    return curve_of(run, frame, attrs, norm, rounding, level)
+    return _runs.in_order_of(given, curve_of(run, frame, attrs, norm, rounding, level))
 
 
 def _marginals_on(density: xr.DataArray, reverse: Reverse) -> xr.DataArray:

@@ -2,8 +2,8 @@
 
 import xarray as xr
 
-from fpsolve import _checks, weights
-from fpsolve.distances._curves import curve_of, level_error, previous, require_run, solver_rounding, unbounded
+from fpsolve import _checks, _runs, weights
+from fpsolve.distances._curves import curve_of, level_error, previous, solver_rounding, unbounded
 from fpsolve.distances._fields import aligned
 from fpsolve.distances._norms import weighted_norm_of_rows
 from fpsolve.distances.weighted import input_rounding
@@ -46,7 +46,8 @@ def forgetting_curve(run: xr.Dataset, reference: str = "exact", weight: WeightLi
     Raises
     ------
     ValueError
-        If the run lacks a density or the reference, or has no start besides it.
+        If the run lacks a density, times, positions, the attribute that scales its errors or the reference, or has no
+        start besides it, or is two runs put together.
 
     Examples
     --------
@@ -63,6 +64,7 @@ def forgetting_curve(run: xr.Dataset, reference: str = "exact", weight: WeightLi
     >>> curve.rate.sel(start="off").values.round(3)
     array([1., 1., 1.])
     """
+    given, run = run, _runs.tidy(run)
     _require(run, reference)
     density = run["density"].transpose("start", "t", ...)
     fixed = density.sel(start=reference, drop=True)
@@ -70,15 +72,15 @@ def forgetting_curve(run: xr.Dataset, reference: str = "exact", weight: WeightLi
     frame = aligned(density=others, reference=fixed)
     p, q = frame.rows(others), frame.rows(fixed)
     norm = weighted_norm_of_rows(p - q, frame, weight, unbounded=unbounded(run))
-    rounding = solver_rounding(run) * input_rounding(frame, weight, p, q)
+    rounding = input_rounding(frame, weight, p, q, growth=solver_rounding(run))
     before = previous(run)
     signed = None if before is None else before.drop_sel(start=reference) - before.sel(start=reference, drop=True)
     level = level_error(run, signed, frame, p - q, weight)
-    return curve_of(run, frame, _attrs(run, reference, weight), norm, rounding, level)
+    curve = curve_of(run, frame, _attrs(run, reference, weight), norm, rounding, level)
+    return _runs.in_order_of(given, curve)
 
 
 def _require(run: xr.Dataset, reference: str) -> None:
-    require_run(run)
     labels = run["start"].values.tolist()
     _checks.one_of("reference", reference, labels, "name a start of the run")
     if len(labels) < 2:

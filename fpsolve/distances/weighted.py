@@ -114,11 +114,14 @@ def total_variation(p: xr.DataArray, q: xr.DataArray, *, unbounded: bool = True)
     return (0.5 * twice).assign_attrs(twice.attrs | {"quantity": "total variation"})
 
 
-def input_rounding(frame: Frame, weight: WeightLike, *densities: FloatArray) -> FloatArray:
-    """Return what the rounding of the given cell averages may change in the norm of their difference."""
+def input_rounding(frame: Frame, weight: WeightLike, *densities: FloatArray, growth: float = 1.0) -> FloatArray:
+    """Return what the rounding of the given cell averages may change in the norm of their difference.
+
+    `growth` is how much the rounding of their computation exceeds that of storing them in float64.
+    """
     weigh = weigher(weight, frame.dim)
     sums = [weighted_sum(density, frame, weigh) for density in densities]
-    return np.asarray(_INPUT_ROUNDING * sum(sums))
+    return np.asarray((growth * _INPUT_ROUNDING + frame.stored) * sum(sums))
 
 
 def _dataset(frame: Frame, weight: WeightLike, distance: FloatArray, error: FloatArray) -> xr.Dataset:

@@ -6,7 +6,7 @@ import json
 
 import xarray as xr
 
-from fpsolve import weights
+from fpsolve import _runs, weights
 from fpsolve._checks import error
 from fpsolve.grid import Grid
 from fpsolve.stepping import scheme_named
@@ -28,10 +28,8 @@ class RunAccessor:
 
     @property
     def grid(self) -> Grid:
-        """The grid of `density`; in the scaled frame it is in z."""
-        bounds = json.loads(self._attribute("bounds"))
-        cells = list(self._run.variables["density"].shape[2:])
-        return Grid.uniform(bounds[0] if len(bounds) == 1 else bounds, cells=cells[0] if len(cells) == 1 else cells)
+        """The grid of the cells that `density` has, also of a run cut in space; in the scaled frame it is in z."""
+        return _runs.grid(self._run)
 
     @property
     def weight(self) -> Weight:
@@ -53,11 +51,10 @@ class RunAccessor:
         solved_once = self._attribute("scheme") == "characteristics"
         if solved_once or self._run.attrs.get("tol_met") != "not asked" or "density_previous" not in self._run:
             raise error("run", "a run with grid, steps, noise and estimate=True", "another", "use its density as it is")
-        fine, coarse = self._run.variables["density"], self._run["density_previous"]
+        run = _runs.tidy(self._run)
+        fine, coarse = run.variables["density"], run["density_previous"]
         share = 1.0 / (2.0 ** scheme_named(self._attribute("scheme")).order - 1.0)
         return coarse.copy(deep=False, data=(1.0 + share) * self.grid.restrict(fine.values) - share * coarse.values)
 
     def _attribute(self, name: str) -> str:
-        if name not in self._run.attrs:
-            raise error("run", f"a Dataset from evolve, with the attribute {name!r}", "one without it")
-        return str(self._run.attrs[name])
+        return _runs.attribute(self._run, name)

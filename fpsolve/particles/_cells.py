@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fpsolve import _checks, _runs
+
 Array = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]
 
@@ -91,10 +93,13 @@ def from_dataset(data: Any, index: int) -> Cells:
             continue
         centres = data.coords[name]
         values = np.asarray(centres.isel(t=index) if "t" in centres.dims else centres, dtype=np.float64)
-        h = float(values[-1] - values[0]) / (values.size - 1)
+        h = float(values[-1] - values[0]) / (values.size - 1) if values.size > 1 else 0.0
+        slack = _runs.position_slack(centres.values, h)
+        if not h > 0.0 or np.any(np.abs(np.diff(values) - h) > slack * h):
+            raise _checks.error("run", f"uniform increasing positions along {name}", "others", "sort it")
         low.append(float(values[0]) - 0.5 * h)
         spacing.append(h)
         shape.append(int(values.size))
     if not shape:
-        raise ValueError("data must have cell centres as coordinates x (and y); pass what evolve or simulate returns")
+        raise _checks.error("run", "cell centres in the coordinates x (and y)", "none", "pass what evolve returned")
     return Cells(tuple(low), tuple(spacing), tuple(shape))

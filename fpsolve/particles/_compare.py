@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from fpsolve import _checks, _times, weights
+from fpsolve import _checks, _runs, _times, weights
 from fpsolve.particles import _agreement, _functions, _sides
 
 if TYPE_CHECKING:
@@ -88,6 +88,7 @@ def compare(
     (1942), doi:10.1214/aoms/1177731569.
     """
     _checks.interval("false_alarm", false_alarm, 0.0, 1.0, ends="()")
+    run = _runs.tidy(run)
     labels = [start] if reference is None else [start, reference]
     for label in labels:
         _checks.one_of("start", label, [str(s) for s in run["start"].values])

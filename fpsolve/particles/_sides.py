@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fpsolve import _checks
+from fpsolve import _checks, _runs
 from fpsolve.particles import _cells, _expected, _functions
 from fpsolve.particles._cells import Cells
 
@@ -85,7 +85,7 @@ def grid_side(run: Any, start: str, index: int) -> GridSide:
     slack = np.zeros(cells.shape)
     if "density_previous" in run:
         change = _halved(density) - np.asarray(at["density_previous"].values, dtype=np.float64)
-        slack = float(run.attrs.get("error_factor", 1.0)) * cells.volume * _spread(change)
+        slack = _runs.number(run, "error_factor") * cells.volume * _spread(change)
     missing = max(0.0, 1.0 - float(probability.sum()))
     outside = np.full(2, 0.5 * missing) if cells.dim == 1 else np.array([missing])
     return GridSide(cells, probability, slack, outside, _number(at, "tail"), _number(at, "error_estimate"))

@@ -29,7 +29,7 @@ def saved_times(save_at: npt.ArrayLike | None, t_min: float, T: float) -> Array:
     """Saved forward times, decreasing and distinct; by default the two ends T and ``t_min``."""
     if save_at is None:
         return np.array([T, t_min])
-    return _times.saves("save_at", save_at, t_min, T)[::-1]
+    return _times.saves("save_at", save_at, t_min, T, wanted="between t_min = {} and T = {}")[::-1]
 
 
 def step_times(T: float, t_min: float, steps: int, saved: Array, clock: Clock | None) -> Array:
@@ -74,7 +74,7 @@ def _invert(clock: Clock, ticks: Array, low: float, high: float) -> Array:
 
 def given_times(times: npt.ArrayLike, T: float, save_at: npt.ArrayLike | None) -> tuple[Array, Array]:
     """The user's own step times (checked) and the saved times among them (the same up to rounding)."""
-    knots = _times.decreasing("times", times, T)
+    knots = _times.decreasing("times", times, T, wanted="at least two strictly decreasing")
     if save_at is None:
         return knots, knots[[0, -1]]
     wanted = _checks.finite_array("save_at", save_at).ravel()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fpsolve import _checks
+from fpsolve import _checks, _runs
 from fpsolve.plots._style import REVERSE_TIME, axis_label, label_of, new_axes, parent
 
 if TYPE_CHECKING:
@@ -66,6 +66,7 @@ def density(
     >>> density(run).get_xlabel()
     'reverse time $r = T - t$ (units of process time)'
     """
+    run = _runs.tidy(run)
     label = label_of(run, start)
     values = run["density"].sel(start=label)
     if values.ndim == 2:

@@ -54,5 +54,5 @@ def step(name: str, process: Process, eta: float, t_from: float, t_to: float, **
     1.0
     """
     make = SAMPLERS[_checks.one_of("name", name, tuple(SAMPLERS))]
-    start, end = _times.block("t_from", t_from, "t_to", t_to, process.T)
+    start, end = _times.block("t_from", t_from, "t_to", t_to, process.T, wanted="a time below {start}")
     return make(process, eta, start, end, **options)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fpsolve import _checks
+from fpsolve import _checks, _runs
 from fpsolve.dynamics import BaseDynamics
 from fpsolve.stochastic._coupling import gain
 from fpsolve.stochastic._functional import RadialFunction, against_averages, extended_points
@@ -135,15 +135,14 @@ def siem_like(
     """
     import xarray as xr
 
-    from fpsolve.evolution import accessor as accessor
-
-    if run.attrs.get("frame") != "fixed":
+    members = "path" if "path" in run.dims else "start"
+    run = _runs.tidy(run, member=members)
+    if _runs.attribute(run, "frame") != "fixed":
         raise _checks.error("run", "a run in the fixed frame", "another", "set frame='fixed' in evolve")
-    grid, phi = run.fpsolve.grid, RadialFunction() if test_function is None else test_function
+    grid, phi = _runs.grid(run), RadialFunction() if test_function is None else test_function
     points = extended_points(grid)
     gradient = phi.gradient(points, grid.dim)
     t = np.asarray(run["t"].values, dtype=float)
-    members = str(run["density"].dims[0])
     density = np.asarray(run["density"].values).reshape(run.sizes[members], len(t), -1)
     contribution = np.empty((len(density), len(t) - 1))
     for n, h in enumerate(np.abs(np.diff(t))):
