@@ -1,11 +1,14 @@
 """Laws from a log density: normalisation, moments, kinks, samples and refusals."""
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pytest
 import scipy.stats as st
+from scipy.integrate import quad
+from scipy.special import gamma
 
 import fpsolve as fp
 from fpsolve.laws import Law
@@ -130,3 +133,43 @@ def test_score_outside_of_the_support() -> None:
     assert law.score(0.3) == pytest.approx(0.0, abs=1e-12)
     with pytest.raises(ValueError, match="inside of the support"):
         law.score(2.0)
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x: -(np.sqrt(1.0 + x * x) ** 0.8),
+        lambda x: -np.sqrt(np.abs(x)),
+        lambda x: -(x**4),
+        lambda x: -(x**2) - 0.1 * x**4,
+        lambda x: -(x**6),
+        lambda x: -np.cosh(x),
+        lambda x: -((1.0 + (x - 50.0) ** 2) ** 0.3),
+    ],
+    ids=["stretched", "square root", "quartic", "quadratic and quartic", "sextic", "cosh", "far and stretched"],
+)
+def test_tails_that_are_not_concave_or_fall_off_fast_are_integrated(f: Any) -> None:
+    ends = [-np.inf, -1e3, -20.0, -1.0, 0.0, 1.0, 20.0, 49.0, 50.0, 51.0, 80.0, 1e3, np.inf]
+
+    def integral(power: int) -> float:
+        with np.errstate(over="ignore"):
+            parts = [
+                quad(lambda x: x**power * np.exp(f(x) - f(0.5)), a, b, limit=200, epsabs=1e-13, epsrel=1e-12)[0]
+                for a, b in pairwise(ends)
+            ]
+        return sum(parts)
+
+    law = fp.FromLogDensity(f, dim=1)
+    mass, first, second = integral(0), integral(1), integral(2)
+    assert law.log_constant == pytest.approx(np.log(mass) + f(0.5), abs=1e-9)
+    assert law.mean == pytest.approx(first / mass, abs=1e-8)
+    assert law.cov + law.mean**2 == pytest.approx(second / mass, rel=1e-8)
+
+
+def test_such_tails_are_integrated_in_the_plane() -> None:
+    radial = quad(lambda r: 2.0 * np.pi * r * np.exp(-((1.0 + r * r) ** 0.4)), 0.0, np.inf, limit=200)[0]
+    assert fp.FromLogDensity(lambda x: -((1.0 + (x**2).sum(-1)) ** 0.4), 2).log_constant == pytest.approx(
+        np.log(radial), abs=1e-7
+    )
+    quartic = fp.FromLogDensity(lambda x: -(x**4).sum(-1), 2)
+    assert quartic.log_constant == pytest.approx(2.0 * np.log(2.0 * gamma(1.25)), abs=1e-10)

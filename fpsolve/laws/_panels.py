@@ -100,14 +100,14 @@ def resolve(log_density: LogDensity, dim: int) -> tuple[Panels, ...]:
         scan = _scan(4097)
         values = log_density(scan)
         peak = _peak(values)
-        return (_refine(lambda y: log_density(y)[:, None], dim, peak, scan[values > peak - _DEPTH[dim]]),)
+        return (_refine(lambda y: log_density(y)[:, None], dim, peak, (scan, values)),)
     scan = _scan(257)
     values = tensor_log_density(log_density, scan, scan)
     mode, peak = _climb(log_density, scan, values)
-    hot = [scan[(values > peak - _DEPTH[dim]).any(axis=1 - axis)] for axis in (0, 1)]
-    first = _refine(lambda y: _on_lines(log_density, y, np.sort(mode[1] + scan), 0), dim, peak, hot[0])
-    second = _refine(lambda y: _on_lines(log_density, y, first.nodes, 1), dim, peak, hot[1])
-    return _refine(lambda y: _on_lines(log_density, y, second.nodes, 0), dim, peak, hot[0]), second
+    seen = [(scan, values.max(axis=1 - axis)) for axis in (0, 1)]
+    first = _refine(lambda y: _on_lines(log_density, y, np.sort(mode[1] + scan), 0), dim, peak, seen[0])
+    second = _refine(lambda y: _on_lines(log_density, y, first.nodes, 1), dim, peak, seen[1])
+    return _refine(lambda y: _on_lines(log_density, y, second.nodes, 0), dim, peak, seen[0]), second
 
 
 def tensor_log_density(log_density: LogDensity, first: FloatArray, second: FloatArray) -> FloatArray:
@@ -155,11 +155,12 @@ def _climb(log_density: LogDensity, scan: FloatArray, values: FloatArray) -> tup
     return mode, peak
 
 
-def _refine(on_lines: LogDensity, dim: int, peak: float, hot: FloatArray) -> Panels:
+def _refine(on_lines: LogDensity, dim: int, peak: float, seen: tuple[FloatArray, FloatArray]) -> Panels:
     """Halve panels until each passes the test on every line; see the module's head.
 
-    `on_lines` takes coordinates (n,) to values (n, lines). `hot` are points known to matter, for a compact support
-    between the nodes of a panel. A panel too narrow to halve, or beyond the cap on their number, is accepted as it is:
+    `on_lines` takes coordinates (n,) to values (n, lines). `seen` are points of a scan and the largest values there: no
+    panel that holds one that matters is dropped, be it a compact support between the nodes, a log density that is not
+    concave, as ``-|x|^0.8``, or one that falls below what stands for log 0, as ``-x^4``. A panel too narrow to halve, or beyond the cap on their number, is accepted as it is:
     a jump or a kink sits in it.
     """
     low, high = np.array([-_REACH]), np.array([_REACH])
@@ -171,8 +172,9 @@ def _refine(on_lines: LogDensity, dim: int, peak: float, hot: FloatArray) -> Pan
         left, right = _evaluate(on_lines, low, middle), _evaluate(on_lines, middle, high)
         peak = max(peak, float(left.max()), float(right.max()))
         highest = np.maximum(left.max(axis=(1, 2)), right.max(axis=(1, 2)))
-        unseen = (highest <= _EMPTY) & (np.searchsorted(hot, low) < np.searchsorted(hot, high))
-        dropped = _nothing_here(left, right, low, high, peak - _DEPTH[dim]) & ~unseen
+        hot = seen[0][seen[1] > peak - _DEPTH[dim]]
+        holds_hot = np.searchsorted(hot, low) < np.searchsorted(hot, high)
+        dropped = _nothing_here(left, right, low, high, peak - _DEPTH[dim]) & ~holds_hot
         narrow = (high - low) <= 1e-13 * np.maximum(np.maximum(np.abs(low), np.abs(high)), 1e-3)
         full = count + 2 * low.size > _MOST_PANELS[dim]
         resolved = (highest > peak - _DEPTH[dim]) & _resolved(values, left, right)
