@@ -56,6 +56,7 @@ _NAMES: dict[str, str] = {
     "sweep": "fpsolve.campaign",
     # warnings
     "ToleranceWarning": "fpsolve._warnings",
+    "ScoreWarning": "fpsolve._warnings",
     "UnresolvedWarning": "fpsolve._warnings",
 }
 
@@ -101,6 +102,7 @@ if TYPE_CHECKING:
     from fpsolve import studies as studies
     from fpsolve import verification as verification
     from fpsolve import weights as weights
+    from fpsolve._warnings import ScoreWarning as ScoreWarning
     from fpsolve._warnings import ToleranceWarning as ToleranceWarning
     from fpsolve._warnings import UnresolvedWarning as UnresolvedWarning
     from fpsolve.campaign import sweep as sweep

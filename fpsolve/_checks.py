@@ -98,7 +98,7 @@ def one_of(name: str, value: Any, options: Collection[Any], remedy: str = "") ->
     return value
 
 
-def instance(name: str, value: Any, kind: type[_Kind], expected: str, remedy: str = "") -> _Kind:
+def instance(name: str, value: _Kind, kind: Any, expected: str, remedy: str = "") -> _Kind:
     """Return `value` if it is of the class `kind`; `expected` says in words what that is, as "a Grid"."""
     if not isinstance(value, kind):
         got = f"the class {value.__name__}" if isinstance(value, type) else _shown(value)

@@ -8,6 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from fpsolve import _checks
+from fpsolve._callables import values_of
 from fpsolve._checks import FloatArray
 
 __all__ = ["Grid"]
@@ -240,7 +241,7 @@ def _density_on_axes(law: _LawLike) -> Callable[..., FloatArray]:
 
 
 def _values(f: Callable[[FloatArray], Any], points: FloatArray) -> FloatArray:
-    return _checks.values_at("f", f(points), points.shape if points.ndim == 1 else points.shape[:-1])
+    return values_of("f", f, points, dim=points.ndim if points.ndim == 1 else 2)
 
 
 def _tensor(axes: Sequence[FloatArray]) -> FloatArray:

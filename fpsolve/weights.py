@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 
-from fpsolve import _checks
+from fpsolve import _callables, _checks
 from fpsolve._checks import FloatArray
 
 __all__ = [
@@ -190,8 +190,15 @@ def evaluate(weight: WeightLike, where: Any, dim: int | None = None) -> FloatArr
     shape = x.shape[:-1] if dim == 2 else x.shape
     # an overflow becomes inf and is reported just below, with its remedy
     with np.errstate(over="ignore"):
-        values = _call(DEFAULT if weight is None else weight, x, dim)
-    return _checked(values, shape)
+        if weight is None or isinstance(weight, Weight):
+            return _checked((DEFAULT if weight is None else weight)(x, dim=dim), shape)
+        _callables.refuse_signature("weight", weight, "x", "a weight V(x) is the same at all times")
+        before = x.copy()
+        values = _checked(_call(weight, x), shape)
+        if not np.array_equal(before, x):
+            raise _checks.error("weight", "a function that leaves its points alone", "one that changes x", "copy it")
+        _callables.refuse_company("weight", weight, before, values)
+    return values
 
 
 def to_json(weight: WeightLike) -> str:
@@ -232,8 +239,12 @@ def from_json(text: str) -> Weight:
         ) from reason
 
 
-def _call(weight: Weight | Callable[[Any], Any], x: FloatArray, dim: int) -> Any:
-    return weight(x, dim=dim) if isinstance(weight, Weight) else weight(x)
+def _call(weight: Callable[[Any], Any], x: FloatArray) -> Any:
+    try:
+        return weight(x)
+    except _checks.USER_ERRORS as reason:
+        wanted = f"an answer for points of shape {x.shape}"
+        raise _checks.error("weight", wanted, _callables.told(reason), "use numpy functions") from reason
 
 
 def _checked(values: Any, shape: tuple[int, ...]) -> FloatArray:

@@ -199,7 +199,8 @@ def test_a_model_is_fitted_with_its_region():
 def test_a_score_of_the_wrong_sign_fails_the_dissipativity_check():
     """Negative control."""
     exact = cases.two_mode_vp()
-    wrong = fp.Reverse(exact.target, exact.process, score=lambda t, x: -exact.score(t, x))
+    flipped = fp.scores.perturbed(exact.score, fp.scores.errors.Scaling(-2.0))
+    wrong = fp.Reverse(exact.target, exact.process, score=flipped)
     found = bounds.assumptions(wrong, 0.1)
     failed = [h.name for h in found.checked if not h.holds]
     assert found.value is None

@@ -172,7 +172,8 @@ def broken_by(dynamics, reverse):
 def test_a_score_of_the_wrong_sign_breaks_named_checks(reverse):
     """Negative control; the same replacement with the right score breaks nothing."""
     assert not broken_by(reverse, reverse)
-    wrong = fp.Reverse(reverse.target, reverse.process, score=lambda t, x: -reverse.score(t, x))
+    flipped = fp.scores.perturbed(reverse.score, fp.scores.errors.Scaling(-2.0))
+    wrong = fp.Reverse(reverse.target, reverse.process, score=flipped)
     broken = broken_by(wrong, reverse)
     print(*broken, sep="\n")
     for name in ("sharp Dobrushin", "Harris", "Poincare"):

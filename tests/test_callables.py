@@ -1,6 +1,8 @@
 """What users hand in as functions: exchanged arguments, wrong shapes and types, values that depend on other points."""
 
+import math
 from collections.abc import Callable
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -168,3 +170,126 @@ def test_names_decide_only_where_they_are_sure() -> None:
         with pytest.raises(ValueError, match="exchange them"):
             _callables.refuse_signature("f", names, "t, x")
     _callables.refuse_signature("f", np.hypot, "t, x")  # compiled: nothing is known
+
+
+SIBLINGS: dict[str, Callable[[Any], object]] = {
+    "weight": lambda f: fp.weights.evaluate(f, np.linspace(-1.0, 2.0, 20)),
+    "weight in the plane": lambda f: fp.weights.evaluate(lambda x: f(x[..., 0]), PLANE),
+    "cell average": LINE.cell_average,
+    "slope": lambda f: fp.stochastic.RadialFunction(slope=f).value(np.linspace(-1.0, 2.0, 20), 1),
+    "profile": lambda f: fp.stochastic.RadialFunction(profile=f).gradient(np.linspace(-1.0, 2.0, 20), 1),
+    "mode": lambda f: fp.stochastic.ScoreNoise([f], [1.0]).values(0.0, np.linspace(-1.0, 2.0, 20)),
+}
+TWO = fp.GaussianMixture([0.5, 0.5], [-2.0, 2.0], stds=[0.3, 0.5])
+
+
+def moves_its_points(x: Any) -> Any:
+    x += 1.0
+    return 1.0 + x**2
+
+
+NOT_OF_X: list[tuple[Callable[..., Any], str]] = [
+    (lambda x: 1.0 + x**2 + 0j, "complex numbers"),
+    (lambda x: x > 0.0, "booleans"),
+    (lambda x: np.ma.masked_less(1.0 + x**2, 1.5), "masked"),
+    (lambda x: None, "None"),
+    (lambda x: 1.0 + x**2 / np.mean(x**2), "one value at a point"),
+    (lambda x: 1.0 + x**2 + RNG.random(), "one value at a point"),
+    (lambda x: (1.0 + x**2)[1:], "shape"),
+    (lambda x: float(x), "TypeError"),
+    (moves_its_points, "alone"),
+]
+
+
+@pytest.mark.parametrize("role", SIBLINGS)
+@pytest.mark.parametrize(("function", "message"), NOT_OF_X, ids=[m[:35] for _, m in NOT_OF_X])
+def test_what_is_no_function_of_points_is_refused_wherever_one_is_taken(role: str, function: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        SIBLINGS[role](function)
+
+
+@pytest.mark.parametrize("role", [role for role in SIBLINGS if role != "profile"])
+def test_a_function_of_points_is_taken(role: str) -> None:
+    SIBLINGS[role](lambda x: 1.0 + x**2)
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (lambda x: -(x**2) + 0.1 * x.mean(), "one value at a point"),
+        (lambda x: -(x**2) + RNG.random(), "one value at a point"),
+        (lambda x: -(x**2) + 0j, "complex numbers"),
+        (lambda x: None, "None"),
+        (lambda x: math.exp(x), "an answer for points of shape .*TypeError.*use numpy functions"),
+    ],
+)
+def test_a_log_density_has_a_value_at_every_point(function: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=f"^log_density: .*{message}"):
+        fp.FromLogDensity(function, dim=1)
+
+
+def test_a_function_of_time_is_no_weight_and_no_log_density() -> None:
+    with pytest.raises(ValueError, match=r"weight: expected a function of \(x\), got one of \(t, x\)"):
+        fp.weights.evaluate(lambda t, x: 1.0 + x**2, LINE)
+    with pytest.raises(ValueError, match=r"log_density: expected a function of \(x\), got one of \(t, x\)"):
+        fp.FromLogDensity(lambda t, x: -(x**2), dim=1)
+    with pytest.raises(ValueError, match=r"error: expected arguments in the order \(t, x\), got \(x, t\)"):
+        fp.scores.perturbed(fp.scores.exact(TWO, fp.VP()), lambda x, t: 0.1 * x)
+    with pytest.raises(ValueError, match=r"modes\[0\]: expected arguments in the order \(t, x\), got \(x, t\)"):
+        fp.stochastic.ScoreNoise([lambda x, t: x], [1.0])
+
+
+@dataclass(frozen=True)
+class Own(fp.Process):
+    """Ornstein-Uhlenbeck in somebody's own hand, with one mistake of choice."""
+
+    mistake: str = ""
+    T: float = 1.0
+    prior_std: float = 1.0
+
+    def drift_rate(self, t: Any) -> Any:
+        return (1.0 if self.mistake == "sign" else -1.0) * np.ones_like(t)
+
+    def diffusion(self, t: Any) -> Any:
+        return (2.0 if self.mistake == "squared" else 2.0**0.5) * np.ones_like(t)
+
+    def scale(self, s: Any, t: Any) -> Any:
+        if self.mistake == "scalar":
+            return math.exp(s - t)
+        return np.exp((0.0 if self.mistake == "from 0" else 1.0) * np.asarray(s) - t)
+
+    def variance(self, s: Any, t: Any) -> Any:
+        if self.mistake == "nan":
+            return np.full(np.broadcast(s, t).shape, np.nan)
+        return -np.expm1((-1.0 if self.mistake == "half" else -2.0) * (np.asarray(t) - s))
+
+
+@pytest.mark.parametrize(
+    ("mistake", "message"),
+    [
+        ("sign", r"log scale = int drift_rate between t = 0\.001 and .*, got -0\.00216228 and 0\.00216228"),
+        ("squared", r"variance = int scale\(u, t\)\^2 diffusion\(u\)\^2 du"),
+        ("from 0", r"scale\(0, T\) = scale\(0, s\) scale\(s, T\)"),
+        ("half", r"variance\(0, T\) = scale\(s, T\)\^2 variance\(0, s\) \+ variance\(s, T\)"),
+        ("scalar", r"process scale: expected an answer for times of shape \(14,\), got TypeError"),
+        ("nan", r"process variance: expected finite numbers"),
+    ],
+)
+@pytest.mark.parametrize("way", ["Reverse", "Forward"])
+def test_a_process_of_ones_own_is_one_diffusion(way: str, mistake: str, message: str) -> None:
+    def make(process: fp.Process) -> object:
+        return fp.Forward(process) if way == "Forward" else fp.Reverse(TWO, process)
+
+    make(Own())
+    with pytest.raises(ValueError, match=message):
+        make(Own(mistake))
+
+
+@pytest.mark.parametrize(
+    "built_in",
+    [fp.VP(beta_min=0, curvature=5.0), fp.CosineVP(), fp.SubVP(), fp.VE(), fp.EDM(), fp.OrnsteinUhlenbeck(T=3.0)],
+)
+def test_the_processes_of_fpsolve_pass_the_look_at_ones_own(built_in: fp.Process) -> None:
+    kind = type("Subclass", (type(built_in),), {"__module__": "elsewhere"})
+    given = {field.name: getattr(built_in, field.name) for field in fields(built_in) if field.init}
+    fp.processes.checked_process(kind(**given))

@@ -156,7 +156,8 @@ def test_discretization_falls_with_the_step_and_score_error_stays():
 
 def test_negative_control_a_wrong_sign_score_is_a_score_error():
     reverse = cases.ou_mixture()
-    found = ou_errors(score=lambda t, x: -0.5 * reverse.score(t, x), blocks=0, start=reverse.marginal(3.0))
+    wrong = fp.scores.perturbed(reverse.score, fp.scores.errors.Scaling(-1.5))
+    found = ou_errors(score=wrong, blocks=0, start=reverse.marginal(3.0))
     assert float(found.sel(source="score").propagated.max()) > 1.0
     assert found.attrs["total"] > 10 * 0.172
 

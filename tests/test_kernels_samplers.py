@@ -169,7 +169,7 @@ def test_the_wrong_sign_of_a_score_is_seen_in_the_ten_numbers():
     """Negative control: the same check with s -> -s fails by far."""
     target, grid = fp.Gaussian(1.0, cov=0.5), fp.Grid.uniform((-7, 7), cells=300)
     right = fp.Reverse(target, fp.VP())
-    wrong = fp.Reverse(target, fp.VP(), score=lambda t, x: -right.score(t, x))
+    wrong = fp.Reverse(target, fp.VP(), score=fp.scores.perturbed(right.score, fp.scores.errors.Scaling(-2.0)))
     q = grid.cell_average(fp.Gaussian(0.0, std=1.0))
     for t0, t1 in pairwise(np.linspace(1.0, 0.0, 26)):
         q = kernels.sampler_operator("euler-maruyama", wrong, grid, t0, t1).push(q)

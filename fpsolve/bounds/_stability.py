@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fpsolve import _checks, _runs, distances, weights
+from fpsolve._callables import values_of
 from fpsolve.bounds._record import Hypothesis, Record, failure
 from fpsolve.grid import Grid
 from fpsolve.laws import Law
@@ -258,7 +259,7 @@ def _mean_squares(density: Array, grid: Grid, t: Array, error: Error) -> Array:
     """``E_u |e|^2`` at every saved time."""
     found = []
     for q, s in zip(density, t, strict=True):
-        e = _checks.values_at("error", error(float(s), grid.x), grid.x.shape, f"at t = {s:g}")
+        e = values_of("error", error, grid.x, t=float(s), vector=True)
         square = np.square(e) if grid.dim == 1 else np.square(e).sum(axis=-1)
         found.append(float(np.sum(q * square) * grid.volume))
     return np.array(found)

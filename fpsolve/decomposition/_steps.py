@@ -54,7 +54,7 @@ class Steps:
         """The two dynamics a sampler discretises."""
         eta = _OWN_ETA.get(name, reverse.eta)
         exact = Reverse(reverse.target, reverse.process, eta=eta)
-        model = exact if reverse.exact else Reverse(reverse.target, reverse.process, reverse.score_model, eta)
+        model = exact if reverse.exact else Reverse(reverse.target, reverse.process, reverse.score, eta)
         return cls(name, exact, model, grid, options)
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
@@ -17,7 +18,7 @@ from fpsolve.dynamics.clock import Clock
 from fpsolve.dynamics.simple import square_norm_on_axes
 from fpsolve.dynamics.stochasticity import Churn, Eta, eta_breaks, eta_values
 from fpsolve.laws import Law
-from fpsolve.processes import EDM, Process
+from fpsolve.processes import EDM, Process, checked_process
 from fpsolve.scores import Score
 
 Array = NDArray[np.float64]
@@ -56,6 +57,12 @@ class Reverse(BaseDynamics):
         A target that is no law, a process that is none; eta < 0, at any time; a score that a first look refuses (see
         `fpsolve.scores.probe`) or that returns the wrong shape or non-finite values (at the time it happens).
 
+    Warns
+    -----
+    ScoreWarning
+        A score that does not fit the target, by more than any plausible model error: a wrong sign, a forgotten factor,
+        another clock (see `fpsolve.scores.admitted`). Say `fpsolve.scores.perturbed` where it is meant.
+
     References
     ----------
     Anderson 1982, doi:10.1016/0304-4149(82)90051-5; Song et al. 2021, arXiv:2011.13456.
@@ -79,8 +86,7 @@ class Reverse(BaseDynamics):
         if not isinstance(target, Law):
             got = f"a {type(target).__name__}"
             raise error("target", "a law", got, "data become one by fpsolve.KernelDensity(samples)")
-        if not isinstance(process, Process):
-            raise error("process", "a forward process", f"a {type(process).__name__}", "for instance fpsolve.VP()")
+        checked_process(process)
         object.__setattr__(self, "target", target)
         object.__setattr__(self, "process", process)
         object.__setattr__(self, "score_model", score)
@@ -90,6 +96,10 @@ class Reverse(BaseDynamics):
         object.__setattr__(self, "eta", eta if callable(eta) else non_negative("eta", eta))
         if callable(eta):
             eta_values(eta, process.T * np.geomspace(1e-6, 1.0, 65))
+        if score is not None:
+            # looked at here, so that the warning points at who hands it in; what is refused is refused at its first use
+            with suppress(ValueError):
+                self.__dict__["score"] = scores.admitted(score, process, target)
 
     @property
     def dim(self) -> int:

@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fpsolve import marginals
+from fpsolve._checks import dimension, instance
 from fpsolve.dynamics._base import BaseDynamics, break_times
 from fpsolve.laws import Law
-from fpsolve.processes import Process
+from fpsolve.processes import Process, checked_process
 
 Array = NDArray[np.float64]
 
@@ -39,6 +40,10 @@ class Forward(BaseDynamics):
     process: Process
     dim: int = 1
     unbounded = True
+
+    def __post_init__(self) -> None:
+        checked_process(self.process)
+        dimension("dim", self.dim)
 
     @property
     def horizon(self) -> float:
@@ -84,6 +89,9 @@ class Langevin(BaseDynamics):
     law: Law
     unbounded = True
     autonomous = True
+
+    def __post_init__(self) -> None:
+        instance("law", self.law, Law, "a law", "data become one by fpsolve.KernelDensity(samples)")
 
     @property
     def dim(self) -> int:

@@ -160,8 +160,8 @@ def _refine(on_lines: LogDensity, dim: int, peak: float, seen: tuple[FloatArray,
 
     `on_lines` takes coordinates (n,) to values (n, lines). `seen` are points of a scan and the largest values there: no
     panel that holds one that matters is dropped, be it a compact support between the nodes, a log density that is not
-    concave, as ``-|x|^0.8``, or one that falls below what stands for log 0, as ``-x^4``. A panel too narrow to halve, or beyond the cap on their number, is accepted as it is:
-    a jump or a kink sits in it.
+    concave, as ``-|x|^0.8``, or one that falls below what stands for log 0, as ``-x^4``. A panel too narrow to halve,
+    or beyond the cap on their number, is accepted as it is: a jump or a kink sits in it.
     """
     low, high = np.array([-_REACH]), np.array([_REACH])
     values = _evaluate(on_lines, low, high)

@@ -7,7 +7,18 @@ from typing import Any
 
 import numpy as np
 
-from fpsolve._checks import FloatArray, dimension, generator, integer, points, values_at
+from fpsolve import _callables
+from fpsolve._checks import (
+    USER_ERRORS,
+    FloatArray,
+    dimension,
+    error,
+    generator,
+    integer,
+    points,
+    real_array,
+    values_at,
+)
 from fpsolve.laws._base import Law, plain
 from fpsolve.laws._normal_mixture import log_sum_exp
 from fpsolve.laws._panels import ORDER, Panels, resolve, tensor_log_density
@@ -70,8 +81,9 @@ class FromLogDensity(Law):
         dim: int,
         sampler: Callable[[int, np.random.Generator], Any] | None = None,
     ) -> None:
-        if not callable(log_density):
-            raise ValueError(f"log_density: expected a callable of points, got {log_density!r}.")
+        _callables.refuse_signature("log_density", log_density, "x", "a law does not depend on time")
+        if sampler is not None and not callable(sampler):
+            raise error("sampler", "a function of (n, rng), or None", repr(sampler)[:60])
         object.__setattr__(self, "function", log_density)
         object.__setattr__(self, "sampler", sampler)
         object.__setattr__(self, "dim", dimension("dim", dim))
@@ -80,6 +92,7 @@ class FromLogDensity(Law):
         masses = self._log_masses()
         object.__setattr__(self, "log_constant", float(log_sum_exp(masses.ravel())))
         self._check_integrable(np.exp(masses - self.log_constant))
+        self._look(masses)
 
     def __repr__(self) -> str:
         """Return a short description: a function has no representation."""
@@ -180,7 +193,13 @@ class FromLogDensity(Law):
         """Return the function's values at points (n,) or (n, 2), checked, minus the constant."""
         # it is probed up to 1e8 from the origin, where an overflow inside of it is no error; NaN and +inf are, below
         with np.errstate(all="ignore"):
-            values = np.asarray(self.function(flat), dtype=np.float64)
+            try:
+                raw = self.function(flat)
+            except USER_ERRORS as reason:
+                got = _callables.told(reason)
+                remedy = "use numpy functions, which take arrays"
+                raise error("log_density", f"an answer for points of shape {flat.shape}", got, remedy) from reason
+        values = real_array("log_density", raw)
         if values.shape != flat.shape[:1]:
             raise ValueError(f"log_density: expected values of shape ({len(flat)},), got {values.shape}.")
         bad = np.isnan(values) | (values == np.inf)
@@ -191,6 +210,17 @@ class FromLogDensity(Law):
                 "so that it stays finite far out."
             )
         return values - self.log_constant
+
+    def _look(self, masses: FloatArray) -> None:
+        """Refuse a function whose value at a point depends on the other points, or that changes them."""
+        bulk = masses > masses.max() - 30.0
+        nodes = [panels.nodes for panels in self.panels]
+        x = nodes[0][bulk] if self.dim == 1 else np.stack(np.meshgrid(*nodes, indexing="ij"), axis=-1)[bulk]
+        before = x.copy()
+        values = self._values(x)
+        if not np.array_equal(before, x):
+            raise error("log_density", "a function that leaves its points alone", "one that changes x", "copy it")
+        _callables.refuse_company("log_density", lambda y: self._values(y), before, values)
 
     def _check_integrable(self, mass: FloatArray) -> None:
         for axis, panels in enumerate(self.panels):

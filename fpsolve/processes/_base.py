@@ -20,7 +20,8 @@ class Process(ABC):
 
     A new process is one frozen dataclass with T and the five methods below, written so that they are accurate
     for t close to s and to 0 (``expm1`` and friends). Times are forward times in [0, T]; all methods
-    broadcast, and scalars give numpy scalars. A time outside of [0, T], or s > t, raises a ValueError.
+    broadcast, and scalars give numpy scalars. A time outside of [0, T], or s > t, raises a ValueError. Where one
+    is used `checked_process` sees whether the five agree.
     """
 
     T: float

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from fpsolve import _checks
+from fpsolve._callables import values_of
 from fpsolve._checks import FloatArray
 
 __all__ = ["Levels", "finite_levels", "range_levels"]
@@ -61,7 +62,7 @@ def range_levels(low: float, high: float, nodes: int, gain: Function, loss: Func
 
 
 def _positive(name: str, function: Function, sigma: FloatArray) -> FloatArray:
-    values = _checks.values_at(name, function(sigma), sigma.shape, "at the levels")
+    values = values_of(name, function, sigma, dim=1)
     if values.min() <= 0.0:
         worst = int(np.argmin(values))
         raise _checks.error(f"{name}({sigma[worst]:.6g})", "a number > 0", f"{values[worst]:g}")

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from fpsolve import _checks
+from fpsolve._callables import refuse_signature
 from fpsolve._checks import FloatArray
 from fpsolve.scores._checked import Score
 from fpsolve.scores._names import name_of
@@ -77,6 +78,6 @@ def perturbed(score: Score, error: ScoreError | Scaling) -> Perturbed:
     """
     if not callable(score):
         raise _checks.error("score", "a callable score(t, x)", repr(score)[:60])
-    if not (callable(error) or isinstance(error, Scaling)):
-        raise _checks.error("error", "a callable error(t, x)", repr(error)[:60], "see fpsolve.scores.errors")
+    if not isinstance(error, Scaling):
+        refuse_signature("error", error, "t, x", "see fpsolve.scores.errors for ready ones")
     return Perturbed(score, error)

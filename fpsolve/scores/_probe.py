@@ -9,22 +9,30 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from fpsolve import _checks
+from fpsolve import _checks, marginals
 from fpsolve._callables import refuse_swapped_names
 from fpsolve._checks import FloatArray
+from fpsolve._warnings import ScoreWarning
 from fpsolve.laws import Law
 from fpsolve.processes import Process
 from fpsolve.scores import _likeness
 from fpsolve.scores._adapter import Adapter
 from fpsolve.scores._checked import CheckedScore, checked
-from fpsolve.scores._conversions import ADAPTERS
+from fpsolve.scores._conversions import ADAPTERS, transition
+from fpsolve.scores._exact import ExactScore
 from fpsolve.scores._first_look import Predict, first_values
+from fpsolve.scores._modified import Clipped, Smoothed
 from fpsolve.scores._names import name_of
+from fpsolve.scores._perturbed import Perturbed
+from fpsolve.scores._product_form import ProductScore
 
 __all__ = ["Probe", "ProbeWarning", "admit", "admitted", "probe"]
 
 #: Draws from every p_t where the exact score is known.
 _DRAWS = 128
+
+#: Scores somebody changed knowingly.
+_ON_PURPOSE = (Perturbed, Clipped, Smoothed, ProductScore)
 
 _Adapted = TypeVar("_Adapted", bound=Adapter)
 
@@ -58,6 +66,8 @@ class Probe:
         Kinds that fit, common ones first; empty where none does. Tails alone often leave more than one.
     problem : str
         Empty, or one sentence.
+    implausible : str
+        Empty, or what no plausible model error explains, where it was held against the exact score.
     """
 
     name: str
@@ -69,6 +79,7 @@ class Probe:
     exact: bool
     looks_like: tuple[str, ...]
     problem: str
+    implausible: str = ""
 
     def __str__(self) -> str:
         """Return a few lines for reading."""
@@ -88,7 +99,8 @@ def probe(
 ) -> Probe:
     r"""Look at a score model once: shape, finiteness, order of arguments, sign far out, and what it looks like.
 
-    With a target the model is held against the exact score at draws from p_t. Without one its tails tell: far out
+    With a target the model is held against the exact score at draws from p_t (a target of the plane only where its
+    diffused laws are known in closed form). Without one its tails tell: far out
     :math:`x \cdot s/|x|^2 \to -1/(s_t^2 + a_t^2 v)`, v >= 0 the same at all times, :math:`a = \alpha(0, t)`,
     :math:`s^2 = \sigma^2(0, t)`; a denoiser or a noise prediction handed in as a score has the wrong sign there. Data
     without a variance have other tails: give their law as the target.
@@ -102,7 +114,7 @@ def probe(
     dim : int, optional
         1 or 2. Default: that of the target, or whichever the model takes.
     target : Law, optional
-        Data law, a normal mixture or any other whose diffused laws are known in closed form.
+        Data law.
     data_std : float, default 1
         Scale of the data, used without a target, or where that has no variance.
 
@@ -165,12 +177,19 @@ def warn(found: Probe, name: str, *, level: int) -> None:
 def admitted(score: Callable[[float, Any], Any], process: Process, target: Law) -> CheckedScore:
     """Return a score model for a known target behind the check, once it was looked at.
 
-    What comes behind the check already is taken as it is: ``checked`` is the way to insist.
+    What comes behind the check already is taken as it is: ``checked`` is the way to insist. A score that was changed
+    on purpose (`perturbed`, `clipped`, `smoothed`, `product_form`) is no reason to warn, the model inside of it may be.
 
     Raises
     ------
     ValueError
         As `probe`, and where the exact score says that the model is of another kind.
+
+    Warns
+    -----
+    ScoreWarning
+        The score does not fit the target, by more than any plausible model error: a wrong sign, a forgotten factor,
+        another clock. Thresholds: see `fpsolve.scores._likeness`.
     """
     if isinstance(score, CheckedScore):
         return score
@@ -179,6 +198,16 @@ def admitted(score: Callable[[float, Any], Any], process: Process, target: Law) 
     others = [kind for kind in found.looks_like if kind in ADAPTERS and kind != found.declared]
     if found.problem and found.exact and others:
         raise ValueError(f"score: {found.problem}; scores.checked(score) insists on it.")
+    inside = score
+    while isinstance(inside, _ON_PURPOSE) and hasattr(inside, "score"):
+        inside = inside.score
+    if isinstance(inside, (CheckedScore, ExactScore, *_ON_PURPOSE)):
+        return border
+    if inside is not score:
+        found = probe(inside, process, target=target)
+    if found.implausible:
+        remedy = "see scores.probe(score, process, target=target); scores.perturbed says that an error is meant"
+        warnings.warn(f"score: {found.problem}; {remedy}.", ScoreWarning, stacklevel=3)
     return border
 
 
@@ -192,13 +221,13 @@ def _probe(score: Any, process: Process, dim: int, target: Law | None, data_std:
     slopes = [
         _likeness.inward(x, convert(process, t, x, v), dim) for t, x, v in zip(times, points, values, strict=True)
     ]
-    exact = target is not None and (target.components is not None or target.diffused(1.0, 1.0) is not None)
+    exact, beyond = target is not None and (target.dim == 1 or target.diffused(1.0, 1.0) is not None), ""
     if exact and target is not None:
-        misfits, looks, wrong = _against_exact(declared, predict, process, times, target, box)
+        misfits, looks, wrong, beyond = _against_exact(declared, predict, process, times, target, box)
     else:
         misfits, looks, wrong = _by_tails(declared, process, times, points, values, dim)
-    problem = _problem(declared, times, slopes, misfits, looks, exact) if wrong else ""
-    return Probe(name_of(score), declared, dim, tuple(times), tuple(slopes), misfits, exact, looks, problem)
+    problem = _problem(declared, times, slopes, misfits, looks, exact, beyond) if wrong or beyond else ""
+    return Probe(name_of(score), declared, dim, tuple(times), tuple(slopes), misfits, exact, looks, problem, beyond)
 
 
 def _opened(score: Any) -> tuple[str, Predict, Predict]:
@@ -215,24 +244,28 @@ def _opened(score: Any) -> tuple[str, Predict, Predict]:
 
 def _against_exact(
     declared: str, predict: Predict, process: Process, times: list[float], target: Law, box: Any
-) -> tuple[dict[str, float], tuple[str, ...], bool]:
-    """Relative errors at draws from p_t, the kinds that fit, and whether it is clearly not what it is said to be."""
-    points, exact = [], []
+) -> tuple[dict[str, float], tuple[str, ...], bool, str]:
+    """Relative errors at draws from p_t, the kinds that fit, whether it is clearly not what it is said to be, and why
+    no plausible model error explains it, if none does.
+    """
+    points, exact, family = [], [], marginals.family(target, process)
     for t in times:
-        law = target.diffused(float(process.scale(0.0, t)), float(process.variance(0.0, t)))
-        if law is None:
-            raise _checks.error("target", "a law with a closed form of diffused()", repr(target))
-        x = law.sample(_DRAWS, 0)
+        rng = np.random.default_rng(0)
+        x = target.sample(_DRAWS, rng)
+        a, s = transition(process, t)
+        x = a * x + s * rng.standard_normal(x.shape)
         if box is not None:
             x = np.clip(x, *np.transpose(box)) if x.ndim == 2 else np.clip(x, *box[0])
         points.append(x)
-        exact.append(law.score(x))
+        exact.append(family.score(t, x))
     values = first_values(declared, predict, times, points, target.dim, predict)
     misfits = _likeness.exact_errors(process, times, points, values, exact)
     looks = _fitting(misfits, _likeness.NEAR, _likeness.TIE_EXACT)
     ours, best = misfits[declared], min(misfits.values())
     doubtful = ours > _likeness.DOUBTFUL and ours > _likeness.FACTOR * best
-    return misfits, looks, ours > _likeness.FAR or doubtful
+    found = [_likeness.CANDIDATES[declared](process, t, x, v) for t, x, v in zip(times, points, values, strict=True)]
+    beyond = _likeness.beyond_plausible(process, times, found, exact)
+    return misfits, looks, ours > _likeness.FAR or doubtful, beyond
 
 
 def _by_tails(
@@ -257,6 +290,7 @@ def _problem(
     misfits: dict[str, float],
     looks: tuple[str, ...],
     exact: bool,
+    beyond: str,
 ) -> str:
     """One sentence: what is wrong, and what it looks like instead."""
     worst = int(np.argmax(slopes))
@@ -264,6 +298,7 @@ def _problem(
         what = f"its score points outwards far out, x.s/|x|^2 = {slopes[worst]:.2g} at t = {times[worst]:.2g}"
     elif exact:
         what = f"read as a {declared}, its score has a relative error of {misfits[declared]:.2g}"
+        what = f"{what}, {beyond}" if beyond else what
     else:
         what = f"read as a {declared}, its score has the wrong size far out"
     others = [kind for kind in looks if kind != declared]

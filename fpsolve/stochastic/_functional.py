@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fpsolve import _checks
+from fpsolve._callables import values_of
 from fpsolve.grid import Grid
 
 Array = NDArray[np.float64]
@@ -57,12 +58,12 @@ class RadialFunction:
         """phi at points (...) in 1D, (..., 2) in 2D."""
         rho = _radius(x, dim)
         if self.profile is not None:
-            return _checks.values_at("profile", self.profile(rho), rho.shape)
+            return values_of("profile", self.profile, rho, dim=1)
         if self.slope is None:
             return 0.5 * rho**2
         nodes, weights = np.polynomial.legendre.leggauss(_NODES)
         inner = rho[..., None] * (0.5 + 0.5 * nodes)
-        return np.asarray(rho * (_checks.values_at("slope", self.slope(inner), inner.shape) @ (0.5 * weights)))
+        return np.asarray(rho * (values_of("slope", self.slope, inner, dim=1) @ (0.5 * weights)))
 
     def gradient(self, x: Array, dim: int) -> Array:
         """grad phi at the points, of their shape; 0 at the origin."""
@@ -74,10 +75,10 @@ class RadialFunction:
 
     def _slope(self, rho: Array) -> Array:
         if self.slope is not None:
-            return _checks.values_at("slope", self.slope(rho), rho.shape)
+            return values_of("slope", self.slope, rho, dim=1)
         assert self.profile is not None  # gradient has dealt with neither
         h = _STEP * (1.0 + rho)
-        f = [_checks.values_at("profile", self.profile(np.abs(rho + k * h)), rho.shape) for k in (-2.0, -1.0, 1.0, 2.0)]
+        f = [values_of("profile", self.profile, np.abs(rho + k * h), dim=1) for k in (-2.0, -1.0, 1.0, 2.0)]
         return np.asarray((8.0 * (f[2] - f[1]) - (f[3] - f[0])) / (12.0 * h))
 
 

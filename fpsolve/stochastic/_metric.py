@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fpsolve import _checks, _runs
+from fpsolve._callables import values_of
 from fpsolve.dynamics import BaseDynamics
 from fpsolve.stochastic._coupling import gain
 from fpsolve.stochastic._functional import RadialFunction, against_averages, extended_points
@@ -146,7 +147,7 @@ def siem_like(
     density = np.asarray(run["density"].values).reshape(run.sizes[members], len(t), -1)
     contribution = np.empty((len(density), len(t) - 1))
     for n, h in enumerate(np.abs(np.diff(t))):
-        e = _checks.values_at("error", error(float(t[n]), points), points.shape, f"at t = {t[n]:g}")
+        e = values_of("error", error, points, t=float(t[n]), vector=True)
         product = e * gradient if grid.dim == 1 else (e * gradient).sum(axis=-1)
         stirred = density[:, n] @ against_averages(product, grid).ravel()
         contribution[:, n] = np.square(gain(dynamics, float(t[n])) * h * stirred)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fpsolve import _checks
+from fpsolve._callables import refuse_swapped_names, values_of
 
 Array = NDArray[np.float64]
 #: ``e(x)`` or ``e(t, x)``: points (...) in 1D, (..., 2) in 2D, and values of that shape.
@@ -91,9 +93,19 @@ class ScoreNoise:
         ValueError
             A mode that returns another shape, NaN or infinities, with its number and the time.
         """
-        where = f"at t = {t:g}"
-        answers = [mode(t, x) if timed else mode(x) for mode, timed in zip(self._modes(), self._timed, strict=True)]
-        return np.stack([_checks.values_at(f"modes[{k}]", e, np.shape(x), where) for k, e in enumerate(answers)])
+        pairs = enumerate(zip(self._modes(), self._timed, strict=True))
+        look, points = not self._looked, np.asarray(x, dtype=np.float64)
+        values = [
+            values_of(f"modes[{k}]", mode, points, t=t if timed else None, vector=True, look=look)
+            for k, (mode, timed) in pairs
+        ]
+        self._looked.add(True)
+        return np.stack(values)
+
+    @cached_property
+    def _looked(self) -> set[bool]:
+        """Whether the modes were looked at closely: once, at the first points they are asked for."""
+        return set()
 
     def _modes(self) -> tuple[Mode, ...]:
         return tuple(self.modes)
@@ -108,6 +120,8 @@ def _takes_time(k: int, mode: Mode) -> bool:
     needed = sum(p.kind in kinds and p.default is inspect.Parameter.empty for p in parameters)
     if needed not in (1, 2):
         raise _checks.error(f"modes[{k}]", "a callable e(x) or e(t, x)", f"one with {needed} arguments")
+    if needed == 2:
+        refuse_swapped_names(f"modes[{k}]", mode, "t, x", "exchange them: it is called with (t, x)")
     return needed == 2
 
 

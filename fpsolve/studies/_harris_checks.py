@@ -94,10 +94,11 @@ def broken(case: Case) -> dict[str, set[str]]:
     Harris' number without K on every block, in the weight as given.
     """
     reverse, score = case.reverse, case.reverse.score
+    scaled, share = fp.scores.perturbed, fp.scores.errors.Scaling
     wrong = {
-        "score of the wrong sign": fp.Reverse(reverse.target, reverse.process, score=lambda t, x: -score(t, x)),
+        "score of the wrong sign": fp.Reverse(reverse.target, reverse.process, score=scaled(score, share(-2.0))),
         # noise g/2 and drift -a y + (g/2)^2 s: (1 + eta^2)/2 times 0.4 is 1/4 at eta = 1/2
-        "half the noise": fp.Reverse(reverse.target, reverse.process, score=lambda t, x: 0.4 * score(t, x), eta=0.5),
+        "half the noise": fp.Reverse(reverse.target, reverse.process, score=scaled(score, share(-0.6)), eta=0.5),
     }
     found = {name: _failed(_replaced(case, dynamics)) for name, dynamics in wrong.items()}
     return found | {"K left out": _failed(_without_k(case))}
