@@ -8,6 +8,7 @@ random number) has no value at a point. Functions symmetric in t and x cannot be
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -23,6 +24,8 @@ _SURELY = {"t, x": ({"x", "xs", "points", "positions"}, {"t", "time"})}
 _SURELY["x, t"] = (_SURELY["t, x"][1], _SURELY["t, x"][0])
 #: Largest change of a value, relative to the largest one, when it is asked for among other points: single precision.
 _ALONE = 1e-4
+#: Fewer points are not asked for twice.
+_FEWEST = 32
 
 
 def refuse_swapped_names(name: str, function: Any, order: str, remedy: str) -> None:
@@ -145,7 +148,7 @@ def refuse_company(label: str, ask: Callable[[FloatArray], Any], x: FloatArray, 
     """Refuse a function whose value at a point is another one when it is asked for a few of the points only."""
     planar = x.ndim > 1 and x.shape[-1] == 2
     lengths = x.shape[:-1] if planar else x.shape
-    if not lengths or max(lengths) < 3:
+    if math.prod(lengths) < _FEWEST:
         return
     # neither the ends nor a symmetric pair: a mean or a maximum over these is not that over all
     few = np.ix_(*[np.unique([n // 3, n // 2]) for n in lengths])

@@ -173,12 +173,12 @@ def test_names_decide_only_where_they_are_sure() -> None:
 
 
 SIBLINGS: dict[str, Callable[[Any], object]] = {
-    "weight": lambda f: fp.weights.evaluate(f, np.linspace(-1.0, 2.0, 20)),
+    "weight": lambda f: fp.weights.evaluate(f, np.linspace(-1.0, 2.0, 40)),
     "weight in the plane": lambda f: fp.weights.evaluate(lambda x: f(x[..., 0]), PLANE),
     "cell average": LINE.cell_average,
-    "slope": lambda f: fp.stochastic.RadialFunction(slope=f).value(np.linspace(-1.0, 2.0, 20), 1),
-    "profile": lambda f: fp.stochastic.RadialFunction(profile=f).gradient(np.linspace(-1.0, 2.0, 20), 1),
-    "mode": lambda f: fp.stochastic.ScoreNoise([f], [1.0]).values(0.0, np.linspace(-1.0, 2.0, 20)),
+    "slope": lambda f: fp.stochastic.RadialFunction(slope=f).value(np.linspace(-1.0, 2.0, 40), 1),
+    "profile": lambda f: fp.stochastic.RadialFunction(profile=f).gradient(np.linspace(-1.0, 2.0, 40), 1),
+    "mode": lambda f: fp.stochastic.ScoreNoise([f], [1.0]).values(0.0, np.linspace(-1.0, 2.0, 40)),
 }
 TWO = fp.GaussianMixture([0.5, 0.5], [-2.0, 2.0], stds=[0.3, 0.5])
 
