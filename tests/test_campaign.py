@@ -398,7 +398,9 @@ def test_a_failed_point_is_tried_again_and_the_others_are_not(tmp_path: Path) ->
     first = fp.sweep(fragile, out=tmp_path / "new" / "folder", a=[1, 2, 3])
     assert first.error.values.tolist() == ["", "OSError: out of luck", ""] and np.isnan(first.value.values[1])
     broken[0] = False
-    second = fp.sweep(fragile, out=tmp_path / "new" / "folder", a=[1, 2, 3])
+    # what was finished is kept, and it is said that it was computed with another `broken`
+    with pytest.warns(UserWarning, match="fragile: broken was changed"):
+        second = fp.sweep(fragile, out=tmp_path / "new" / "folder", a=[1, 2, 3])
     assert calls == [1, 2, 3, 2] and second.value.values.tolist() == [1.0, 2.0, 3.0]
     assert second.attrs["failed"] == 0
 

@@ -7,12 +7,12 @@ import inspect
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
-from types import CodeType
+from functools import cached_property, partial
 from typing import Any
 
 from fpsolve._checks import error
 from fpsolve.campaign._identity import canonical
+from fpsolve.campaign._reads import Reads, reads
 
 __all__ = ["Target", "target"]
 
@@ -50,8 +50,9 @@ class Target:
         """Return what a stored result depends on beside the swept values: a JSON tree.
 
         The name, the defaults of parameters that are not swept, arguments bound by `functools.partial`, the object of a
-        bound method. Not the code, so that a function may be repaired without losing what is finished; but a lambda has
-        nothing else to be known by.
+        bound method, and the values that the function and those it calls read from closures and globals. Not the code,
+        so that a function may be repaired without losing what is finished; but a lambda has nothing else to be known
+        by.
         """
         outer, inner = self.call, self._inner
         tree = {
@@ -64,17 +65,27 @@ class Target:
             tree["self"] = canonical("function: its object", inner.__self__)
         elif not hasattr(inner, "__qualname__"):
             tree["self"] = canonical("function", inner)
+        if self._reads.values:
+            tree["reads"] = self._reads.values
         if "<lambda>" in self.name:
             tree["code"] = self.code
         return tree
 
     @property
     def code(self) -> str:
-        """Fingerprint of the compiled code, comments aside, with the Python that compiled it; "" for built-ins."""
-        inner = self._inner
-        code = getattr(inner, "__code__", None) or getattr(type(inner).__call__, "__code__", None)
+        """Fingerprint of the compiled code, that of the user's functions it calls included, comments aside."""
         version = f"{sys.version_info.major}.{sys.version_info.minor}"
-        return "" if code is None else f"python{version}:{_fingerprint(code)}"
+        codes = "".join(self._reads.codes.values())
+        return f"python{version}:{hashlib.sha256(codes.encode()).hexdigest()[:16]}"
+
+    @property
+    def states(self) -> dict[str, str]:
+        """Hashes of the lists, dicts and other objects that the function reads and could change, by name."""
+        return reads(self.call).states
+
+    @cached_property
+    def _reads(self) -> Reads:
+        return reads(self.call)
 
     @property
     def _inner(self) -> Any:
@@ -119,14 +130,3 @@ def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter] | None:
         return list(inspect.signature(function).parameters.values())
     except (TypeError, ValueError):
         return None  # a built-in that does not tell; it will at the first call
-
-
-def _fingerprint(code: CodeType) -> str:
-    """Hash of what the code does: instructions, names and constants, those of inner functions included."""
-    parts = [code.co_code.hex(), *code.co_names]
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            parts.append(_fingerprint(constant))
-        elif constant is not Ellipsis:
-            parts.append(repr(canonical("constant", constant)))
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import warnings
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fpsolve._checks import error
+from fpsolve._failure import Failure
 from fpsolve.campaign._results import as_dataset
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ __all__ = ["Store", "open_folder", "write_netcdf"]
 DIGITS = 20
 
 _VERSION, _CONFIGURATION, _CODE = "fpsolve_version", "fpsolve_configuration", "fpsolve_code"
+_STATES = "fpsolve_states"
 
 
 @dataclass(frozen=True)
@@ -34,11 +37,14 @@ class Store:
         Version of the package that computes.
     code : str
         Fingerprint of the function's code, kept in the files.
+    states : dict of str to str
+        Hashes of the objects that it reads and could change, kept likewise.
     """
 
     folder: Path
     version: str
     code: str
+    states: dict[str, str]
 
     def path(self, key: str) -> Path:
         """Return the file of the point with hash `key`."""
@@ -69,10 +75,11 @@ class Store:
             If the folder cannot be written.
         """
         origin = {_VERSION: self.version, _CONFIGURATION: configuration, _CODE: self.code}
+        origin[_STATES] = json.dumps(self.states)
         write_netcdf(dataset.assign_attrs(origin), self.path(key))
 
-    def read(self, key: str, configuration: str) -> tuple[xr.Dataset, bool]:
-        """Return the result of a point, and whether the function's code has changed since.
+    def read(self, key: str, configuration: str) -> tuple[xr.Dataset, set[str]]:
+        """Return the result of a point, and what has changed since: "its code", names of objects that it reads.
 
         Raises
         ------
@@ -88,13 +95,17 @@ class Store:
             dataset = xr.load_dataset(path, engine="h5netcdf", decode_times=False)
         except (OSError, ValueError, KeyError) as reason:
             raise error("out", "result files that can be read", f"{path} ({reason})", remedy) from None
-        origin = {name: str(dataset.attrs.pop(name, "none")) for name in (_VERSION, _CONFIGURATION, _CODE)}
+        origin = {name: str(dataset.attrs.pop(name, "none")) for name in (_VERSION, _CONFIGURATION, _CODE, _STATES)}
         if origin[_VERSION] != self.version:
             got = f"{path} of version {origin[_VERSION]}"
             raise error("out", f"a result file of fpsolve {self.version}", got, remedy)
         if origin[_CONFIGURATION] != configuration:
             raise error("out", "the result file of this point", f"{path} of another", remedy)
-        return as_dataset(dataset, {}), _changed(origin[_CODE], self.code)
+        changed = {"its code"} if _changed(origin[_CODE], self.code) else set()
+        with Failure():  # files of before this was kept
+            then = json.loads(origin[_STATES])
+            changed |= {name for name, state in self.states.items() if then.get(name, state) != state}
+        return as_dataset(dataset, {}), changed
 
 
 def open_folder(out: str | Path) -> Path:

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 __all__ = ["sweep"]
 
+#: (function, name) of objects that functions were seen to change themselves, in this process.
+_OWN: set[tuple[str, str]] = set()
+
 
 def sweep(
     function: Callable[..., Any],
@@ -55,8 +58,10 @@ def sweep(
         Folder of one NetCDF file per finished point, made if need be. Every file is written beside its place and then
         renamed, so it is there completely or not at all. Points that have their file are not computed again; failed
         ones are. A file is named by the hash of its configuration (the function's name, the point, the defaults of the
-        parameters that are not swept, the seed) and the package version. The function's *code* is not part of the
-        name, so that it can be repaired without losing what is finished: a warning tells when it has changed.
+        parameters that are not swept, the seed, the numbers, strings, arrays, laws and so on that the function and
+        those of yours it calls read from closures and globals) and the package version. *Code* is not part of the
+        name, so that it can be repaired without losing what is finished, nor are lists, dicts and objects that the
+        function might change itself: a warning tells when they have changed.
     progress : bool, optional
         Progress bar over points; default: only in a terminal or notebook.
     **grid : list or mapping
@@ -105,8 +110,14 @@ def sweep(
     if out is None:
         outcomes = _run(job, along, listed, jobs, progress, None)
     else:
-        store = Store(open_folder(out), fpsolve.__version__, job.code)
-        outcomes = _run(job, along, listed, jobs, progress, (store, _keys(job, listed)))
+        before = job.states
+        states = {name: state for name, state in before.items() if (job.name, name) not in _OWN}
+        store = Store(open_folder(out), fpsolve.__version__, job.code, states)
+        try:
+            outcomes = _run(job, along, listed, jobs, progress, (store, _keys(job, listed)))
+        finally:
+            # what changes while the function runs is its own doing (a counter, a memory), and no change of input
+            _OWN.update((job.name, name) for name, state in job.states.items() if before.get(name) != state)
     ordered = [outcomes[k] for k in range(len(listed))]
     combined = combine(along, [outcome.dataset for outcome in ordered], [outcome.error for outcome in ordered])
     return combined.assign_attrs(
@@ -161,16 +172,18 @@ def _read(
     store: Store, keys: list[str], listed: Sequence[Point], done: list[bool], bar: Progress[int]
 ) -> dict[int, Outcome]:
     """Outcomes of finished points; one warning if they were computed by other code."""
-    outcomes, changed = {}, 0
+    outcomes, changed, count = {}, set[str](), 0
     for k in np.flatnonzero(done).tolist():
         dataset, other = store.read(keys[k], listed[k].configuration)
         outcomes[k] = Outcome(k, dataset, "")
-        changed += other
+        changed |= other
+        count += bool(other)
         bar.update(1)
     if changed:
         warnings.warn(
-            f"out: expected results of the function as it is now, got {changed} finished points in {store.folder} from "
-            "before its code was changed; they are kept and used, choose another folder to compute them anew.",
+            f"out: expected results of the function as it is now, got {count} finished points in {store.folder} from "
+            f"before {' and '.join(sorted(changed))} was changed; they are kept and used, choose another folder to "
+            "compute them anew.",
             stacklevel=4,
         )
     return outcomes
