@@ -14,6 +14,7 @@ from fpsolve import bounds, weights
 from fpsolve.bounds._line import Line
 from fpsolve.bounds._moments import log_exponential_moment, second_moment
 from fpsolve.laws import Tail
+from fpsolve.laws._tail import measured
 
 GRID = fp.Grid.uniform((-9, 9), cells=300)
 NARROW = fp.Grid.uniform((-4, 4), cells=100)
@@ -107,6 +108,12 @@ def test_the_tail_of_a_log_density_is_read_far_out(function, power, rate):
     assert not found.known
     assert found.power == pytest.approx(power, abs=1e-6)
     assert found.rate == pytest.approx(rate, rel=1e-5)
+
+
+@pytest.mark.parametrize("power", [0.5, 0.9, 0.98, 1.02])
+def test_stretched_exponentials_are_told_from_exponential_tails(power):
+    found = measured(lambda x: -((1.0 + x**2) ** (power / 2)), 1)
+    assert found.power == pytest.approx(power, abs=1e-6) and found.rate == pytest.approx(1.0, rel=1e-4)
 
 
 def test_noise_leaves_the_slower_of_two_tails():

@@ -7,6 +7,7 @@ hypotheses were checked with what margin, and which were not. `ladder` puts them
 
 from fpsolve.bounds._assumptions import Assumptions, assumptions
 from fpsolve.bounds._blocks import HarrisBlocks, harris_blocks
+from fpsolve.bounds._bracket import Bracket, poincare_bracket
 from fpsolve.bounds._dobrushin import Dobrushin, dobrushin
 from fpsolve.bounds._drift import Drift, drift
 from fpsolve.bounds._explicit_kl import ExplicitKL, explicit_kl
@@ -24,6 +25,7 @@ from fpsolve.bounds._verify import verify
 
 __all__ = [
     "Assumptions",
+    "Bracket",
     "Dobrushin",
     "Drift",
     "ExplicitKL",
@@ -50,6 +52,7 @@ __all__ = [
     "localization",
     "minorization",
     "poincare",
+    "poincare_bracket",
     "records",
     "reverse_kl",
     "spectral_gap_constant",

@@ -54,7 +54,9 @@ def ladder(
       of the chain up to t_{m-1} followed by the last block, with the best common beta: the contraction in the weight
       ``1 + beta V`` costs a factor ``max(beta, 1/beta)`` in ``1 + V``;
     * "Harris, closed form": the same with constants in closed form;
-    * "Poincare": the chi-square bound, which knows neither drift nor minorization.
+    * "Poincare": the chi-square bound, which knows neither drift nor minorization. Where its constant is an estimate
+      (attribute `poincare_constant` "spectral gap of a grid"), so is this rung: give ``constant="bracket"`` to
+      `poincare` for a bound.
 
     Where nothing is certified there is NaN. `verify` checks the order: measured <= all of them, the sharp coefficient
     <= its product and <= Harris <= closed form.
@@ -222,6 +224,7 @@ def _dataset(
         attrs={
             "records": json.dumps(listed),
             "kernels": parts.blocks[0].name.split()[0],
+            "poincare_constant": str(getattr(any_start[0], "method", "")),
             "version": __version__,
         },
     )

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fpsolve import _checks, weights
-from fpsolve.bounds._quadrature import around_share, end_share, exp_or_inf, held
-from fpsolve.bounds._record import Hypothesis, Record, failure
+from fpsolve import _checks
+from fpsolve.bounds import _closed
+from fpsolve.bounds._bracket import poincare_bracket
+from fpsolve.bounds._line import Line
+from fpsolve.bounds._moments import second_moment
+from fpsolve.bounds._quadrature import END_SHARE, around_share, end_share, exp_or_inf, held
+from fpsolve.bounds._record import Hypothesis, Record, failure, yes
 from fpsolve.bounds._spectral_gap import spectral_gap_constant
 from fpsolve.bounds._times import block
 from fpsolve.grid import Grid
-from fpsolve.laws import Gaussian, Laplace, Law, PointMass, StudentT, Uniform
+from fpsolve.laws import Gaussian, Laplace, Law, PointMass, Uniform
 from fpsolve.weights import WeightLike
 
 if TYPE_CHECKING:
@@ -24,7 +29,8 @@ Array = NDArray[np.float64]
 
 #: Half-widths, in standard deviations, of the two boxes on which the spectral gap is computed.
 _REACHES = (9.0, 12.0)
-ENDS = "1e-6 less the share of the integral at the ends and beyond"
+ENDS = "1e-6 less the share of the integral at the ends of the box and beyond"
+ESTIMATED = "spectral gap of a grid"
 #: Growth of the constant with the box from which it is taken for an artefact.
 _BOX_GROWTH = 1.01
 
@@ -40,7 +46,10 @@ class Poincare(Record):
     constant : float
         C_0, the Poincare constant of the target; NaN where none is known.
     method : str
-        Where it comes from: "closed form", "given", "spectral gap of a grid" (an estimate), "none".
+        Where it comes from: "closed form", "Muckenhoupt's upper bound", "given", "spectral gap of a grid" (an
+        estimate), "none".
+    estimated : bool
+        Whether the constant is an estimate: the value is then no certificate.
     contraction : float
         ``alpha(t1, t0) sqrt(C_t1/C_t0)``.
     chi : float
@@ -51,6 +60,7 @@ class Poincare(Record):
 
     constant: float
     method: str
+    estimated: bool
     contraction: float
     chi: float
     moment: float
@@ -65,7 +75,7 @@ def poincare(
     weight: WeightLike = None,
     start: Law | None = None,
     reference: Law | None = None,
-    constant: float | None = None,
+    constant: float | Literal["bracket"] | None = None,
 ) -> Poincare:
     r"""Return the bound on a weighted distance that a Poincare inequality of the target gives.
 
@@ -75,7 +85,8 @@ def poincare(
     .. math:: \|q_{t_1} - q'_{t_1}\|_V \le p_{t_1}(V^2)^{1/2}\; \alpha(t_1, t_0) \sqrt{C_{t_1}/C_{t_0}}\;
               \Big\| \frac{q_{t_0} - q'_{t_0}}{p_{t_0}} \Big\|_{L^2(p_{t_0})} .
 
-    No drift or minorization constants; sharp for Gaussian data.
+    No drift or minorization constants; sharp for Gaussian data. Both integrals are those of the whole line in 1D, of
+    the box in 2D; whether they are finite is asked of the tails of the laws.
 
     Parameters
     ----------
@@ -88,10 +99,11 @@ def poincare(
         V, default ``1 + |x|^2``.
     start, reference : Law, optional
         q and q' at t0, default the process' prior and the marginal p_{t0}.
-    constant : float, optional
-        C_0. Default: closed form for Gaussian, Laplace and uniform laws; in 1D for any other the spectral gap of
-        Langevin dynamics on a grid (an estimate); none for tails heavier than exponential, though every box would
-        return one, and in 2D.
+    constant : float or "bracket", optional
+        C_0. Default: closed form for Gaussian, Laplace, uniform and strongly log-concave mixture laws; in 1D for any
+        other the spectral gap of Langevin dynamics on a grid, an estimate, which must lie in `poincare_bracket`; none
+        for tails heavier than exponential, though every box would return one, and in 2D. "bracket": the upper end of
+        that bracket, a bound and no estimate. A number is taken as given, unless it is below the variance.
 
     Returns
     -------
@@ -104,7 +116,7 @@ def poincare(
 
     References
     ----------
-    Bakry, Gentil and Ledoux 2014, doi:10.1007/978-3-319-00227-9, chapter 4.
+    Bakry, Gentil and Ledoux 2014, doi:10.1007/978-3-319-00227-9, chapter 4 (4.8: strongly log-concave laws).
 
     Examples
     --------
@@ -115,48 +127,80 @@ def poincare(
     (0.25, 0.00397)
     """
     start_time, end_time = block(reverse, t0, t1)
-    c0, method, found = _constant(reverse.target, constant)
+    c0, method, of_constant, unchecked = _constant(reverse.target, constant)
     process, p0, p1 = reverse.process, reverse.marginal(start_time), reverse.marginal(end_time)
     c_first, c_last = (process.scale(0.0, t) ** 2 * c0 + process.variance(0.0, t) for t in (start_time, end_time))
     contraction = float(process.scale(end_time, start_time) * np.sqrt(c_last / c_first))
     q, other = process.prior(reverse.dim) if start is None else start, p0 if reference is None else reference
-    chi, chi_ends = _chi(grid, q, other, p0)
-    moment, moment_ends = _moment(grid, p1, weight)
+    chi, of_chi, chi_unchecked = _chi(grid, q, other, p0)
+    square = second_moment(p1, weight, grid)
     checked = (
-        Hypothesis("exact score and eta = 1", 0.0 if reverse.exact and reverse.eta == 1.0 else -1.0),
-        found,
+        yes("exact score and eta = 1", reverse.exact and reverse.eta == 1.0),
+        *of_constant,
         *held(grid, start=q, reference=other, p_t1=p1),
-        Hypothesis("chi-square at t0 is finite", chi_ends, ENDS),
-        Hypothesis("V^2 is integrable in the box", moment_ends, ENDS),
+        of_chi,
+        Hypothesis("V^2 is integrable", square.margin, "over the line" if grid.dim == 1 else ENDS),
     )
     reason = failure(checked)
     return Poincare(
-        value=None if reason else contraction * chi * moment,
+        value=None if reason else contraction * chi * float(np.sqrt(square.value)),
         statement="||q - q'||_V <= p_t1(V^2)^(1/2) alpha(t1, t0) (C_t1/C_t0)^(1/2) ||(q - q')/p_t0||_L2(p_t0)",
         checked=checked,
-        unchecked=("the Poincare constant is an estimate on a grid",) if method.startswith("spectral") else (),
+        unchecked=(*unchecked, *chi_unchecked, *square.unchecked),
         reason=reason,
         constant=c0,
         method=method,
+        estimated=method == ESTIMATED,
         contraction=contraction,
         chi=chi,
-        moment=moment,
+        moment=float(np.sqrt(square.value)),
     )
 
 
-def _constant(target: Law, given: float | None) -> tuple[float, str, Hypothesis]:
-    """C_0, its origin, and whether there is one."""
+_NAME = "Poincare constant of the target"
+
+
+def _constant(
+    target: Law, given: float | Literal["bracket"] | None
+) -> tuple[float, str, tuple[Hypothesis, ...], tuple[str, ...]]:
+    """C_0, its origin, what was checked of it, and what was not."""
+    if given == "bracket":
+        upper = poincare_bracket(target).upper
+        found = yes(_NAME, bool(np.isfinite(upper)), "by quadrature over the line", "Muckenhoupt 1972")
+        return upper if found.holds else float("nan"), "Muckenhoupt's upper bound", (found,), ()
     if given is not None:
-        return _checks.positive("constant", given), "given", Hypothesis("Poincare constant of the target", 0.0)
+        c0 = _checks.positive("constant", given, 'give a number, or constant="bracket"')
+        return c0, "given", (_above_variance(target, c0),), ("the Poincare constant, as given",)
     closed = _closed_form(target)
     if closed is not None:
-        return closed, "closed form", Hypothesis("Poincare constant of the target", 0.0)
-    if target.dim == 1 and not isinstance(target, StudentT | PointMass):
-        small, large = (spectral_gap_constant(target, reach) for reach in _REACHES)
-        grown = large / small if np.isfinite(large) else np.inf
-        tail = Hypothesis("the constant does not grow with the box", _BOX_GROWTH - grown, "1.01 less its growth")
-        return large, "spectral gap of a grid", tail
-    return float("nan"), "none", Hypothesis("Poincare constant of the target", -1.0, "none is known: give constant=")
+        return closed, "closed form", (Hypothesis(_NAME, 0.0, "closed form"),), ()
+    if target.tail is not None and target.tail.power < 1.0:
+        return float("nan"), "none", (yes(_NAME, False, "none: tails heavier than exponential"),), ()
+    if target.dim == 2 or isinstance(target, PointMass):
+        return float("nan"), "none", (yes(_NAME, False, "none is known: give constant="),), ()
+    return _estimate(target)
+
+
+@lru_cache(maxsize=4)
+def _estimate(target: Law) -> tuple[float, str, tuple[Hypothesis, ...], tuple[str, ...]]:
+    """The spectral gap on the larger of two boxes, held against the smaller one and against what is certain."""
+    small, large = (spectral_gap_constant(target, reach) for reach in _REACHES)
+    grown = large / small if np.isfinite(large) else np.inf
+    bracket = poincare_bracket(target)
+    # digits of the estimate and of the quadrature behind the bracket
+    inside = min(large / bracket.lower, bracket.upper / large) - 1.0 if np.isfinite(large) else -np.inf
+    checked = (
+        Hypothesis("the constant does not grow with the box", _BOX_GROWTH - grown, "1.01 less its growth"),
+        Hypothesis("the estimate lies in its bracket", inside + 1e-3, "relative", "Muckenhoupt 1972"),
+    )
+    return large, ESTIMATED, checked, ("the Poincare constant is an estimate on a grid, no certificate",)
+
+
+def _above_variance(target: Law, c0: float) -> Hypothesis:
+    """``C >= Var`` along every direction: the inequality for linear functions."""
+    cov = np.atleast_2d(target.cov)
+    margin = c0 / float(np.max(np.linalg.eigvalsh(cov))) - 1.0 + 1e-9 if np.all(np.isfinite(cov)) else -np.inf
+    return Hypothesis("C_0 is at least the variance", margin, "relative; linear functions attain it")
 
 
 def _closed_form(target: Law) -> float | None:
@@ -166,28 +210,54 @@ def _closed_form(target: Law) -> float | None:
         return 4.0 * float(np.max(np.asarray(target.scale))) ** 2
     if isinstance(target, Uniform):
         return float(np.max(np.square(np.asarray(target.high) - np.asarray(target.low)))) / np.pi**2
-    return None
+    slope = _closed.score_slope(target)
+    return -1.0 / slope if slope is not None and slope < 0.0 else None
 
 
-def _chi(grid: Grid, q: Law, other: Law, p: Law) -> tuple[float, float]:
-    """``||(q - q')/p||_{L2(p)}`` and by how much the ends of the box hold less of the integral than they may."""
+def _chi(grid: Grid, q: Law, other: Law, p: Law) -> tuple[float, Hypothesis, tuple[str, ...]]:
+    """``||(q - q')/p||_{L2(p)}``, whether it is finite and held by the box, and what is not checked."""
+    name = "chi-square at t0 is finite"
 
     def integrand(x: Array) -> Array:
         half = 0.5 * p.log_density(x)
-        return np.asarray(exp_or_inf(q.log_density(x) - half) - exp_or_inf(other.log_density(x) - half))
-
-    values = grid.cell_average(lambda x: np.square(integrand(x)))
-    total = float(values.sum() * grid.volume)
-    around = around_share(grid, lambda x: np.square(integrand(x)), total)
-    return float(np.sqrt(total)), min(end_share(values), around)
-
-
-def _moment(grid: Grid, p: Law, weight: WeightLike) -> tuple[float, float]:
-    """``p(V^2)^{1/2}`` and by how much the ends of the box hold less of the integral than they may."""
-
-    def integrand(x: Array) -> Array:
-        return np.asarray(p.density(x) * weights.evaluate(weight, x, grid.dim) ** 2)
+        return np.square(exp_or_inf(q.log_density(x) - half) - exp_or_inf(other.log_density(x) - half))
 
     values = grid.cell_average(integrand)
-    total = float(values.sum() * grid.volume)
-    return float(np.sqrt(total)), min(end_share(values), around_share(grid, integrand, total))
+    inside = float(values.sum() * grid.volume)
+    if grid.dim == 2:
+        margin = min(end_share(values), around_share(grid, integrand, inside))
+        around = "chi-square beyond the boxes beside the grid's"
+        return float(np.sqrt(inside)), Hypothesis(name, margin, ENDS), (around,)
+    finite = [_square_over(one, p) for one in (q, other)]
+    if False in finite:
+        return np.inf, yes(name, False, "a tail that is too wide for that of p_t0"), ()
+    line = Line.of(q, other, p)
+    logs = [law.log_density(line.x) for law in (q, other, p)]
+    total = float(np.exp(min(line.log_integral(_log_square_over(*logs)), _TOP)))
+    beyond = max(total - inside, 0.0) / total if total > 0.0 else 0.0
+    detail = "1e-6 less the share of the integral over the line that lies beyond the box"
+    found = float(np.sqrt(total)), Hypothesis(name, END_SHARE - beyond, detail)
+    return (*found, ("chi-square at t0 far out: a law does not say how it falls",) if None in finite else ())
+
+
+#: log of the largest integral that is told from infinity.
+_TOP = 700.0
+
+
+def _log_square_over(q: Array, other: Array, p: Array) -> Array:
+    """``log((e^q - e^other)^2/e^p)`` without cancellation where the two are close; -inf where all vanish."""
+    larger, gap = np.maximum(q, other), -np.abs(np.where(np.isfinite(q - other), q - other, -np.inf))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        log_gap = larger + np.log(-np.expm1(gap))
+        found = 2.0 * log_gap - p
+    return np.where(np.isneginf(larger), -np.inf, found)
+
+
+def _square_over(q: Law, p: Law) -> bool | None:
+    """Whether ``int q^2/p`` is finite far out, None where a law does not say how it falls."""
+    if q.tail is None or p.tail is None:
+        return None
+    if q.tail.power != p.tail.power or q.tail.power == np.inf:
+        return q.tail.power > p.tail.power or q.tail.power == np.inf
+    least = float(p.dim) if q.tail.power == 0.0 else 0.0
+    return 2.0 * q.tail.rate - p.tail.rate > least

@@ -5,11 +5,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from fpsolve.bounds._closed import is_mixture
 from fpsolve.laws import Law
 
 Array = NDArray[np.float64]
 
-_CELLS, _ITERATIONS = 4000, 500
+_CELLS, _MOST_CELLS, _ITERATIONS = 4000, 40_000, 500
+#: Cells per standard deviation of the narrowest component, where that takes more.
+_PER_WIDTH = 20
 #: Smallest density, relative to the largest, that still counts; a deeper valley makes the constant infinite.
 _DEEPEST = 1e-250
 
@@ -26,7 +29,8 @@ def spectral_gap_constant(law: Law, reach: float = 12.0) -> float:
     law : Law
         In 1D, with a variance.
     reach : float
-        Half-width of the box in standard deviations.
+        Half-width of the box in standard deviations: around every component of a Gaussian mixture, those of small
+        weight included, around the mean of any other law.
 
     Returns
     -------
@@ -39,8 +43,9 @@ def spectral_gap_constant(law: Law, reach: float = 12.0) -> float:
     >>> round(spectral_gap_constant(fp.Gaussian(1.0, std=0.5)), 5)
     0.25
     """
-    mean, half = float(np.asarray(law.mean)), reach * float(np.sqrt(np.asarray(law.cov)))
-    points = np.linspace(mean - half, mean + half, 2 * _CELLS + 1)
+    low, high = _box(law, reach)
+    needed = int(_PER_WIDTH * (high - low) / law.smallest_std) if law.smallest_std > 0.0 else 0
+    points = np.linspace(low, high, 2 * min(max(_CELLS, needed), _MOST_CELLS) + 1)
     logs = law.log_density(points)
     with np.errstate(under="ignore"):
         values = np.exp(logs - np.max(logs))
@@ -51,6 +56,15 @@ def spectral_gap_constant(law: Law, reach: float = 12.0) -> float:
         return float("inf")
     width = points[2] - points[0]
     return _inverse_power(p / p.sum(), between / (p.sum() * width**2))
+
+
+def _box(law: Law, reach: float) -> tuple[float, float]:
+    mixture = law.components if is_mixture(law) else None
+    if mixture is None:
+        mean, half = float(np.asarray(law.mean)), reach * float(np.sqrt(np.asarray(law.cov)))
+        return mean - half, mean + half
+    means, half_widths = mixture.component_means[:, 0], reach * np.sqrt(mixture.component_covs[:, 0, 0])
+    return float(np.min(means - half_widths)), float(np.max(means + half_widths))
 
 
 def _inverse_power(p: Array, conductance: Array) -> float:
