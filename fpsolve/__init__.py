@@ -16,6 +16,8 @@ Examples
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from fpsolve import _accessor
+
 __version__ = "0.1.0"
 
 # name -> module that defines it; never a module of the same name, which would hide the function once loaded
@@ -50,6 +52,7 @@ _NAMES: dict[str, str] = {
     "Reverse": "fpsolve.dynamics",
     # runs and what is measured on them
     "evolve": "fpsolve.evolution",
+    "load": "fpsolve.evolution",
     "steady_state": "fpsolve.evolution",
     "forgetting_curve": "fpsolve.distances",
     "weighted_tv": "fpsolve.distances",
@@ -113,6 +116,7 @@ if TYPE_CHECKING:
     from fpsolve.dynamics import Langevin as Langevin
     from fpsolve.dynamics import Reverse as Reverse
     from fpsolve.evolution import evolve as evolve
+    from fpsolve.evolution import load as load
     from fpsolve.evolution import steady_state as steady_state
     from fpsolve.grid import Grid as Grid
     from fpsolve.laws import FromLogDensity as FromLogDensity
@@ -149,3 +153,6 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted(__all__)
+
+
+_accessor.install()

@@ -32,6 +32,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("stepping",),
     ("characteristics",),
     ("evolution",),
+    ("_accessor",),
     ("kernels",),
     ("distances",),
     ("bounds", "decomposition", "particles", "stochastic", "flows"),

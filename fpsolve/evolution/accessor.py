@@ -13,7 +13,6 @@ from fpsolve.stepping import scheme_named
 from fpsolve.weights import Weight
 
 
-@xr.register_dataset_accessor("fpsolve")
 class RunAccessor:
     """Grid, weight and levels of a run, read from its Dataset (also after saving and loading).
 

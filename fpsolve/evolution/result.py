@@ -35,8 +35,6 @@ def dataset(problem: Problem, solution: Solution, attrs: dict[str, str | float |
     """
     import xarray as xr
 
-    from fpsolve.evolution import accessor as accessor  # registers ``run.fpsolve``
-
     scaled = problem.frame is not None
     per_x = 1.0 / np.array([problem.jacobian(float(t)) for t in problem.saves])
     names = axis_names(solution.grid.dim, scaled=scaled)

@@ -26,8 +26,6 @@ def dataset(
     """Densities, masses, negativity, errors and functionals of an ensemble; see `fpsolve.stochastic.evolve`."""
     import xarray as xr
 
-    from fpsolve.evolution import accessor as accessor  # registers ``run.fpsolve``
-
     grid = fine.grid
     names = ("x", "y")[: grid.dim]
     axes = tuple(range(-grid.dim, 0))
