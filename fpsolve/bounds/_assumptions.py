@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,15 +13,21 @@ from fpsolve import _checks, _times
 from fpsolve.bounds import _closed
 from fpsolve.bounds._record import Hypothesis, Record, failure
 from fpsolve.laws import Law
+from fpsolve.marginals import QuadratureLaw
 
 if TYPE_CHECKING:
     from fpsolve.dynamics import Reverse
 
 Array = NDArray[np.float64]
 
-_RADII, _ANGLES = 400, 64
-#: Dissipative tails keep ``-x.s/|x|^2`` when the radius doubles; exponential tails halve it.
-_KEPT = 0.8
+_RADII, _ANGLES = 1600, 64
+#: Doublings of the radius over which a score is followed beyond the region.
+_DOUBLINGS = 12
+#: What ``-x.s/|x|^2`` may lose over the later half of them, and that loss against the one over the earlier half: where
+#: a constant is approached the loss ends, where a power is left it goes on.
+_LOSS, _GOES_ON, _NONE = 0.02, 0.3, 1e-6
+#: How much steeper ``log|s|`` may become over the later half.
+_STEEPER = 0.05
 #: Radius of the region by default, in standard deviations.
 _REACH = 8.0
 #: Rounding of the check, relative to the size of the terms.
@@ -46,6 +52,9 @@ class Assumptions(Record):
         Radius within which the inequalities were checked; a fit knows nothing beyond it.
     method : str
         "closed form" or "fitted".
+    radii, pull : arrays
+        Growing radii, from the region's outwards, and the smallest ``-x.s/|x|^2`` there: the trend that a fitted A
+        stands on. Empty where it was not followed.
     """
 
     offset: float
@@ -53,6 +62,13 @@ class Assumptions(Record):
     power: float
     region: float
     method: str
+    radii: Array = field(default_factory=lambda: np.empty(0), repr=False)
+    pull: Array = field(default_factory=lambda: np.empty(0), repr=False)
+
+    @property
+    def certified(self) -> bool:
+        """Whether A, B, C and k are in closed form and hold everywhere; a fit is no certificate."""
+        return self.value is not None and self.method == "closed form"
 
 
 def assumptions(
@@ -64,10 +80,12 @@ def assumptions(
 
     For the exact score of a Gaussian mixture (a kernel density is one) with variances in [v_min, v_max] and means
     within M, all at time t: ``A = share/v_max``, ``B = M^2 v_max/(4 (1 - share) v_min^2)``, ``C = max(1, M)/v_min``,
-    k = 1. For any other law and for a score model the constants are fitted on ``|x| <= region``: A is the given share
-    of the smallest ``-x.s/|x|^2`` in the outer half, B what is then missing, k the slope of ``log|s|`` there. Where
-    ``-x.s/|x|^2`` falls off over the outer half (Laplace, Student's t, a score of the wrong sign) there is no A: every
-    region would return one.
+    k = 1: a certificate. For any other law and for a score model the constants are fitted, and no certificate: A is
+    the given share of the smallest ``-x.s/|x|^2`` in the outer half of ``|x| <= region`` and at radii up to 4096 times
+    that, B what is then missing, k the steepest slope of ``log|s|``. A fit always returns a number, so an A is only
+    given where something says that it does not fall off with the radius: for a law its tail, ``-log p ~ |x|^p`` with
+    p >= 2 (not Laplace, Student's t or exp(-|x|^1.8)); for a score model the trend over growing radii. Where neither
+    can be looked at, that is said, and there is no A.
 
     Parameters
     ----------
@@ -105,8 +123,71 @@ def assumptions(
     if numbers is not None:
         a, b = _closed.dissipativity(numbers, share)
         return _record(score, law.dim, radius, (a, b, _closed.growth(numbers), 1.0), "closed form", ())
-    fitted, checked = _fit(score, law.dim, radius, share)
-    return _record(score, law.dim, radius, fitted, "fitted", checked)
+    tail = law.tail if exact else None
+    # beyond its support a law has no score, and far beyond its nodes a marginal by quadrature has the rule's tails
+    ends = exact and (isinstance(law, QuadratureLaw) or (tail is not None and tail.power == np.inf))
+    far = _NOWHERE if ends else _Far.of(score, law.dim, radius)
+    fitted = _fit(score, law.dim, radius, share, far)
+    checked: tuple[Hypothesis, ...] = () if ends else (far.does_not_steepen(),)
+    if tail is None:
+        checked = (far.keeps_pulling(), *checked)
+    else:
+        how = "closed form" if tail.known else "read off the log density up to 1e8"
+        margin = tail.power - 2.0
+        checked = (Hypothesis("dissipative tail", margin, f"p in -log p ~ |x|^p, less 2; {how}"), *checked)
+    return _record(score, law.dim, radius, fitted, "fitted", checked, far)
+
+
+@dataclass(frozen=True, eq=False)
+class _Far:
+    """A score followed beyond the region: ``-max x.s/r^2`` and ``max |s|`` at radii that double; empty if refused."""
+
+    radii: Array
+    pull: Array
+    size: Array
+    refusal: str = ""
+
+    @classmethod
+    def of(cls, score: Callable[[Array], Array], dim: int, radius: float) -> _Far:
+        radii = np.asarray(radius * 2.0 ** np.arange(_DOUBLINGS + 1), dtype=np.float64)
+        try:
+            with np.errstate(all="ignore"):
+                along, size = _inward(score, dim, radii)
+        except ValueError as refusal:
+            # tables and networks may end somewhere: then nothing is known beyond, which the record says
+            return cls(np.empty(0), np.empty(0), np.empty(0), f"the score refuses points so far out: {refusal}")
+        if not (np.all(np.isfinite(along)) and np.all(np.isfinite(size))):
+            return cls(np.empty(0), np.empty(0), np.empty(0), "the score is not finite so far out")
+        return cls(radii, -along / radii**2, size)
+
+    def keeps_pulling(self) -> Hypothesis:
+        """Whether ``-x.s/|x|^2`` tends to something positive."""
+        name = "dissipative tail"
+        if not self.radii.size:
+            return Hypothesis(name, float("nan"), self.refusal)
+        if np.min(self.pull) <= 0.0:
+            return Hypothesis(name, min(float(np.min(self.pull)), -1e-300), "smallest -x.s/|x|^2 at growing radii")
+        half = _DOUBLINGS // 2
+        early, late = (_loss(part) for part in (self.pull[: half + 1], self.pull[half:]))
+        margin = _LOSS - late if late <= max(_NONE, _GOES_ON * early) or late > _LOSS else _GOES_ON * early - late
+        detail = f"-x.s/|x|^2 loses {early:.2g} and then {late:.2g} of itself up to |x| = {self.radii[-1]:.3g}"
+        return Hypothesis(name, margin, detail)
+
+    def does_not_steepen(self) -> Hypothesis:
+        """Whether the growth of ``|s|`` stays that of a power."""
+        if not self.radii.size:
+            return Hypothesis("polynomial growth far out", float("nan"), self.refusal)
+        slopes = np.diff(np.log(np.maximum(self.size, 1e-300))) / np.log(2.0)
+        margin = _STEEPER - float(slopes[-1] - slopes[_DOUBLINGS // 2])
+        return Hypothesis("polynomial growth far out", margin, "0.05 less what the slope of log|s| gains")
+
+
+_NOWHERE = _Far(np.empty(0), np.empty(0), np.empty(0), "the law is known by quadrature only")
+
+
+def _loss(values: Array) -> float:
+    """The largest fall from an earlier to a later value, relative to the first."""
+    return float(np.max(np.maximum.accumulate(values) - values) / values[0])
 
 
 def _what(dynamics: Reverse | Law, t: float) -> tuple[Law, Callable[[Array], Array], bool]:
@@ -142,21 +223,22 @@ def _inward(score: Callable[[Array], Array], dim: int, radii: Array, offset: flo
 
 
 def _fit(
-    score: Callable[[Array], Array], dim: int, radius: float, share: float
-) -> tuple[tuple[float, float, float, float], tuple[Hypothesis, ...]]:
-    """A, B, C, k on the region, and the hypothesis that A is not an artefact of the region."""
+    score: Callable[[Array], Array], dim: int, radius: float, share: float, far: _Far
+) -> tuple[float, float, float, float]:
+    """A, B, C, k on the region and at the radii beyond."""
     radii = np.linspace(0.0, radius, _RADII + 1)[1:]
     along, size = _inward(score, dim, radii)
-    pull = -along / radii**2
     outer = radii >= 0.5 * radius
-    kept = float(pull[-1] / pull[outer][0]) if pull[outer][0] > 0.0 else -np.inf
-    margin = kept - _KEPT if np.isfinite(kept) else float(np.min(pull[outer]) - abs(pull[outer][0]))
-    tail = Hypothesis("dissipative tail", margin, "share of -x.s/|x|^2 left when the radius doubles, less 0.8")
-    a = share * float(np.min(pull[outer]))
-    b = max(0.0, float(np.max(along + a * radii**2)))
-    slope = np.polyfit(np.log(radii[outer]), np.log(np.maximum(size[outer], 1e-300)), 1)[0]
-    power = max(0.0, float(slope))
-    return (a, b, float(np.max(size / (1.0 + radii**power))), power), (tail,)
+    pull = np.append((-along / radii**2)[outer], far.pull)
+    a = share * float(np.min(pull))
+    b = max(0.0, float(np.max(along + a * radii**2)), float(np.max((a - far.pull) * far.radii**2, initial=0.0)))
+    slopes = [np.polyfit(np.log(radii[outer]), np.log(np.maximum(size[outer], 1e-300)), 1)[0]]
+    slopes += (np.diff(np.log(np.maximum(far.size, 1e-300))) / np.log(2.0)).tolist()
+    power = max(0.0, *(float(slope) for slope in slopes))
+    radii, size = np.append(radii, far.radii), np.append(size, far.size)
+    with np.errstate(over="ignore"):
+        growth = float(np.max(size / (1.0 + radii**power)))
+    return a, b, growth, power
 
 
 def _record(
@@ -166,6 +248,7 @@ def _record(
     constants: tuple[float, float, float, float],
     method: str,
     checked: tuple[Hypothesis, ...],
+    far: _Far = _NOWHERE,
 ) -> Assumptions:
     """Check the constants at other points than they were fitted on."""
     a, b, c, power = constants
@@ -184,7 +267,8 @@ def _record(
     reason = failure(checked)
     return Assumptions(
         value=None if reason else a,
-        statement="x.s(x) <= -A |x|^2 + B and |s(x)| <= C (1 + |x|^k)",
+        statement="x.s(x) <= -A |x|^2 + B and |s(x)| <= C (1 + |x|^k)"
+        + ("" if method == "closed form" else f", fitted on |x| <= {radius:.4g}: no certificate"),
         checked=checked,
         unchecked=() if method == "closed form" else (f"both inequalities beyond |x| = {radius:.4g}",),
         reason=reason,
@@ -193,4 +277,6 @@ def _record(
         power=power,
         region=radius,
         method=method,
+        radii=far.radii,
+        pull=far.pull,
     )

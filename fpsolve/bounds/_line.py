@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from fpsolve.laws import FromLogDensity, Laplace, Law, PointMass, StudentT, Uniform
 from fpsolve.laws.student_t import DiffusedStudentT
+from fpsolve.marginals import QuadratureLaw
 
 Array = NDArray[np.float64]
 
@@ -122,11 +123,8 @@ def _edges(law: Law) -> Array:
         return np.array([float(law.low), float(law.high)])
     if isinstance(law, FromLogDensity):
         return np.append(law.panels[0].low, law.panels[0].high[-1:])
-    family = getattr(law, "family", None)
-    if family is None:
-        return np.empty(0)
     # a marginal by quadrature: the target's panels, moved with its mass
-    return np.asarray(getattr(law, "scale", 1.0) * _edges(family.target))
+    return law.scale * _edges(law.family.target) if isinstance(law, QuadratureLaw) else np.empty(0)
 
 
 def _thinned(points: Array, scales: Array) -> Array:

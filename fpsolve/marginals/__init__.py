@@ -10,9 +10,10 @@ from fpsolve.marginals._base import Marginals
 from fpsolve.marginals._closed_form import ClosedFormMarginals
 from fpsolve.marginals._mixture import FastLaw, MixtureMarginals
 from fpsolve.marginals._quadrature import QuadratureMarginals
+from fpsolve.marginals._quadrature_law import QuadratureLaw
 from fpsolve.processes import Process
 
-__all__ = ["FastLaw", "Marginals", "family"]
+__all__ = ["FastLaw", "Marginals", "QuadratureLaw", "family"]
 
 
 def family(target: Law, process: Process) -> Marginals:
