@@ -24,6 +24,7 @@ __all__ = [
     "WeightLike",
     "evaluate",
     "from_json",
+    "logarithm",
     "to_json",
 ]
 
@@ -183,6 +184,22 @@ def evaluate(weight: WeightLike, where: Any, dim: int | None = None) -> FloatArr
     else:
         dim = 1 if dim is None else _checks.dimension("dim", dim)
         x = _checks.points("x", where, dim, finite_only=True)
+    values = _values(weight, x, dim)
+    if not np.isfinite(values).all():
+        raise _checks.error(
+            "weight", "a finite V", "NaN or inf", "use a slower growing weight or a smaller box"
+        )
+    return values
+
+
+def logarithm(weight: WeightLike, x: FloatArray, dim: int) -> FloatArray:
+    """Return log V at points, checked as by `evaluate`; infinite where V is no finite number."""
+    values = _values(weight, x, dim)
+    finite = np.isfinite(values)
+    return np.where(finite, np.log(np.where(finite, values, 1.0)), np.inf)
+
+
+def _values(weight: WeightLike, x: FloatArray, dim: int) -> FloatArray:
     if weight is not None and not callable(weight):
         raise _checks.error(
             "weight", "a weight, a callable V(x) or None", weight, "try fp.PolynomialWeight()"
@@ -253,13 +270,9 @@ def _checked(values: Any, shape: tuple[int, ...]) -> FloatArray:
         raise _checks.error(
             "weight", f"V of shape {shape}", f"shape {array.shape}", "return one value per point"
         )
-    if not np.isfinite(array).all():
-        raise _checks.error(
-            "weight", "a finite V", "NaN or inf", "use a slower growing weight or a smaller box"
-        )
     # rounding slack: cosh and the like may return 1 - 1e-16
-    if array.size and array.min() < 1.0 - 1e-12:
-        raise _checks.error("weight", "V >= 1", f"a smallest value of {array.min():.6g}", "use 1 + V")
+    if np.any(array < 1.0 - 1e-12):
+        raise _checks.error("weight", "V >= 1", f"a smallest value of {np.nanmin(array):.6g}", "use 1 + V")
     return array
 
 

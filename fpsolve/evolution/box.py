@@ -10,9 +10,10 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr
+from scipy.special import log_ndtr, logsumexp
 
 from fpsolve import weights
+from fpsolve._checks import error
 from fpsolve.laws import Law, NormalMixture
 from fpsolve.weights import WeightLike
 
@@ -23,6 +24,8 @@ Interval = tuple[float, float]
 LIGHT_TAIL = 1e-12
 #: The generous radius is taken when it is at most this much larger than the sufficient one.
 GENEROUS = 1.6
+#: Logarithms from here on belong to no finite number.
+LARGEST = 600.0
 
 
 def covering_box(laws: Iterable[Law], weight: WeightLike, allowance: float) -> tuple[Interval, ...]:
@@ -106,8 +109,11 @@ def _mixture_box(law: NormalMixture, weight: WeightLike, allowance: float) -> tu
     for k in range(law.dim):
         m, s = means[:, k], stds[:, k]
         reach = np.maximum(u, 2.0) * s  # V where most of the weighted mass beyond u is
-        v = weights.evaluate(weight, _on_axis(law, k, np.stack([m - reach, m + reach])), law.dim).max(axis=0)
-        radius = u[np.argmax(2.0 * mass * v * ndtr(-u) <= share, axis=0), 0] * s
+        log_v = weights.logarithm(weight, _on_axis(law, k, np.stack([m - reach, m + reach])), law.dim).max(axis=0)
+        enough = log_v + np.log(2.0 * mass) + log_ndtr(-u) <= np.log(share)
+        if not enough.any(axis=0).all():
+            raise _infinite_moment(law)
+        radius = u[np.argmax(enough, axis=0), 0] * s
         kept = radius > 0.0
         box.append((float(np.min((m - radius)[kept])), float(np.max((m + radius)[kept]))))
     return tuple(box)
@@ -124,21 +130,53 @@ def _axis_interval(law: Law, k: int, weight: WeightLike, allowance: float, gener
     ends = []
     for sign in (-1.0, 1.0):
         x = center + sign * r
-        along = marginal.density(x) if marginal is not None else _cross_section(law, k, x)
-        mass = weights.evaluate(weight, _on_axis(law, k, x), law.dim) * along
-        pieces = 0.5 * (mass[1:] + mass[:-1]) * np.diff(r)
-        tail = np.append(np.cumsum(pieces[::-1])[::-1], 0.0)
-        radius, wide = (r[np.argmax(tail <= limit)] for limit in (allowance, generous))
+        along = marginal.log_density(x) if marginal is not None else _log_cross_section(law, k, x)
+        log_v = weights.logarithm(weight, _on_axis(law, k, x), law.dim)
+        # where there is nothing V may be anything
+        tail = _tails(r, along + np.where(np.isneginf(along), 0.0, log_v), law)
+        radius, wide = (r[np.argmax(tail <= max(limit, tail[-1]))] for limit in (allowance, generous))
         ends.append(_chosen(center + sign * float(radius), center + sign * float(wide), center))
     return ends[0], ends[1]
 
 
-def _cross_section(law: Law, k: int, x: Array) -> Array:
-    """Density of coordinate k at the positions x, by integrating a 2D law over the other coordinate."""
+def _tails(r: Array, log_mass: Array, law: Law) -> Array:
+    """Integral from every radius outwards of a function given by its logarithm, shape of r.
+
+    ValueError where it does not decay before it, or V, is no finite number any more.
+    """
+    # V, and with it the product, is followed as far out as there are numbers for it
+    known = np.flatnonzero(log_mass >= LARGEST)
+    count = int(known[0]) if known.size else len(r)
+    r_known, log_known = r[:count], log_mass[:count]
+    last = log_known[-2:] if count > 1 else np.zeros(2)
+    if np.isfinite(last).all():
+        power = -float((last[1] - last[0]) / np.log(r_known[-1] / r_known[-2])) if count > 1 else 0.0
+        if not power > 1.0:
+            raise _infinite_moment(law)
+        beyond = float(np.exp(last[1])) * float(r_known[-1]) / (power - 1.0)
+    else:
+        beyond = 0.0
+    mass = np.exp(log_known)
+    pieces = 0.5 * (mass[1:] + mass[:-1]) * np.diff(r_known)
+    tail = np.append(np.cumsum(pieces[::-1])[::-1], 0.0) + beyond
+    return np.append(tail, np.full(len(r) - count, beyond))
+
+
+def _infinite_moment(law: Law) -> ValueError:
+    return error(
+        "weight",
+        "one with a finite moment under the laws of the run",
+        f"a moment that is infinite, or beyond any number, under {repr(law)[:80]}",
+        "take a weaker weight, or give a grid",
+    )
+
+
+def _log_cross_section(law: Law, k: int, x: Array) -> Array:
+    """Log density of coordinate k at the positions x, by integrating a 2D law over the other coordinate."""
     other = 1 - k
     std = float(np.sqrt(np.atleast_2d(law.cov)[other, other]))
     y = float(np.atleast_1d(law.mean)[other]) + std * np.linspace(-12.0, 12.0, 481)
     order = np.argsort(x)
     axes = (x[order], y) if k == 0 else (y, x[order])
-    density = np.exp(law.log_density_on_axes(*axes)).sum(axis=other) * (y[1] - y[0])
+    density = logsumexp(law.log_density_on_axes(*axes), axis=other) + np.log(y[1] - y[0])
     return np.asarray(density[np.argsort(order)])
