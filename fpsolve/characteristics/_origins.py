@@ -14,6 +14,9 @@ Array = NDArray[np.float64]
 #: d/dr of states (components, n) at forward time t: positions, and in the plane the log density.
 Rate = Callable[[float, Array], Array]
 
+#: Points for which the rate could be evaluated in the time that calling it takes.
+CALL = 1000
+
 
 @dataclass(frozen=True)
 class Accuracy:
@@ -40,10 +43,14 @@ class Accuracy:
 
 @dataclass(frozen=True, eq=False)
 class Traced:
-    """States at the first time, shape (components, n), and the steps that were taken."""
+    """States at the first time, shape (components, n), the steps that were taken and what they cost.
+
+    The cost is in points at which the rate was evaluated, `CALL` of them for what a call itself takes.
+    """
 
     states: Array
     steps: int
+    cost: int
 
 
 def trace_back(
@@ -80,11 +87,11 @@ def trace_back(
     array([[2.71828183]])
     """
     inner = sorted(s for s in breaks if t < s < first)
-    steps = 0
+    steps = cost = 0
     for low, high in pairwise([t, *inner, first] if t < first else []):
         traced = _trace_smooth(rate, low, high, states, accuracy)
-        states, steps = traced.states, steps + traced.steps
-    return Traced(states, steps)
+        states, steps, cost = traced.states, steps + traced.steps, cost + traced.cost
+    return Traced(states, steps, cost)
 
 
 def _trace_smooth(rate: Rate, low: float, high: float, states: Array, accuracy: Accuracy) -> Traced:
@@ -117,4 +124,4 @@ def _trace_smooth(rate: Rate, low: float, high: float, states: Array, accuracy: 
                 f"dynamics: expected a flow that can be followed back to t = {high:g}, got stuck at "
                 f"t = {float(np.exp(solver.t)):g} ({message}); stop earlier (larger t_min) or use eta > 0."
             )
-    return Traced(solver.y.reshape(states.shape), steps)
+    return Traced(solver.y.reshape(states.shape), steps, solver.nfev * (states.shape[1] + CALL))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +16,10 @@ from fpsolve.grid import Grid
 
 Array = NDArray[np.float64]
 
-#: Points of the plane under way at once: three numbers each and the integrator's sixteen stages stay in a cache.
+#: Points under way at once, in the plane: three numbers each and the integrator's sixteen stages stay in a cache.
 _CHUNK = 4096
+#: Most times on a line whose faces travel together: a segment between two of them takes a step or two of its own.
+_JOINED = 16
 #: Cell average from values at the centres: ``1 + d^2/24 - 17 d^4/5760 + 367 d^6/967680``, d the central difference.
 _GHOSTS = 3
 _SECOND, _FOURTH, _SIXTH = 1.0 / 24.0, -17.0 / 5760.0, 367.0 / 967680.0
@@ -24,10 +27,15 @@ _SECOND, _FOURTH, _SIXTH = 1.0 / 24.0, -17.0 / 5760.0, 367.0 / 967680.0
 
 @dataclass(frozen=True, eq=False)
 class Transported:
-    """Cell averages, shape (sources, times, nx[, ny]), and the integrator's steps."""
+    """Cell averages, shape (sources, times, nx[, ny]), the integrator's steps and their cost.
+
+    On a line also `origins`, where the faces at every time come from, shape (times, nx + 1).
+    """
 
     values: Array
     steps: int
+    cost: int
+    origins: Array | None = None
 
 
 def transport(
@@ -65,13 +73,21 @@ def _line(
     def rate(t: float, states: Array) -> Array:
         return dynamics.drift(t, states[0])[None]
 
-    faces, steps = grid.face_axes[0], 0
-    values = np.empty((len(sources), len(times), *grid.shape))
-    for k, t in enumerate(times):
-        traced = trace_back(rate, float(t), float(times[0]), faces[None], accuracy, dynamics.breaks)
-        values[:, k] = np.stack([source.masses(traced.states[0]) for source in sources]) / grid.volume
-        steps = max(steps, traced.steps)
-    return Transported(values, steps)
+    faces, steps, cost = grid.face_axes[0], 0, 0
+    group = min(max(1, 2 * _CHUNK // len(faces)), _JOINED)
+    parts = [faces[None]]
+    for first in range(1, len(times), group):
+        # the faces of a few times travel together: those of an earlier time join the others on their way back
+        states, taken = np.empty((1, 0)), 0
+        for late, early in pairwise([*times[first : first + group][::-1], times[0]]):
+            states = np.append(faces[None], states, axis=1)
+            traced = trace_back(rate, float(late), float(early), states, accuracy, dynamics.breaks)
+            states, taken, cost = traced.states, taken + traced.steps, cost + traced.cost
+        parts.append(states[0].reshape(-1, len(faces)))
+        steps = max(steps, taken)
+    origins = np.concatenate(parts)
+    values = np.stack([[source.masses(row) for row in origins] for source in sources]) / grid.volume
+    return Transported(values, steps, cost, origins)
 
 
 def _plane(
@@ -85,15 +101,15 @@ def _plane(
     points = np.stack(np.meshgrid(*axes, indexing="ij")).reshape(2, -1)
     start = np.concatenate([points, np.zeros((1, points.shape[1]))])
     shape = (len(sources), len(times), *(axis.size for axis in axes))
-    values, steps = np.empty((*shape[:2], points.shape[1])), 0
+    values, steps, cost = np.empty((*shape[:2], points.shape[1])), 0, 0
     for k, t in enumerate(times):
         for part in _parts(points.shape[1]):
             traced = trace_back(rate, float(t), float(times[0]), start[:, part], accuracy, dynamics.breaks)
             # the third component is int div b dr, gathered backwards: minus the change of the log density
             origins, factor = np.ascontiguousarray(traced.states[:2].T), np.exp(traced.states[2])
             values[:, k, part] = np.stack([source.density(origins) for source in sources]) * factor
-            steps = max(steps, traced.steps)
-    return Transported(_averages(values.reshape(shape)), steps)
+            steps, cost = max(steps, traced.steps), cost + traced.cost
+    return Transported(_averages(values.reshape(shape)), steps, cost)
 
 
 def _parts(count: int) -> list[slice]:

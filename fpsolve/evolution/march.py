@@ -31,11 +31,12 @@ class Record:
 
     cells: tuple[int, ...]
     steps: int
+    cost: int | None = None
 
     @property
     def updates(self) -> int:
-        """Cell updates spent: cells times steps."""
-        return self.steps * math.prod(self.cells)
+        """Cell updates spent: cells times steps, or `cost` where something else was counted."""
+        return self.steps * math.prod(self.cells) if self.cost is None else self.cost
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fpsolve import weights
 from fpsolve.evolution.problem import Problem
-from fpsolve.evolution.solution import MISPLACED, Solution
+from fpsolve.evolution.solution import Solution
 from fpsolve.grid import Grid
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def dataset(problem: Problem, solution: Solution, attrs: dict[str, str | float |
     names = axis_names(solution.grid.dim, scaled=scaled)
     axes = tuple(range(-solution.grid.dim, 0))
     gap, tail = solution.gap(problem), solution.tail(problem)
-    error = solution.factor * gap + MISPLACED * tail + solution.rounding(problem)
+    error = solution.total(problem, gap, tail)
     variables: dict[str, Any] = {
         "density": (
             ("start", "t", *names),

@@ -43,6 +43,8 @@ class Solution:
         Relative error of a cell average that no difference of levels shows; None: the round-off of the steps.
     smearing : float or None
         Numerical diffusion per diffusivity, see `fpsolve.evolution.smearing`; None where it was not looked at.
+    floor : array or None
+        What the error is at least, whatever the difference to `previous`, shape (starts, saves); None: nothing.
     """
 
     grid: Grid
@@ -52,6 +54,7 @@ class Solution:
     levels: list[Record]
     noise: float | None = None
     smearing: float | None = None
+    floor: Array | None = None
 
     def gap(self, problem: Problem) -> Array:
         """Weighted difference to `previous`, shape (starts, saves); NaN without one."""
@@ -90,7 +93,12 @@ class Solution:
 
     def error(self, problem: Problem) -> Array:
         """Error estimate in the weighted norm, shape (starts, saves)."""
-        return self.factor * self.gap(problem) + MISPLACED * self.tail(problem) + self.rounding(problem)
+        return self.total(problem, self.gap(problem), self.tail(problem))
+
+    def total(self, problem: Problem, gap: Array, tail: Array) -> Array:
+        """The estimate from its parts."""
+        level = self.factor * gap if self.floor is None else np.maximum(self.factor * gap, self.floor)
+        return np.asarray(level + MISPLACED * tail + self.rounding(problem))
 
     def _over_saves(self, function: Callable[[slice], Array]) -> Array:
         """Apply a function to slices of save times, few at a time: no temporary of the size of all densities."""
