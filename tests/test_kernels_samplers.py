@@ -63,7 +63,7 @@ def test_noisy_steps_keep_gaussians_to_fourth_order(name):
 
 @pytest.mark.parametrize("name", ["heun", "ddim"])
 def test_steps_without_noise_by_splines(name):
-    """The positive kernel smears by h^2/6 per step; the spline follows the Gaussian recursion."""
+    """The Markov matrix smears by h^2/6 per step; the spline, by which laws are pushed, follows the recursion."""
     reverse, grid = fp.Reverse(fp.Gaussian(0.5, cov=0.4), fp.VP()), fp.Grid.uniform((-7, 7), cells=300)
     options = {"eta": 0.0} if name == "ddim" else {}
     score, m, v = reverse.score, 0.0, 1.0
@@ -71,11 +71,12 @@ def test_steps_without_noise_by_splines(name):
     for t0, t1 in pairwise(np.linspace(1.0, 0.05, 21)):
         at = samplers.step(name, reverse.process, 0.0, t0, t1).move(score, np.array([0.0, 1.0]))
         m, v = float(at[0] + (at[1] - at[0]) * m), float((at[1] - at[0]) ** 2 * v)
-        positive = kernels.sampler(name, reverse, grid, t0, t1, **options)
+        both = kernels.sampler(name, reverse, grid, t0, t1, **options)
         spline = kernels.sampler(name, reverse, grid, t0, t1, source="spline", **options)
-        assert (positive.averaged, positive.negative) == (1.0, 0.0)
+        assert (both.averaged, both.negative) == (1.0, 0.0)
         assert spline.negative > 0.0
-        smeared, moved = positive.push(smeared), spline.push(moved)
+        assert np.array_equal(both.moves, spline.matrix)
+        smeared, moved = both.markov.push(smeared), both.push(moved)
     truth = grid.cell_average(fp.Gaussian(m, cov=v))
     far, near = (np.abs(q - truth).sum() * grid.volume for q in (smeared, moved))
     print(name, "positive:", far, "spline:", near)

@@ -127,7 +127,7 @@ def drift(
     _checks.interval("share", share, 0.0, 1.0, ends="()")
     used = _block_kernel(reverse, grid, t0, t1) if kernel is None else kernel
     v = height(weight, grid)
-    pulled = used.pull(height(weight, used.target).reshape(used.target.shape)).ravel()
+    pulled = used.markov.pull(height(weight, used.target).reshape(used.target.shape)).ravel()
     trade = TradeOff.of(pulled, v, Region.of(used, weight))
     best = trade.best()
     times, quadrature = _time_nodes(reverse, t0, t1)

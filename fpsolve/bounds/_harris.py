@@ -209,7 +209,7 @@ class Sharp:
         from fpsolve.bounds import _pairs
 
         v, region = height(weight, kernel.grid), Region.of(kernel, weight)
-        pulled = kernel.pull(height(weight, kernel.target).reshape(kernel.target.shape)).ravel()
+        pulled = kernel.markov.pull(height(weight, kernel.target).reshape(kernel.target.shape)).ravel()
         trade, held = TradeOff.of(pulled, v, region), region.held(v)
         ok = trade.admissible
         if not ok.any() or held <= 0.0:

@@ -92,7 +92,7 @@ def localization(kernel: Kernel, *, weight: WeightLike = None, levels: ArrayLike
 
     v, region = height(weight, kernel.grid), Region.of(kernel, weight)
     held = region.held(v)
-    pulled = kernel.pull(height(weight, kernel.target).reshape(kernel.target.shape)).ravel()
+    pulled = kernel.markov.pull(height(weight, kernel.target).reshape(kernel.target.shape)).ravel()
     curve = default_levels(v, held) if levels is None else increasing(levels)
     lowest = floor(weight, kernel.grid)
     pairwise = 1.0 - _pairs.distance_by_level(kernel.matrix, lowest, curve)

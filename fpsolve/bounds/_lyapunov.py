@@ -74,7 +74,7 @@ class Region:
     def of(cls, kernel: Kernel | Operator, weight: WeightLike) -> Region:
         """Sources that send less than 1e-6 of 1 + V to the ends of the box or beyond."""
         v = height(weight, kernel.target).reshape(kernel.target.shape)
-        reached = kernel.pull(edge(kernel.target) * (1.0 + v))
+        reached = kernel.markov.pull(edge(kernel.target) * (1.0 + v))
         defects = kernel.defects if isinstance(kernel, Kernel) else None
         if defects is not None:
             reached = reached + defects.reshape(kernel.grid.shape) * (1.0 + float(np.max(v)))

@@ -126,7 +126,7 @@ def minorization(
 
 def _least_level(kernel: Kernel, weight: WeightLike, v: Array, region: Region) -> float:
     """``2 K/(1 - gamma)`` of the kernel's drift; the level that the box holds where there is no drift."""
-    pulled = kernel.pull(height(weight, kernel.target).reshape(kernel.target.shape)).ravel()
+    pulled = kernel.markov.pull(height(weight, kernel.target).reshape(kernel.target.shape)).ravel()
     trade = TradeOff.of(pulled, v, region)
     best = trade.best()
     return region.held(v) if best is None else 2.0 * float(trade.ks[best] / (1.0 - trade.gammas[best]))

@@ -86,7 +86,9 @@ def absolute_in_cells(powers: FloatArray, locate: Locate, breaks: FloatArray | N
 def bracketed_roots(powers: FloatArray, low: FloatArray, high: FloatArray, sign_low: FloatArray) -> FloatArray:
     """Newton's iteration kept inside [low, high], where each polynomial has exactly one root."""
     slope = powers[:, 1:] * np.arange(1.0, powers.shape[1])
-    root = 0.5 * (low + high)
+    found = 0.5 * (low + high)
+    open_ = np.arange(found.size)
+    root = found.copy()
     for _ in range(_STEPS):
         value = polynomial(powers, root[:, None])[:, 0]
         below = np.sign(value) == sign_low
@@ -97,7 +99,10 @@ def bracketed_roots(powers: FloatArray, low: FloatArray, high: FloatArray, sign_
         # a root found already sits on an end of its bracket, and rounding must not throw it out
         inside = (newton >= low - _ROOT_TOLERANCE) & (newton <= high + _ROOT_TOLERANCE)
         following = np.where(inside, np.clip(newton, low, high), 0.5 * (low + high))
-        change, root = np.abs(following - root), following
-        if change.size == 0 or change.max() < _ROOT_TOLERANCE:
+        going = np.abs(following - root) >= _ROOT_TOLERANCE
+        found[open_] = following
+        if not going.any():
             break
-    return root
+        open_, powers, slope = open_[going], powers[going], slope[going]
+        root, low, high, sign_low = (part[going] for part in (following, low, high, sign_low))
+    return found

@@ -1,6 +1,14 @@
-"""``int_0^1 |F^-1(u) - G^-1(u)|^2 du`` from cell averages of two densities."""
+"""``int_0^1 |F^-1(u) - G^-1(u)|^2 du`` from cell averages of two densities.
+
+The integral runs over the probability level u, in pieces between the levels that either cumulative has at its faces.
+Within a piece each quantile stays inside of one cell: a gap in a density, across which its quantile jumps while u
+stands still, lies between two pieces and never inside of one.
+"""
+
+from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fpsolve._checks import FloatArray
 from fpsolve.distances import _cells, _splines
@@ -9,10 +17,18 @@ from fpsolve.distances._smoothness import PRIMITIVES, spread
 __all__ = ["squared_displacement"]
 
 _ROUNDING = 8.0 * float(np.finfo(float).eps)
+# pieces of less mass than this cost less than the round-off of the cumulatives
+_LIGHTEST = 1e-18
+# pieces are halved until two rules agree to this share of the whole, or so often
+_TOLERANCE, _HALVINGS = 1e-13, 8
+# levels say nothing before their differences fall like this and the cells are sure of this share of the value
+_REGIME, _SURE = 1 / 12, 3e-4
+# the least share of the last difference, and of the sum of the errors of the cells, that may be left
+_LEAST, _LEAST_OF_CELLS = 1 / 32, 1 / 256
 
 
 def squared_displacement(p: FloatArray, q: FloatArray, spacing: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Return ``int |x - T(x)|^2 p(x) dx`` with ``T = G^-1 o F`` for every row, and its error.
+    """Return ``int_0^1 |F^-1(u) - G^-1(u)|^2 du`` for every row, and its error; symmetric in p and q.
 
     Parameters
     ----------
@@ -24,7 +40,8 @@ def squared_displacement(p: FloatArray, q: FloatArray, spacing: FloatArray) -> t
     Returns
     -------
     value, error : arrays, shape (rows,)
-        The error covers reconstruction, quadrature and the round-off of the cumulatives.
+        The error covers reconstruction, quadrature, the round-off of the cumulatives, and negative masses, which have
+        no quantiles.
     """
     widths = np.broadcast_to(spacing, len(p))
     sums = [_row(a * h, b * h) for a, b, h in zip(p, q, widths, strict=True)]
@@ -34,38 +51,112 @@ def squared_displacement(p: FloatArray, q: FloatArray, spacing: FloatArray) -> t
 
 def _row(p: FloatArray, q: FloatArray) -> tuple[float, float]:
     """Return value and error for two arrays of cell masses, in units of cells."""
-    costs = [_costs(p, q, degree, _cells.NODES) for degree in (4, 2, 0)]
-    gap_2, gap_0 = (spread(np.abs(costs[0] - other)) for other in costs[1:])
-    quadrature = np.abs(costs[0] - _costs(p, q, 4, _cells.NODES - 2))
-    rounding = _ROUNDING * p.size**2 * (np.abs(p).sum() + np.abs(q).sum())
-    error = PRIMITIVES.error(gap_2, gap_0).sum() + quadrature.sum() + rounding
-    return float(costs[0].sum()), float(error)
-
-
-def _costs(p: FloatArray, q: FloatArray, degree: int, nodes: int) -> FloatArray:
-    """Return ``int |x - T(x)|^2 p dx`` over every cell."""
-    u, weights = _cells.gauss(nodes)
-    local = _splines.windows(_splines.coefficients(p, degree), degree)
-    level = (np.cumsum(p) - p)[:, None] + local @ _splines.cumulative_basis(degree, u).T
-    density = local @ _splines.basis(degree, u).T
-    x = np.arange(p.size)[:, None] + u
-    shift = x - _quantile(q, degree, level.ravel()).reshape(x.shape)
-    return np.asarray((shift**2 * density) @ weights)
-
-
-def _quantile(masses: FloatArray, degree: int, level: FloatArray) -> FloatArray:
-    """Return the positions (in cells) where the cumulative spline reaches the levels, the ends beyond them."""
-    faces = np.concatenate([np.zeros(1), np.cumsum(masses)])
-    # cells whose mass is negative round-off hold no level
-    rising = np.maximum.accumulate(faces)
-    cell = np.clip(np.searchsorted(rising, level, side="right") - 1, 0, masses.size - 1)
-    spline = _splines.coefficients(masses, degree)
-    primitive = (
-        _splines.windows(spline, degree)[cell] @ (_splines.monomials(degree) / np.arange(1.0, degree + 2.0)[:, None]).T
+    quartic = _Pieces.of(p, q, 4)
+    value, quadrature = quartic.integral(_HALVINGS)
+    first = quartic.rule(_cells.NODES)
+    gap_2, gap_0 = (
+        spread(np.abs(first - _Pieces.of(p, q, degree).rule(_cells.NODES))) for degree in (2, 0)
     )
-    powers = np.concatenate([(faces[cell] - level)[:, None], primitive], axis=1)
-    at_ends = np.where(powers[:, 0] >= 0.0, 0.0, 1.0)
-    inside = (powers[:, 0] < 0.0) & (powers.sum(axis=1) > 0.0)
-    zero, one = np.zeros(inside.sum()), np.ones(inside.sum())
-    at_ends[inside] = _cells.bracketed_roots(powers[inside], zero, one, -one)
-    return np.asarray(cell + at_ends)
+    by_cell = float(PRIMITIVES.error(gap_2, gap_0).sum())
+    negative = sum(float(np.maximum(-masses, 0.0).sum()) for masses in (p, q))
+    mass = float(np.abs(p).sum() + np.abs(q).sum())
+    rounding = p.size**2 * (_ROUNDING * mass + _LIGHTEST * p.size + negative)
+    return value, min(by_cell, _by_level(p, q, value, by_cell)) + quadrature + rounding
+
+
+def _by_level(p: FloatArray, q: FloatArray, value: float, by_cell: float) -> float:
+    """Return the error judged by grids of a half and a quarter of the cells; infinity where they cannot.
+
+    The errors of single cells have both signs and all but cancel in the sum, which the sum of their sizes cannot know.
+    """
+    if p.size % 4 or p.size < 4 * _splines.MINIMUM_CELLS:
+        return np.inf
+    half, quarter = (
+        k**2 * _Pieces.of(p.reshape(-1, k).sum(axis=1), q.reshape(-1, k).sum(axis=1), 4).integral(2)[0]
+        for k in (2, 4)
+    )
+    gap, before = abs(value - half), abs(half - quarter)
+    if not gap < _REGIME * before or by_cell > _SURE * value:
+        return np.inf
+    return max(gap * max(_LEAST, gap / before), _LEAST_OF_CELLS * by_cell)
+
+
+@dataclass(frozen=True, eq=False)
+class _Pieces:
+    """Intervals of levels in which both quantiles stay inside of one cell, shape (pieces,) each."""
+
+    low: FloatArray
+    high: FloatArray
+    quantiles: "tuple[_Quantile, _Quantile]"
+
+    @classmethod
+    def of(cls, p: FloatArray, q: FloatArray, degree: int) -> "_Pieces":
+        rising = [np.maximum.accumulate(np.concatenate([np.zeros(1), np.cumsum(masses)])) for masses in (p, q)]
+        # the mass that one has and the other has not is the caller's mismatch
+        levels = np.unique(np.minimum(np.concatenate(rising), min(faces[-1] for faces in rising)))
+        heavy = np.diff(levels) > _LIGHTEST
+        low, high = levels[:-1][heavy], levels[1:][heavy]
+        first, second = (_Quantile.of(m, faces, degree, low) for m, faces in zip((p, q), rising, strict=True))
+        return cls(low, high, (first, second))
+
+    def rule(self, nodes: int) -> FloatArray:
+        """Return ``int |F^-1 - G^-1|^2 du`` of every piece by a Gauss rule."""
+        u, weights = _cells.gauss(nodes)
+        level = self.low[:, None] + (self.high - self.low)[:, None] * u
+        first, second = (quantile.at(level) for quantile in self.quantiles)
+        return np.asarray((self.high - self.low) * ((first - second) ** 2 @ weights))
+
+    def integral(self, halvings: int) -> tuple[float, float]:
+        """Return the sum over the pieces, halved where two rules disagree, and what they still disagree on."""
+        fine, coarse = self.rule(_cells.NODES), self.rule(_cells.NODES - 2)
+        apart = np.abs(fine - coarse)
+        poor = apart > _TOLERANCE * (fine.sum() + 1.0)
+        if halvings == 0 or not poor.any():
+            return float(fine.sum()), float(apart.sum())
+        low, high = self.low[poor], self.high[poor]
+        middle = 0.5 * (low + high)
+        halves = _Pieces(
+            np.concatenate([low, middle]), np.concatenate([middle, high]),
+            (self.quantiles[0].twice(poor), self.quantiles[1].twice(poor)),
+        )  # fmt: skip
+        value, left = halves.integral(halvings - 1)
+        return float(fine[~poor].sum()) + value, float(apart[~poor].sum()) + left
+
+
+@dataclass(frozen=True, eq=False)
+class _Quantile:
+    """The inverse of a cumulative spline, piece by piece.
+
+    Attributes
+    ----------
+    cell : array, shape (pieces,)
+        The cell in which the quantile of a piece lies.
+    powers : array, shape (pieces, degree + 2)
+        The cumulative there in powers of the inner position.
+    """
+
+    cell: NDArray[np.intp]
+    powers: FloatArray
+
+    @classmethod
+    def of(cls, masses: FloatArray, rising: FloatArray, degree: int, low: FloatArray) -> "_Quantile":
+        # cells whose mass is negative round-off hold no level
+        cell = np.clip(np.searchsorted(rising, low, side="right") - 1, 0, masses.size - 1)
+        spline = _splines.windows(_splines.coefficients(masses, degree), degree)[cell]
+        primitive = spline @ (_splines.monomials(degree) / np.arange(1.0, degree + 2.0)[:, None]).T
+        start = np.concatenate([np.zeros(1), np.cumsum(masses)])[cell]
+        return cls(cell, np.concatenate([start[:, None], primitive], axis=1))
+
+    def twice(self, chosen: NDArray[np.bool_]) -> "_Quantile":
+        """Return the chosen pieces, each twice."""
+        return _Quantile(np.tile(self.cell[chosen], 2), np.tile(self.powers[chosen], (2, 1)))
+
+    def at(self, level: FloatArray) -> FloatArray:
+        """Return the positions (in cells) where the cumulative reaches the levels, shape (pieces, nodes)."""
+        powers = np.repeat(self.powers, level.shape[1], axis=0)
+        powers[:, 0] -= level.ravel()
+        inner = np.where(powers[:, 0] >= 0.0, 0.0, 1.0)
+        inside = (powers[:, 0] < 0.0) & (powers.sum(axis=1) > 0.0)
+        zero, one = np.zeros(inside.sum()), np.ones(inside.sum())
+        inner[inside] = _cells.bracketed_roots(powers[inside], zero, one, -one)
+        return np.asarray(self.cell[:, None] + inner.reshape(level.shape))

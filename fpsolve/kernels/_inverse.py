@@ -19,22 +19,33 @@ _BEYOND = 1.0
 _SAMPLES = 4001
 
 
-def pulled_back(step: Step, score: Score, faces: Array, box: tuple[float, float]) -> Array | None:
+def pulled_back(
+    step: Step, score: Score, faces: Array, box: tuple[float, float], reach: float = 0.0
+) -> Array | None:
     """Return where the map of a step comes from for every face; None where the map is not increasing.
 
-    A step that knows its own inverse, as a flow does, is asked for it: ``step.back(score, x)``.
+    A step that knows its own inverse, as a flow does, is asked for it: ``step.back(score, x)``. `box` holds what comes
+    before the step, `reach` is how far its noise before the map goes.
     """
     back = getattr(step, "back", None)
-    return preimages(lambda u: step.move(score, u), faces, box) if back is None else np.asarray(back(score, faces))
+    if back is not None:
+        return np.asarray(back(score, faces))
+    low, high = (step.scale_before * end for end in box)
+    length = high - low
+    # a score may be wild far out, where nothing comes from: then it is enough that the map increases on the box
+    for beyond in (max(_BEYOND * length, reach), reach):
+        found = preimages(lambda u: step.move(score, u), faces, (low - beyond, high + beyond))
+        if found is not None:
+            return found
+    return None
 
 
 def preimages(move: Callable[[Array], Array], faces: Array, box: tuple[float, float]) -> Array | None:
-    """Return u with ``move(u) = face`` for every face, of the shape of `faces`; None where the map is not increasing.
+    """Return u in the box with ``move(u) = face`` for every face, of the shape of `faces`.
 
-    Preimages more than a box length beyond the box become -inf or inf.
+    None where the map is not increasing; preimages beyond the box become -inf or inf.
     """
-    length = box[1] - box[0]
-    samples = np.linspace(box[0] - _BEYOND * length, box[1] + _BEYOND * length, _SAMPLES)
+    samples = np.linspace(box[0], box[1], _SAMPLES)
     images = move(samples)
     if not np.all(np.diff(images) > 0.0):
         return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import prod
 from typing import TYPE_CHECKING
@@ -46,16 +46,23 @@ class Kernel:
         Per row: mass beyond the box, and what the quadrature or the rounding of many steps left to one, before the row
         was made to sum to one. Measured, never hidden.
     averaged : float
-        Share of rows whose source is averaged over its cell, because the step is narrower than the cell: each such step
-        adds a variance to what is pushed, ``h^2/6`` on average over all shifts by a part of a cell, at most ``h^2/4``.
+        Share of rows whose source is averaged over its cell, because the step is narrower than the cell: each product
+        with such a matrix adds a variance, ``h^2/6`` on average over all shifts by a part of a cell, at most ``h^2/4``.
     exact_of : Reverse, optional
         The reverse dynamics whose transitions these are, where the matrix is their exact kernel: `exact` says so. What
         is then known in closed form (`fpsolve.bounds`) holds beyond the box and between the cells.
+    moves : array, shape of `matrix`, optional
+        The linear operator that `push` and `pull` use in place of such a matrix: it moves a spline through the cell
+        averages, adds no variance, keeps mass, and is not positive. None: they use the matrix.
 
     Raises
     ------
     ValueError
-        A matrix of another shape, not finite, or with rows that do not sum to one.
+        A matrix (or moves) of another shape, not finite, or with rows that do not sum to one.
+
+    Notes
+    -----
+    `matrix` is the Markov kernel: what bounds are computed from. Whether laws are pushed by it says `stochastic`.
 
     Examples
     --------
@@ -77,16 +84,33 @@ class Kernel:
     defects: Array | None = field(default=None, repr=False)
     averaged: float = 0.0
     exact_of: Reverse | None = field(default=None, repr=False)
+    moves: Array | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "matrix", self._checked("matrix", self.matrix, ROW_SUM))
+        if self.moves is not None:
+            # entries of both signs: their sizes sum to a few, and so do their roundings
+            object.__setattr__(self, "moves", self._checked("moves", self.moves, 100.0 * ROW_SUM))
+
+    def _checked(self, name: str, values: Array, tolerance: float) -> Array:
         shape = (prod(self.grid.shape), prod(self.target.shape))
-        matrix = _checks.finite_array("matrix", self.matrix, shape=shape).view()
+        matrix = _checks.finite_array(name, values, shape=shape).view()
         worst = float(np.max(np.abs(matrix.sum(axis=1) - 1.0)))
-        if worst > ROW_SUM:
+        if worst > tolerance:
             remedy = "a kernel keeps mass; put what leaves the box into its end cells"
-            raise _checks.error("matrix", "rows that sum to one", f"a row off by {worst:.3g}", remedy)
+            raise _checks.error(name, "rows that sum to one", f"a row off by {worst:.3g}", remedy)
         matrix.flags.writeable = False
-        object.__setattr__(self, "matrix", matrix)
+        return matrix
+
+    @property
+    def stochastic(self) -> bool:
+        """Whether `push` and `pull` use a row-stochastic matrix: no `moves` and no negative entries."""
+        return self.moves is None and self.negative <= ROW_SUM
+
+    @property
+    def markov(self) -> Kernel:
+        """The kernel whose `push` and `pull` are those of its matrix, `moves` left out: what bounds speak of."""
+        return self if self.moves is None else replace(self, moves=None)
 
     @property
     def target(self) -> Grid:
@@ -113,15 +137,19 @@ class Kernel:
         """
         densities = on_cells("p", p, self.grid)
         flat = densities.reshape(-1, prod(self.grid.shape))
-        pushed = (flat @ self.matrix) * (self.grid.volume / self.target.volume)
+        pushed = (flat @ self._used) * (self.grid.volume / self.target.volume)
         return np.asarray(pushed.reshape(*densities.shape[: densities.ndim - self.grid.dim], *self.target.shape))
 
     def pull(self, f: ArrayLike) -> Array:
         """Return ``P f``, shape (..., *grid.shape): the mean at t1 of a function f, shape (..., *target.shape)."""
         values = on_cells("f", f, self.target)
         flat = values.reshape(-1, prod(self.target.shape))
-        pulled = flat @ self.matrix.T
+        pulled = flat @ self._used.T
         return np.asarray(pulled.reshape(*values.shape[: values.ndim - self.target.dim], *self.grid.shape))
+
+    @property
+    def _used(self) -> Array:
+        return self.matrix if self.moves is None else self.moves
 
     def __matmul__(self, later: Kernel) -> Kernel:
         """Return the kernel that does this one first, then `later`.
@@ -145,10 +173,12 @@ class Kernel:
         sums = product.sum(axis=1)
         product /= sums[:, None]
         lost = _together(self.defects, later.defects, np.abs(sums - 1.0))
+        moves = None if self.moves is None and later.moves is None else self._used @ later._used
+        averaged = max(self.averaged, later.averaged)
         name = f"product {self.t0:g} -> {later.t1:g}"
-        averaged, same = max(self.averaged, later.averaged), self.exact_of is later.exact_of
+        same = self.exact_of is later.exact_of
         known = self.exact_of if same else None
-        return Kernel(product, self.grid, self.t0, later.t1, to_grid, name, lost, averaged, known)
+        return Kernel(product, self.grid, self.t0, later.t1, to_grid, name, lost, averaged, known, moves)
 
 
 def _together(first: Array | None, second: Array | None, rounding: Array) -> Array:

@@ -41,6 +41,11 @@ class Operator(ABC):
         """Cells at t1."""
         return self.to_grid
 
+    @property
+    def markov(self) -> Operator:
+        """The transition kernel that bounds speak of; another one only where laws are moved by a remap."""
+        return self
+
     def push(self, p: ArrayLike) -> Array:
         """Return the densities at t1, shape (..., *target.shape), of densities p at t0, shape (..., *grid.shape).
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fpsolve.grid import Grid
 from fpsolve.kernels._inverse import pulled_back
-from fpsolve.kernels._spread import Spread
+from fpsolve.kernels._spread import REACH, Spread
 from fpsolve.samplers import Step
 
 Array = NDArray[np.float64]
@@ -31,7 +31,7 @@ def spreads_of(step: Step, score: Score, grid: Grid, cells: Grid, *, averaging: 
         return step.move(score, step.scale_before * x)
 
     if step.std_after == 0.0 and grid.dim == 1:
-        faces = pulled_back(step, score, cells.face_axes[0], grid.bounds[0])
+        faces = pulled_back(step, score, cells.face_axes[0], grid.bounds[0], REACH * step.std_before)
         if faces is not None:
             return (_spread(shrink, step.std_before, grid, (faces,), averaging),)
     if step.std_before == 0.0:

@@ -1,18 +1,20 @@
 """Steps with little or no noise on a line: a spline of the cumulative mass, moved exactly.
 
 With F the quintic spline through the cumulative masses at the faces and H the map of the step, the cumulative mass
-after the step is ``E F(H^{-1}(face - s1 Z) - s0 Z')``. It is linear in the masses, so it is a matrix whose rows sum to
-one; being a spline, it has small negative entries where the density bends sharply.
+after the step is ``E F(H^{-1}(face - s1 Z) - s0 Z')``. It is linear in the masses and keeps their sum; being a spline,
+it has small negative entries where the density bends sharply.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fpsolve import _checks
 from fpsolve.grid import Grid
 from fpsolve.kernels._inverse import pulled_back
 from fpsolve.samplers import Step
@@ -36,42 +38,94 @@ def wide_enough(step: Step, score: Score, grid: Grid) -> bool:
     return bool(step.std_after >= _WIDE * max(carried, h))
 
 
-def matrix(step: Step, score: Score, grid: Grid, cells: Grid) -> tuple[Array, Array]:
-    """Return the matrix (cells of grid, cells of target) and, per row, the mass it takes beyond the box.
+@dataclass(frozen=True, eq=False)
+class Remap:
+    """A step that moves the spline of the cumulative mass: linear, keeps mass, not positive.
 
-    Raises
-    ------
-    ValueError
-        A map that is not increasing: its steps fold the line over.
+    Attributes
+    ----------
+    faces : array, shape (cells of grid + 1,)
+        Where the cumulative mass is known.
+    points : array, shape (cells of target + 1, nodes)
+        Where the step comes from for every target face and node of the noise; infinite where from beyond any box.
+    shares : array, shape (nodes,)
+        Probabilities of the nodes.
     """
-    nodes, weights = np.polynomial.hermite_e.hermegauss(_NODES if step.std_before + step.std_after > 0.0 else 1)
-    faces = cells.face_axes[0]
-    after = faces[:, None] - step.std_after * nodes
-    before = pulled_back(step, score, after, grid.bounds[0])
-    if before is None:
-        remedy = "take smaller steps, or source='cell'"
-        raise _checks.error("source", "a step whose map is increasing for 'spline'", "one that folds", remedy)
-    points = (before - step.std_before * nodes) / step.scale_before
-    cumulative = _spline_means(grid, points, weights / weights.sum())
-    # masses beyond the box go into the end cells
-    beyond = cumulative[0].copy(), cumulative[-1].copy()
-    cumulative[0], cumulative[-1] = 0.0, 0.0
-    cumulative[-1, -1] = 1.0
-    # the value at face k is the sum of the masses before it
-    rows = np.cumsum(np.diff(cumulative, axis=0)[:, :0:-1], axis=1)[:, ::-1].T
-    rows = np.ascontiguousarray(rows)
-    lost = np.cumsum(beyond[0][:0:-1])[::-1] + 1.0 - np.cumsum(beyond[1][:0:-1])[::-1]
-    return rows, np.abs(lost)
+
+    faces: Array
+    points: Array
+    shares: Array
+
+    @classmethod
+    def of(cls, step: Step, score: Score, grid: Grid, cells: Grid) -> Remap | None:
+        """Return the remap of a step; None where its map is not increasing, so that it folds the line over."""
+        after, before, shares = _noise(step)
+        faces = cells.face_axes[0]
+        reach = float(np.max(np.abs(before)))
+        u = pulled_back(step, score, faces[:, None] - after, grid.bounds[0], reach)
+        return None if u is None else cls(grid.face_axes[0], (u - before) / step.scale_before, shares)
+
+    def matrix(self) -> Array:
+        """Return the matrix (cells of grid, cells of target); its rows sum to one."""
+        return self.push(np.eye(self.faces.size - 1))
+
+    def push(self, masses: Array) -> Array:
+        """Masses (n, cells of grid) -> masses (n, cells of target)."""
+        at_faces = np.zeros((masses.shape[1] + 1, masses.shape[0]))
+        np.cumsum(masses.T, axis=0, out=at_faces[1:])
+        moved = self._table @ self._interpolation.solve(at_faces)
+        # what goes beyond the box stays in its end cells
+        moved[0], moved[-1] = 0.0, at_faces[-1]
+        return np.ascontiguousarray(np.diff(moved, axis=0).T)
+
+    def pull(self, f: Array) -> Array:
+        """Functions (n, cells of target) -> functions (n, cells of grid), the transpose of `push`."""
+        steps = np.zeros((f.shape[1] + 1, f.shape[0]))
+        steps[1:-1] = (f[:, :-1] - f[:, 1:]).T
+        at_faces = self._interpolation.solve(self._table.T @ steps, "T")
+        at_faces[-1] += f[:, -1]
+        return np.ascontiguousarray(np.cumsum(at_faces[:0:-1], axis=0)[::-1].T)
+
+    def beyond(self) -> Array:
+        """Mass that every source cell takes beyond the box, shape (cells of grid,)."""
+        ends = self._interpolation.solve(np.asarray(self._table[[0, -1]].todense()).T, "T")
+        ends[-1, 1] -= 1.0
+        return np.asarray(np.abs(np.cumsum(ends[:0:-1], axis=0)[::-1]).sum(axis=1))
+
+    @cached_property
+    def _knots(self) -> Array:
+        from scipy.interpolate import make_interp_spline
+
+        return np.asarray(make_interp_spline(self.faces, self.faces, k=_DEGREE).t)
+
+    @cached_property
+    def _interpolation(self) -> Any:
+        """The conditions that the spline meets the values at the faces, factorised."""
+        from scipy.interpolate import BSpline
+        from scipy.sparse.linalg import splu
+
+        return splu(BSpline.design_matrix(self.faces, self._knots, _DEGREE).tocsc())
+
+    @cached_property
+    def _table(self) -> Any:
+        """Means of the splines over the nodes, sparse (cells of target + 1, coefficients)."""
+        from scipy.interpolate import BSpline
+
+        inside = np.clip(self.points, self.faces[0], self.faces[-1])
+        tables = [
+            share * BSpline.design_matrix(np.ascontiguousarray(node), self._knots, _DEGREE)
+            for node, share in zip(inside.T, self.shares, strict=True)
+        ]
+        return sum(tables[1:], start=tables[0]).tocsr()
 
 
-def _spline_means(grid: Grid, points: Array, weights: Array) -> Array:
-    """Weighted means over the points (faces, nodes) of the splines through the unit vectors on the grid's faces."""
-    from scipy.interpolate import BSpline, make_interp_spline
+def _noise(step: Step) -> tuple[Array, Array, Array]:
+    """Nodes of the noise after and before the map, and their probabilities, each of shape (nodes,)."""
+    after, before = (_normal(std) for std in (step.std_after, step.std_before))
+    nodes = np.meshgrid(after[0], before[0], indexing="ij")
+    return nodes[0].ravel(), nodes[1].ravel(), np.outer(after[1], before[1]).ravel()
 
-    faces = grid.face_axes[0]
-    spline = make_interp_spline(faces, np.eye(len(faces)), k=_DEGREE)
-    total = np.zeros((len(points), len(faces)))
-    for node, weight in zip(points.T, weights, strict=True):
-        inside = np.clip(node, faces[0], faces[-1])
-        total += weight * (BSpline.design_matrix(inside, spline.t, _DEGREE) @ spline.c)
-    return total
+
+def _normal(std: float) -> tuple[Array, Array]:
+    nodes, weights = np.polynomial.hermite_e.hermegauss(_NODES if std > 0.0 else 1)
+    return std * nodes, weights / weights.sum()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -10,9 +12,9 @@ from numpy.typing import NDArray
 
 from fpsolve import _checks, _times, samplers
 from fpsolve.grid import Grid
-from fpsolve.kernels import _remap
 from fpsolve.kernels._kernel import Kernel, require_backwards, require_small
 from fpsolve.kernels._operator import Operator
+from fpsolve.kernels._remap import Remap, wide_enough
 from fpsolve.samplers import Step
 
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from fpsolve.kernels._spread import Spread
 
 Array = NDArray[np.float64]
+Score = Callable[[float, Array], Array]
 Source = Literal["cell", "point", "spline"]
 
 
@@ -31,9 +34,22 @@ class SamplerOperator(Operator):
     ----------
     spreads : tuple of Spread
         One Gaussian spreading after another; two where noise comes before a map in the plane.
+    remap : Remap or None
+        What moves a step narrower than a cell on a line in their place: a spline of the cumulative mass.
     """
 
     spreads: tuple[Spread, ...]
+    remap: Remap | None = None
+
+    @property
+    def stochastic(self) -> bool:
+        """Whether `push` and `pull` are those of a row-stochastic matrix."""
+        return self.remap is None
+
+    @property
+    def markov(self) -> SamplerOperator:
+        """The row-stochastic operator: sources averaged over their cells where there is a `remap`."""
+        return self if self.remap is None else replace(self, remap=None)
 
     @property
     def averaged(self) -> float:
@@ -50,12 +66,16 @@ class SamplerOperator(Operator):
 
     def push_masses(self, masses: Array) -> Array:
         """Masses (n, cells of grid) -> masses (n, cells of target)."""
+        if self.remap is not None:
+            return self.remap.push(masses)
         for spread in self.spreads:
             masses = spread.push(masses)
         return masses
 
     def pull_functions(self, f: Array) -> Array:
         """Functions (n, cells of target) -> functions (n, cells of grid)."""
+        if self.remap is not None:
+            return self.remap.pull(f)
         for spread in reversed(self.spreads):
             f = spread.pull(f)
         return f
@@ -93,10 +113,13 @@ def sampler(
     source : {"cell", "point", "spline"}
         "point": row i starts from the centre of cell i. "cell" (default): from the cell, such that pushing cell
         averages has an error of order h^4 where the step is wider than about h: the mass sits at the centre and the
-        variance is lowered by that of a cell carried along, ``m'(x)^2 h^2/12``. Where that is not positive the source
-        is averaged over its cell, which adds a variance of h^2/6 on average over all shifts (`averaged` is the share of
-        such rows). "spline" (1D): such steps move a spline of the cumulative mass instead, accurate for any noise, none
-        included; its rows sum to one but ring around narrow targets, with negative entries (`Kernel.negative`).
+        variance is lowered by that of a cell carried along, ``m'(x)^2 h^2/12``. A narrower step, without noise at all
+        among them, has two operators: the row-stochastic `Kernel.matrix`, whose sources are averaged over their cells
+        (`averaged` is the share of such rows; each product adds a variance of about h^2/6), and in 1D
+        `Kernel.moves`, which moves a spline of the cumulative mass: linear, keeps mass, adds no variance (sixth order),
+        not positive (`Kernel.stochastic` is False). `push` and `pull` use the second, bounds the first. A map that
+        folds the line over has only the first, with a warning. "spline" (1D): the matrix itself is the second; refused
+        where the map folds.
     eta : float, optional
         Noise knob in place of the one of `reverse`.
     to_grid : Grid, optional
@@ -137,7 +160,9 @@ def sampler(
     matrix = operator.spreads[0].matrix()
     for spread in operator.spreads[1:]:
         matrix = matrix @ spread.matrix()
-    return Kernel(matrix, grid, operator.t0, operator.t1, to_grid, operator.name, operator.defects, operator.averaged)
+    moves = None if operator.remap is None else operator.remap.matrix()
+    name, defects, averaged = operator.name, operator.defects, operator.averaged
+    return Kernel(matrix, grid, operator.t0, operator.t1, to_grid, name, defects, averaged, moves=moves)
 
 
 def sampler_operator(
@@ -159,6 +184,7 @@ def sampler_operator(
     name, reverse, grid, t0, t1, eta, to_grid, **options
         As for `sampler`.
     source : {"cell", "point"}
+        As for `sampler`: a step narrower than a cell moves a spline of the cumulative mass on a line.
 
     Raises
     ------
@@ -181,7 +207,23 @@ def sampler_operator(
     step = _step(name, reverse, grid, t0, t1, eta, options)
     cells = grid if to_grid is None else to_grid
     spreads = spreads_of(step, reverse.score, grid, cells, averaging=source == "cell")
-    return SamplerOperator(grid, step.t_from, step.t_to, cells, _label(name, step), spreads=spreads)
+    remap = _remap_of(step, reverse.score, grid, cells) if source == "cell" and grid.dim == 1 else None
+    return SamplerOperator(grid, step.t_from, step.t_to, cells, _label(name, step), spreads=spreads, remap=remap)
+
+
+def _remap_of(step: Step, score: Score, grid: Grid, cells: Grid) -> Remap | None:
+    """The remap of a step that is narrower than a cell; None, with a warning, where its map folds the line over."""
+    if wide_enough(step, score, grid):
+        return None
+    remap = Remap.of(step, score, grid, cells)
+    if remap is None:
+        warnings.warn(
+            f"The map of the step from t = {step.t_from:.6g} to {step.t_to:.6g} is not increasing: it folds the line "
+            "over, and the law has infinite density at the folds. Sources are averaged over their cells, which adds a "
+            "variance of about h^2/6 in this step; take smaller steps.",
+            stacklevel=3,
+        )
+    return remap
 
 
 def _step(
@@ -213,10 +255,13 @@ def _signed(
     if grid.dim != 1:
         raise _checks.error("source", "'cell' or 'point' in 2D", "'spline'", "splines of the cumulative mass are 1D")
     step = _step(name, reverse, grid, t0, t1, eta, options)
-    if _remap.wide_enough(step, reverse.score, grid):
+    if wide_enough(step, reverse.score, grid):
         return sampler(name, reverse, grid, t0, t1, eta=eta, to_grid=to_grid, **options)
-    matrix, defects = _remap.matrix(step, reverse.score, grid, grid if to_grid is None else to_grid)
-    return Kernel(matrix, grid, step.t_from, step.t_to, to_grid, _label(name, step), defects)
+    remap = Remap.of(step, reverse.score, grid, grid if to_grid is None else to_grid)
+    if remap is None:
+        remedy = "take smaller steps, or source='cell'"
+        raise _checks.error("source", "a step whose map is increasing for 'spline'", "one that folds", remedy)
+    return Kernel(remap.matrix(), grid, step.t_from, step.t_to, to_grid, _label(name, step), remap.beyond())
 
 
 def _label(name: str | Step, step: Step) -> str:
