@@ -68,9 +68,7 @@ def test_chains_of_narrow_steps_follow_the_gaussian_recursion(name, process, cel
     make = kernels.sampler if cells == 200 else kernels.sampler_operator
     for t0, t1 in pairwise(times):
         step = make(method, reverse, grid, t0, t1, **options)
-        recursion.step(
-            t0, t1, options.get("eta", 0.0), 1e-3 if name == "little churn" else 0.0, heun=method != "ddim"
-        )
+        recursion.step(t0, t1, options.get("eta", 0.0), 1e-3 if name == "little churn" else 0.0, heun=method != "ddim")
         q = step.push(q)
         if cells == 200:
             whole = step if whole is None else whole @ step
@@ -138,7 +136,9 @@ def test_bounds_speak_of_the_markov_matrix():
 
 
 def test_a_map_that_folds_the_line_says_so():
-    steep = fp.Reverse(fp.Gaussian(0.0, std=1.0), fp.OrnsteinUhlenbeck(T=3.0), score=lambda t, x: -50.0 * np.sin(x))
+    steep = fp.Reverse(
+        fp.Gaussian(0.0, std=1.0), fp.OrnsteinUhlenbeck(T=3.0), score=fp.scores.checked(lambda t, x: -50.0 * np.sin(x))
+    )
     grid = fp.Grid.uniform((-6, 6), cells=60)
     with pytest.warns(UserWarning, match=r"from t = 3 to 2 is not increasing: it folds the line over.*smaller steps"):
         kernel = kernels.sampler("ddim", steep, grid, 3.0, 2.0, eta=0.0)
@@ -153,7 +153,10 @@ def test_a_score_that_is_wild_beyond_the_box_does_not_count_as_a_fold():
     def score(t, x):
         return truth.score(t, x) + np.where(np.abs(x) > 8.0, 300.0 * np.sin(5.0 * x), 0.0)
 
-    wild, grid = fp.Reverse(truth.target, truth.process, score=score), fp.Grid.uniform((-7, 7), cells=200)
+    wild, grid = (
+        fp.Reverse(truth.target, truth.process, score=fp.scores.checked(score)),
+        fp.Grid.uniform((-7, 7), cells=200),
+    )
     recursion = Recursion(ALPHA["vp"], 0.2, 0.5, 0.1, 0.81)
     q = recursion.averages(grid)
     for t0, t1 in ((0.5, 0.4), (0.4, 0.3)):
