@@ -514,6 +514,27 @@ def test_the_grids_own_error_is_allowed_for() -> None:
     assert float(check["grid_error"][0]) == pytest.approx(0.12)
 
 
+@pytest.mark.parametrize("error", [np.inf, 2.0, 50.0])
+def test_a_density_whose_error_allows_for_anything_is_not_tested(error: float) -> None:
+    """Particles 3 standard deviations away: no agreement is found where no disagreement could be."""
+    cloud = exact_cloud([fp.Gaussian(3.0, std=1.0)], [0.5], 1000, 3)
+    run = exact_run({"a": [NORMAL]}, [0.5], LINE, error_estimate=error, tail=0.0)
+    check = particles.compare(run, cloud, start="a", at=0.5)
+    assert check.attrs["verdict"] == "not tested" and check["verdict"].values.tolist() == ["not tested"]
+    assert check.attrs["not_tested"] == check.sizes["test"] and np.isnan(check["p_value"]).all()
+    same = particles.compare(run, exact_cloud([NORMAL], [0.5], 1000, 3), start="a", at=0.5)
+    assert same.attrs["verdict"] == "not tested"
+
+
+def test_one_cell_that_holds_all_is_no_chi_square_test() -> None:
+    run = exact_run({"a": [NORMAL]}, [0.5], LINE, tail=0.0)
+    few = particles.compare(run, exact_cloud([NORMAL], [0.5], 8, 3), start="a", at=0.5)
+    assert np.isnan(few["p_value"].sel(test="chi2")).all() and few.attrs["not_tested"] == 1
+    assert few.attrs["verdict"] == "agree", "by the others"
+    far = particles.compare(run, exact_cloud([fp.Gaussian(30.0, std=1.0)], [0.5], 8, 3), start="a", at=0.5)
+    assert far.attrs["verdict"] == "disagree"
+
+
 def test_particles_beyond_the_box_are_counted_there() -> None:
     box = fp.Grid.uniform((-2, 6), cells=160)
     run = exact_run({"a": [NORMAL]}, [0.5], box, tail=0.0)

@@ -66,8 +66,9 @@ def compare(
         over the cells, its expected value for a perfect match ``floor`` = ``sum V_i sqrt(2 p_i (1-p_i)/(pi
         n))`` (``floor_exact`` with binomial cells) and standard deviation ``floor_spread``; ``grid_error``
         (density error plus tail, weighted norm); with a reference ``reference_distance``,
-        ``reference_expected``, ``reference_spread``; ``verdict`` "agree" or "disagree". Attributes:
-        ``verdict`` over all times, false_alarm, tests, n, start, weight, and the cloud's attributes.
+        ``reference_expected``, ``reference_spread``; ``verdict`` "agree", "disagree" or "not tested".
+        Attributes: ``verdict`` over all times, ``not_tested`` (families at times that could not be tested: their
+        p-value is NaN), false_alarm, tests, n, start, weight, and the cloud's attributes.
 
     Raises
     ------
@@ -80,7 +81,9 @@ def compare(
     Cells are merged further than to 5 expected counts because the tail of the statistic matters at small
     levels: at 5 each, its variance exceeds that of chi-square by a tenth. In 2D cells are merged along Morton's
     curve. The supremum of the band is taken over faces only, where the grid's CDF is exact: conservative.
-    Where ``grid_error`` exceeds the particles' noise the tests are blunt: "agree" then says little.
+    Where ``grid_error`` exceeds the particles' noise the tests are blunt: "agree" then says little. Where it is 2 or
+    more (or infinite, or NaN) it allows for any two laws, and nothing is tested; nor is chi-square where one cell holds
+    all.
 
     References
     ----------
@@ -155,8 +158,9 @@ def _collect(
     }
     if "reverse_time" in run.coords:
         coords["reverse_time"] = ("t", run["reverse_time"].values[index])
-    agree = bool(np.all(data["p_value"][1] >= data["level"][1]))
+    p_values, levels = (np.asarray(data[name][1]).ravel().tolist() for name in ("p_value", "level"))
     inherited = {f"cloud_{key}": value for key, value in cloud.attrs.items() if key != "n"}
     each = len(rows[0]["z"]) + len(_agreement.names(dim)) - 1
-    verdict = {"verdict": "agree" if agree else "disagree", "tests": len(rows) * each}
+    verdict = {"verdict": _agreement.verdict(p_values, levels), "tests": len(rows) * each}
+    verdict["not_tested"] = int(np.sum(np.isnan(p_values)))
     return xr.Dataset(data, coords=coords, attrs=verdict | attrs | {"n": rows[0]["particles"]} | inherited)

@@ -94,7 +94,8 @@ def grid_side(run: Any, start: str, index: int) -> GridSide:
 def _number(at: Any, name: str) -> float:
     """A scalar of the run; 0 where it is absent or NaN (a run without companion estimates nothing)."""
     value = float(at[name]) if name in at else 0.0
-    return value if np.isfinite(value) else 0.0
+    # an infinite estimate is one: the density is not resolved, and says nothing
+    return 0.0 if np.isnan(value) else value
 
 
 def _halved(values: Array) -> Array:

@@ -67,7 +67,7 @@ def chi_square(counts: Array, probability: Array, slack: Array, n: int, level: f
 
     ``slack`` is the grid's own error of every probability: it makes the reference a non-central chi-square
     with non-centrality ``n sum slack_i^2 / p_i``. All arrays are (cells,), ordered so that neighbours may
-    be merged.
+    be merged. Where one cell is left there is nothing to compare, and the p-value is NaN.
 
     References
     ----------
@@ -79,7 +79,8 @@ def chi_square(counts: Array, probability: Array, slack: Array, n: int, level: f
     error = n * np.add.reduceat(slack, firsts)
     dof = firsts.size - 1
     if dof == 0:
-        return ChiSquare(0.0, 0, 1.0, 0.0)
+        # one cell holds all: there is nothing to compare
+        return ChiSquare(0.0, 0, math.nan, math.nan)
     statistic = float(np.sum((observed - expected) ** 2 / expected))
     off_centre = float(np.sum(error**2 / expected))
     sf, critical = chi_square_tail(statistic, dof, off_centre, level)
