@@ -1,22 +1,35 @@
 """The command line: ``fpsolve studies``, ``fpsolve study NAME``, ``fpsolve sweep FILE.toml`` and ``fpsolve verify``.
 
-Exit status: 0 if every check passed, 1 if one failed, 2 on bad input, 130 when interrupted.
+Exit status: 0 if every check passed; 1 if one failed, a point of a sweep failed or its tolerance was not met; 2 on bad
+input; 3 if fpsolve itself failed or its output could not be written; 128 + n when ended by signal n: 130 by Ctrl-C, 143
+by SIGTERM, 129 by SIGHUP, 141 when nobody reads the output any more. What is ignored (SIGHUP under nohup, SIGINT of a
+background job) stays ignored. ``--traceback``, or FPSOLVE_TRACEBACK in the environment, shows where an error arose.
 """
 
 from __future__ import annotations
 
-import argparse
+# nothing that takes time: until `main` has begun, Ctrl-C prints a traceback
+import errno
+import os
+import signal
 import sys
-from collections.abc import Sequence
-from pathlib import Path
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
-import fpsolve
-from fpsolve.campaign.command import add_sweep_command
+from fpsolve._failure import Failure
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable, Iterator, Sequence
 
 __all__ = ["main"]
 
 #: Folder of results unless told otherwise; the study's name is put behind it.
-RESULTS = Path("results")
+RESULTS = "results"
+#: Exit status of an error that is no bad input.
+FAULT = 3
+#: What writing to a stream fails with: nobody reads, full, out of quota, too large, a broken device.
+_OUTPUT = (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -30,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0, 1 if a check failed, 2 on bad input, 130 when interrupted.
+        0; 1 if a check failed; 2 on bad input; 3 if fpsolve failed; 128 + n when ended by signal n.
 
     Examples
     --------
@@ -38,23 +51,101 @@ def main(argv: Sequence[str] | None = None) -> int:
     error-decomposition ...
     0
     """
+    with _signals() as caught:
+        try:
+            with Failure() as failure, _plain_warnings():
+                return _run(argv)
+        except KeyboardInterrupt as reason:
+            return _interrupted(caught, str(reason))
+    if caught:  # an import that was interrupted may end in another error
+        return _interrupted(caught, "")
+    cause, wanted = failure.cause, "--traceback" in (argv or sys.argv) or os.environ.get("FPSOLVE_TRACEBACK")
+    if cause is not None and (wanted or isinstance(cause, SystemExit)):
+        raise cause
+    return _told(cause)
+
+
+def _run(argv: Sequence[str] | None) -> int:
     for stream in (sys.stdout, sys.stderr):
         # a terminal that cannot show a sign gets a question mark, not a traceback
         getattr(stream, "reconfigure", lambda **_: None)(errors="replace")
-    arguments = _parser().parse_args(argv)
     try:
+        arguments = _parser().parse_args(argv)
         return int(arguments.run(arguments))
-    except ValueError as reason:
-        if arguments.traceback:
-            raise
+    finally:
+        if sys.stdout is not None:
+            # here and not at the end of the interpreter, where nobody can be told
+            sys.stdout.flush()
+
+
+def _told(reason: BaseException | None) -> int:
+    """Print what went wrong in one sentence and return the exit status."""
+    if isinstance(reason, ValueError):
         print(f"fpsolve: error: {reason}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("fpsolve: interrupted, no file was changed.", file=sys.stderr)
-        return 130
+    if isinstance(reason, OSError) and reason.filename is None and reason.errno in _OUTPUT:
+        # files have names, and their errors are told of where they are written: this is standard output
+        with Failure():
+            # for the interpreter's own last flush
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(reason, BrokenPipeError):
+            return 128 + 13  # as SIGPIPE would have it
+        print(f"fpsolve: error: the output could not be written: {reason.strerror}.", file=sys.stderr)
+        return FAULT
+    kind = type(reason).__name__
+    text = " ".join(str(reason).split())[:500]
+    known = "memory ran out" if isinstance(reason, MemoryError) else f"{kind}: {text}"
+    print(f"fpsolve: error: it could not go on ({known}); --traceback shows where.", file=sys.stderr)
+    return FAULT
+
+
+def _interrupted(caught: list[int], told: str) -> int:
+    print(f"fpsolve: interrupted, {told or 'no file was changed'}.", file=sys.stderr)
+    return 128 + (caught[0] if caught else signal.SIGINT)
+
+
+@contextmanager
+def _signals() -> Iterator[list[int]]:
+    """Context in which SIGTERM and SIGHUP interrupt as Ctrl-C does; yields the list of those that came."""
+    caught: list[int] = []
+
+    def interrupt(number: int, _: object) -> None:
+        caught.append(number)
+        raise KeyboardInterrupt
+
+    before: dict[int, Any] = {}
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        # not what is ignored, nor what somebody who calls `main` handles
+        if number is not None and signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
+            try:
+                before[number] = signal.signal(number, interrupt)
+            except ValueError:  # not in the main thread: nothing comes here
+                break
+    try:
+        yield caught
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _plain_warnings() -> Iterator[None]:
+    """Context in which a warning is a line without the place in the code."""
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_, **__: print(f"fpsolve: warning: {message}", file=sys.stderr)
+        yield
 
 
 def _parser() -> argparse.ArgumentParser:
+    import argparse
+    from pathlib import Path
+
+    import fpsolve
+    from fpsolve.campaign.command import add_sweep_command
+
     parser = argparse.ArgumentParser(
         prog="fpsolve", description="Reverse-time diffusion densities on a grid, and what they forget."
     )
@@ -78,8 +169,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _help(parser: argparse.ArgumentParser) -> object:
-    def run(_: argparse.Namespace) -> int:
+def _help(parser: argparse.ArgumentParser) -> Callable[[object], int]:
+    def run(_: object) -> int:
         parser.print_help(sys.stderr)
         return 2
 
@@ -100,9 +191,11 @@ def _studies(arguments: argparse.Namespace) -> int:
 
 
 def _study(arguments: argparse.Namespace) -> int:
+    from pathlib import Path
+
     from fpsolve import studies
 
-    out = RESULTS / arguments.name if arguments.out is None else arguments.out
+    out = Path(RESULTS) / arguments.name if arguments.out is None else arguments.out
     report = studies.run(arguments.name, out=out, config=arguments.config)
     from fpsolve.studies._text import terminal
 

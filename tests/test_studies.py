@@ -2,10 +2,8 @@
 
 import json
 import re
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from importlib import import_module
@@ -223,18 +221,6 @@ def test_bad_data_end_with_2(rows: str, message: str, tmp_path: Path, capsys: An
     path = settings(tmp_path, QUICK | {"[line]\n": f"[line]\nfile = '{tmp_path / 'mine.csv'}'\n"})
     assert cli.main(["study", "forgetting", "--out", str(tmp_path / "out"), "--config", str(path)]) == 2
     assert re.search(message, capsys.readouterr().err)
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="signals")
-def test_ctrl_c_ends_with_130_and_leaves_nothing(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "fpsolve", "study", "forgetting", "--out", str(tmp_path / "a" / "out")]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    time.sleep(3.0)
-    assert process.poll() is None, process.communicate()
-    process.send_signal(signal.SIGINT)
-    out, error = process.communicate(timeout=60)
-    assert process.returncode == 130 and "interrupted" in error and not out
-    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.slow

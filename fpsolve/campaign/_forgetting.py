@@ -63,6 +63,7 @@ def forgetting(
     xarray.Dataset
         `weighted_tv` and `weighted_tv_error` (start): the distance at `t_min` and its error estimate; `distance`,
         `distance_error` and `rate` (start, save): the curve; `t` (save): its forward times, decreasing; `tol_met`;
+        `run_error`: the largest error estimate of the densities, what `tol_met` is about;
         `model_error` and `model_error_error`: distance of the run from p_T to the law p_{t_min} of the forward process,
         what the score error costs (0 within its error for the exact score).
     """
@@ -89,6 +90,7 @@ def forgetting(
             "model_error": ((), float(cost["distance"]), {"long_name": "distance to the forward law at t_min"}),
             "model_error_error": ((), float(cost["error"])),
             "tol_met": ((), str(run.attrs["tol_met"])),
+            "run_error": ((), float(run["error_estimate"].max()), {"long_name": "largest error estimate of the run"}),
         },
         coords={"start": list(starts)},
     )
@@ -99,7 +101,8 @@ def run(
 ) -> xr.Dataset:
     """Return the results of a sweep over (target, process[, score error], eta, tol or grid), see `SweepSettings`.
 
-    The attribute `data` (JSON, by label) says of laws made from files which, and how they were standardised.
+    The attribute `tol_missed` counts the points whose tolerance was not met; `data` (JSON, by label) says of laws made
+    from files which, and how they were standardised.
     """
     accuracy: dict[str, Any]
     errors = {one.label: one.build() for one in settings.score_errors or ()}
@@ -130,4 +133,5 @@ def run(
         eta=settings.eta,
         **accuracy,
     )
+    found = found.assign_attrs(tol_missed=int((found["tol_met"] == "no").sum()))
     return found.assign_attrs(data=json.dumps(records)) if records else found

@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     NonNegativeFloat,
     PositiveFloat,
@@ -17,6 +15,7 @@ from pydantic import (
 
 import fpsolve as fp
 from fpsolve import data, laws, processes, weights
+from fpsolve._toml import Settings
 
 __all__ = ["LawSettings", "Named", "Position", "ProcessSettings", "Settings", "StartSettings", "WeightSettings"]
 
@@ -27,12 +26,6 @@ Position: TypeAlias = float | tuple[float, float]
 Each: TypeAlias = PositiveFloat | tuple[PositiveFloat, ...]
 #: A variance, or the rows of a covariance.
 Covariance: TypeAlias = PositiveFloat | tuple[tuple[float, float], tuple[float, float]]
-
-
-class Settings(BaseModel):
-    """A frozen group of settings that refuses unknown keys."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Named(Settings):

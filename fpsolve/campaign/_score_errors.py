@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, NonNegativeFloat, PositiveFloat
 
 from fpsolve import scores
+from fpsolve._toml import Seed
 from fpsolve.campaign._laws import Named, Position
 from fpsolve.laws import Law
 from fpsolve.processes import Process
@@ -118,7 +119,7 @@ class RandomFieldSettings(_Absolute):
     amplitude: NonNegativeFloat
     length: PositiveFloat
     dim: Literal[1, 2] = 1
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Seed = 0
 
     def error(self) -> errors.RandomField:
         """Return the error."""

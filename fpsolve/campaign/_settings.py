@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, ValidationError, model_validator
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
+from fpsolve import _toml
 from fpsolve._checks import error
+from fpsolve._toml import Seed, Settings
 from fpsolve.campaign._laws import (
     LawSettings,
     PolynomialWeightSettings,
     PriorSettings,
     ProcessSettings,
-    Settings,
     StartSettings,
     WeightSettings,
 )
@@ -73,7 +73,7 @@ class SweepSettings(Settings):
     t_min: PositiveFloat
     save_at: Annotated[tuple[PositiveFloat, ...], _Several] | None = None
     weight: WeightSettings = PolynomialWeightSettings()
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Seed = 0
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -95,26 +95,4 @@ def read(path: str | Path) -> SweepSettings:
     ValueError
         The file cannot be read, is not TOML, or does not fit; all misfits are told, with their paths.
     """
-    try:
-        return SweepSettings.model_validate(tomllib.loads(Path(path).read_text(encoding="utf-8")))
-    except OSError as reason:
-        raise error("FILE", "a readable TOML file", f"{path}: {reason.strerror}") from None
-    except ValidationError as misfits:
-        raise error("FILE", "the settings of a sweep", f"{path} with {_told(misfits)}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as reason:
-        raise error("FILE", "a TOML file", f"{path}: {reason}") from None
-
-
-def _told(misfits: ValidationError) -> str:
-    """Return every misfit as ``path: what is wrong (value)``."""
-    told = []
-    for misfit in misfits.errors(include_url=False):
-        place = ".".join(str(part) for part in misfit["loc"]) or "the file"
-        message = misfit["msg"].removeprefix("Value error, ").rstrip(".")
-        own = misfit["type"] in ("missing", "value_error")
-        told.append(f"{place}: {message[0].lower()}{message[1:]}" + ("" if own else _came(misfit["input"])))
-    return "; ".join(told)
-
-
-def _came(value: Any) -> str:
-    return f" (got {str(value)[:60]!r})"
+    return _toml.read("FILE", SweepSettings, "the settings of a sweep", path)

@@ -104,6 +104,8 @@ def sweep(
     """
     jobs = _jobs(n_jobs)
     base = _checks.integer("seed", seed, minimum=0, remedy="repetitions are swept by another name, repeat=[0, 1]")
+    if base >= 2**63:
+        raise _checks.error("seed", "an integer below 2^63, as files can hold", f"one of {base.bit_length()} bits")
     job = target(function, tuple(grid))
     along = axes(grid)
     listed = points(along, base)

@@ -6,8 +6,6 @@ import argparse
 import itertools
 import json
 import socket
-import sys
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -42,22 +40,26 @@ def add_sweep_command(subparsers: argparse._SubParsersAction[argparse.ArgumentPa
 
 
 def run_sweep(arguments: argparse.Namespace) -> int:
-    """Run the sweep of a file and return the exit status: 0, or 1 if a point failed, or 130 when interrupted."""
+    """Run the sweep of a file and return the exit status: 0, or 1 if a point failed or missed its tolerance."""
     from fpsolve.campaign import _forgetting, _settings
     from fpsolve.campaign._store import open_folder, write_netcdf
 
     settings = _settings.read(arguments.file)
     out = open_folder(Path("results") / arguments.file.stem if arguments.out is None else arguments.out)
     try:
-        with _plain_warnings(), cluster(arguments.cluster):
+        with cluster(arguments.cluster):
             result = _forgetting.run(settings, out=out, n_jobs=arguments.jobs)
     except KeyboardInterrupt:
-        print(f"fpsolve: interrupted, finished points are kept in {out}; run it again to go on.", file=sys.stderr)
-        return 130
+        raise KeyboardInterrupt(f"finished points are kept in {out}; run it again to go on") from None
     write_netcdf(result, out / "sweep.nc")
     print("\n".join(_table(result)))
+    missed, points = result.attrs["tol_missed"], result["tol_met"].size
+    if missed:
+        print(
+            f"\nThe tolerance was NOT MET at {missed} of {points} points: densities may be off by as much as is said."
+        )
     print(f"\nAll results are in {out / 'sweep.nc'}, those of every point in a file beside it.")
-    return 1 if result.attrs["failed"] else 0
+    return 1 if result.attrs["failed"] or missed else 0
 
 
 @contextmanager
@@ -79,14 +81,6 @@ def cluster(address: str | None) -> Iterator[None]:
             raise error("--cluster", "a scheduler with workers", f"{address} without any", "start dask workers there")
         with joblib.parallel_config(backend="dask", client=client):
             yield
-
-
-@contextmanager
-def _plain_warnings() -> Iterator[None]:
-    """Context in which a warning is a line without the place in the code."""
-    with warnings.catch_warnings():
-        warnings.showwarning = lambda message, *_, **__: print(f"fpsolve: warning: {message}", file=sys.stderr)
-        yield
 
 
 def _client(address: str) -> Any:
@@ -116,10 +110,12 @@ def _table(result: xr.Dataset) -> Iterator[str]:
         if point["error"].item():
             yield f"{told}: failed, {point['error'].item()}"
             continue
+        missed = point.tol_met.item() == "no"
+        mark = f" (tolerance NOT MET: the run's own estimate is {point.run_error.item():.1g})" if missed else ""
         for start in point["start"].values.tolist():
             here = point.sel(start=start)
-            yield f"{told}, start {start}: {here.weighted_tv.item():.6g} +- {here.weighted_tv_error.item():.1g}"
+            yield f"{told}, start {start}: {here.weighted_tv.item():.6g} +- {here.weighted_tv_error.item():.1g}{mark}"
         if "score_error" in swept:
-            yield f"{told}, model error: {point.model_error.item():.6g} +- {point.model_error_error.item():.1g}"
+            yield f"{told}, model error: {point.model_error.item():.6g} +- {point.model_error_error.item():.1g}{mark}"
     if len(places) > LINES:
         yield f"... and {len(places) - LINES} more points"

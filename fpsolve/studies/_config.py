@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, StrictInt, StrictStr, ValidationError
+from pydantic import Field, PositiveFloat, PositiveInt, StrictInt, StrictStr
 
 import fpsolve as fp
-from fpsolve import _checks, data
+from fpsolve import _checks, _toml, data
+from fpsolve._toml import Seed, Settings
 from fpsolve.laws import Gaussian
 from fpsolve.processes import Process
 from fpsolve.studies._catalogue import settings
@@ -27,18 +27,12 @@ __all__ = [
 ]
 
 
-class Settings(BaseModel):
-    """A frozen group of settings that refuses unknown keys."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
 class StudySettings(Settings):
     """What every study has."""
 
     title: str
     question: str
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Seed = 0
 
 
 class DataSettings(Settings):
@@ -154,23 +148,7 @@ def read(name: str, kind: type[_Read], path: str | Path | None = None) -> _Read:
     ValueError
         The file cannot be read, is not TOML, or does not fit; all misfits are told, with their paths.
     """
-    source = f"{name}.toml" if path is None else str(path)
-    try:
-        text = settings(name) if path is None else Path(path).read_text(encoding="utf-8")
-        return kind.model_validate(tomllib.loads(text))
-    except OSError as reason:
-        raise _checks.error("config", "a readable TOML file", f"{source}: {reason.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as reason:
-        raise _checks.error("config", "a TOML file", f"{source}: {reason}") from None
-    except ValidationError as misfits:
-        raise _checks.error("config", f"settings of {name!r}", f"{source} with {_told(misfits)}") from None
-
-
-def _told(misfits: ValidationError) -> str:
-    """Return every misfit as ``path: what is wrong (value)``."""
-    told = []
-    for misfit in misfits.errors(include_url=False):
-        path = ".".join(str(part) for part in misfit["loc"]) or "the file"
-        came = "" if misfit["type"] == "missing" else f" (got {str(misfit['input'])[:60]!r})"
-        told.append(f"{path}: {misfit['msg'][0].lower()}{misfit['msg'][1:]}{came}")
-    return "; ".join(told)
+    expected = f"settings of {name!r}"
+    if path is None:
+        return _toml.read("config", kind, expected, f"{name}.toml", settings(name))
+    return _toml.read("config", kind, expected, path)
