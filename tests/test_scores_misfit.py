@@ -123,4 +123,4 @@ def test_a_score_that_sees_the_other_points_is_refused() -> None:
         return value - np.mean(value)
 
     with pytest.raises(ValueError, match="one value at a point, whatever the others are"):
-        fp.Reverse(TWO, fp.VP(), score=normalised)
+        _ = fp.Reverse(TWO, fp.VP(), score=normalised).score
