@@ -58,7 +58,7 @@ def refuse_signature(name: str, function: Any, order: str, remedy: str = "") -> 
     """
     if not callable(function):
         got = "an array: one number along every axis" if isinstance(function, np.ndarray) else _brief(function)
-        raise error(name, f"a function of ({order})", got, remedy)
+        raise error(name, f"a callable {name}({order})", got, remedy)
     count = len(order.split(","))
     try:
         signature = inspect.signature(function)

@@ -53,7 +53,7 @@ def finite(name: str, value: Any, remedy: str = "") -> float:
     """Return `value` as a float; refuse what is not one finite real number."""
     number = _real(value)
     if number is None or not np.isfinite(number):
-        raise error(name, "a finite number", repr(value), remedy)
+        raise error(name, "a finite number", _shown(value), remedy)
     return number
 
 
@@ -61,7 +61,7 @@ def positive(name: str, value: Any, remedy: str = "") -> float:
     """Return `value` as a float; refuse what is not finite and > 0."""
     number = _real(value)
     if number is None or not 0.0 < number < np.inf:
-        raise error(name, "a finite number > 0", repr(value), remedy)
+        raise error(name, "a finite number > 0", _shown(value), remedy)
     return number
 
 
@@ -69,7 +69,7 @@ def non_negative(name: str, value: Any, remedy: str = "") -> float:
     """Return `value` as a float; refuse what is not finite and >= 0."""
     number = _real(value)
     if number is None or not 0.0 <= number < np.inf:
-        raise error(name, "a finite number >= 0", repr(value), remedy)
+        raise error(name, "a finite number >= 0", _shown(value), remedy)
     return number
 
 
@@ -79,7 +79,7 @@ def interval(name: str, value: Any, low: float, high: float, *, ends: str = "[]"
     above = number is not None and (number >= low if ends[0] == "[" else number > low)
     below = number is not None and (number <= high if ends[1] == "]" else number < high)
     if number is None or not (above and below):
-        raise error(name, f"a number in {ends[0]}{digits(low)}, {digits(high)}{ends[1]}", repr(value), remedy)
+        raise error(name, f"a number in {ends[0]}{digits(low)}, {digits(high)}{ends[1]}", _shown(value), remedy)
     return number
 
 
@@ -87,14 +87,14 @@ def integer(name: str, value: Any, *, minimum: int = 1, remedy: str = "") -> int
     """Return `value` as an int; refuse non-integers, bools and what is below `minimum`."""
     whole = isinstance(value, Integral) and not isinstance(value, bool)
     if not whole or value < minimum:
-        raise error(name, f"an integer >= {minimum}", repr(value), remedy)
+        raise error(name, f"an integer >= {minimum}", _shown(value), remedy)
     return int(value)
 
 
 def one_of(name: str, value: Any, options: Collection[Any], remedy: str = "") -> Any:
     """Return `value` if it is one of `options`, named in the message otherwise."""
     if not any(value is option or value == option for option in options):
-        raise error(name, "one of " + ", ".join(repr(option) for option in options), repr(value), remedy)
+        raise error(name, "one of " + ", ".join(repr(option) for option in options), _shown(value), remedy)
     return value
 
 
@@ -103,6 +103,15 @@ def instance(name: str, value: _Kind, kind: Any, expected: str, remedy: str = ""
     if not isinstance(value, kind):
         got = f"the class {value.__name__}" if isinstance(value, type) else _shown(value)
         raise error(name, expected, got, remedy)
+    return value
+
+
+def label(name: str, value: Any) -> str:
+    """Return a label if it is a string that can be printed, stored and read back: 1 to 200 characters, no controls."""
+    if not isinstance(value, str):
+        raise error(name, "labels that are strings", _shown(value), "label them by text")
+    if not 0 < len(value) <= 200 or not value.isprintable():
+        raise error(name, "labels of 1 to 200 printable characters", _shown(value))
     return value
 
 
@@ -136,7 +145,7 @@ def real_array(name: str, value: Any, remedy: str = "") -> FloatArray:
     """
     if type(value) is np.ndarray and value.dtype == np.float64:
         return value
-    if type(value) is float:
+    if type(value) is float or type(value) is np.float64:
         return np.asarray(value)
     if _is_tensor(value):
         value = value.detach().cpu().numpy()

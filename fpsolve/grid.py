@@ -17,6 +17,8 @@ __all__ = ["Grid"]
 _NODES = 8
 # points evaluated at a time, so that a 2D cell average needs a few dozen megabytes at any size
 _CHUNK = 2**18
+# cell widths: relative to the position of the box, and absolute
+_CLOSEST, _WIDEST = 1e-14, 1e100
 
 
 @runtime_checkable
@@ -69,6 +71,12 @@ class Grid:
             raise _checks.error("cells", f"{len(bounds)} numbers, one per axis", repr(self.shape))
         object.__setattr__(self, "bounds", bounds)
         object.__setattr__(self, "shape", tuple(_checks.integer("cells", n) for n in self.shape))
+        for (low, high), h in zip(bounds, self.spacing, strict=True):
+            # faces have to differ, and volumes to be numbers
+            if not _CLOSEST * max(abs(low), abs(high)) < h < _WIDEST:
+                got = f"cells of width {h:.3g} in ({low:g}, {high:g})"
+                remedy = "move the box nearer to 0, take fewer cells, or choose another unit of length"
+                raise _checks.error("bounds", "cells whose faces are different numbers", got, remedy)
 
     @classmethod
     def uniform(cls, bounds: Any, *, cells: int | Sequence[int]) -> "Grid":

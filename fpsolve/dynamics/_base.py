@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fpsolve._callables import refuse_signature, values_of
-from fpsolve._checks import error, finite_array, non_negative, one_of, real_array
+from fpsolve._checks import error, finite, finite_array, non_negative, one_of, real_array
 from fpsolve.laws import Law
 
 Array = NDArray[np.float64]
@@ -215,7 +215,7 @@ class Dynamics(BaseDynamics):
             raise ValueError(
                 "drift: expected a drift function, got a dynamics defined by its potential; use potential."
             )
-        return self._values("drift", self.drift_function, t, real_array("x", x))
+        return self._values("drift", self.drift_function, finite("t", t), real_array("x", x))
 
     def noise(self, t: ArrayLike) -> Array:
         """c(t), vectorised over t."""

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fpsolve import marginals, scores
-from fpsolve._checks import error, non_negative, values_at
+from fpsolve._checks import error, finite, non_negative, real_array, values_at
 from fpsolve.dynamics._base import BaseDynamics, break_times
 from fpsolve.dynamics._differences import central_divergence
 from fpsolve.dynamics.clock import Clock
@@ -90,6 +90,8 @@ class Reverse(BaseDynamics):
         object.__setattr__(self, "target", target)
         object.__setattr__(self, "process", process)
         object.__setattr__(self, "score_model", score)
+        if isinstance(eta, Churn) and eta.process not in (None, process):
+            raise error("eta", f"churn of the process {process!r}", f"of {eta.process!r}", "give both the same process")
         if isinstance(eta, Churn) and eta.process is None and not isinstance(process, EDM):
             # sigma is the noise level, which is t in EDM only
             eta = replace(eta, process=process)
@@ -156,7 +158,7 @@ class Reverse(BaseDynamics):
 
     def marginal(self, t: float) -> Law:
         """The law p_t of the forward process at time t."""
-        return self.marginals.law(t)
+        return self.marginals.law(finite("t", t))
 
     @cached_property
     def score(self) -> Score:
@@ -167,7 +169,7 @@ class Reverse(BaseDynamics):
 
     def drift(self, t: float, x: ArrayLike) -> Array:
         """b(t, x) in reverse time, point values of the shape of x."""
-        points = np.asarray(x, dtype=float)
+        points = real_array("x", x)
         a, g = self.process.drift_rate(t), self.process.diffusion(t)
         return np.asarray(-a * points + 0.5 * (1.0 + self._square(t)) * g**2 * self.score(t, points))
 

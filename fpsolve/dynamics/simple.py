@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fpsolve import marginals
-from fpsolve._checks import dimension, instance
+from fpsolve._checks import dimension, instance, real_array
 from fpsolve.dynamics._base import BaseDynamics, break_times
 from fpsolve.laws import Law
 from fpsolve.processes import Process, checked_process
@@ -57,7 +57,7 @@ class Forward(BaseDynamics):
 
     def drift(self, t: float, x: ArrayLike) -> Array:
         """a(t) x."""
-        return np.asarray(self.process.drift_rate(t) * np.asarray(x, dtype=float))
+        return np.asarray(self.process.drift_rate(t) * real_array("x", x))
 
     def noise(self, t: ArrayLike) -> Array:
         """g(t)."""
@@ -97,6 +97,10 @@ class Langevin(BaseDynamics):
     def dim(self) -> int:
         """Dimension of the law."""
         return self.law.dim
+
+    def drift(self, t: float, x: ArrayLike) -> Array:
+        """grad log p, the same at every time."""
+        return self.law.score(x)
 
     def noise(self, t: ArrayLike) -> Array:
         """sqrt(2)."""

@@ -31,14 +31,22 @@ def eta_values(eta: Eta, t: ArrayLike) -> Array:
     ValueError
         A value below 0, NaN or infinite, with the time.
     """
-    times = np.asarray(t, dtype=float)
+    times = _checks.real_array("t", t)
     if not callable(eta):
         return np.full(times.shape, float(eta))
-    values = np.array([float(eta(float(s))) for s in times.ravel()]).reshape(times.shape)
+    values = np.array([_value(eta, s) for s in times.ravel().tolist()]).reshape(times.shape)
     bad = ~((values >= 0.0) & np.isfinite(values))
     if bad.any():
         raise error("eta", "finite values >= 0", f"{values[bad][0]:g} at t = {times[bad][0]:g}")
     return values
+
+
+def _value(eta: EtaFunction, t: float) -> float:
+    value = eta(t)
+    array = _checks.real_array(f"eta at t = {t:g}", value)
+    if array.ndim:
+        raise error(f"eta at t = {t:g}", "one number", f"shape {array.shape}", "eta is the same at every x")
+    return float(array)
 
 
 def eta_breaks(eta: Eta, T: float) -> tuple[float, ...]:

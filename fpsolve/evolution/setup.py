@@ -43,6 +43,9 @@ def check_request(
     steps: int | None,
 ) -> dict[str, Start]:
     """The starts as a dict; ValueError for contradictory requests and mixed dimensions."""
+    _checks.instance("dynamics", dynamics, BaseDynamics, "a dynamics", "such as fpsolve.Reverse(target, process)")
+    if grid is not None:
+        _checks.instance("grid", grid, Grid, "a Grid", "make one by Grid.uniform")
     if (tol is None) == (steps is None):
         raise error(
             "tol",
@@ -80,11 +83,16 @@ def _named(starts: Mapping[str, Start] | Law) -> dict[str, Start]:
     if not named:
         raise error("starts", "at least one law", "none")
     for label, start in named.items():
+        _checks.label("starts", label)
         if isinstance(start, PointMass):
             remedy = "use a narrow Gaussian, or closed_form and kernels, which start from points"
             raise error(f"starts[{label!r}]", "a law with a density", repr(start), remedy)
         if not isinstance(start, Law):
-            _checks.finite_array(f"starts[{label!r}]", start, remedy="give a law, or finite cell averages")
+            remedy = "give a law, or finite cell averages"
+            averages = named[label] = _checks.finite_array(f"starts[{label!r}]", start, remedy=remedy)
+            if averages.size and averages.max() <= 0.0:
+                got = "zeros" if averages.min() == 0.0 else "none of them"
+                raise error(f"starts[{label!r}]", "a density or a signed difference, > 0 in some cells", got)
     return named
 
 

@@ -5,11 +5,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fpsolve._checks import FloatArray, finite_array
+from fpsolve._checks import FloatArray, error, finite_array, points
 
 if TYPE_CHECKING:
     from fpsolve.laws._normal_mixture import NormalMixture
     from fpsolve.laws._tail import Tail
+
+
+#: Lengths beyond it, or below one over it, have squares and products that are no longer numbers.
+_LARGEST = 1e100
 
 
 class Law(ABC):
@@ -99,10 +103,16 @@ class Law(ABC):
 
 
 def check_axes(dim: int, axes: tuple[Any, ...], name: str = "axes") -> list[FloatArray]:
-    """Return the 1D coordinate arrays of a tensor grid; refuse another number of them than `dim`."""
+    """Return the 1D coordinate arrays of a tensor grid; refuse others than `dim` of them, and faces out of order."""
     if len(axes) != dim:
         raise ValueError(f"{name}: expected {dim} arrays for a {dim}D law, got {len(axes)}; give one per axis.")
-    return [np.asarray(axis, dtype=np.float64) for axis in axes]
+    arrays = [points(name, axis, 1) for axis in axes]
+    for array in arrays:
+        if array.ndim != 1:
+            raise error(name, f"one array of shape (n,) per axis, {dim} in all", f"shape {array.shape}")
+        if name == "faces" and not np.all(array[1:] > array[:-1]):
+            raise error(name, "increasing faces", "some that are not", "sort them")
+    return arrays
 
 
 def tensor_points(dim: int, axes: tuple[Any, ...]) -> FloatArray:
@@ -111,9 +121,24 @@ def tensor_points(dim: int, axes: tuple[Any, ...]) -> FloatArray:
     return arrays[0] if dim == 1 else np.stack(np.meshgrid(*arrays, indexing="ij"), axis=-1)
 
 
+def lengths(name: str, value: Any, *, power: int = 1, widths: bool = False) -> FloatArray:
+    """Return lengths (or their `power`) as a float array: finite, and such that squares and products are numbers.
+
+    `widths` are not 0 and so not tiny either; that they are > 0 is checked where they are used.
+    """
+    array = finite_array(name, value)
+    size = np.abs(array)
+    bad = (size > _LARGEST**power) | (widths & (size > 0.0) & (size < _LARGEST**-power))
+    if bad.any():
+        low = f"{_LARGEST**-power:g} to " if widths else "at most "
+        remedy = "choose another unit of length"
+        raise error(name, f"numbers of a size of {low}{_LARGEST**power:g}", f"{array[bad].flat[0]:g}", remedy)
+    return array
+
+
 def location(name: str, value: Any) -> FloatArray:
     """Return a frozen copy of a point: shape ``()`` in 1D or ``(2,)`` in 2D, finite."""
-    point = finite_array(name, value)
+    point = lengths(name, value)
     if point.shape not in ((), (2,)):
         raise ValueError(f"{name}: expected a number (1D) or two numbers (2D), got shape {point.shape}.")
     return frozen(point)

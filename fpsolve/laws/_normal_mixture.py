@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.special import ndtr
 
-from fpsolve._checks import FloatArray, finite_array, generator, integer, points
-from fpsolve.laws._base import Law, check_axes
+from fpsolve._checks import FloatArray, generator, integer, points
+from fpsolve.laws._base import Law, check_axes, lengths
 from fpsolve.laws._intervals import symmetric_interval_probabilities
 from fpsolve.laws._tail import Tail
 
@@ -179,7 +179,8 @@ def component_covariances(name: str, stds: Any, covs: Any, dim: int, count: int)
     if (stds is None) == (covs is None):
         raise ValueError(f"{name}: expected exactly one of std and cov, got {'neither' if stds is None else 'both'}.")
     label = f"{name} {'cov' if stds is None else 'std'}"
-    values = finite_array(label, covs if stds is None else stds)
+    power = 2 if stds is None else 1
+    values = lengths(label, covs if stds is None else stds, power=power, widths=dim == 1 or power == 1)
     if dim == 2 and stds is None:
         return _matrices(label, values, count)
     if values.ndim > 1 or values.size not in (1, count):

@@ -133,7 +133,13 @@ class FromLogDensity(Law):
         """Return the normalised ``log p(x)``, shape ``(...)``."""
         x = points("x", x, self.dim)
         shape = x.shape[: x.ndim - self.dim + 1]
-        return self._values(x.reshape((-1, 2)) if self.dim == 2 else x.ravel()).reshape(shape)
+        flat = x.reshape((-1, 2)) if self.dim == 2 else x.ravel()
+        nowhere = np.isnan(flat) if self.dim == 1 else np.isnan(flat).any(axis=1)
+        if nowhere.any():  # NaN is not a point to ask a user's function at
+            values = np.full(len(flat), np.nan)
+            values[~nowhere] = self._values(flat[~nowhere])
+            return values.reshape(shape)
+        return self._values(flat).reshape(shape)
 
     def score(self, x: Any) -> FloatArray:
         """Return ``grad log p(x)`` by central differences of sixth order, step 1/100 of the narrowest feature."""

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from fpsolve._checks import FloatArray, finite_array, probabilities
-from fpsolve.laws._base import frozen
+from fpsolve._checks import FloatArray, probabilities
+from fpsolve.laws._base import frozen, lengths
 from fpsolve.laws._normal_mixture import SeveralNormals, component_covariances
 
 
@@ -51,7 +51,7 @@ class GaussianMixture(SeveralNormals):
 
     def __post_init__(self) -> None:
         weights = probabilities("GaussianMixture weights", self.weights)
-        means = finite_array("GaussianMixture means", self.means)
+        means = lengths("GaussianMixture means", self.means)
         if means.shape not in ((weights.size,), (weights.size, 2)):
             wanted = f"({weights.size},) in 1D or ({weights.size}, 2) in 2D"
             raise ValueError(f"GaussianMixture means: expected shape {wanted}, got {means.shape}.")

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from fpsolve._checks import FloatArray, finite_array, interval, varies
-from fpsolve.laws._base import frozen, plain
+from fpsolve._checks import FloatArray, interval, varies
+from fpsolve.laws._base import frozen, lengths, plain
 from fpsolve.laws._binning import bin_samples
 from fpsolve.laws._normal_mixture import SeveralNormals
 from fpsolve.laws.gaussian_mixture import GaussianMixture, mixture_from_arrays
@@ -59,7 +59,7 @@ class KernelDensity(SeveralNormals):
     component_covs: FloatArray = field(init=False)
 
     def __post_init__(self) -> None:
-        samples = finite_array("KernelDensity samples", self.samples)
+        samples = lengths("KernelDensity samples", self.samples)
         if samples.ndim not in (1, 2) or (samples.ndim == 2 and samples.shape[1] != 2):
             raise ValueError(f"KernelDensity samples: expected shape (n,) or (n, 2), got {samples.shape}.")
         if len(samples) < 2:
@@ -128,7 +128,7 @@ def _bandwidth(samples: FloatArray, given: Any) -> FloatArray:
     n, dim = len(samples), samples.ndim
     if given is None:
         return frozen(n ** (-1.0 / (dim + 4)) * np.std(samples, axis=0, ddof=1))
-    bandwidth = finite_array("KernelDensity bandwidth", given)
+    bandwidth = lengths("KernelDensity bandwidth", given, widths=True)
     if bandwidth.shape not in ((), (dim,)) or bandwidth.min() <= 0.0:
         remedy = "one number > 0 or one per axis"
         raise ValueError(f"KernelDensity bandwidth: expected {remedy}, got {bandwidth.tolist()}.")

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from scipy.special import erfcx, log_ndtr, ndtr
 
-from fpsolve._checks import FloatArray, finite_array, generator, integer, points
-from fpsolve.laws._base import Law, check_axes, frozen, location, plain
+from fpsolve._checks import FloatArray, generator, integer, points
+from fpsolve.laws._base import Law, check_axes, frozen, lengths, location, plain
 from fpsolve.laws._tail import Tail
 
 _LOG_2 = float(np.log(2.0))
@@ -197,7 +197,7 @@ class DiffusedLaplace(Law):
 
 def positive_per_axis(name: str, value: Any, mean: FloatArray) -> FloatArray:
     """Return widths > 0 in the shape of `mean`; one number serves both axes."""
-    array = finite_array(name, value)
+    array = lengths(name, value, widths=True)
     if array.shape not in ((), mean.shape) or array.min() <= 0.0:
         raise ValueError(f"{name}: expected a number > 0 (or one per axis in 2D), got {array.tolist()}.")
     return frozen(np.broadcast_to(array, mean.shape))

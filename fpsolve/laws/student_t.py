@@ -8,7 +8,7 @@ import numpy as np
 from scipy.special import gammaln, loggamma, stdtr
 
 from fpsolve._checks import FloatArray, generator, integer, non_negative, points, positive
-from fpsolve.laws._base import Law, check_axes, frozen, location, plain
+from fpsolve.laws._base import Law, check_axes, frozen, lengths, location, plain
 from fpsolve.laws._intervals import symmetric_interval_probabilities
 from fpsolve.laws._normal_mixture import NormalMixture
 from fpsolve.laws._tail import Tail
@@ -53,6 +53,7 @@ class StudentT(Law):
         object.__setattr__(self, "df", positive("StudentT df", self.df))
         object.__setattr__(self, "mean", plain(location("StudentT mean", self.mean)))
         object.__setattr__(self, "scale", positive("StudentT scale", self.scale))
+        lengths("StudentT scale", self.scale, widths=True)
 
     @property
     def dim(self) -> int:

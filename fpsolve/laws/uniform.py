@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from scipy.special import log_ndtr
 
-from fpsolve._checks import FloatArray, finite_array, generator, integer, points
-from fpsolve.laws._base import Law, check_axes, frozen, plain
+from fpsolve._checks import FloatArray, generator, integer, points
+from fpsolve.laws._base import Law, check_axes, frozen, lengths, plain
 from fpsolve.laws._normal_mixture import LOG_2PI
 from fpsolve.laws._tail import COMPACT, Tail
 from fpsolve.laws.laplace import axis_covariance, sum_over_axes
@@ -195,7 +195,7 @@ class DiffusedUniform(Law):
 
 
 def _corners(name: str, low: Any, high: Any) -> tuple[FloatArray, FloatArray]:
-    lower, upper = finite_array(f"{name} low", low), finite_array(f"{name} high", high)
+    lower, upper = lengths(f"{name} low", low), lengths(f"{name} high", high)
     if lower.shape != upper.shape or lower.shape not in ((), (2,)):
         raise ValueError(
             f"{name} low, high: expected two numbers (1D) or two pairs (2D), got shapes {lower.shape}, {upper.shape}."

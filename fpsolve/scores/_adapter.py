@@ -5,10 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, Self, TypeAlias
 
-import numpy as np
-
 from fpsolve import _checks
-from fpsolve._checks import FloatArray
+from fpsolve._checks import FloatArray, finite, real_array
 from fpsolve.processes import Process
 from fpsolve.scores._arrays import answer
 from fpsolve.scores._names import name_of
@@ -61,7 +59,7 @@ class Adapter(ABC):
         ValueError
             If the model returns another shape, NaN or infinities (with the first place), or t has no noise.
         """
-        points = np.asarray(x, dtype=np.float64)
+        t, points = finite("t", t), real_array("x", x)
         return self.convert(t, points, answer(self.kind, t, points, self.predict(t, points)))
 
     def predict(self, t: float, x: FloatArray) -> Any:

@@ -4,9 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-import numpy as np
-
-from fpsolve._checks import FloatArray
+from fpsolve._checks import FloatArray, finite, real_array
 from fpsolve.scores._arrays import answer
 from fpsolve.scores._names import name_of
 
@@ -36,7 +34,7 @@ class CheckedScore:
         ValueError
             If it is of another shape than x, complex, not numeric, or not finite; the message says at which t.
         """
-        x = np.asarray(x, dtype=np.float64)
+        t, x = finite("t", t), real_array("x", x)
         return answer("score", t, x, self.score(t, x), self.dim)
 
     def __repr__(self) -> str:

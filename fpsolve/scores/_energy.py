@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from fpsolve import _checks
-from fpsolve._checks import FloatArray
+from fpsolve._checks import FloatArray, real_array
 from fpsolve.processes import Process
 from fpsolve.scores._arrays import answer, as_numpy
 from fpsolve.scores._central import first_derivative
@@ -41,7 +41,7 @@ class EnergyScore:
 
     def __call__(self, t: float, x: Any) -> FloatArray:
         """Return the score at the points x, of their shape."""
-        points = np.asarray(x, dtype=np.float64)
+        points = real_array("x", x)
         if self.gradient is not None:
             return -answer("gradient", t, points, self.gradient(t, points), self.dim)
         return -self.differences(t, points)[0]
@@ -53,7 +53,7 @@ class EnergyScore:
         the step, E taken to be good to 32 units in the last place of the type it comes in; and the noise of E as it is
         measured at points a fraction of the step apart, for a function that is less accurate than that.
         """
-        points = np.asarray(x, dtype=np.float64)
+        points = real_array("x", x)
         if self.gradient is not None:
             return np.zeros(points.shape)
         h = self.step * transition(self.process, t)[1]

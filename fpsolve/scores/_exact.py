@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from fpsolve._checks import FloatArray
+from fpsolve._checks import FloatArray, finite
 from fpsolve.laws import Law
 from fpsolve.marginals import Marginals, family
 from fpsolve.processes import Process
@@ -17,7 +17,7 @@ class ExactScore:
 
     def __call__(self, t: float, x: Any) -> FloatArray:
         """Return the score at the points x, shape ``(...)`` in 1D, ``(..., 2)`` in 2D, and of that shape."""
-        return self.marginals.score(t, x)
+        return self.marginals.score(finite("t", t), x)
 
     def __repr__(self) -> str:
         """Return the call that makes it."""

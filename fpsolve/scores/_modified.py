@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from fpsolve import _checks
-from fpsolve._checks import FloatArray
+from fpsolve._checks import FloatArray, real_array
 from fpsolve.scores._checked import Score
 from fpsolve.scores._names import name_of
 
@@ -26,7 +26,7 @@ class Clipped:
 
     def __call__(self, t: float, x: Any) -> FloatArray:
         """Return ``s min(1, limit/|s|)``."""
-        value = np.asarray(self.score(t, np.asarray(x, dtype=np.float64)), dtype=np.float64)
+        value = np.asarray(self.score(t, real_array("x", x)), dtype=np.float64)
         if self.dim == 1:
             return np.clip(value, -self.limit, self.limit)
         length = np.hypot(value[..., 0], value[..., 1])[..., None]
@@ -84,7 +84,7 @@ class Smoothed:
 
     def __call__(self, t: float, x: Any) -> FloatArray:
         """Return ``E s(t, x + std Z)`` by Gauss-Hermite quadrature."""
-        points = np.asarray(x, dtype=np.float64)
+        points = real_array("x", x)
         total = np.zeros(points.shape)
         for offset, weight in zip(*self._rule, strict=True):
             total += weight * np.asarray(self.score(t, points + self.std * offset), dtype=np.float64)

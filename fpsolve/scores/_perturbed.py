@@ -9,7 +9,7 @@ import numpy as np
 
 from fpsolve import _checks
 from fpsolve._callables import refuse_signature
-from fpsolve._checks import FloatArray
+from fpsolve._checks import FloatArray, real_array
 from fpsolve.scores._checked import Score
 from fpsolve.scores._names import name_of
 from fpsolve.scores.errors import Scaling, ScoreError
@@ -26,7 +26,7 @@ class Perturbed:
 
     def __call__(self, t: float, x: Any) -> FloatArray:
         """Return ``s(t, x) + e(t, x)``."""
-        points = np.asarray(x, dtype=np.float64)
+        points = real_array("x", x)
         value = np.asarray(self.score(t, points), dtype=np.float64)
         if isinstance(self.error, Scaling):
             return np.asarray((1.0 + self.error.share) * value)

@@ -194,6 +194,7 @@ def admitted(score: Callable[[float, Any], Any], process: Process, target: Law) 
     if isinstance(score, CheckedScore):
         return score
     border = checked(score, target.dim)
+    _refuse_strangers(score, process, target)
     found = probe(score, process, target=target)
     others = [kind for kind in found.looks_like if kind in ADAPTERS and kind != found.declared]
     if found.problem and found.exact and others:
@@ -209,6 +210,23 @@ def admitted(score: Callable[[float, Any], Any], process: Process, target: Law) 
         remedy = "see scores.probe(score, process, target=target); scores.perturbed says that an error is meant"
         warnings.warn(f"score: {found.problem}; {remedy}.", ScoreWarning, stacklevel=3)
     return border
+
+
+def _refuse_strangers(score: Any, process: Process, target: Law) -> None:
+    """Refuse a score made for another dimension or another process."""
+    dim, own = getattr(score, "dim", None), getattr(score, "process", None)
+    if isinstance(dim, int):
+        _checks.same_dim("score", dim, "the target", target.dim)
+    if isinstance(own, Process) and own != process:
+        times = np.array(_likeness.probe_times(process))
+        inside = times[times <= float(own.T)]
+        same = all(
+            np.allclose(getattr(own, name)(0.0, inside), getattr(process, name)(0.0, inside), rtol=1e-9, atol=0.0)
+            for name in ("scale", "variance")
+        )
+        if not same or not inside.size:
+            remedy = "give both the same process; scores.checked(score) insists on it"
+            raise _checks.error("score", f"one for the process {process!r}", f"one for {own!r}", remedy)
 
 
 def _probe(score: Any, process: Process, dim: int, target: Law | None, data_std: float) -> Probe:

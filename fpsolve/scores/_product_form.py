@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from fpsolve import _checks
-from fpsolve._checks import FloatArray
+from fpsolve._checks import FloatArray, real_array
 from fpsolve.laws import Law, NormalMixture
 from fpsolve.marginals import Marginals, family
 from fpsolve.marginals._mixture import coefficients
@@ -163,7 +163,7 @@ class ProductScore:
 
     def __call__(self, t: float, x: Any) -> FloatArray:
         """Return ``g(sigma(t)) S(x)``, the shape of x."""
-        return float(self.gain(np.asarray(self.sigma(t)))) * self._shape_part(np.asarray(x, dtype=np.float64))
+        return float(self.gain(np.asarray(self.sigma(t)))) * self._shape_part(real_array("x", x))
 
     def sigma(self, t: Any) -> FloatArray:
         """Return the noise level ``sqrt(sigma2(0, t))``."""
@@ -196,7 +196,7 @@ class ProductScore:
 
         The Jacobian is the field's own in closed form, else by central differences of order 4.
         """
-        array = np.asarray(x, dtype=np.float64)
+        array = real_array("x", x)
         dim = self.field.dim if isinstance(self.field, ProductField) else 2 if array.shape[-1:] == (2,) else 1
         trace = np.trace(jacobian(self.field, array.reshape(-1, dim)), axis1=1, axis2=2)
         gain = float(self.gain(np.asarray(self.sigma(t))))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from fpsolve import _checks
-from fpsolve._checks import FloatArray
+from fpsolve._checks import FloatArray, real_array
 from fpsolve.scores._adapter import Order
 from fpsolve.scores._arrays import as_numpy
 from fpsolve.scores._names import name_of
@@ -29,7 +29,7 @@ class TorchModel:
 
     def __call__(self, t: float, x: Any) -> FloatArray:
         """Return what the module gives at the points x, of their shape, as float64."""
-        points = np.asarray(x, dtype=np.float64)
+        points = real_array("x", x)
         if self.dim == 2 and points.shape[-1:] != (2,):
             raise _checks.error("x", "points of shape (..., 2) for dim = 2", f"shape {points.shape}")
         flat = points.reshape(-1, self.dim)

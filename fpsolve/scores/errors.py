@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from fpsolve import _checks
-from fpsolve._checks import FloatArray
+from fpsolve._checks import FloatArray, real_array
 from fpsolve.processes import Process
 from fpsolve.scores._conversions import transition
 from fpsolve.scores._names import name_of
@@ -181,7 +181,7 @@ class RandomField:
     def __call__(self, t: float, x: FloatArray) -> FloatArray:
         """Return the error at the points x, of their shape."""
         frequencies, phases = self._draw
-        flat = np.asarray(x, dtype=np.float64).reshape(-1, self.dim)
+        flat = real_array("x", x).reshape(-1, self.dim)
         size = self.amplitude * np.sqrt(2.0 / self.waves)
         fields = [
             size * np.cos(flat @ frequencies[k].T + phases[k]).sum(axis=1) for k in range(self.dim)
