@@ -1,7 +1,5 @@
 """Records, assumptions, the sharp Dobrushin coefficient and minorization."""
 
-import time
-
 import cases
 import numpy as np
 import pytest
@@ -48,16 +46,6 @@ def test_dobrushin_at_beta_003_and_the_pair(ou):
     attained = np.abs(kernel.matrix[i] - kernel.matrix[k]) @ w / (w[i] + w[k])
     assert found.value == pytest.approx(attained, rel=1e-12)
     assert all(h.holds for h in found.checked)
-
-
-def test_600_cells_take_less_than_a_second(ou):
-    kernel = point_kernel(ou, 3.0, 0.01, cells=600)
-    bounds.dobrushin(point_kernel(ou, 3.0, 0.01, cells=20))
-    began = time.perf_counter()
-    bounds.dobrushin(kernel)
-    seconds = time.perf_counter() - began
-    print("Dobrushin, 600 cells:", seconds, "s")
-    assert seconds <= 1.0
 
 
 @pytest.mark.parametrize("times", [(3.0, 0.01), (0.3, 0.1), (0.05, 0.04)])

@@ -1,13 +1,10 @@
 """The stochastic Fokker-Planck equation against its Gaussian oracle, its invariants, and what it refuses."""
 
-import time
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import xarray as xr
 from scipy.stats import kstest
-from threadpoolctl import threadpool_limits
 
 import fpsolve as fp
 from fpsolve import stochastic
@@ -313,24 +310,6 @@ def test_a_generator_is_a_seed_that_is_recorded():
     drawn = ensemble(0.3, 10, seed=np.random.default_rng(4), **settings)
     again = ensemble(0.3, 10, seed=drawn.attrs["seed"], **settings)
     assert np.array_equal(drawn["density"], again["density"])
-
-
-@pytest.mark.slow
-def test_sixty_four_paths_in_three_seconds():
-    ensemble(0.3, 4, paths=2, estimate=True)  # compiles
-    with threadpool_limits(1):
-        began = time.process_time()
-        ensemble(0.3, 500, paths=64, estimate=True)
-        constant = time.process_time() - began
-        noise = stochastic.random_fourier(0.1, length=1.0, modes=8, seed=0)
-        began = time.process_time()
-        stochastic.evolve(
-            OU, fp.Gaussian(MEAN, std=STD), noise, grid=LINE, steps=500, paths=64, seed=0, t_max=1.0, estimate=False
-        )
-        modes = time.process_time() - began
-    print(f"64 paths, 400 cells, 500 steps: {constant:.2f} s with the companion, {modes:.2f} s with 8 modes without")
-    assert constant <= 3.0
-    assert modes <= 3.0
 
 
 BAD = {

@@ -20,6 +20,7 @@ ORDER = (
     "memory",
     "import",
     "steps",
+    "limits",
     "extrapolation",
     "profile",
 )
