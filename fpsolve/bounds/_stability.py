@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 from fpsolve import _checks, _runs, distances, weights
 from fpsolve._callables import values_of
+from fpsolve.bounds._closed import score_slope
+from fpsolve.bounds._line import Line
 from fpsolve.bounds._record import Hypothesis, Record, failure
 from fpsolve.grid import Grid
 from fpsolve.laws import Law
@@ -29,6 +31,7 @@ Error = Callable[[float, Array], Any]
 
 #: Densities below this share of their largest value are rounding: no information is read off them.
 _FLOOR = 1e-12
+_OF_RUN = "that the run was made under the drift and noise of the statement, with this error"
 #: Share of the wanted convexity that differences on the grid may miss.
 _CONVEXITY_SLACK = 1e-3
 
@@ -117,13 +120,13 @@ def langevin_kl(
     size = _mean_squares(density, grid, t, error)
     r = np.abs(t - t[0])
     bound = np.exp(-rate * r) * measured[0] + np.maximum.accumulate(size) / (2.0 * rate * diffusivity)
-    least = _least_convexity(law, grid)
+    least, where, beyond = _least_convexity(law, grid)
     checked = (
-        Hypothesis("Hess(-log pi) >= l", least - convexity * (1.0 - _CONVEXITY_SLACK), "by differences on the grid"),
+        Hypothesis("Hess(-log pi) >= l", least - convexity * (1.0 - _CONVEXITY_SLACK), where, "Bakry and Emery 1985"),
     )
     return _record(
         "KL_r <= exp(-l D r) KL_0 + sup E|delta|^2/(2 l D^2) (Bakry and Emery 1985)",
-        checked, ("sup of E|delta|^2 between the saved times",), t, bound, measured, off,
+        checked, (*beyond, "sup of E|delta|^2 between the saved times", _OF_RUN), t, bound, measured, off,
     )  # fmt: skip
 
 
@@ -187,7 +190,9 @@ def reverse_kl(
         rate = rate - 0.25 * noise2 * np.array(found)
     gained, doubt = _integral(rate, np.abs(t - t[0]))
     return _record(
-        "d/dr KL <= -(eta^2 g^2/4) I + c^2/(eta^2 g^2) E|e|^2, integrated", (), ("decay of u log(u/p) at infinity",),
+        "d/dr KL <= -(eta^2 g^2/4) I + c^2/(eta^2 g^2) E|e|^2, integrated",
+        (Hypothesis("eta > 0", float(np.min(noise2 / g2)), "smallest eta^2 at the saved times"),),
+        ("decay of u log(u/p) at infinity", "E|e|^2 beyond the box and between the saved times", _OF_RUN),
         t, measured[0] + gained, measured, off + doubt,
     )  # fmt: skip
 
@@ -296,13 +301,22 @@ def _integral(rate: Array, r: Array) -> tuple[Array, Array]:
     return np.append(0.0, np.cumsum(pieces)), np.append(0.0, np.cumsum(bend))
 
 
-def _least_convexity(law: Law, grid: Grid) -> float:
-    """Smallest eigenvalue of the Hessian of -log p over the inner cells, by second differences."""
+def _least_convexity(law: Law, grid: Grid) -> tuple[float, str, tuple[str, ...]]:
+    """Smallest eigenvalue of the Hessian of -log p, where it was looked for, and what that leaves unchecked."""
+    slope = score_slope(law)
+    if slope is not None and slope < 0.0:
+        return -slope, "closed form", ()
     w = -np.asarray(law.log_density_on_axes(*grid.axes))
     if grid.dim == 1:
-        return float(np.min(np.diff(w, n=2)) / grid.spacing[0] ** 2)
+        on_grid = float(np.min(np.diff(w, n=2)) / grid.spacing[0] ** 2)
+        x = Line.of(law).x
+        x = x[law.log_density(x) > -700.0]
+        step = 1e-4 * float(np.min(np.diff(grid.axes[0])))
+        far = float(np.min(-(law.score(x + step) - law.score(x - step)) / (2.0 * step)))
+        return min(on_grid, far), "by differences on the grid and along the whole line", ()
     hx, hy = grid.spacing
     xx = np.diff(w, n=2, axis=0)[:, 1:-1] / hx**2
     yy = np.diff(w, n=2, axis=1)[1:-1] / hy**2
     xy = (w[2:, 2:] - w[2:, :-2] - w[:-2, 2:] + w[:-2, :-2]) / (4.0 * hx * hy)
-    return float(np.min(0.5 * (xx + yy) - np.hypot(0.5 * (xx - yy), xy)))
+    least = float(np.min(0.5 * (xx + yy) - np.hypot(0.5 * (xx - yy), xy)))
+    return least, "by differences on the grid", ("Hess(-log pi) >= l beyond the box",)
