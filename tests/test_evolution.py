@@ -155,11 +155,12 @@ def test_two_dimensions_pair_of_128_and_256():
 
 
 def test_mass_is_constant_in_every_scheme_and_dimension(ou):
+    """Coarse on purpose: mass does not depend on the cells, and no estimate is asked for."""
     for scheme in ("backward-euler", "crank-nicolson", "tr-bdf2", "damped-crank-nicolson"):
         for reverse, box in ((ou, (-6, 6)), (cases.rotated_five(), [(-6, 6), (-6, 6)])):
             grid = fp.Grid.uniform(box, cells=40)
             start = {"exact": reverse.marginal(3.0)}
-            run = fp.evolve(reverse, start, grid=grid, steps=60, t_min=0.02, scheme=scheme)
+            run = fp.evolve(reverse, start, grid=grid, steps=60, t_min=0.02, scheme=scheme, estimate=False)
             assert np.abs(run.mass - run.mass.isel(t=0)).max() <= 1e-12
             assert abs(float(run.mass[0, 0]) - 1.0) < 1e-6
 
@@ -173,6 +174,7 @@ def test_saved_and_loaded_without_loss(ou, tmp_path):
     loaded.close()
 
 
+@pytest.mark.filterwarnings("ignore::fpsolve.UnresolvedWarning")  # a start as wide as the cells, refined below
 def test_forward_ou_against_its_gaussian():
     start, process = fp.Gaussian(3.0, std=0.05), fp.OrnsteinUhlenbeck(T=1.0)
     exact = start.diffused(float(process.scale(0.0, 0.4)), float(process.variance(0.0, 0.4)))

@@ -5,6 +5,7 @@ from typing import Literal
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from fpsolve import _checks, _runs
 from fpsolve._checks import FloatArray
@@ -31,18 +32,31 @@ def curve_of(
     """Put distances, the parts of their errors and the rate together, over the leading dimensions of the frame."""
     cut = _runs.forgetful(run) and float(run["reverse_time"][0]) > 0.0
     tail = np.maximum(norm.tail, _tails_before(run, frame, attrs)) if cut else norm.tail
+    lost = _unresolved(run, frame, attrs)
     parts = {
-        "level_error": level,
+        "level_error": np.where(lost, np.inf, level),
         "quadrature_error": norm.quadrature,
         "tail_error": _largest_so_far(tail, frame),
         "rounding_error": rounding,
     }
     notes = ([] if "density_previous" in run else [_NO_COMPANION]) + ([_CUT] if cut else [])
     attrs = attrs | ({"note": "; ".join(notes)} if notes else {})
+    if lost.any():
+        attrs = attrs | {"resolved": "no", "resolved_reason": str(run.attrs.get("resolved_reason", ""))}
     curve = frame.labelled(attrs, distance=norm.value, **parts)
     curve["error"] = xr.zeros_like(curve["distance"]) + sum(curve[name] for name in parts)
     curve["rate"] = _rate(curve["distance"], _reverse_time(run))
     return curve[["distance", "error", "rate", *parts]]
+
+
+def _unresolved(run: xr.Dataset, frame: Frame, attrs: dict[str, str]) -> NDArray[np.bool_]:
+    """Return where the run has no estimate of a density, its own or the reference's: nor is there one of the curve."""
+    if "error_estimate" not in run:
+        return np.zeros(frame.leading.size, dtype=bool)
+    lost: xr.DataArray = run["error_estimate"] == np.inf
+    own = lost.sel(start=frame.leading["start"])
+    both = own | lost.sel(start=attrs["reference"], drop=True) if "reference" in attrs else own
+    return np.asarray(both.transpose(*frame.leading.dims).values, dtype=bool).ravel()
 
 
 def _largest_so_far(tail: FloatArray, frame: Frame) -> FloatArray:

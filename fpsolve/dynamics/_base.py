@@ -54,11 +54,6 @@ class BaseDynamics:
         return ()
 
     @property
-    def small_noise(self) -> bool:
-        """Whether the noise may be small for the cells, so that the scheme's own diffusion has to be looked at."""
-        return False
-
-    @property
     def noiseless(self) -> bool:
         """Whether there is no noise at any time, and densities move along characteristics."""
         return False

@@ -86,11 +86,6 @@ class InFrame(BaseDynamics):
         return self.inner.breaks
 
     @property
-    def small_noise(self) -> bool:
-        """Whether the inner dynamics has a small eta."""
-        return self.inner.small_noise
-
-    @property
     def noiseless(self) -> bool:
         """Whether the inner dynamics is."""
         return self.inner.noiseless

@@ -25,8 +25,6 @@ Array = NDArray[np.float64]
 
 #: Step of the differences of a score model per width of the narrowest feature of p_t: 1e-10 on a normal density.
 DIFFERENCE = 0.02
-#: Below this the drift is so strong against the noise that cells made for eta = 1 may be too wide.
-SMALL_ETA = 0.5
 
 
 @dataclass(frozen=True, init=False)
@@ -133,11 +131,6 @@ class Reverse(BaseDynamics):
         """Times at which eta jumps, or begins or ceases to be 0, and kinks of the process and of the score model."""
         announced = [*self.process.kinks, *getattr(self.score_model, "breaks", ())]
         return break_times("breaks", [*eta_breaks(self.eta, self.horizon), *announced], self.horizon)
-
-    @property
-    def small_noise(self) -> bool:
-        """Whether eta is below `SMALL_ETA`, or may be, being a function."""
-        return callable(self.eta) or self.eta < SMALL_ETA
 
     @cached_property
     def noiseless(self) -> bool:

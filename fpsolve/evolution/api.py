@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fpsolve import _checks
-from fpsolve._warnings import ToleranceWarning
+from fpsolve._warnings import ToleranceWarning, UnresolvedWarning
 from fpsolve.dynamics import BaseDynamics, InFrame
 from fpsolve.dynamics.run_clock import RunClock, run_clock
 from fpsolve.evolution import setup
@@ -57,7 +57,7 @@ def evolve(
     finite-volume steps and transport take turns; the times at which it jumps are kept besides `save_at`.
 
     Give exactly one of `tol` (grid and steps are refined until the error estimate is below it) and (`grid` and `steps`)
-    (one level on exactly that grid; the estimate then comes from a companion run on half the cells and steps).
+    (one level on exactly that grid; the estimate then comes from runs on half and a quarter of its cells and steps).
 
     Parameters
     ----------
@@ -85,7 +85,7 @@ def evolve(
         Coordinate of the solver: x, or ``z = (x - m(t))/S(t)`` for processes whose scale changes by orders of magnitude
         (VE, EDM); "auto" takes the latter where the marginals' scale changes more than fourfold and no grid was given.
     estimate : bool
-        False skips the companion run of a fixed grid; the error estimate is NaN then.
+        False skips the coarser runs of a fixed grid; the error estimate is NaN then.
     budget : float, optional
         Cell updates a run with `tol` may spend, default 2e8 in 1D and 1e9 in 2D.
     progress : bool, optional
@@ -97,10 +97,12 @@ def evolve(
         `density` (start, t, x[, y]): cell averages, per unit of x (area in 2D); `error_estimate` (start, t) in the
         weighted norm; `mass` (start, t), constant to round-off and never renormalised; `tail` (start, t), weighted mass
         beyond the box; `density_previous`, what errors of differences are computed from; coordinate `reverse_time` (t).
-        The attribute `tol_met` is "yes", "no" (budget spent: not met) or "not asked". On a given grid with
-        eta < 0.5 the attribute `numerical_diffusion` says how much the scheme adds, per diffusivity of the noise
-        (largest mean over the density): well below 1 the noise is that of the dynamics, well above 1 that of the cells,
-        and the estimate is that of a first-order scheme.
+        The attribute `tol_met` is "yes", "no" (budget spent: tolerance not met) or "not asked"; `resolved` is "yes" or,
+        with a sentence in `resolved_reason`, "no": then some estimates are infinite ("not asked" without estimates). On
+        a given grid `numerical_diffusion` says how much the scheme adds, per diffusivity of the noise (largest mean
+        over the density): well below 1 the noise is that of the dynamics, well above 1 that of the cells, and the
+        estimate is that of a first-order scheme; `observed_order`, `cells_per_width` and `steps_per_fold` (of the scale
+        of the law) are the smallest along the run.
 
     Raises
     ------
@@ -112,6 +114,9 @@ def evolve(
     -----
     ToleranceWarning
         The estimate of a run with `tol` is not below it, with the start and the time where it is largest.
+    UnresolvedWarning
+        With `grid` and `steps`: runs on half and a quarter of cells and steps do not show that these are fine enough
+        for an estimate, with the first start and time. Estimates are infinite there, never a guess.
 
     References
     ----------
@@ -152,6 +157,8 @@ def evolve(
     run = dataset(problem, solution, attrs | {"tol_met": met, "wall_time_s": time.perf_counter() - began})
     if met == "no":
         warnings.warn(_missed(run), ToleranceWarning, stacklevel=2)
+    if met == "not asked" and run.attrs["resolved"] == "no":
+        warnings.warn(str(run.attrs["resolved_reason"]), UnresolvedWarning, stacklevel=2)
     return run
 
 
@@ -171,6 +178,9 @@ def _plan(clock: RunClock, steps: int, save_at: ArrayLike | None, estimate: bool
     if save_at is None and not clock.breaks:
         return plan_on_nodes(clock, steps, saves)
     if save_at is None:
-        save_at = default_saves(clock, max(2, min(saves, steps // 4)))
-    times = setup.with_breaks(clock, setup.save_times(save_at, clock.first, clock.last, steps, estimate))
-    return plan_by_count(clock, times, steps)
+        times = default_saves(clock, max(2, min(saves, steps // 4)))
+    else:
+        times = setup.save_times(save_at, clock.first, clock.last, steps, estimate)
+    through = setup.with_breaks(clock, times)
+    # fewer steps than stretches between breaks resolve nothing, and are said to
+    return plan_by_count(clock, through if steps >= len(through) - 1 else times, steps)

@@ -21,9 +21,8 @@ from fpsolve.grid import Grid
 
 Array = NDArray[np.float64]
 
-#: Safety on the error of an extrapolated pair, and on that of a single level.
+#: Safety on the error of an extrapolated pair.
 PAIR_SAFETY = 4.0
-LEVEL_SAFETY = 1.25
 #: Order assumed of an extrapolation before it was observed: third where the levels themselves come down at the
 #: scheme's order (within 0.3), second otherwise; and the range in which an observed order is believed.
 UNSEEN_ORDERS = (2.0, 3.0)

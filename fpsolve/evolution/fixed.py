@@ -1,4 +1,4 @@
-"""A run on a given grid with a given number of steps, and its companion on half of both."""
+"""A run on a given grid with a given number of steps, and what two coarser ones show of its error."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from fpsolve.evolution.extrapolate import LEVEL_SAFETY
+from fpsolve.evolution.evidence import look, looks, moved
 from fpsolve.evolution.march import Level, march
 from fpsolve.evolution.plan import StepPlan
 from fpsolve.evolution.problem import Problem
@@ -21,33 +21,62 @@ Array = NDArray[np.float64]
 
 #: Safety on the error of levels that smear: twice as much smearing does not make twice the error for long.
 SMEARED_SAFETY = 2.0
+#: Cells per axis of the coarsest level, at least.
+FEWEST_CELLS = 4
 
 
 def solve_fixed(
     problem: Problem, scheme: Scheme, grid: Grid, plan: StepPlan, *, estimate: bool, tick: Callable[[int], None]
 ) -> Solution:
-    """Single-level solution on exactly `grid` and `plan`; with `estimate`, a companion run gives the level error."""
-    start = problem.start_values(grid)
-    fine = march(problem.dynamics, problem.clock, grid, plan, start, scheme, tick)
-    factor, smearing = _factor(problem, scheme, fine)
-    common = noise(problem.dynamics, problem.saves), smearing
-    if not estimate:
-        return Solution(grid, fine.values, None, factor, [fine.record], *common)
-    half = grid.coarsen()
-    coarse = march(problem.dynamics, problem.clock, half, plan.coarsened(), grid.restrict(start), scheme, tick)
-    return Solution(grid, fine.values, coarse.values, factor, [coarse.record, fine.record], *common)
+    """Single-level solution on exactly `grid` and `plan`.
 
-
-def _factor(problem: Problem, scheme: Scheme, fine: Level) -> tuple[Array, float | None]:
-    """Error per difference of the two levels, (starts, saves), and the largest share of numerical diffusion.
-
-    ``1/(2^m - 1)`` at the scheme's order m. Where the noise is small for the cells the order falls to 1, as that of the
-    numerical diffusion does: ``f(z)/(f(2z) - f(z))``, the worst so far in the run.
+    With `estimate` a companion on half of cells and steps gives the level error, and a third level on a quarter of both
+    says whether it may be believed.
     """
-    factor = np.full(fine.values.shape[:2], 1.0 / (2.0**scheme.order - 1.0))
-    if not problem.dynamics.small_noise:
-        return LEVEL_SAFETY * factor, None
-    own, twice = shares(problem.dynamics, fine.grid, fine.plan.saves, fine.values)
+    start = problem.start_values(grid)
+    quiet = noise(problem.dynamics, problem.saves)
+    fine = march(problem.dynamics, problem.clock, grid, plan, start, scheme, tick)
+    smearing, smeared = _smearing(problem, fine)
+    if not estimate:
+        return Solution(grid, fine.values, None, np.ones(fine.values.shape[:2]), [fine.record], quiet, smearing)
+    half = grid.coarsen()
+    start = grid.restrict(start)
+    coarse = march(problem.dynamics, problem.clock, half, plan.coarsened(), start, scheme, tick)
+    third = _third(problem, scheme, half, plan, start, tick)
+    found = look(problem, scheme.order, fine, coarse, third)
+    factor = np.maximum(found.factor, SMEARED_SAFETY * smeared)
+    records = [level.record for level in ([third[0]] if third else []) + [coarse, fine]]
+    return Solution(
+        grid, fine.values, coarse.values, factor, records, quiet, smearing,
+        unresolved=found.unresolved, reason=found.reason, figures=found.figures, level_gap=found.gap,
+    )  # fmt: skip
+
+
+def _third(
+    problem: Problem, scheme: Scheme, half: Grid, plan: StepPlan, start: Array, tick: Callable[[int], None]
+) -> tuple[Level, NDArray[np.int64]] | None:
+    """The level on a quarter of cells and steps with the indices of its save times; None where there are too few."""
+    quarter = plan.quartered(problem.clock.breaks)
+    cells = tuple((n + 1) // 2 for n in half.shape)
+    if quarter is None or min(cells) < FEWEST_CELLS:
+        return None
+    grid = Grid(half.bounds, cells)
+    coarser, which = quarter
+    level = march(problem.dynamics, problem.clock, grid, coarser, moved(start, half, grid), scheme, tick)
+    return level, which
+
+
+def _smearing(problem: Problem, fine: Level) -> tuple[float, Array]:
+    """Largest share of numerical diffusion, and what its error is per difference of two levels, (starts, saves).
+
+    ``f(z)/(f(2z) - f(z))``, the worst so far in the run: 1/3 while the mesh Peclet number z is small, as at the second
+    order of the cells; 1 where the noise is too small for the cells and numerical diffusion is proportional to them.
+    """
+    looked = looks(fine.plan)
+    # the last one is among them
+    looked = looked[::-2][::-1]
+    own, twice = shares(problem.dynamics, fine.grid, fine.plan.saves[looked], fine.values[:, looked])
     ratio = np.divide(own, twice - own, out=np.zeros_like(own), where=twice > own)
-    worst = np.maximum.accumulate(ratio, axis=1)
-    return np.maximum(LEVEL_SAFETY * factor, SMEARED_SAFETY * worst), float(own.max())
+    # between two looks the later one counts
+    later = np.searchsorted(looked, np.arange(len(fine.plan.saves)))
+    return float(own.max()), np.maximum.accumulate(ratio[:, later], axis=1)

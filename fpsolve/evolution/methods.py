@@ -79,8 +79,11 @@ class FiniteVolumes:
         return 50
 
     def fixed(self, problem: Problem, grid: Grid, plan: StepPlan, *, estimate: bool, progress: bool | None) -> Solution:
-        """One level, and a companion on half of cells and steps."""
-        total = plan.steps + (plan.coarsened().steps if estimate else 0)
+        """One level, and with `estimate` those on half and a quarter of cells and steps."""
+        total = plan.steps
+        if estimate:
+            quarter = plan.quartered(problem.clock.breaks)
+            total += plan.coarsened().steps + (quarter[0].steps if quarter else 0)
         with progress_bar(total, "evolve", enabled=progress) as bar:
             return solve_fixed(problem, self.scheme, grid, plan, estimate=estimate, tick=bar.update)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,8 +44,28 @@ class StepPlan:
         return StepPlan(self.saves, 2 * self.counts, 2 * self.startup)
 
     def coarsened(self) -> StepPlan:
-        """Half the steps in every segment, rounded up."""
-        return StepPlan(self.saves, (self.counts + 1) // 2, self.startup // 2)
+        """Half the steps in every segment; where they are odd less than half, so that no segment is as fine as here."""
+        return StepPlan(self.saves, np.maximum(self.counts // 2, 1), self.startup // 2)
+
+    def quartered(self, fixed: Collection[float] = ()) -> tuple[StepPlan, NDArray[np.int64]] | None:
+        """A quarter of the steps through those save times that it can meet, and which these are; None below 4 steps.
+
+        Save times in `fixed` are met whatever the number of steps before them.
+        """
+        done = np.append(0, np.cumsum(self.counts))
+        if self.steps < 4:
+            return None
+        kept = [0]
+        for k in range(1, len(done)):
+            ahead = int(done[k] - done[kept[-1]])
+            last = k == len(done) - 1
+            if last and ahead < 8 and len(kept) > 1 and self.saves[kept[-1]] not in fixed:
+                # too few for a segment of their own: joined to the one before
+                kept.pop()
+            if last or self.saves[k] in fixed or (ahead >= 4 and ahead % 4 == 0):
+                kept.append(k)
+        which = np.array(kept, dtype=np.int64)
+        return StepPlan(self.saves[which], np.maximum(np.diff(done[which]) // 4, 1), self.startup // 4), which
 
     def times(self, clock: RunClock) -> Array:
         """All step times, shape (steps + 1,): smooth under refinement, save times hit exactly."""
@@ -74,27 +95,36 @@ def plan_by_density(clock: RunClock, saves: Array, step: float) -> StepPlan:
 
 
 def plan_by_count(clock: RunClock, saves: Array, steps: int) -> StepPlan:
-    """Exactly `steps` steps, dealt out to the segments in proportion to their length in the clock, one at least."""
+    """Exactly `steps` steps, dealt out to the segments in proportion to their length in the clock.
+
+    They are dealt in pairs wherever there are two for every segment, so that half the steps end on the same times; an
+    odd one goes to the segment that has most. With fewer every segment gets one at least.
+    """
     gaps = np.abs(np.diff(clock.at(saves)))
-    wish = gaps / gaps.sum() * steps
+    unit = 2 if steps >= 2 * len(gaps) else 1
+    pairs = steps // unit
+    wish = gaps / gaps.sum() * pairs
     counts = np.maximum(1, np.floor(wish)).astype(np.int64)
-    while counts.sum() != steps:
-        add = counts.sum() < steps
+    while counts.sum() != pairs:
+        add = counts.sum() < pairs
         excess = counts - wish
         k = int(np.argmin(excess) if add else np.argmax(np.where(counts > 1, excess, -np.inf)))
         counts[k] += 1 if add else -1
+    counts *= unit
+    counts[int(np.argmax(counts))] += steps - unit * pairs
     return StepPlan(saves, counts)
 
 
 def plan_on_nodes(clock: RunClock, steps: int, count: int = 50) -> StepPlan:
     """Exactly `steps` equal steps in the clock; about `count` of the step times are the save times.
 
-    The segments hold an even number of steps wherever there are enough, so that half the steps end on the same times.
+    The segments hold an even number of steps, so that half the steps end on the same times; where the number is odd the
+    last one has one more.
     """
-    unit = 2 if steps % 2 == 0 else 1
-    pairs = steps // unit
-    segments = min(count - 1, pairs)
-    edges = unit * np.round(np.linspace(0, pairs, segments + 1)).astype(np.int64)
+    pairs = steps // 2
+    segments = min(count - 1, max(pairs, 1))
+    edges = 2 * np.round(np.linspace(0, pairs, segments + 1)).astype(np.int64)
+    edges[-1] = steps
     saves = clock.inverse(clock.at(clock.last) * edges / steps)
     saves[[0, -1]] = clock.first, clock.last
     return StepPlan(saves, np.diff(edges))

@@ -112,4 +112,10 @@ class Problem:
             if grid not in self._fixed_weights:
                 self._fixed_weights[grid] = weights.evaluate(self.weight, grid)
             return np.broadcast_to(self._fixed_weights[grid], (len(self.saves), *grid.shape))
-        return np.stack([weights.evaluate(self.weight, self.position_grid(grid, float(t))) for t in self.saves])
+        return self.weight_values_at(grid, self.saves)
+
+    def weight_values_at(self, grid: Grid, times: Array) -> Array:
+        """V at the cell centres of the solver's grid at some times, shape (times, nx[, ny])."""
+        if self.frame is None:
+            return np.broadcast_to(weights.evaluate(self.weight, grid), (len(times), *grid.shape))
+        return np.stack([weights.evaluate(self.weight, self.position_grid(grid, float(t))) for t in times])

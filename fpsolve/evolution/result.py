@@ -63,7 +63,8 @@ def dataset(problem: Problem, solution: Solution, attrs: dict[str, str | float |
         variables["density_previous"] = (("start", "t", *coarse), _scale(solution.previous, per_x))
         coordinates |= _positions(problem, solution.grid.coarsen(), "_previous")
     labels = {"start": list(problem.starts), **coordinates}
-    return xr.Dataset(variables, coords=labels, attrs=attrs | _measured(problem, solution, gap))
+    attrs = attrs | _measured(problem, solution, gap) | _resolution(solution, error)
+    return xr.Dataset(variables, coords=labels, attrs=attrs)
 
 
 def _scale(values: Array, per_x: Array) -> Array:
@@ -100,8 +101,19 @@ def _measured(problem: Problem, solution: Solution, gap: Array) -> dict[str, str
     }
 
 
+def _resolution(solution: Solution, error: Array) -> dict[str, str | float | int]:
+    """Whether every error is known, and if not why; "not asked" for runs without a companion."""
+    if solution.previous is None:
+        return {"resolved": "not asked", "resolved_reason": "estimate=False: nothing was compared"}
+    resolved = "yes" if np.all(np.isfinite(error)) else "no"
+    return {"resolved": resolved, "resolved_reason": solution.reason} | solution.figures
+
+
 def _common_factor(solution: Solution, gap: Array) -> float:
     """One factor for the whole run: the largest among those (start, t) whose level difference matters."""
     if solution.previous is None:
         return float(np.max(solution.factor))
-    return float(np.max(solution.factor[gap >= 1e-3 * gap.max()]))
+    matters = gap >= 1e-3 * gap.max()
+    if solution.unresolved is not None and not np.all(solution.unresolved[matters]):
+        matters &= np.logical_not(solution.unresolved)
+    return float(np.max(solution.factor[matters]))

@@ -48,15 +48,17 @@ def shares(dynamics: BaseDynamics, grid: Grid, times: Array, values: Array) -> t
     """
     fine, coarse = np.zeros(values.shape[:2]), np.zeros(values.shape[:2])
     noisy = np.flatnonzero(np.asarray(dynamics.noise(times)) > 0.0)
-    for k in noisy:
-        at = times[k : k + 1]
-        diffusivity = np.broadcast_to(dynamics.diffusivity(at), (1, grid.dim))[0]
-        for axis, (up, down) in enumerate(rates_at(dynamics, grid, at)):
-            # rates are D/h^2 times Ber(-z) and Ber(z), which differ by z
-            z = (up[0] - down[0]) * grid.spacing[axis] ** 2 / diffusivity[axis]
-            inner = np.moveaxis(np.abs(values[:, k]), axis + 1, -1)[..., : z.shape[axis]]
-            weights = inner / inner.sum(axis=tuple(range(1, inner.ndim)), keepdims=True)
-            for total, width in ((fine, 1.0), (coarse, 2.0)):
-                f = np.moveaxis(share(width * z), axis, -1)
-                total[:, k] += (weights * f).sum(axis=tuple(range(1, inner.ndim))) / grid.dim
+    if not len(noisy):
+        return fine, coarse
+    at = times[noisy]
+    diffusivity = np.broadcast_to(dynamics.diffusivity(at), (len(at), grid.dim))
+    for axis, (up, down) in enumerate(rates_at(dynamics, grid, at)):
+        # rates are D/h^2 times Ber(-z) and Ber(z), which differ by z
+        unit = grid.spacing[axis] ** 2 / diffusivity[:, axis].reshape(-1, *(1,) * grid.dim)
+        z = np.moveaxis((up - down) * unit, axis + 1, -1)
+        inner = np.moveaxis(np.abs(values[:, noisy]), axis + 2, -1)[..., : z.shape[-1]]
+        space = tuple(range(2, inner.ndim))
+        mass = np.maximum(inner.sum(axis=space), np.finfo(float).tiny) * grid.dim
+        fine[:, noisy] += (inner * share(z)).sum(axis=space) / mass
+        coarse[:, noisy] += (inner * share(2.0 * z)).sum(axis=space) / mass
     return fine, coarse

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +45,14 @@ class Solution:
         Numerical diffusion per diffusivity, see `fpsolve.evolution.smearing`; None where it was not looked at.
     floor : array or None
         What the error is at least, whatever the difference to `previous`, shape (starts, saves); None: nothing.
+    unresolved : bool array, shape (starts, saves), or None
+        Where nothing shows that differences of levels tell errors: the estimate is infinite there.
+    reason : str
+        Why, in one sentence.
+    figures : dict
+        What the levels show, for the attributes.
+    level_gap : array or None
+        The weighted difference to `previous`, where it is known already.
     """
 
     grid: Grid
@@ -55,10 +63,16 @@ class Solution:
     noise: float | None = None
     smearing: float | None = None
     floor: Array | None = None
+    unresolved: NDArray[np.bool_] | None = None
+    reason: str = ""
+    figures: dict[str, float] = field(default_factory=dict)
+    level_gap: Array | None = None
 
     def gap(self, problem: Problem) -> Array:
         """Weighted difference to `previous`, shape (starts, saves); NaN without one."""
         previous = self.previous
+        if self.level_gap is not None:
+            return self.level_gap
         if previous is None:
             return np.full(self.values.shape[:2], np.nan)
         half = self.grid.coarsen()
@@ -96,9 +110,10 @@ class Solution:
         return self.total(problem, self.gap(problem), self.tail(problem))
 
     def total(self, problem: Problem, gap: Array, tail: Array) -> Array:
-        """The estimate from its parts."""
+        """The estimate from its parts; infinite where it is unresolved."""
         level = self.factor * gap if self.floor is None else np.maximum(self.factor * gap, self.floor)
-        return np.asarray(level + MISPLACED * tail + self.rounding(problem))
+        error = level + MISPLACED * tail + self.rounding(problem)
+        return np.asarray(error if self.unresolved is None else np.where(self.unresolved, np.inf, error))
 
     def _over_saves(self, function: Callable[[slice], Array]) -> Array:
         """Apply a function to slices of save times, few at a time: no temporary of the size of all densities."""

@@ -1,0 +1,229 @@
+"""Evidence that the levels of a run on a given grid are where their differences tell errors.
+
+Two levels that are equally unresolved agree. So a third one, on a quarter of cells and steps, has to show that
+differences come down as they should (`observed` order), and four indicators have to say that the finest level sees what
+it computes: cells per width of the density's narrowest features, read off its second differences; steps per e-folding
+of the scale of the law, read off the clock; the change of the density per step; and negative densities, which are
+errors by themselves. Where one of them fails there is no estimate.
+
+Thresholds: over 400 random problems (`fpsolve.verification.coverage`), half of them absurdly coarse, the estimate of
+two levels covered 71 % of the saved times; with this evidence 99.9 % of those called resolved, which were 99 % of those
+with three cells per width and 50 steps.
+
+References
+----------
+Roache 1994, doi:10.1115/1.2910291 (grid convergence studies need three grids).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fpsolve.evolution.extrapolate import observed_order, weighted_gap
+from fpsolve.evolution.march import Level
+from fpsolve.evolution.plan import StepPlan
+from fpsolve.evolution.problem import Problem
+from fpsolve.grid import Grid
+
+Array = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+
+#: Below this order levels do not come down. More than `EXCESS` above the scheme's the coarsest level is not resolved
+#: itself; order 1 is believed then.
+LEAST_ORDER = 0.5
+EXCESS = 0.5
+#: Safety on the error of a level, ``gap/(2^p - 1)``: in 3400 saved times the error was at most 2.2 times that, mostly
+#: within 10 %.
+SAFETY = 3.0
+#: Cells per width, steps per e-folding, and the share of the density that may change in a step.
+CELLS_PER_WIDTH = 2.0
+STEPS_PER_FOLD = 2.0
+CHANGE = 0.4
+#: Save times at which the finest level is looked at.
+LOOKS = 9
+#: Differences below this multiple of the rounding of the norm have no order.
+NOISE = 100.0
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """What the levels show, per (start, save).
+
+    Attributes
+    ----------
+    gap : array
+        Weighted difference of the finest level to the next.
+    factor : array
+        Error per gap, ``3/(2^p - 1)`` with the order p to be believed.
+    unresolved : bool array
+    reason : str
+        One sentence on the first place where evidence is missing; empty where it is everywhere.
+    figures : dict
+        Smallest observed order, cells per width and steps per e-folding along the run.
+    """
+
+    gap: Array
+    factor: Array
+    unresolved: Flags
+    reason: str
+    figures: dict[str, float]
+
+
+def look(
+    problem: Problem, scheme_order: int, fine: Level, coarse: Level, third: tuple[Level, NDArray[np.int64]] | None
+) -> Evidence:
+    """Hold the levels against each other and the finest against what it has to resolve.
+
+    Parameters
+    ----------
+    problem : Problem
+    scheme_order : int
+    fine, coarse : Level
+        On all cells and on half of cells and steps.
+    third : (Level, indices of its saves) or None
+        On a quarter of both.
+    """
+    gap = weighted_gap(fine.grid, fine.values, coarse.values, problem.weight_values(coarse.grid))
+    looked = looks(fine.plan)
+    v = problem.weight_values(fine.grid)[looked]
+    norm = _sum(fine.grid, v, fine.values[:, looked])
+    observed = _observed(problem, coarse, third, gap)
+    still = gap <= NOISE * np.finfo(float).eps * (4.0 + fine.plan.steps**0.5) * norm.max(axis=1, keepdims=True)
+    observed[still] = scheme_order
+    width = _between(np.minimum, _cells_per_width(problem, fine, looked, v, norm), looked, gap.shape)
+    folds = np.broadcast_to(_steps_per_fold(problem, fine), gap.shape)
+    change = _between(np.maximum, _change(fine, looked, v, norm), looked, gap.shape)
+    believed = np.where(observed > scheme_order + EXCESS, 1.0, np.clip(observed, LEAST_ORDER, scheme_order))
+    factor = SAFETY / (2.0 ** np.where(np.isnan(believed), LEAST_ORDER, believed) - 1.0)
+    below = _below_zero(problem, fine)
+    single = np.maximum.accumulate(np.append(False, fine.plan.counts < 2))
+    failing = {
+        "a single step between save times leaves nothing to compare with: take more steps": np.broadcast_to(
+            single, gap.shape
+        ),
+        f"its levels differ by {{gap:.2g}} and do not come down (observed order {{order:.2g}}, {LEAST_ORDER:g} is the "
+        "least that shows it): take more cells and steps": np.logical_not(observed >= LEAST_ORDER),
+        f"about {{width:.2g}} cells per width of its narrowest feature, {CELLS_PER_WIDTH:g} are needed: take more "
+        "cells": width < CELLS_PER_WIDTH,
+        f"about {{folds:.2g}} steps while the scale of the law changes by a factor e, {STEPS_PER_FOLD:g} are needed so "
+        "far along the run: take more steps": folds < STEPS_PER_FOLD,
+        f"a step changes {{change:.0%}} of it, {CHANGE:.0%} is the most: take more steps": change > CHANGE,
+        "negative densities of weighted mass {below:.2g}, more than its levels differ by: take more steps, or a scheme "
+        "that damps, tr-bdf2 or backward-euler": below > factor * gap + NOISE * np.finfo(float).eps * norm.max(),
+    }
+    unresolved = np.any(list(failing.values()), axis=0)
+    unresolved[:, 0] = False
+    values = {
+        "gap": gap,
+        "order": observed,
+        "width": width,
+        "folds": folds,
+        "change": change,
+    }
+    reason = _sentence(problem, failing, values) if unresolved.any() else ""
+    figures = {
+        "observed_order": float(np.min(observed[:, 1:])),
+        "cells_per_width": float(np.min(width)),
+        "steps_per_fold": float(np.min(folds)),
+    }
+    return Evidence(gap, factor, unresolved, reason, figures)
+
+
+def _sum(grid: Grid, v: Array, values: Array) -> Array:
+    """``int V |q|`` over the cells, (starts, saves)."""
+    return np.asarray((v * np.abs(values)).sum(axis=tuple(range(-grid.dim, 0))) * grid.volume)
+
+
+def _observed(problem: Problem, coarse: Level, third: tuple[Level, NDArray[np.int64]] | None, gap: Array) -> Array:
+    """Order shown by the third level at its saves; between them the lesser of the neighbours'. NaN without one."""
+    order = np.full(gap.shape, np.nan)
+    if third is None:
+        return order
+    level, which = third
+    v = problem.weight_values_at(level.grid, problem.saves[which])
+    before = _sum(level.grid, v, moved(coarse.values[:, which], coarse.grid, level.grid) - level.values)
+    seen = observed_order(gap[:, which], before)
+    # at the start all levels hold the same law, which shows nothing
+    seen[:, 0] = seen[:, 1]
+    return _between(np.minimum, seen, which, gap.shape)
+
+
+def _between(worse: np.ufunc, seen: Array, which: NDArray[np.int64], shape: tuple[int, ...]) -> Array:
+    """What was seen at some saves, for all of them: between two the worse of both."""
+    every = np.arange(shape[1])
+    right, left = np.searchsorted(which, every), np.searchsorted(which, every, side="right") - 1
+    return np.asarray(worse(seen[:, left], seen[:, right]))
+
+
+def moved(values: Array, grid: Grid, coarser: Grid) -> Array:
+    """Cell averages on about half as many cells: means of neighbours, or by a spline of the cumulative where odd."""
+    if all(n == 2 * m for n, m in zip(grid.shape, coarser.shape, strict=True)):
+        return grid.restrict(values)
+    from scipy.interpolate import CubicSpline
+
+    for axis in range(grid.dim):
+        rows = np.moveaxis(values, axis - grid.dim, -1) * grid.spacing[axis]
+        cumulative = np.concatenate([np.zeros((*rows.shape[:-1], 1)), np.cumsum(rows, axis=-1)], axis=-1)
+        at_faces = CubicSpline(grid.face_axes[axis], cumulative, axis=-1)(coarser.face_axes[axis])
+        values = np.moveaxis(np.diff(at_faces, axis=-1) / coarser.spacing[axis], -1, axis - grid.dim)
+    return np.asarray(values)
+
+
+def looks(plan: StepPlan) -> NDArray[np.int64]:
+    """The save times at which the finest level is looked at more closely: few, for it costs."""
+    count = len(plan.saves)
+    return np.unique(np.linspace(0, count - 1, min(count, LOOKS)).round().astype(np.int64))
+
+
+def _cells_per_width(problem: Problem, fine: Level, looked: NDArray[np.int64], v: Array, norm: Array) -> Array:
+    """Widths w of the density in cells: ``int V |q''| / int V |q|`` is about ``1/w^2`` for a Gaussian of that width."""
+    bend = np.zeros(norm.shape)
+    for axis in range(-fine.grid.dim, 0):
+        rows, weights = np.moveaxis(fine.values[:, looked], axis, -1), np.moveaxis(v, axis, -1)
+        if problem.dynamics.boundary == "periodic":
+            rows = np.concatenate([rows[..., -1:], rows, rows[..., :1]], axis=-1)
+        else:
+            weights = weights[..., 1:-1]
+        second = np.abs(rows[..., 2:] - 2.0 * rows[..., 1:-1] + rows[..., :-2])
+        found = (weights * second).sum(axis=tuple(range(2, second.ndim))) * fine.grid.volume
+        bend = np.maximum(bend, found)
+    share = bend / np.maximum(norm, np.finfo(float).tiny)
+    return np.asarray(1.0 / np.sqrt(np.maximum(share, np.finfo(float).eps)))
+
+
+def _steps_per_fold(problem: Problem, fine: Level) -> Array:
+    """Steps per unit of the clock, the fewest so far; infinite where time itself is the clock."""
+    steps = np.full(len(fine.plan.saves), np.inf)
+    if problem.dynamics.reversed_time:
+        steps[1:] = fine.plan.counts / np.maximum(np.diff(problem.clock.at(fine.plan.saves)), np.finfo(float).tiny)
+    return np.asarray(np.minimum.accumulate(steps))
+
+
+def _change(fine: Level, looked: NDArray[np.int64], v: Array, norm: Array) -> Array:
+    """Share of the density that a step changes on its way to each save looked at."""
+    before = np.maximum(looked - 1, 0)
+    difference = _sum(fine.grid, v, fine.values[:, looked] - fine.values[:, before])
+    return np.asarray(difference / (fine.plan.counts[before] * np.maximum(norm, np.finfo(float).tiny)))
+
+
+def _below_zero(problem: Problem, fine: Level) -> Array:
+    """``int V max(-q, 0)``, an error by itself where the start is no signed difference."""
+    signed = fine.values[:, 0].reshape(len(fine.values), -1).min(axis=1) < 0.0
+    if fine.values.min() >= -NOISE * np.finfo(float).eps * fine.values.max():
+        return np.zeros(fine.values.shape[:2])
+    below = _sum(fine.grid, problem.weight_values(fine.grid), np.minimum(fine.values, 0.0))
+    return np.where(signed[:, None], 0.0, below)
+
+
+def _sentence(problem: Problem, failing: dict[str, Flags], values: dict[str, Array]) -> str:
+    """Where evidence is missing first, and which."""
+    for template, flags in failing.items():
+        places = np.argwhere(flags[:, 1:])
+        if len(places):
+            start, save = places[np.argmin(places[:, 1])] + [0, 1]
+            said = template.format(**{name: float(value[start, save]) for name, value in values.items()})
+            return f"start {list(problem.starts)[start]!r} at t = {float(problem.saves[save]):.6g}: {said}"
+    return ""
