@@ -5,8 +5,11 @@ from __future__ import annotations
 import hashlib
 import inspect
 import pickle
+import sys
+import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -17,7 +20,7 @@ from numba import njit
 
 from fpsolve._failure import Failure
 
-__all__ = ["compiled"]
+__all__ = ["compiled", "saying_if_compiled"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 _REMEDY = "fpsolve runs all the same, slower at the start: set NUMBA_CACHE_DIR to a folder that can be written"
@@ -65,10 +68,7 @@ def compiled(function: Any = None, /, **options: Any) -> Any:
         return partial(compiled, **options)
     dispatcher = njit(**({"error_model": "numpy"} | options))(function)
     if hasattr(dispatcher, "_cache"):  # not with NUMBA_DISABLE_JIT
-        with Failure() as failure:
-            dispatcher._cache = _Cache(function)
-        if failure.cause is not None:
-            _say("a folder for its cache that can be written", failure.text)
+        dispatcher._cache = _Cache(function)
     return dispatcher
 
 
@@ -99,21 +99,31 @@ class _Checked:
 class _Cache:
     """numba's cache of one function, none of whose failures is an error."""
 
+    #: Functions that were compiled anew in this process, not loaded.
+    compiled_anew = 0
+
     def __init__(self, function: Callable[..., Any]) -> None:
-        self.plain: Any = _caching.FunctionCache(function)
-        self.plain._impl = _Checked(function, self.plain._impl)
+        self.plain: Any = _caching.NullCache()
+        with Failure() as failure:
+            self.plain = _caching.FunctionCache(function)
+            self.plain._impl = _Checked(function, self.plain._impl)
+        if failure.cause is not None:
+            _say("a folder for its cache that can be written", failure.text)
         self.cache_path = self.plain.cache_path
         self.enable, self.disable, self.flush = self.plain.enable, self.plain.disable, self.plain.flush
 
     def load_overload(self, signature: Any, target_context: Any) -> Any:
         """Return what is kept, None if there is nothing that can be used."""
+        found = None
         with Failure() as failure:
-            return self.plain.load_overload(signature, target_context)
-        _say("a cache that can be read", f"{self.cache_path} ({failure.text})")
-        # emptied, or else the damage would be met again when the new code is to be kept
-        with Failure():
-            self.flush()
-        return None
+            found = self.plain.load_overload(signature, target_context)
+        if failure.cause is not None:
+            _say("a cache that can be read", f"{self.cache_path} ({failure.text})")
+            # emptied, or else the damage would be met again when the new code is to be kept
+            with Failure():
+                self.flush()
+        _Cache.compiled_anew += found is None
+        return found
 
     def save_overload(self, signature: Any, result: Any) -> None:
         """Keep a result if that is possible."""
@@ -121,6 +131,17 @@ class _Cache:
             self.plain.save_overload(signature, result)
         if failure.cause is not None:
             _say("a cache that can be written", f"{self.cache_path} ({failure.text})")
+
+
+@contextmanager
+def saying_if_compiled() -> Iterator[None]:
+    """Say on standard error how long the body took, where that was because something was compiled in it."""
+    began, before = time.perf_counter(), _Cache.compiled_anew
+    yield
+    if _Cache.compiled_anew > before:
+        seconds = time.perf_counter() - began
+        told = "compiling (once per machine and version; the code is kept on disk)"
+        print(f"fpsolve: {told} took {seconds:.0f} s.", file=sys.stderr)
 
 
 def _say(expected: str, got: object) -> None:

@@ -1,19 +1,13 @@
 """tqdm behind one name: a bar in a terminal or notebook, nothing elsewhere."""
 
 import sys
-import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from importlib.util import find_spec
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar, cast, overload
 
 _T_co = TypeVar("_T_co", covariant=True)
 _T = TypeVar("_T")
-
-
-#: Seconds after which something slow explains itself.
-_PATIENCE = 1.0
 
 
 class Progress(Protocol[_T_co]):
@@ -37,12 +31,8 @@ class Progress(Protocol[_T_co]):
 @overload
 def progress(iterable_or_total: int, description: str, enabled: bool | None = None) -> Progress[int]: ...
 @overload
-def progress(
-    iterable_or_total: Iterable[_T], description: str, enabled: bool | None = None
-) -> Progress[_T]: ...
-def progress(
-    iterable_or_total: Iterable[Any] | int, description: str, enabled: bool | None = None
-) -> Progress[Any]:
+def progress(iterable_or_total: Iterable[_T], description: str, enabled: bool | None = None) -> Progress[_T]: ...
+def progress(iterable_or_total: Iterable[Any] | int, description: str, enabled: bool | None = None) -> Progress[Any]:
     """Return a progress bar over an iterable, or one to be advanced by hand up to a total.
 
     Parameters
@@ -64,16 +54,6 @@ def progress(
     if isinstance(iterable_or_total, int):
         return cast(Progress[Any], _tqdm()(total=iterable_or_total, **options))
     return cast(Progress[Any], _tqdm()(iterable_or_total, **options))
-
-
-@contextmanager
-def saying_if_slow(what: str) -> Iterator[None]:
-    """Say on standard error what took its time, when the body takes longer than a second."""
-    began = time.perf_counter()
-    yield
-    seconds = time.perf_counter() - began
-    if seconds > _PATIENCE:
-        print(f"fpsolve: {what} took {seconds:.0f} s.", file=sys.stderr)
 
 
 def interactive() -> bool:

@@ -29,7 +29,8 @@ def copied(folder: Path) -> Path:
         (folder / file).parent.mkdir()
         (folder / file).write_text(text)
     (folder / "fpsolve").mkdir()
-    for name in ("__init__.py", "_compile.py", "_failure.py"):
+    (folder / "fpsolve" / "__init__.py").touch()
+    for name in ("_compile.py", "_failure.py"):
         shutil.copy(PACKAGE / name, folder / "fpsolve" / name)
     return folder
 

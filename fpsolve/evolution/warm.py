@@ -7,17 +7,15 @@ from functools import cache
 import numpy as np
 
 from fpsolve import finite_volume, marginals
-from fpsolve._progress import saying_if_slow
+from fpsolve._compile import saying_if_compiled
 from fpsolve.laws import GaussianMixture
 from fpsolve.stepping import advance, scheme_named, step_table
-
-_WHAT = "compiling (once per machine and version; the code is kept on disk)"
 
 
 @cache
 def warm_up(dim: int, periodic: bool) -> None:
     """Load or compile the sweeps and densities of a dimension, on eight cells; the next call does nothing."""
-    with saying_if_slow(_WHAT):
+    with saying_if_compiled():
         shape = (8,) * dim
         u = np.zeros((1, *shape))
         rates = [

@@ -96,7 +96,7 @@ def stationary_points(
     box : (low, high) or two such pairs
         Where to look.
     cells : int, optional
-        Cells of the first search per axis, default 4001 in 1D and 121 in 2D.
+        Cells of the first search per axis, default 4001 in 1D and 121 in 2D, twice as many if that is incomplete.
     starts : array_like, optional
         Further points for Newton's method to start from.
     tol : float, default 1e-10
@@ -128,14 +128,21 @@ def stationary_points(
     if dim is not None:
         _checks.same_dim("box", size, "the flow", dim)
     count = CELLS[size] if cells is None else _checks.integer("cells", cells, minimum=4)
-    grid = Grid.uniform(box, cells=count)
+    first = np.empty((0, size)) if starts is None else _checks.finite_array("starts", starts).reshape(-1, size)
+    tol = _checks.positive("tol", tol)
+    found = _searched(field, Grid.uniform(box, cells=count), first, tol)
+    if cells is None and not found.complete:
+        # points that share a cell: look again where they do not, from what was found on
+        first = np.concatenate([first, found.at.reshape(-1, size)])
+        found = _searched(field, Grid.uniform(box, cells=2 * count), first, tol)
+    return found
+
+
+def _searched(field: Field, grid: Grid, starts: FloatArray, tol: float) -> StationaryPoints:
     seen = search(field, grid)
-    tried = [seen.holding, seen.maybe]
-    if starts is not None:
-        tried.append(_checks.finite_array("starts", starts).reshape(-1, size))
-    limit = _checks.positive("tol", tol) * seen.scale
-    found = unique(newton(field, grid, np.concatenate(tried), limit), grid)
-    return _classified(field, found, box_degree(seen.values, size), seen.unmatched(found, grid), grid)
+    points = newton(field, grid, np.concatenate([seen.holding, seen.maybe, starts]), tol * seen.scale)
+    found = unique(points, grid)
+    return _classified(field, found, box_degree(seen.values, grid.dim), seen.unmatched(found, grid), grid)
 
 
 def _classified(field: Field, at: FloatArray, degree: int, unmatched: int, grid: Grid) -> StationaryPoints:

@@ -6,7 +6,7 @@ from functools import cache
 
 import numpy as np
 
-from fpsolve._progress import saying_if_slow
+from fpsolve._compile import saying_if_compiled
 from fpsolve.evolution import warm
 
 _CELLS = 8
@@ -16,7 +16,7 @@ _CELLS = 8
 def warm_up(dim: int, periodic: bool) -> None:
     """Load or compile everything that an ensemble runs; the next call does nothing."""
     warm.warm_up(dim, periodic)
-    with saying_if_slow("compiling (once per machine and version; the code is kept on disk)"):
+    with saying_if_compiled():
         from fpsolve.stochastic._brownian import BrownianPaths
         from fpsolve.stochastic._lines import remap_lines
         from fpsolve.stochastic._planes import remap_planes
