@@ -209,3 +209,44 @@ def test_the_score_part_of_the_explicit_bound():
     assert found.score == pytest.approx(0.01 * 0.5 * (0.1 + 20.0), rel=1e-6)
     with pytest.raises(ValueError, match="variance-preserving"):
         bounds.explicit_kl(fp.Reverse(fp.Gaussian(0.0, std=1.0), fp.EDM()), 10, grid=fp.Grid.uniform((-6, 6), cells=50))
+
+
+# hypotheses of Girsanov
+
+
+def test_walls_that_hold_mass_back_do_not_make_a_box_large_enough():
+    """Finite volumes keep all mass in the box, whatever would leave it: mass at the ends is mass beyond them."""
+    exact = fp.Reverse(fp.Gaussian(0.0, std=1.0), fp.OrnsteinUhlenbeck(T=1.0))
+    pushed = fp.Reverse(exact.target, exact.process, score=fp.scores.checked(lambda t, x: -x + 40.0, 1))
+    found = bounds.girsanov(exact, pushed, t_min=0.1, grid=fp.Grid.uniform((-7, 7), cells=140))
+    assert found.value is None and "the box holds the laws fails" in found.reason
+
+
+def test_a_score_error_that_grows_to_the_ends_of_the_box_gives_nothing():
+    exact = fp.Reverse(fp.Gaussian(0.0, std=1.0), fp.OrnsteinUhlenbeck(T=1.0))
+    wild = fp.Reverse(
+        exact.target, exact.process, score=fp.scores.checked(lambda t, x: -x - 1e-6 * np.sinh(3.0 * x), 1)
+    )
+    found = bounds.girsanov(exact, wild, t_min=0.5, grid=fp.Grid.uniform((-6, 6), cells=300))
+    assert found.value is None and "the box holds E|Db|^2 fails" in found.reason
+
+
+def test_an_interval_without_noise_between_the_nodes_is_found():
+    def eta(t):
+        return 0.0 if 0.5 < t < 0.51 else 1.0
+
+    exact = fp.Reverse(fp.Gaussian(0.0, std=1.0), fp.OrnsteinUhlenbeck(T=1.0), eta=eta)
+    with pytest.raises(ValueError, match="eta > 0 at every time"):
+        bounds.girsanov(exact, exact, t_min=0.1, grid=fp.Grid.uniform((-7, 7), cells=60))
+
+
+def test_the_entropy_of_the_starts_is_that_of_the_line():
+    """A component of weight 1e-7, 500 away: KL = w (log w + (500 - 0)^2/2 ...) is beyond every box."""
+    exact = fp.Reverse(fp.Gaussian(0.0, std=1.0), fp.OrnsteinUhlenbeck(T=1.0))
+    far = fp.GaussianMixture([1 - 1e-7, 1e-7], [0.0, 500.0], stds=[1.0, 1.0])
+    grid = fp.Grid.uniform((-8, 8), cells=200)
+    found = bounds.girsanov(exact, exact, t_min=0.5, grid=grid, first_start=far, second_start=fp.Gaussian(0.0, std=1.0))
+    assert found.kl_start == pytest.approx(1e-7 * (np.log(1e-7) + 0.5 * 500.0**2), rel=1e-4)
+    narrow = fp.Uniform(-1.0, 1.0)
+    found = bounds.girsanov(exact, exact, t_min=0.5, grid=grid, second_start=narrow)
+    assert found.kl_start == np.inf and "finite relative entropy" in found.reason

@@ -1,5 +1,7 @@
 """Entropy bounds for score errors: attained by Gaussians, above every run, violated when the error is understated."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -66,6 +68,19 @@ def test_no_certificate_without_convexity():
     assert "Hess" in found.reason
 
 
+def test_convexity_is_asked_of_the_whole_line():
+    """A component of weight 1e-12 far out leaves no trace on the grid, and Hess(-log pi) is negative before it."""
+    law = fp.GaussianMixture([1 - 1e-12, 1e-12], [0.0, 40.0], stds=[1.0, 1.0])
+    run = fp.evolve(fp.Langevin(fp.Gaussian(0.0, std=1.0)), WIDE, grid=GRID, steps=10, t_max=0.2)
+    found = bounds.langevin_kl(run, law, wave, convexity=0.9)
+    assert not found.certified and "Hess" in found.reason
+    # modes so close that the mixture is log-concave: 1/v - d^2/(4 v^2) in closed form
+    close = fp.GaussianMixture([0.5, 0.5], [-0.3, 0.3], stds=[1.0, 1.0])
+    least = 1.0 - 0.6**2 / 4
+    assert bounds.langevin_kl(run, close, wave, convexity=least - 1e-6).certified
+    assert not bounds.langevin_kl(run, close, wave, convexity=least + 0.01).certified
+
+
 SAVES = np.linspace(0.05, 1.0, 61)
 ERRORS = {"bias": lambda t, x: np.full_like(x, 0.5), "wave": wave, "late": lambda t, x: 0.4 * x * np.exp(-5.0 * t)}
 
@@ -124,3 +139,23 @@ def test_refusals():
         bounds.reverse_kl(run.assign_attrs(frame="scaled"), exact, error, start="a")
     with pytest.raises(ValueError, match="a run with error estimates, got one without"):
         bounds.reverse_kl(run.assign(error_estimate=np.nan * run["error_estimate"]), exact, error, start="a")
+
+
+@pytest.mark.parametrize("eta", [1.0, 0.6])
+def test_the_terms_of_the_reverse_bound_by_hand(eta):
+    """A constant error e moves the mean by m(r) only: E|e|^2 = e^2 and I = m^2/v_t^2, g^2 = 2."""
+    exact, wrong, error = reverse_case("bias", eta)
+    wrong = fp.Reverse(exact.target, exact.process, score=fp.scores.checked(wrong.score_model, 1), eta=eta)
+    run = fp.evolve(wrong, exact.marginal(1.0), grid=GRID, steps=160, t_min=0.05, save_at=SAVES)
+    gained, factor = 0.95 * 0.5**2, ((1 + eta**2) / 2 * 2.0) ** 2 / (eta**2 * 2.0)
+    loose = bounds.reverse_kl(run, exact, error, information=False)
+    assert loose.value == pytest.approx(factor * gained, rel=1e-4)
+    mean, lost, times = 0.0, 0.0, np.linspace(1.0, 0.05, 20_001)
+    for t, later in pairwise(times):
+        v = np.exp(-2 * t) * 0.49 - np.expm1(-2 * t)
+        lost += (t - later) * eta**2 * 2.0 / 4.0 * mean**2 / v**2
+        mean += (t - later) * ((1 - (1 + eta**2) / v) * mean + (1 + eta**2) * 0.5)
+    tight = bounds.reverse_kl(run, exact, error)
+    assert tight.value == pytest.approx(factor * gained - lost, rel=1e-2)
+    v = np.exp(-0.1) * 0.49 - np.expm1(-0.1)
+    assert tight.kl_end == pytest.approx(mean**2 / (2 * v), rel=1e-2)

@@ -163,3 +163,21 @@ def test_errors_alive_are_stacked_over_reverse_time(errors):
     np.testing.assert_array_equal(lines(ax)["measured total"].get_ydata(), errors["total"])
     top = ax.collections[-1].get_paths()[0].vertices[:, 1].max()
     assert top == pytest.approx(float(errors["alive"].sum("source").max())) and outside(ax)
+
+
+@pytest.mark.parametrize(
+    ("constant", "called"),
+    [("closed form", "Poincare"), ("spectral gap of a grid", "Poincare (estimated constant)")],
+)
+def test_an_estimated_constant_is_called_one_in_the_legend(constant, called):
+    found = made_ladder().assign_attrs(poincare_constant=constant)
+    for draw in (plots.ladder, plots.ratio, plots.factors):
+        labels = [str(line.get_label()) for line in draw(found).lines]
+        assert called in labels and sum("Poincare" in label for label in labels) == 1
+
+
+def test_a_ladder_says_where_its_constant_comes_from():
+    modes = fp.GaussianMixture([0.5, 0.5], [-1.0, 1.0], stds=[0.4, 0.4])
+    for target, constant in ((fp.Gaussian(0.5, std=0.5), "closed form"), (modes, "spectral gap of a grid")):
+        found = bounds.ladder(fp.Reverse(target, fp.VP()), grid=fp.Grid.uniform((-9, 9), cells=60), blocks=1)
+        assert found.attrs["poincare_constant"] == constant

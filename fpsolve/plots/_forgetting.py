@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fpsolve import _checks
-from fpsolve.plots._style import MARKERS, REVERSE_TIME, Style, new_axes, styles, weight_formula
+from fpsolve.plots._style import MARKERS, REVERSE_TIME, Style, bound_label, new_axes, styles, weight_formula
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -196,7 +196,7 @@ def _draw_ladder(ax: Axes, ladder: xr.Dataset, horizon: float) -> list[Line2D]:
                 marker=MARKERS[len(lines) % len(MARKERS)],
                 markersize=4.5,
                 markerfacecolor="white",
-                label=f"bound: {bound}" if len(tables) == 1 else f"{name}: {bound}",
+                label=f"{'bound' if len(tables) == 1 else name}: {bound_label(ladder, bound)}",
             )
     return lines
 

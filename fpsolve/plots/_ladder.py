@@ -13,6 +13,7 @@ from fpsolve.plots._style import (
     PALETTE,
     REVERSE_TIME,
     Legend,
+    bound_label,
     finished,
     label_of,
     new_axes,
@@ -82,7 +83,7 @@ def ladder(
     line = "none" if curve is not None else "-"
     ax.errorbar(r, _positive(measured), error, color=_INK, marker="o", linestyle=line, label="measured", zorder=4)
     for bound, style in bound_styles(found).items():
-        ax.plot(r, _positive(found[label].sel(bound=bound).values), label=bound, **style)
+        ax.plot(r, _positive(found[label].sel(bound=bound).values), label=bound_label(found, bound), **style)
     ax.set(yscale="log", xlabel=REVERSE_TIME, ylabel=f"weighted total variation, {weight_formula(found, 'norm')}")
     ax.margins(x=0.02)
     return finished(ax, legend)
@@ -120,7 +121,7 @@ def ratio(
     ax.axhline(1.0, color=_INK, linewidth=1.2)
     for bound, style in bound_styles(found).items():
         values = found[label].sel(bound=bound).values[1:] / measured
-        ax.plot(_reverse_time(found)[1:], values, label=bound, **style)
+        ax.plot(_reverse_time(found)[1:], values, label=bound_label(found, bound), **style)
     ax.set(yscale="log", xlabel=REVERSE_TIME, ylabel="bound / measured")
     ax.margins(x=0.02)
     return finished(ax, legend)
@@ -155,7 +156,7 @@ def factors(found: xr.Dataset, *, legend: Legend = "right", ax: Axes | None = No
     # the factors of a product are those of the single coefficients
     for bound in (str(b) for b in found["bound"].values if not str(b).startswith("product")):
         style, values = styles[bound], found["factor"].sel(bound=bound).values
-        ax.plot([], [], label=bound, **style)
+        ax.plot([], [], label=bound_label(found, bound), **style)
         ax.hlines(values, r[:-1], r[1:], color=style["color"], linestyle=style["linestyle"], linewidth=1.6)
         middle = 0.5 * (r[:-1] + r[1:])
         ax.plot(middle, values, linestyle="none", **{k: style[k] for k in ("color", "marker", "markersize")})

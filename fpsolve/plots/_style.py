@@ -21,6 +21,7 @@ __all__ = [
     "Legend",
     "Style",
     "axis_label",
+    "bound_label",
     "finished",
     "label_of",
     "legend_beside",
@@ -107,6 +108,12 @@ def weight_formula(run: xr.Dataset, attribute: str = "weight") -> str:
     if kind == "exponential":
         return f"$V = e^{{{float(weight['rate']):g}|x|}}$"
     return "$V = 1$" if kind == "unit" else "$V$"
+
+
+def bound_label(found: xr.Dataset, bound: str) -> str:
+    """Name of a bound in a legend: one that stands on an estimated constant is called an estimate."""
+    estimated = bound == "Poincare" and str(found.attrs.get("poincare_constant", "")).startswith("spectral gap")
+    return f"{bound} (estimated constant)" if estimated else str(bound)
 
 
 def label_of(run: xr.Dataset, start: str | None) -> str:
