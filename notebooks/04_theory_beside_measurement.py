@@ -54,7 +54,7 @@ weight = fp.PolynomialWeight(power=2, beta=0.1)
 #   distance, for the kernel from $T$ on, and for the product of the blocks;
 # * *Harris*: $\bar a = \max\{1 - a'' + \beta K,\ \gamma,\ (2 + \beta(\gamma R + 2K))/(2 + \beta R)\}$ from the drift
 #   $P V \le \gamma V + K$ and the overlap $a''$ of any two rows with $V(x) + V(y) \le R$ (Hairer and Mattingly 2011,
-#   doi:10.1007/978-3-0348-0021-1_7), with constants sharp on the grid;
+#   doi:10.1007/978-3-0348-0021-1_7), with constants that hold on the whole line;
 # * the same with constants in closed form, from the weights, means and variances of the mixture alone;
 # * *Poincare*: a chi-square bound from the spectral gap of the target.
 #

@@ -232,4 +232,7 @@ def test_blocks_of_a_score_model_use_finite_volumes():
     model = fp.Reverse(exact.target, exact.process, score=lambda t, x: exact.score(t, x) + 0.1 * np.sin(x))
     found = bounds.harris_blocks(model, grid=fp.Grid.uniform((-10, 10), cells=120), t_min=0.2, candidates=3)
     whole = kernels.finite_volume(model, fp.Grid.uniform((-10, 10), cells=120), 1.0, 0.2)
-    assert bounds.dobrushin(whole, weight=lambda x: 1 + found.beta * x**2).value <= found.value
+    # the hypotheses are known on the cells only: a number of the box, no certificate of the line
+    assert found.value is None and "on the cells of the box only" in found.reason
+    product = float(np.prod([block.abar for block in found.blocks]))
+    assert bounds.dobrushin(whole, weight=lambda x: 1 + found.beta * x**2).value <= product < 1.0

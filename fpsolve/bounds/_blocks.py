@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fpsolve import _checks, _times, kernels
-from fpsolve.bounds._harris import STATEMENT, UNCHECKED, Harris, Sharp, Trials
+from fpsolve.bounds._harris_record import STATEMENT, Harris
 from fpsolve.bounds._record import Record
+from fpsolve.bounds._sharp import Sharp
 from fpsolve.grid import Grid
 from fpsolve.kernels import Kernel
 from fpsolve.weights import WeightLike
@@ -96,8 +97,7 @@ def harris_blocks(
     times = _candidates(reverse, t_min, candidates)
     sharp = {pair: Sharp.of(kernel, weight) for pair, kernel in all_blocks(reverse, grid, times).items()}
     factors = _BETAS if optimise else np.ones(1)
-    coarse = {pair: found.trials.thinned(_COARSE if optimise else 1) for pair, found in sharp.items()}
-    chains = [_best_chain(coarse, len(times), float(beta)) for beta in factors]
+    chains = [_best_chain(sharp, len(times), float(beta), _COARSE if optimise else 1) for beta in factors]
     at = int(np.argmin([cost for cost, _ in chains]))
     # the search was coarse: refine beta for its path and for the whole run as one block
     paths = [chains[at][1], [0, len(times) - 1]]
@@ -109,12 +109,17 @@ def harris_blocks(
     return HarrisBlocks(
         value=product,
         statement=f"product over blocks of {STATEMENT}",
-        unchecked=UNCHECKED,
-        reason="" if product is not None else "a block has no certificate",
+        unchecked=tuple(dict.fromkeys(what for block in blocks for what in block.unchecked)),
+        reason="" if product is not None else _why_not(blocks),
         beta=beta,
         times=tuple(float(times[n]) for n in path),
         blocks=blocks,
     )
+
+
+def _why_not(blocks: tuple[Harris, ...]) -> str:
+    """Which blocks have no certificate, and why."""
+    return "; ".join(f"{b.t0:g} -> {b.t1:g}: {b.reason}" for b in blocks if b.value is None)
 
 
 def block_times(reverse: Reverse, first: float, last: float, blocks: int) -> Array:
@@ -154,7 +159,7 @@ def _refined(
     if at is None:
         betas = factors
     elif len(path) == 2:
-        betas = np.array([sharp[path[0], path[1]].trials.best_beta()])
+        betas = np.array([sharp[path[0], path[1]].best_beta()])
     else:
         betas = np.geomspace(factors[max(at - 1, 0)], factors[min(at + 1, len(factors) - 1)], 21)
     products = [
@@ -165,20 +170,22 @@ def _refined(
 
 
 def _abars(sharp: dict[tuple[int, int], Sharp], path: list[int], beta: float) -> list[float]:
-    return [sharp[pair].trials.best(beta)[0] for pair in pairwise(path)]
+    return [sharp[pair].best_on_box(beta) for pair in pairwise(path)]
 
 
-def _best_chain(trials: dict[tuple[int, int], Trials], count: int, beta: float) -> tuple[float, list[int]]:
+def _best_chain(
+    sharp: dict[tuple[int, int], Sharp], count: int, beta: float, step: int
+) -> tuple[float, list[int]]:
     """Smallest sum of log abar from time 0 to the last, blocks without certificate excluded where possible."""
     cost, before = np.full(count, np.inf), np.zeros(count, dtype=int)
     cost[0] = 0.0
     for m in range(1, count):
         for n in range(m):
-            abar = trials[n, m].best(beta)[0]
+            abar = sharp[n, m].best_on_box(beta, step)
             # a block without certificate costs more than any chain of certified ones
-            step = float(np.log(abar)) if abar < 1.0 else 1e3
-            if cost[n] + step < cost[m]:
-                cost[m], before[m] = cost[n] + step, n
+            dearer = float(np.log(abar)) if abar < 1.0 else 1e3
+            if cost[n] + dearer < cost[m]:
+                cost[m], before[m] = cost[n] + dearer, n
     path = [count - 1]
     while path[-1] > 0:
         path.append(int(before[path[-1]]))

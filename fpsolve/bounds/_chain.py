@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fpsolve.bounds._harris import Closed, Sharp, Trials
+from fpsolve.bounds._harris_closed import Closed
+from fpsolve.bounds._sharp import Sharp
 
 Array = NDArray[np.float64]
 
@@ -50,12 +51,6 @@ class Chain:
         """Contractions from the start to every boundary for one beta, infinite without certificate; 1 at the start."""
         products = [1.0]
         for block, whole in zip(self.blocks, self.whole, strict=True):
-            products.append(min(_abar(whole, beta, step), products[-1] * _abar(block, beta, step)))
+            products.append(min(whole.best(beta, step), products[-1] * block.best(beta, step)))
         return np.array(products)
 
-
-def _abar(part: Sharp | Closed, beta: float, step: int) -> float:
-    """abar where it is a certificate, else infinite."""
-    trials: Trials = part.trials if isinstance(part, Closed) else part.trials.thinned(step)
-    abar = trials.best(beta)[0]
-    return abar if abar < 1.0 else np.inf

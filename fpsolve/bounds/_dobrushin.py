@@ -8,11 +8,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fpsolve import weights
+from fpsolve.bounds._lyapunov import GAMMAS, height
 from fpsolve.bounds._record import Hypothesis, Record
+from fpsolve.bounds._whole_line import Line
+from fpsolve.grid import Grid
 from fpsolve.kernels import Kernel
 from fpsolve.weights import WeightLike
 
 Array = NDArray[np.float64]
+
+#: Cells of the wider box.
+_WIDEST = 1500
+FAR_PAIRS = "pairs of far points stay below the maximum"
+_BETWEEN = ("pairs of points between cell centres", "densities within cells")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -22,7 +30,12 @@ class Dobrushin(Record):
     Attributes
     ----------
     value : float
-        delta(P), on the grid; it may exceed 1: the weighted norm of a difference can grow.
+        delta(P) of the matrix, a maximum over pairs of cells: for the dynamics a lower bound. It may exceed 1: the
+        weighted norm of a difference can grow.
+    upper : float
+        An upper bound of the coefficient on the whole line, with `whole_line` and where that is known (see `harris`):
+        the maximum over as wide a box as ``P V <= gamma V + K`` asks for, with what lies between the centres, and three
+        times what halving the cells changes. Else NaN.
     x, y : float or array of shape (2,)
         Cell centres of the pair of sources at which it is attained.
     t0, t1 : float
@@ -30,22 +43,25 @@ class Dobrushin(Record):
     """
 
     value: float
+    upper: float
     x: float | Array
     y: float | Array
     t0: float
     t1: float
 
 
-def dobrushin(kernel: Kernel, *, weight: WeightLike = None, start_weight: WeightLike = None) -> Dobrushin:
+def dobrushin(
+    kernel: Kernel, *, weight: WeightLike = None, start_weight: WeightLike = None, whole_line: bool = False
+) -> Dobrushin:
     r"""Return the weighted Dobrushin coefficient of a kernel.
 
     .. math:: \delta(P) = \max_{x \ne y} \frac{\|P(x, \cdot) - P(y, \cdot)\|_{w_1}}{w_0(x) + w_0(y)},
               \qquad \|\mu P - \nu P\|_{w_1} \le \delta(P)\, \|\mu - \nu\|_{w_0},
 
     and no smaller constant works: it is the norm of P on differences of probabilities. Coefficients of consecutive
-    blocks multiply. On a grid the supremum is over pairs of cells: a contraction for laws that the box holds, and a
-    lower bound of the coefficient on the whole space. All pairs of rows are compared, in some milliseconds for 600
-    cells.
+    blocks multiply. On a grid the supremum is over pairs of cells: a contraction for what the matrix does to laws that
+    the box holds, and a lower bound of the coefficient on the whole space; `upper` is the other side, for the exact
+    kernels of Gaussian mixtures on the line. All pairs of rows are compared, in some milliseconds for 600 cells.
 
     Parameters
     ----------
@@ -55,6 +71,8 @@ def dobrushin(kernel: Kernel, *, weight: WeightLike = None, start_weight: Weight
         w1, default ``1 + |x|^2``; `UnitWeight` gives the classical coefficient.
     start_weight : Weight or callable, optional
         w0, default the same as `weight`.
+    whole_line : bool
+        Find `upper` as well; the kernel is then made once more on a wider box.
 
     Returns
     -------
@@ -82,18 +100,95 @@ def dobrushin(kernel: Kernel, *, weight: WeightLike = None, start_weight: Weight
     end = weights.evaluate(weight, kernel.target).ravel()
     start = weights.evaluate(weight if start_weight is None else start_weight, kernel.grid).ravel()
     value, pair = _pairs.largest_ratio(kernel.matrix, start, end)
+    line = Line.of(kernel, weight) if whole_line and start_weight is None else None
+    upper, beyond = (float("nan"), ()) if line is None else _whole_line(kernel, line, weight, float(value))
     centres = kernel.grid.x.reshape(len(start), -1)
     first, second = (float(centres[i, 0]) if kernel.grid.dim == 1 else centres[i] for i in pair)
     return Dobrushin(
         value=float(value),
         statement="delta(P) = sup ||P(x,.) - P(y,.)||_w1 / (w0(x) + w0(y)) (Dobrushin 1956), maximum over cells",
-        checked=(_inside(kernel, pair), _stochastic(kernel)),
-        unchecked=("pairs of points beyond the box and between cell centres",),
+        checked=(_inside(kernel, pair), *beyond, _stochastic(kernel)),
+        unchecked=_BETWEEN if beyond else ("pairs of points beyond the box", *_BETWEEN),
+        upper=upper,
         x=first,
         y=second,
         t0=kernel.t0,
         t1=kernel.t1,
     )
+
+
+def _whole_line(
+    kernel: Kernel, line: Line, weight: WeightLike, value: float
+) -> tuple[float, tuple[Hypothesis, ...]]:
+    """An upper bound of the coefficient on the line, and how far the pairs that decide it were looked for."""
+    largest = max(2.0, 2.0 * line.least) if np.isfinite(line.least) else 1.0
+    gammas = np.append(GAMMAS, np.geomspace(1.0, largest, 60))
+    ks, scale = line.constants(gammas), height(weight, kernel.grid).max()
+    # two points with V(x) + V(y) = r have at most (2 + gamma r + 2 K)/(2 + r), which tends to gamma
+    levels = scale * np.geomspace(1e-2, 1e6, 161)
+    far = (2.0 + np.multiply.outer(levels, gammas) + 2.0 * ks) / (2.0 + levels[:, None])
+    beyond = np.maximum(far, gammas).min(axis=1)
+    radii = line.v.radius(np.maximum(levels - 2.0 * line.v.shift, 0.0) / line.v.factor)
+    # the rows from there, in cells that are no wider; those of the starts may be, their remainder is known
+    ends, h = line.reach(radii), kernel.target.spacing[0]
+    enough = beyond <= max(value, 1.05 * float(beyond[-1]))
+    fits = int(np.sum((2.0 * ends <= _WIDEST * h) & (2.0 * radii <= 8.0 * _WIDEST * h)))
+    at = min(int(np.argmax(enough)), max(fits - 1, 0))
+    grids = [
+        Grid.uniform((-half, half), cells=int(np.clip(np.ceil(2.0 * half / h), 40, most)))
+        for half, most in ((radii[at], _WIDEST // 2), (ends[at], _WIDEST))
+    ]
+    inside = _from_above(kernel, line, weight, *grids)
+    most = f"at most {beyond[at]:.6g}"
+    detail = f"those with V(x) + V(y) > {levels[at]:.4g} reach {most}; the margin is the maximum less that"
+    return max(inside, float(beyond[at])), (Hypothesis(FAR_PAIRS, value - float(beyond[at]), detail),)
+
+
+def _from_above(kernel: Kernel, line: Line, weight: WeightLike, grid: Grid, to_grid: Grid) -> float:
+    """The maximum over pairs of cells of a wider box, and what it may miss between and within them."""
+    from fpsolve import kernels
+
+    assert kernel.exact_of is not None
+    wide = kernels.exact(kernel.exact_of, grid, kernel.t0, kernel.t1, source="point", to_grid=to_grid)
+    value, halved = (_on_cells(wide, weight, every) for every in (1, 2))
+    return value + _between_centres(wide, line, value) + 3.0 * abs(value - halved)
+
+
+def _on_cells(kernel: Kernel, weight: WeightLike, every: int) -> float:
+    """The maximum over every source, or every other one and pairs of cells at the end."""
+    from fpsolve.bounds import _pairs
+
+    end, start = (weights.evaluate(weight, grid).ravel() for grid in (kernel.target, kernel.grid))
+    pairs = np.arange(0, end.size, every)
+    counts = np.diff(np.append(pairs, end.size))
+    merged = np.ascontiguousarray(np.add.reduceat(kernel.matrix, pairs, axis=1)[::every])
+    return float(_pairs.largest_ratio(merged, start[::every].copy(), np.add.reduceat(end, pairs) / counts)[0])
+
+
+def _between_centres(kernel: Kernel, line: Line, value: float) -> float:
+    """What a source between two centres may exceed the maximum by: rows and V are near their chords there."""
+    centres = kernel.grid.x
+    low, high = centres[:-1], centres[1:]
+    inner, outer = np.minimum(np.abs(low), np.abs(high)), np.maximum(np.abs(low), np.abs(high))
+    h = kernel.grid.spacing[0]
+    with np.errstate(divide="ignore"):
+        chord = np.maximum(0.25 * h * (line.v.slope(outer) - line.v.slope(inner)), 0.0)
+    # the centres on both sides of 0 are above V there
+    chord = line.v.factor * np.where(low * high < 0.0, line.v.height(outer), chord)
+    least = 1.0 + line.v.shift + line.v.factor * line.v.height(np.where(low * high < 0.0, 0.0, inner))
+    rows = 0.125 * h**2 * line.posterior.rows_bend(line.v, low, high)
+    return float(value * np.max(chord / least) + np.max(rows / least))
+
+
+def _on_halved_cells(kernel: Kernel, weight: WeightLike) -> float:
+    """The same maximum over every other source and over pairs of cells at the end."""
+    from fpsolve.bounds import _pairs
+
+    end, start = (weights.evaluate(weight, grid).ravel() for grid in (kernel.target, kernel.grid))
+    pairs = np.arange(0, end.size, 2)
+    counts = np.diff(np.append(pairs, end.size))
+    merged = np.ascontiguousarray(np.add.reduceat(kernel.matrix, pairs, axis=1)[::2])
+    return float(_pairs.largest_ratio(merged, start[::2].copy(), np.add.reduceat(end, pairs) / counts)[0])
 
 
 def _inside(kernel: Kernel, pair: tuple[int, int]) -> Hypothesis:

@@ -10,8 +10,18 @@ from numpy.typing import NDArray
 
 from fpsolve import _checks, kernels
 from fpsolve.bounds import _closed
-from fpsolve.bounds._lyapunov import INSIDE, INSIDE_DETAIL, Region, TradeOff, gradient_and_laplacian, height, quadratic
+from fpsolve.bounds._lyapunov import (
+    BOX_ONLY,
+    INSIDE,
+    INSIDE_DETAIL,
+    Region,
+    gradient_and_laplacian,
+    height,
+    quadratic,
+)
 from fpsolve.bounds._record import Hypothesis, Record, failure
+from fpsolve.bounds._times import same_block
+from fpsolve.bounds._whole_line import Line, trade_off
 from fpsolve.grid import Grid
 from fpsolve.kernels import Kernel, Operator
 from fpsolve.weights import WeightLike
@@ -23,6 +33,11 @@ Array = NDArray[np.float64]
 
 #: Gauss-Legendre nodes of the time integrals, in the clock of the dynamics.
 _NODES = 24
+#: What no grid can check.
+_UNCHECKED = (
+    "L V <= -lambda V + kappa beyond the box and between cell centres",
+    "P V <= gamma V + K beyond the box and between cell centres",
+)
 #: Outer part of the box, in units of the largest V, from which the pointwise rate is read.
 _OUTER = 0.5
 
@@ -34,9 +49,10 @@ class Drift(Record):
     Attributes
     ----------
     value : float or None
-        gamma of the sharp inequality on the grid, where it is below 1.
+        gamma of the sharp inequality where it is below 1 and the inequality is known on the whole line (see `harris`).
     gamma, K : float
-        ``P V <= gamma V + K``, sharp on the grid (one transposed solve), at the gamma with the smallest K/(1 - gamma).
+        ``P V <= gamma V + K`` at the gamma with the smallest K/(1 - gamma): on the whole line where P V is a closed
+        form, else on the cells of the box only (one transposed solve).
     gamma_integrated, K_integrated : float
         The same from the pointwise rates: ``exp(-int lambda)``, ``int kappa exp(-int lambda)``.
     gamma_closed, K_closed : float
@@ -48,7 +64,7 @@ class Drift(Record):
     rate_closed, source_closed : arrays, shape (n,)
         In closed form; NaN where there is none.
     gammas, ks : arrays
-        The trade-off: the smallest K for every gamma.
+        The trade-off: the smallest K for every gamma, infinite where there is none.
     """
 
     gamma: float
@@ -83,7 +99,8 @@ def drift(
     .. math:: L_t V \le -\lambda_t V + \kappa_t, \qquad
               P V \le \gamma V + K, \quad \gamma = e^{-\int \lambda}, \; K = \int \kappa\, e^{-\int \lambda},
 
-    and sharply on the grid, from one application of the kernel to V. lambda_t is read off the outer part of the box;
+    and sharply: for the exact kernel of a Gaussian mixture on the line from P V in closed form, else from one
+    application of the kernel to V, which tells of the box only. lambda_t is read off the outer part of the box;
     it may be negative: then nothing contracts at that time. The closed form needs the exact score of a Gaussian mixture
     and ``V = c0 + c1 |x|^2``.
 
@@ -98,7 +115,7 @@ def drift(
     weight : Weight or callable, optional
         Default ``1 + |x|^2``.
     kernel : Kernel or Operator, optional
-        Of the block; default exact (eta = 1, exact score, a grid small enough) or finite volumes.
+        Of the block and on the grid; default exact (eta = 1, exact score, a grid small enough) or finite volumes.
     share : float
         Of the pointwise rate on the outer half of the box, and of the dissipativity constant in closed form: the rest
         pays for the inner part. Default 1/2.
@@ -110,7 +127,8 @@ def drift(
     Raises
     ------
     ValueError
-        Times out of order, a weight below 1, a share outside of (0, 1), mixed dimensions.
+        Times out of order, a weight below 1, a share outside of (0, 1), mixed dimensions; a kernel of another block,
+        grid or dynamics.
 
     References
     ----------
@@ -125,25 +143,33 @@ def drift(
     0.367879
     """
     _checks.interval("share", share, 0.0, 1.0, ends="()")
+    _checks.same_dim("grid", grid.dim, "reverse", reverse.dim)
+    if kernel is not None:
+        same_block(kernel, reverse, t0, t1, grid)
     used = _block_kernel(reverse, grid, t0, t1) if kernel is None else kernel
+    line = Line.of(used, weight, reverse if kernel is None else None)
     v = height(weight, grid)
-    pulled = used.markov.pull(height(weight, used.target).reshape(used.target.shape)).ravel()
-    trade = TradeOff.of(pulled, v, Region.of(used, weight))
+    trade = trade_off(used, weight, v, Region.of(used, weight), line)
     best = trade.best()
     times, quadrature = _time_nodes(reverse, t0, t1)
     rate, source, derivative = _pointwise(reverse, times, v, grid, share)
     rate_closed, source_closed, closed = _closed_form(reverse, times, t0, t1, weight, share)
     gamma, k = (float(trade.gammas[best]), float(trade.ks[best])) if best is not None else (np.nan, np.nan)
     checked = (
-        Hypothesis(INSIDE, trade.margin(best), INSIDE_DETAIL),
+        Hypothesis(INSIDE, trade.margin(best), INSIDE_DETAIL) if line is None else line.drift_holds(gamma, k),
         Hypothesis("derivatives of V by findiff are accurate", 1e-3 - derivative, "1e-3 of L V less the estimate"),
     )
     reason = failure(checked)
+    if line is not None and best is None:
+        reason = line.no_drift()
+    elif line is None:
+        shown = f"gamma = {gamma:.4g}, K = {k:.4g} there" if best is not None else reason
+        reason = f"{BOX_ONLY}; {shown}"
     return Drift(
         value=None if reason else gamma,
         statement="L V <= -lambda V + kappa, P V <= gamma V + K (Foster-Lyapunov drift), V = weight - 1",
         checked=checked,
-        unchecked=("both inequalities beyond the box and between cell centres",),
+        unchecked=_UNCHECKED if line is None else (_UNCHECKED[0], *line.unchecked),
         reason=reason,
         gamma=gamma,
         K=k,

@@ -14,9 +14,10 @@ from numpy.typing import ArrayLike, NDArray
 from fpsolve import __version__, weights
 from fpsolve.bounds._chain import Chain
 from fpsolve.bounds._dobrushin import Dobrushin, dobrushin
-from fpsolve.bounds._harris import Closed, Sharp
+from fpsolve.bounds._harris_closed import Closed
 from fpsolve.bounds._poincare import poincare
 from fpsolve.bounds._record import Hypothesis, Record
+from fpsolve.bounds._sharp import Sharp
 from fpsolve.bounds._stages import Stages, named_starts, stages
 from fpsolve.dynamics import Reverse
 from fpsolve.grid import Grid
@@ -147,12 +148,12 @@ class _Rungs:
     def of(cls, parts: Stages, weight: WeightLike) -> _Rungs:
         """Analyse every kernel once; the first block is the same kernel in both lists."""
         times, later = parts.times.tolist(), parts.whole[1:]
-        sharp = [dobrushin(kernel, weight=weight) for kernel in parts.blocks]
-        found = [Sharp.of(kernel, weight, parts.reverse) for kernel in parts.blocks]
+        sharp = [dobrushin(kernel, weight=weight, whole_line=True) for kernel in parts.blocks]
+        found = [Sharp.of(kernel, weight) for kernel in parts.blocks]
         return cls(
             sharp,
-            [sharp[0], *(dobrushin(kernel, weight=weight) for kernel in later)],
-            Chain(found, [found[0], *(Sharp.of(kernel, weight, parts.reverse) for kernel in later)]),
+            [sharp[0], *(dobrushin(kernel, weight=weight, whole_line=True) for kernel in later)],
+            Chain(found, [found[0], *(Sharp.of(kernel, weight) for kernel in later)]),
             Chain(
                 [Closed.of(parts.reverse, *ends, weight) for ends in pairwise(times)],
                 [Closed.of(parts.reverse, times[0], t, weight) for t in times[1:]],
@@ -162,9 +163,20 @@ class _Rungs:
     def factors(self) -> tuple[Array, Array]:
         """Factors on the initial distance, shape (4, times), and the betas of the two Harris rungs, (2, times)."""
         (certified, betas), (closed, closed_betas) = self.harris.factors(), self.closed.factors()
-        direct = np.append(1.0, _numbers(self.sharp_whole))
-        product = np.append(1.0, np.cumprod(_numbers(self.sharp_blocks)))
+        product = np.append(1.0, np.cumprod(self.sharp_of_blocks()))
+        upper, least = zip(*((_upper(found), found.value) for found in self.sharp_whole), strict=True)
+        # what is known of the coefficient from above is at most any other contraction of the kernel, if that is true
+        direct = np.fmin(np.fmin(np.append(1.0, upper), product), certified)
+        direct = np.maximum(np.append(1.0, least), direct)
         return np.stack([direct, product, certified, closed]), np.stack([betas, closed_betas])
+
+    def _upper(self, block: int) -> float:
+        sharp = self.sharp_blocks[block]
+        return max(sharp.value, min(_upper(sharp), self.harris.blocks[block].best(1.0)))
+
+    def sharp_of_blocks(self) -> Array:
+        """Coefficients of the single blocks, from above."""
+        return np.array([self._upper(n) for n in range(len(self.sharp_blocks))])
 
     def of_blocks(self) -> dict[str, Sequence[Record]]:
         """Records of the single blocks, in the weight as given."""
@@ -179,6 +191,11 @@ class _Rungs:
             for chain, row in zip((self.harris, self.closed), used, strict=True)
         )
         return {SHARP: self.sharp_whole, HARRIS: harris, CLOSED: closed}
+
+
+def _upper(found: Dobrushin) -> float:
+    """The upper bound on the line; of other kernels the coefficient of the matrix, which is what carries the start."""
+    return found.upper if np.isfinite(found.upper) else found.value
 
 
 def _numbers(chain: Sequence[Record]) -> Array:
@@ -198,7 +215,7 @@ def _dataset(
 
     any_start, of_blocks = next(iter(poincares.values())), rungs.of_blocks()
     contraction = np.array([getattr(r, "contraction", np.nan) if r.certified else np.nan for r in any_start])
-    sharp, certified, closed = (_numbers(of_blocks[name]) for name in (SHARP, HARRIS, CLOSED))
+    sharp, certified, closed = rungs.sharp_of_blocks(), *(_numbers(of_blocks[name]) for name in (HARRIS, CLOSED))
     factor = np.stack([sharp, sharp, certified, closed, contraction / np.append(1.0, contraction[:-1])])
     variables: dict[str, Any] = {label: (("bound", "t"), values) for label, values in rows.items()}
     variables |= {

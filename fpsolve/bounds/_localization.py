@@ -8,10 +8,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fpsolve.bounds._dobrushin import _stochastic
-from fpsolve.bounds._harris import STATEMENT, UNCHECKED, Trials
-from fpsolve.bounds._lyapunov import GAMMAS, HELD_DETAIL, Region, TradeOff, floor, height
-from fpsolve.bounds._minorization import default_levels, increasing
+from fpsolve.bounds._harris_record import STATEMENT
+from fpsolve.bounds._lyapunov import BOX_ONLY, GAMMAS, HELD_DETAIL, Region, height
+from fpsolve.bounds._minorization import certain, default_levels, increasing, matrix_overlaps
 from fpsolve.bounds._record import Hypothesis, Record, failure
+from fpsolve.bounds._sharp import UNCHECKED
+from fpsolve.bounds._trials import Trials
+from fpsolve.bounds._whole_line import Line, trade_off
 from fpsolve.kernels import Kernel
 from fpsolve.weights import WeightLike
 
@@ -25,7 +28,8 @@ class Localization(Record):
     Attributes
     ----------
     value : float or None
-        Smallest abar over the levels that the box holds, where it is below 1.
+        Smallest abar over the levels that the box holds, where it is below 1 and its hypotheses are known on the whole
+        line (see `harris`).
     level : float
         R where it is attained; NaN where no level has one.
     held : float
@@ -88,16 +92,13 @@ def localization(kernel: Kernel, *, weight: WeightLike = None, levels: ArrayLike
     >>> bool(found.value <= np.nanmin(found.abar_common)), bool(found.level <= found.held)
     (True, True)
     """
-    from fpsolve.bounds import _pairs
-
-    v, region = height(weight, kernel.grid), Region.of(kernel, weight)
+    v, region, line = height(weight, kernel.grid), Region.of(kernel, weight), Line.of(kernel, weight)
     held = region.held(v)
     pulled = kernel.markov.pull(height(weight, kernel.target).reshape(kernel.target.shape)).ravel()
     curve = default_levels(v, held) if levels is None else increasing(levels)
-    lowest = floor(weight, kernel.grid)
-    pairwise = 1.0 - _pairs.distance_by_level(kernel.matrix, lowest, curve)
-    commons = _pairs.minima_by_level(kernel.matrix, lowest, curve)
-    trade = TradeOff.of(pulled, v, region)
+    bare = matrix_overlaps(kernel, weight, curve)
+    pairwise, commons = certain(line, curve, bare)
+    trade = trade_off(kernel, weight, v, region, line)
     ok, within = trade.admissible, curve <= held
     best, with_common = (
         np.where(within, _best(trade.gammas[ok], trade.ks[ok], curve, overlap), np.nan)
@@ -112,11 +113,13 @@ def localization(kernel: Kernel, *, weight: WeightLike = None, levels: ArrayLike
         Hypothesis("abar is below 1", 1.0 - smallest if smallest < 1.0 else min(1.0 - smallest, -1e-300)),
     )
     reason = failure(checked)
+    if line is None and not reason:
+        reason = f"{BOX_ONLY}; abar = {smallest:.6g} there"
     return Localization(
         value=None if reason else smallest,
         statement=STATEMENT,
         checked=checked,
-        unchecked=UNCHECKED,
+        unchecked=UNCHECKED if line is None else line.unchecked,
         reason=reason,
         level=float("nan") if at is None else float(curve[at]),
         held=held,
@@ -125,7 +128,7 @@ def localization(kernel: Kernel, *, weight: WeightLike = None, levels: ArrayLike
         pairwise=pairwise,
         abar=best,
         abar_common=with_common,
-        unguarded=_best(GAMMAS, np.maximum(excess.max(axis=1), 0.0), curve, pairwise),
+        unguarded=_best(GAMMAS, np.maximum(excess.max(axis=1), 0.0), curve, bare[0]),
     )
 
 

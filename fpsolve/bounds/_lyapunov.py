@@ -15,6 +15,10 @@ from fpsolve.weights import WeightLike
 Array = NDArray[np.float64]
 
 INSIDE = "P V - gamma V is largest inside of the box"
+BOX_ONLY = (
+    "P V <= gamma V + K is checked on the cells of the box only, not on the whole space; for that bring the exact "
+    "kernel of a Gaussian mixture (a Gaussian, a kernel density) and a built-in weight or c0 + c1 |x|^2"
+)
 INSIDE_DETAIL = "its maximum, and its values further in, less the one where the ends of the box begin to matter"
 HELD_DETAIL = "smallest V where the ends of the box begin to matter, less R"
 #: What a sound source may send to the ends of the box or beyond, in 1 + V.
@@ -86,6 +90,11 @@ class Region:
                 inner &= np.roll(sound, shift, axis=axis)
         v0 = height(weight, kernel.grid)
         return cls(sound.ravel(), (sound & ~inner).ravel(), tuple(_way_in(kernel.grid, v0, k) for k in _SHARES))
+
+    @property
+    def usable(self) -> bool:
+        """Whether there are sound sources away from the ends of the region."""
+        return bool((self.sound & ~self.frontier).any())
 
     def held(self, v: Array) -> float:
         """The largest level of V whose sublevel set lies inside of the region."""

@@ -9,8 +9,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from fpsolve import _checks
 from fpsolve.bounds._dobrushin import _stochastic
-from fpsolve.bounds._lyapunov import HELD_DETAIL, Region, TradeOff, floor, height
+from fpsolve.bounds._lyapunov import HELD_DETAIL, Region, floor, height
 from fpsolve.bounds._record import Hypothesis, Record, failure
+from fpsolve.bounds._whole_line import Line, trade_off
 from fpsolve.kernels import Kernel
 from fpsolve.weights import WeightLike
 
@@ -56,7 +57,8 @@ def minorization(
 
     a is the best constant in ``P(x, .) >= a nu(.)`` on ``{V <= R}``, attained by ``nu = inf P(x, .)/a``; a'' is all
     that Harris' theorem uses. A cell counts as part of a set if a neighbour does, so that both err on the side of
-    caution.
+    caution; for the exact kernel of a Gaussian mixture on the line both are at most what is certain of the densities,
+    in closed form. Of other kernels the part within cells stays unchecked.
 
     Parameters
     ----------
@@ -92,42 +94,55 @@ def minorization(
     >>> bool(found.common <= found.value)
     True
     """
-    from fpsolve.bounds import _pairs
-
-    v = height(weight, kernel.grid)
+    v, line = height(weight, kernel.grid), Line.of(kernel, weight)
     region = Region.of(kernel, weight)
     held = region.held(v)
-    chosen = _least_level(kernel, weight, v, region) if level is None else _checks.non_negative("level", level)
+    chosen = _least_level(kernel, weight, v, region, line) if level is None else _checks.non_negative("level", level)
     curve = default_levels(v, held) if levels is None else increasing(levels)
     every = np.union1d(curve, [chosen])
-    lowest = floor(weight, kernel.grid)
-    pairwise = 1.0 - _pairs.distance_by_level(kernel.matrix, lowest, every)
-    commons = _pairs.minima_by_level(kernel.matrix, lowest, every)
+    pairwise, commons = certain(line, every, matrix_overlaps(kernel, weight, every))
     on_curve, at = np.searchsorted(every, curve), int(np.searchsorted(every, chosen))
-    checked = (
+    checked: tuple[Hypothesis, ...] = (
         Hypothesis("the box contains {V <= R}", held - chosen, HELD_DETAIL),
         _stochastic(kernel),
     )
+    if line is not None:
+        checked = (*checked, line.overlap_holds(float(chosen), float(pairwise[at])))
     reason = failure(checked)
     return Minorization(
         value=None if reason else float(pairwise[at]),
         statement="inf over V(x) + V(y) <= R of 1 - TV(P(x,.), P(y,.)); inf over V(x) <= R of P(x,.) >= a nu",
         checked=checked,
-        unchecked=("points between cell centres", "densities within cells"),
+        unchecked=("points between cell centres", "densities within cells") if line is None else line.unchecked,
         reason=reason,
         level=float(chosen),
         common=float(commons[at]),
-        measure=_measure(kernel, lowest, float(chosen)),
+        measure=_measure(kernel, floor(weight, kernel.grid), float(chosen)),
         levels=curve,
         commons=commons[on_curve],
         pairwise=pairwise[on_curve],
     )
 
 
-def _least_level(kernel: Kernel, weight: WeightLike, v: Array, region: Region) -> float:
+def matrix_overlaps(kernel: Kernel, weight: WeightLike, levels: Array) -> tuple[Array, Array]:
+    """a'' and a from the rows of the matrix, sets taken a cell too wide."""
+    from fpsolve.bounds import _pairs
+
+    lowest = floor(weight, kernel.grid)
+    pairwise = 1.0 - _pairs.distance_by_level(kernel.matrix, lowest, levels)
+    return pairwise, _pairs.minima_by_level(kernel.matrix, lowest, levels)
+
+
+def certain(line: Line | None, levels: Array, found: tuple[Array, Array]) -> tuple[Array, Array]:
+    """a'' and a of the matrix, and no more than what is certain of the densities on the line."""
+    if line is None:
+        return found
+    return np.minimum(found[0], line.overlaps(levels)), np.minimum(found[1], line.common(levels))
+
+
+def _least_level(kernel: Kernel, weight: WeightLike, v: Array, region: Region, line: Line | None) -> float:
     """``2 K/(1 - gamma)`` of the kernel's drift; the level that the box holds where there is no drift."""
-    pulled = kernel.markov.pull(height(weight, kernel.target).reshape(kernel.target.shape)).ravel()
-    trade = TradeOff.of(pulled, v, region)
+    trade = trade_off(kernel, weight, v, region, line)
     best = trade.best()
     return region.held(v) if best is None else 2.0 * float(trade.ks[best] / (1.0 - trade.gammas[best]))
 

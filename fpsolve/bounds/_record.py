@@ -108,8 +108,11 @@ def yes(name: str, holds: bool, detail: str = "", source: str = "") -> Hypothesi
 
 def failure(checked: tuple[Hypothesis, ...]) -> str:
     """Return which hypotheses fail or could not be checked, as a reason; empty where all hold."""
-    return "; ".join(
-        f"{h.name} fails by {-h.margin:.3g}" if h.fails else f"{h.name} could not be checked"
-        for h in checked
-        if not h.holds
-    )
+    return "; ".join(_failed(h) for h in checked if not h.holds)
+
+
+def _failed(h: Hypothesis) -> str:
+    if not h.fails:
+        return f"{h.name} could not be checked"
+    # an infinite margin is no number to read: nothing that was looked at satisfies it
+    return f"{h.name} fails by {-h.margin:.3g}" if np.isfinite(h.margin) else f"{h.name} fails everywhere"
