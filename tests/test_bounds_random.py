@@ -58,17 +58,17 @@ def values(weight, x):
     return 1.0 + weight.beta * np.abs(x) ** weight.power
 
 
-def density(law, x):
+def log_density(law, x):
     """Of a Gaussian mixture, by its formula."""
     parts = law.components
-    m, v, w = parts.component_means[:, 0], parts.component_covs[:, 0, 0], np.exp(parts.log_weights)
-    bells = np.exp(-((x[:, None] - m) ** 2) / (2 * v)) / np.sqrt(2 * math.pi * v)
-    return bells @ w
+    m, v = parts.component_means[:, 0], parts.component_covs[:, 0, 0]
+    terms = parts.log_weights - (x[:, None] - m) ** 2 / (2 * v) - 0.5 * np.log(2 * math.pi * v)
+    top = terms.max(axis=1)
+    return top + np.log(np.exp(terms - top[:, None]).sum(axis=1))
 
 
-def relative_entropy(p, q, h):
-    seen = (p > 1e-290) & (q > 0.0)
-    return float(np.sum(p[seen] * np.log(p[seen] / q[seen])) * h)
+def density(law, x):
+    return np.exp(log_density(law, x))
 
 
 @pytest.mark.parametrize("seed", cases(10))
@@ -105,7 +105,7 @@ def test_the_weighted_inequalities_are_above_the_distance(seed):
     mu, nu, weight = random_mixture(rng, wide=2.0), random_mixture(rng, wide=2.0), random_weight(rng)
     x, h = WIDE.x, WIDE.spacing[0]
     p, q = density(mu, x), density(nu, x)
-    kl = relative_entropy(p, q, h)
+    kl = float(np.sum(p * (log_density(mu, x) - log_density(nu, x))) * h)
     distance = float(np.sum(values(weight, x) * np.abs(p - q)) * h)
     small = fp.Grid.uniform((-5, 5), cells=60)
     found = bounds.weighted_pinsker(kl, mu, nu, small, weight)
