@@ -79,6 +79,7 @@ _MODULES = (
     "flows",
     "particles",
     "plots",
+    "proofs",
     "stochastic",
     "studies",
     "verification",
@@ -100,6 +101,7 @@ if TYPE_CHECKING:
     from fpsolve import particles as particles
     from fpsolve import plots as plots
     from fpsolve import processes as processes
+    from fpsolve import proofs as proofs
     from fpsolve import scores as scores
     from fpsolve import stochastic as stochastic
     from fpsolve import studies as studies

@@ -25,7 +25,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("marginals", "_runs"),
     ("scores",),
     ("dynamics",),
-    ("closed_form",),
+    ("closed_form", "proofs"),
     ("samplers",),
     ("finite_volume", "sweeps"),
     ("discretise",),
@@ -54,6 +54,8 @@ CUTS: dict[str, set[str]] = {
     # the oracle shares no code with the solver beyond laws and processes
     "closed_form": {"marginals", "scores", "dynamics"},
     # fluxes know arrays, not scores
+    # a proof shares nothing with what it proves
+    "proofs": {"marginals", "scores"},
     "finite_volume": _PHYSICS,
     "sweeps": _PHYSICS,
     # steppers know operators, not grids

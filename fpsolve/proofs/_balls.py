@@ -1,0 +1,126 @@
+"""Ball arithmetic: numbers with a radius that holds every rounding, from python-flint.
+
+References
+----------
+Johansson 2017, Arb: efficient arbitrary-precision midpoint-radius interval arithmetic, doi:10.1109/TC.2017.2690633.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, TypeAlias
+
+try:
+    import flint
+except ImportError as missing:
+    raise ImportError(
+        "fpsolve.proofs needs ball arithmetic from python-flint: pip install 'fpsolve[proofs]'"
+    ) from missing
+
+Ball: TypeAlias = Any  # flint.arb carries no types
+arb, acb = flint.arb, flint.acb
+
+
+@contextmanager
+def precision(bits: int) -> Iterator[None]:
+    """Work with so many bits inside of the block."""
+    before, flint.ctx.prec = flint.ctx.prec, bits
+    try:
+        yield
+    finally:
+        flint.ctx.prec = before
+
+
+def exact(value: float) -> Ball:
+    """The ball of radius 0 around a double."""
+    return arb(float(value))
+
+
+def around(value: Ball, radius: Ball) -> Ball:
+    """`value` widened by a radius >= 0; infinite where the radius is not finite."""
+    if not radius.is_finite():
+        return everything()
+    return value + arb(0, radius.abs_upper())
+
+
+def everything() -> Ball:
+    """The whole line: what is known of a number nothing is known of."""
+    return arb(0, arb.pos_inf())
+
+
+def top(ball: Ball) -> Ball:
+    """The upper end as a ball of radius 0, +infinity where the ball is not finite (NaN proves nothing)."""
+    return ball.upper() if ball.is_finite() else arb.pos_inf()
+
+
+def bottom(ball: Ball) -> Ball:
+    """The lower end as a ball of radius 0, -infinity where the ball is not finite."""
+    return ball.lower() if ball.is_finite() else arb.neg_inf()
+
+
+def size(ball: Ball) -> Ball:
+    """An upper bound of the absolute value, +infinity where the ball is not finite."""
+    return ball.abs_upper() if ball.is_finite() else arb.pos_inf()
+
+
+def float_above(ball: Ball) -> float:
+    """A double that is not below any number of the ball."""
+    end = top(ball)
+    if not end.is_finite():
+        return math.inf
+    value = float(end.mid())
+    while math.isfinite(value) and not exact(value) >= end:
+        value = math.nextafter(value, math.inf)
+    return value
+
+
+def float_below(ball: Ball) -> float:
+    """A double that is not above any number of the ball."""
+    return -float_above(-ball)
+
+
+def power(base: Ball, exponent: int) -> Ball:
+    """``base**exponent`` for an integer >= 0 by products: the ``**`` of balls is NaN where they hold 0."""
+    result = arb(1)
+    for _ in range(exponent):
+        result *= base
+    return result
+
+
+def middle(ball: Ball) -> float:
+    """The double next to the midpoint: a guess, never part of a proof."""
+    return float(ball.mid())
+
+
+def normal_density(x: Ball, mean: Ball, variance: Ball) -> Ball:
+    """N(x; mean, variance)."""
+    gap = x - mean
+    return (-gap * gap / (2 * variance)).exp() / (2 * arb.pi() * variance).sqrt()
+
+
+def normal_cdf(z: Ball) -> Ball:
+    """P(Z <= z) of a standard normal Z; accurate in the left tail."""
+    return (-z / arb(2).sqrt()).erfc() / 2
+
+
+class BudgetSpent(Exception):
+    """The time given to a proof is over."""
+
+
+class Stopwatch:
+    """Processor seconds since its start, and the end of the budget."""
+
+    def __init__(self, budget: float) -> None:
+        self.start, self.budget = time.process_time(), budget
+
+    @property
+    def seconds(self) -> float:
+        return time.process_time() - self.start
+
+    def check(self) -> None:
+        """Raise BudgetSpent where the budget is over."""
+        if self.seconds > self.budget:
+            raise BudgetSpent

@@ -1,0 +1,126 @@
+"""The reverse kernel over a block for a mixture of normal laws, in balls."""
+
+from __future__ import annotations
+
+from math import comb, prod
+
+from fpsolve.proofs._balls import Ball, arb, bottom, normal_cdf, power, size, top
+from fpsolve.proofs._mixtures import Mixture
+from fpsolve.proofs._paths import Path
+
+
+class Block:
+    r"""The kernel P from t0 down to t1 < t0, eta = 1 and the exact score.
+
+    .. math:: P(y, \cdot) = \sum_k \pi_k(y) N(\mu_k(y), v_k), \quad
+       \mu_k(y) = \frac{\alpha V_k y + s M_k}{\alpha^2 V_k + s}, \quad v_k = \frac{V_k s}{\alpha^2 V_k + s}, \quad
+       \pi_k(y) \propto w_k N(y; \alpha M_k, \alpha^2 V_k + s)
+
+    with the components (w_k, M_k, V_k) of p_{t1}, alpha = alpha(t1, t0) and s = sigma2(t1, t0). As a function of z its
+    density is ``p_{t1}(z) e^{-alpha^2 z^2/(2s)}`` times ``e^{alpha y z/s}``: an exponential family in y. For x < y the
+    ratio ``P(y, dz)/P(x, dz)`` increases in z, so TV(P(x,.), P(y,.)) is ``F_x(z*) - F_y(z*)`` at the one point where
+    the ratio is 1, and grows when y grows or x falls.
+
+    Parameters
+    ----------
+    law : Mixture
+        p_{t1}.
+    path : Path
+        From t1 to t0.
+    """
+
+    def __init__(self, law: Mixture, path: Path) -> None:
+        self.law, self.path = law, path
+        self.before = law.diffused(path)
+        alpha, s = path.scale, path.variance
+        rows = list(zip(law.rows(), self.before.variances, strict=True))
+        self.slopes = tuple(alpha * v / total for (_, _, v), total in rows)
+        self.shifts = tuple(s * m / total for (_, m, _), total in rows)
+        self.variances = tuple(v * s / total for (_, _, v), total in rows)
+
+    def posterior(self, y: Ball) -> list[Ball]:
+        """pi_k(y) over a ball, each within [0, 1].
+
+        Exponents are taken relative to the component that is largest at the centre, as polynomials around the centre.
+        """
+        centre = y.mid()
+        shift = y - centre
+        terms = []
+        for w, m, v in self.before.rows():
+            gap = centre - m
+            terms.append(((w / v.sqrt()).log() - gap * gap / (2 * v), -gap / v, -1 / (2 * v)))
+        base = max(terms, key=lambda term: float(term[0].mid()))
+        parts = [((c - base[0]) + shift * ((b - base[1]) + shift * (a - base[2]))).exp() for c, b, a in terms]
+        total = sum(parts, arb(0))
+        return [_unit(part / total) for part in parts]
+
+    def moment(self, y: Ball, degree: int) -> Ball:
+        """``int z^degree P(y, dz)`` over a ball of y."""
+        return sum((pi * m for pi, m in zip(self.posterior(y), self._raw(y, degree), strict=True)), arb(0))
+
+    def slope(self, box: Ball, degree: int) -> Ball:
+        """The derivative of that moment over a box of y: ``(alpha/s) Cov(z, z^degree)`` under P(y, .)."""
+        weights = self.posterior(box)
+
+        def mean(of: int) -> Ball:
+            return sum((pi * m for pi, m in zip(weights, self._raw(box, of), strict=True)), arb(0))
+
+        return self.path.scale / self.path.variance * (mean(degree + 1) - mean(1) * mean(degree))
+
+    def _raw(self, y: Ball, degree: int) -> list[Ball]:
+        """``int z^degree`` of the components of P(y, .)."""
+        rows = zip(self.slopes, self.shifts, self.variances, strict=True)
+        return [_normal_moment(slope * y + shift, v, degree) for slope, shift, v in rows]
+
+    def moment_beyond(self, y: Ball, degree: int) -> Ball:
+        """A bound of the moment of even degree at -y and y: a polynomial in y with coefficients >= 0."""
+        slope, shift, v = (_largest(values) for values in (self.slopes, self.shifts, self.variances))
+        return top(_normal_moment(slope * y + shift, v, degree))
+
+    @property
+    def steepest(self) -> Ball:
+        """max_k alpha V_k/(alpha^2 V_k + s), an upper bound: P V needs gamma above its power."""
+        return _largest(self.slopes)
+
+    def total_variation(self, x: Ball, y: Ball) -> Ball:
+        """TV(P(x,.), P(y,.)) for points x < y, half the L1 distance."""
+        ratio = self._log_evidence(y) - self._log_evidence(x)
+        at = (self.path.variance * ratio + (y - x) * (y + x) / 2) / (self.path.scale * (y - x))
+        return _unit(self._cdf(x, at) - self._cdf(y, at))
+
+    def _log_evidence(self, y: Ball) -> Ball:
+        """log p_{t0}(y) up to a constant."""
+        terms = [(w / v.sqrt()).log() - (y - m) * (y - m) / (2 * v) for w, m, v in self.before.rows()]
+        base = max(terms, key=lambda term: float(term.mid()))
+        return base + sum(((term - base).exp() for term in terms), arb(0)).log()
+
+    def _cdf(self, y: Ball, z: Ball) -> Ball:
+        parts = zip(self.posterior(y), self.slopes, self.shifts, self.variances, strict=True)
+        return sum((pi * normal_cdf((z - a * y - b) / v.sqrt()) for pi, a, b, v in parts), arb(0))
+
+
+def _unit(ball: Ball) -> Ball:
+    """A number known to lie in [0, 1], of which `ball` is known too."""
+    low, high = bottom(ball).max(arb(0)), top(ball).min(arb(1))
+    return low.union(high)
+
+
+def _largest(values: tuple[Ball, ...]) -> Ball:
+    """An upper bound of the absolute values."""
+    found = arb(0)
+    for value in values:
+        found = found.max(size(value))
+    return found
+
+
+def _normal_moment(mean: Ball, variance: Ball, degree: int) -> Ball:
+    """E X^degree of N(mean, variance): ``sum_j C(degree, j) (j - 1)!! variance^(j/2) mean^(degree - j)``, j even."""
+    total = arb(0)
+    for j in range(0, degree + 1, 2):
+        total += comb(degree, j) * odd_factorial(j) * power(variance, j // 2) * power(mean, degree - j)
+    return total
+
+
+def odd_factorial(j: int) -> int:
+    """(j - 1)!!, E Z^j of a standard normal Z for even j."""
+    return prod(range(j - 1, 0, -2))
