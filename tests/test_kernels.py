@@ -320,7 +320,11 @@ def test_bad_requests_are_one_clear_sentence(ou, call, message):
 
 def folding():
     """A score so steep that a single step folds the line."""
-    return fp.Reverse(laws.Gaussian(0.0, std=1.0), fp.OrnsteinUhlenbeck(T=3.0), score=lambda t, x: -50.0 * np.sin(x))
+    return fp.Reverse(
+        laws.Gaussian(0.0, std=1.0),
+        fp.OrnsteinUhlenbeck(T=3.0),
+        score=fp.scores.checked(lambda t, x: -50.0 * np.sin(x)),
+    )
 
 
 def test_planes_beyond_48_squared_are_refused():

@@ -83,18 +83,33 @@ def _block(averages: FloatArray, line: Line, weigh: Weigh, breaks: FloatArray) -
     changes, broken = _may_change_sign(spline), (inner < 1.0).any(axis=-1)
     row, cell = np.nonzero(changes | broken)
     powers = _splines.windows(spline, 4)[row, cell] @ _splines.monomials(4).T
-    inner = np.broadcast_to(inner, (*averages.shape, breaks.size))[row, cell]
+    within = np.broadcast_to(inner, (*averages.shape, breaks.size))[row, cell]
     pieces = np.abs(whole)
-    pieces[row, cell] = _cells.absolute_in_cells(powers, _locator(line, row, cell, weigh), inner)
+    pieces[row, cell] = _cells.absolute_in_cells(powers, _locator(line, row, cell, weigh), within)
     error, rough = spline_error(averages, spline)
     at_root = changes | (spread(changes) & rough)
     # the error of s has mean 0 in a cell, so only V's variation sees it; where the sign changes all of V does
-    lever = np.ptp(weight, axis=-1) + 2.0 * np.where(at_root, weight.max(axis=-1), 0.0)
+    lever = _variation(weight, line, inner, weigh) + 2.0 * np.where(at_root, weight.max(axis=-1), 0.0)
     # zero but for weights with kinks in unknown places
     quadrature = np.where(broken, 0.0, _QUADRATURE * np.abs(whole - coarse))
     rounding = ROUNDING * weight.max(axis=-1) * np.abs(averages)
     errors = lever * error + quadrature + rounding
     return line.spacing * pieces.sum(axis=1), line.spacing * errors.sum(axis=1)
+
+
+def _variation(weight: FloatArray, line: Line, inner: FloatArray, weigh: Weigh) -> FloatArray:
+    """Return how much V varies in every cell; in those with breaks its values on all pieces count."""
+    found = np.asarray(np.ptp(weight, axis=-1))
+    row, cell = np.nonzero((inner < 1.0).any(axis=-1))
+    ends = np.zeros((row.size, 1))
+    edges = np.sort(np.concatenate([ends, inner[row, cell], ends + 1.0], axis=1), axis=1)
+    # just inside of every piece: a jump of V may lie closer to a face than any node
+    pieces = 0.5 * (edges[:, 1:] + edges[:, :-1])
+    low, spacing = np.broadcast_arrays(line.low, line.spacing)
+    at = low[row, None] + spacing[row, None] * (cell[:, None] + pieces)
+    values = np.concatenate([weigh(at), weight[row, cell]], axis=1)
+    found[row, cell] = np.ptp(values, axis=1)
+    return found
 
 
 def _unsplit(spline: FloatArray, line: Line, weigh: Weigh) -> tuple[FloatArray, FloatArray, FloatArray]:

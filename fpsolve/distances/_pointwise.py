@@ -29,6 +29,11 @@ ZERO_MASS = 1e-12
 _NODES_1D, _NODES_2D = 5, 3
 # steep tails have means of f above f of the means
 _DOUBT = 2.0
+# share of the integral on cells that do not resolve the densities above which nothing is known of the rest
+_UNRESOLVED = 0.02
+# degrees of splines that differ by this share of what they add to the averages do not converge
+_COARSE = 0.1
+_TINY = float(np.finfo(float).tiny)
 # cells treated at once
 _CHUNK = 2**17
 
@@ -60,11 +65,15 @@ class Integrand:
 
 @dataclass(frozen=True, eq=False)
 class Pointwise:
-    """Integral, its error, and the mass on cells left out, each of shape (rows,); `cells`: the mean of f over each."""
+    """Integral, its error, the mass on cells left out, and whether the cells resolve p and q, each of shape (rows,).
+
+    `cells`: the mean of f over each cell, where p or q is rounding what it would be if the rounding were true.
+    """
 
     value: FloatArray
     error: FloatArray
     left_out: FloatArray
+    resolved: BoolArray
     cells: FloatArray
 
 
@@ -87,17 +96,19 @@ def integrate(p: FloatArray, q: FloatArray, integrand: Integrand, volume: FloatA
 
 def _block(
     p: FloatArray, q: FloatArray, integrand: Integrand, volume: FloatArray, dim: int
-) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+) -> tuple[FloatArray, FloatArray, FloatArray, BoolArray, FloatArray]:
     axes = tuple(range(1, dim + 1))
     low_p, low_q = (r <= FLOOR * r.max(axis=axes, keepdims=True) for r in (p, q))
     _refuse_zeros(p, q, low_p, low_q, integrand, volume)
-    value, error = _regular(p, q, ~low_p & ~low_q, integrand, dim)
-    rest, doubt, left_out = _irregular(p, q, low_p, low_q, integrand)
+    value, error, coarse = _regular(p, q, ~low_p & ~low_q, integrand, dim)
+    rest, doubt, left_out, nominal = _irregular(p, q, low_p, low_q, integrand)
+    lost = np.where(coarse, np.abs(value), 0.0).sum(axis=axes)
+    resolved = lost <= _UNRESOLVED * np.abs(value + rest).sum(axis=axes)
     sums = [cells.sum(axis=axes) * volume for cells in (value + rest, error + doubt, left_out)]
     if integrand.steep:
         clear = p > CLEAR * FLOOR * p.max(axis=axes, keepdims=True)
         sums[1] = np.where((clear & low_q).any(axis=axes), np.inf, sums[1])
-    return sums[0], sums[1], sums[2], value + rest
+    return sums[0], sums[1], sums[2], resolved, np.maximum(value + rest, nominal)
 
 
 def _refuse_zeros(
@@ -117,8 +128,11 @@ def _refuse_zeros(
 
 def _regular(
     p: FloatArray, q: FloatArray, regular: BoolArray, integrand: Integrand, dim: int
-) -> tuple[FloatArray, FloatArray]:
-    """Return the mean of f over the cells and its error where both densities are above rounding, 0 elsewhere."""
+) -> tuple[FloatArray, FloatArray, BoolArray]:
+    """Return the mean of f over the cells and its error where both densities are above rounding, 0 elsewhere.
+
+    And where the cells are too wide for either density to be known between their averages.
+    """
     means, positive = zip(*(_mean(p, q, degree, integrand, dim) for degree in (4, 2)), strict=True)
     base = _at(integrand, p, q, p - q, regular)
     # where a steep tail makes the spline negative the cell average is all there is
@@ -128,7 +142,8 @@ def _regular(
     for axis in range(1, dim + 1):
         gap_2, gap_0 = (np.moveaxis(spread(np.moveaxis(g, axis, -1)), -1, axis) for g in (gap_2, gap_0))
     error = np.where(usable, PRIMITIVES.error(gap_2, gap_0), np.abs(base))
-    return np.where(regular, value, 0.0), np.where(regular, error, 0.0)
+    coarse = regular & (~usable | ((gap_2 > _COARSE * gap_0) & (gap_2 > _UNRESOLVED * np.abs(value))))
+    return np.where(regular, value, 0.0), np.where(regular, error, 0.0), coarse
 
 
 def _mean(p: FloatArray, q: FloatArray, degree: int, integrand: Integrand, dim: int) -> tuple[FloatArray, BoolArray]:
@@ -156,8 +171,8 @@ def _nodes(fields: tuple[FloatArray, ...], degree: int, dim: int) -> Iterator[tu
 
 def _irregular(
     p: FloatArray, q: FloatArray, low_p: BoolArray, low_q: BoolArray, integrand: Integrand
-) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Return value, doubt and mass left out on cells where p or q is rounding."""
+) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+    """Return value, doubt, mass left out, and f as if the rounding were true, on cells where p or q is rounding."""
     only_q = low_p & ~low_q
     value = np.where(only_q, integrand.without_p(np.where(only_q, q, 0.0)), 0.0)
     left = low_q
@@ -168,12 +183,15 @@ def _irregular(
     left_out = np.where(left, np.abs(p) + np.abs(q), 0.0)
     # what f would be if the rounding were true
     size_p, size_q = np.abs(p), np.abs(q)
-    doubtful = (low_p | low_q) & (p != 0.0) & (q != 0.0)
+    if integrand.steep:
+        # q = 0 beside p > 0 may be an underflow: f is then at least this
+        size_q = np.maximum(size_q, _TINY)
+    doubtful = (low_p | low_q) & (size_p > 0.0) & (size_q > 0.0)
     # 1e-20 over 1e-320 may overflow: the doubt is then infinite, and says so in the error
     with np.errstate(over="ignore"):
         nominal = _at(integrand, size_p, size_q, size_p - size_q, doubtful)
     doubt = np.where(nominal > 0.0, _DOUBT * np.abs(nominal - value), 0.0)
-    return value, left_out + doubt, left_out
+    return value, left_out + doubt, left_out, np.where(low_q, nominal, 0.0)
 
 
 def _at(integrand: Integrand, p: FloatArray, q: FloatArray, d: FloatArray, where: BoolArray) -> FloatArray:

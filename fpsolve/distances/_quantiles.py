@@ -54,9 +54,7 @@ def _row(p: FloatArray, q: FloatArray) -> tuple[float, float]:
     quartic = _Pieces.of(p, q, 4)
     value, quadrature = quartic.integral(_HALVINGS)
     first = quartic.rule(_cells.NODES)
-    gap_2, gap_0 = (
-        spread(np.abs(first - _Pieces.of(p, q, degree).rule(_cells.NODES))) for degree in (2, 0)
-    )
+    gap_2, gap_0 = (spread(np.abs(first - _Pieces.of(p, q, degree).rule(_cells.NODES))) for degree in (2, 0))
     by_cell = float(PRIMITIVES.error(gap_2, gap_0).sum())
     negative = sum(float(np.maximum(-masses, 0.0).sum()) for masses in (p, q))
     mass = float(np.abs(p).sum() + np.abs(q).sum())
@@ -72,8 +70,7 @@ def _by_level(p: FloatArray, q: FloatArray, value: float, by_cell: float) -> flo
     if p.size % 4 or p.size < 4 * _splines.MINIMUM_CELLS:
         return np.inf
     half, quarter = (
-        k**2 * _Pieces.of(p.reshape(-1, k).sum(axis=1), q.reshape(-1, k).sum(axis=1), 4).integral(2)[0]
-        for k in (2, 4)
+        k**2 * _Pieces.of(p.reshape(-1, k).sum(axis=1), q.reshape(-1, k).sum(axis=1), 4).integral(2)[0] for k in (2, 4)
     )
     gap, before = abs(value - half), abs(half - quarter)
     if not gap < _REGIME * before or by_cell > _SURE * value:

@@ -59,6 +59,12 @@ class PointSet:
         ends = np.concatenate([self.lows, self.highs])
         return np.asarray(ends[np.isfinite(ends)])
 
+    def meets(self, places: FloatArray) -> float:
+        """Return 1 where the set meets the stretch that the places (k,) go along, on a line; else 0."""
+        if self.lows is None or self.highs is None:
+            return float(self.contains(places).any())
+        return float(((self.lows <= places.max()) & (self.highs >= places.min())).any())
+
     def overlap(self, plane: Plane, shape: tuple[int, ...]) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Return the share of every cell in the set, (nx, ny), and where in each row and column of cells to look.
 

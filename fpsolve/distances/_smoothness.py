@@ -20,7 +20,9 @@ __all__ = ["PRIMITIVES", "VALUES", "Calibration", "spline_error", "spread"]
 #: Inner positions of a cell at which primitives are compared; their error vanishes at the faces.
 INNER = np.array([0.25, 0.5, 0.75])
 
-_REACH = 2
+# cells within which a derivative that vanishes by chance does so no longer: for densities, and for a difference whose
+# error is that of a few roots
+_REACH, _REACH_OF_ROOTS = 2, 4
 
 Number = TypeVar("Number", np.float64, np.bool_)
 
@@ -75,22 +77,27 @@ def spline_error(averages: FloatArray, quartic: FloatArray) -> tuple[FloatArray,
         Where w has a jump or a kink, or is not resolved.
     """
     primitive = _primitive(quartic, 4)
-    gap_2, gap_0 = (
-        spread(np.abs(primitive - _primitive(_splines.coefficients(averages, degree), degree)).max(axis=-1))
-        for degree in (2, 0)
-    )
-    return PRIMITIVES.error(gap_2, gap_0), PRIMITIVES.is_rough(gap_2, gap_0)
+    others = (_primitive(_splines.coefficients(averages, degree), degree) for degree in (2, 0))
+    gap_2, gap_0 = (np.abs(primitive - other).max(axis=-1) for other in others)
+    near_2, near_0 = spread(gap_2), spread(gap_0)
+    wide_2, wide_0 = spread(gap_2, _REACH_OF_ROOTS), spread(gap_0, _REACH_OF_ROOTS)
+    rough = PRIMITIVES.is_rough(near_2, near_0)
+    # smooth on the wider stretch: its extrapolation counts too; a jump there is no business of this cell
+    smooth = ~PRIMITIVES.is_rough(wide_2, wide_0)
+    error = PRIMITIVES.error(near_2, near_0)
+    wider = np.where(smooth, np.minimum(PRIMITIVES.error(wide_2, np.maximum(near_0, wide_2)), wide_2), 0.0)
+    return np.maximum(error, wider), rough
 
 
-def spread(values: NDArray[Number]) -> NDArray[Number]:
-    """Return the largest value within two cells along the last axis.
+def spread(values: NDArray[Number], reach: int = _REACH) -> NDArray[Number]:
+    """Return the largest value within some cells along the last axis.
 
     A derivative that happens to vanish in one cell would otherwise pass for accuracy.
     """
-    width = [(0, 0)] * (values.ndim - 1) + [(_REACH, _REACH)]
+    width = [(0, 0)] * (values.ndim - 1) + [(reach, reach)]
     padded = np.pad(values, width, mode="edge")
     cells = values.shape[-1]
-    return np.asarray(np.maximum.reduce([padded[..., k : k + cells] for k in range(2 * _REACH + 1)]))
+    return np.asarray(np.maximum.reduce([padded[..., k : k + cells] for k in range(2 * reach + 1)]))
 
 
 def _primitive(spline: FloatArray, degree: int) -> FloatArray:

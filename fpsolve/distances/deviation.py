@@ -59,7 +59,7 @@ def to_marginals(run: xr.Dataset, reverse: Reverse, weight: WeightLike = None) -
     truth = _marginals_on(density.isel(start=0, drop=True), reverse)
     frame = aligned(density=density, marginals=truth)
     q, p = frame.rows(density), frame.rows(truth)
-    norm = weighted_norm_of_rows(q - p, frame, weight, unbounded=unbounded(run))
+    norm = weighted_norm_of_rows(q - p, frame, weight, unbounded=unbounded(run), densities=(p, q))
     rounding = input_rounding(frame, weight, q, p, growth=solver_rounding(run))
     # the marginals are exact on every level, so what is left of the difference is the density's own
     level = level_error(run, previous(run), frame, q, weight)

@@ -7,12 +7,17 @@ from numpy.typing import NDArray
 from fpsolve._checks import FloatArray
 from fpsolve._tails import edge_tail
 from fpsolve.distances._fields import aligned
+from fpsolve.distances._norms import TAIL_SAFETY
 from fpsolve.distances._pointwise import Integrand, integrate
 
 __all__ = ["chi2", "hellinger", "kl", "root"]
 
 # what lies beyond the box matters above this share of the value
 _RELEVANT = 1e-3
+# attrs["reason"] of infinite errors
+_RISING = "the integrand grows towards the ends of the box: the tails decide, widen the box"
+_COARSE = "the cells do not resolve the densities where the integrand is large: refine the grid"
+_BELOW = "the ratio of the densities is decided where the divisor is below rounding (1e-14 of its largest value)"
 
 
 def kl(p: xr.DataArray, q: xr.DataArray, *, unbounded: bool = True) -> xr.Dataset:
@@ -32,7 +37,8 @@ def kl(p: xr.DataArray, q: xr.DataArray, *, unbounded: bool = True) -> xr.Datase
     -------
     Dataset
         `distance`, `error`, and `left_out`: the mass on cells where q (and p or not) is below 1e-14 of its largest
-        value, mere rounding, which is left out of the integral and counted in the error.
+        value, mere rounding, which is left out of the integral and counted in the error. Where the cells do not resolve
+        the densities the error is infinite, and attrs["reason"] says so.
 
     Raises
     ------
@@ -60,7 +66,8 @@ def chi2(p: xr.DataArray, q: xr.DataArray, *, unbounded: bool = True) -> xr.Data
     -------
     Dataset
         `distance`, `error`, `left_out`, as in `kl`. The error is infinite where p is well above rounding and q is not,
-        and where the integrand grows towards the ends of the box: nothing then bounds what lies there.
+        where the integrand grows towards the ends of the box (nothing then bounds what lies there), and where the cells
+        do not resolve the densities; attrs["reason"] says which.
 
     Raises
     ------
@@ -109,12 +116,22 @@ def _pointwise(p: xr.DataArray, q: xr.DataArray, integrand: Integrand, unbounded
     frame = aligned(p=p, q=q)
     mine, other = frame.rows(p), frame.rows(q)
     result = integrate(mine, other, integrand, frame.volume, frame.dim)
-    axes = [np.arange(float(n)) for n in frame.shape]
-    outside = edge_tail(result.cells, axes, np.ones(frame.shape)) * frame.volume if unbounded else 0.0
-    error = result.error + outside
-    if unbounded and integrand.steep:
-        error = np.where(_grows_outwards(result.cells, frame.dim) & (outside > _RELEVANT * result.value), np.inf, error)
-    attrs = {"quantity": integrand.name}
+    error, reasons = result.error, []
+    if unbounded:
+        axes = [np.arange(float(n)) for n in frame.shape]
+        with np.errstate(over="ignore", invalid="ignore"):
+            outside = TAIL_SAFETY * edge_tail(result.cells, axes, np.ones(frame.shape)) * frame.volume
+        error = error + outside
+        if integrand.steep:
+            rising = _grows_outwards(result.cells, frame.dim) & ~(outside <= _RELEVANT * result.value)
+            error = np.where(rising, np.inf, error)
+            reasons += [_RISING] if rising.any() else []
+    if not result.resolved.all():
+        error = np.where(result.resolved, error, np.inf)
+        reasons.append(_COARSE)
+    if not np.isfinite(error).all() and not reasons:
+        reasons.append(_BELOW)
+    attrs = {"quantity": integrand.name} | ({"reason": "; ".join(reasons)} if reasons else {})
     return frame.labelled(attrs, distance=result.value, error=error, left_out=result.left_out)
 
 

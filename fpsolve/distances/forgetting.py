@@ -71,7 +71,7 @@ def forgetting_curve(run: xr.Dataset, reference: str = "exact", weight: WeightLi
     others = density.drop_sel(start=reference)
     frame = aligned(density=others, reference=fixed)
     p, q = frame.rows(others), frame.rows(fixed)
-    norm = weighted_norm_of_rows(p - q, frame, weight, unbounded=unbounded(run))
+    norm = weighted_norm_of_rows(p - q, frame, weight, unbounded=unbounded(run), densities=(p, q))
     rounding = input_rounding(frame, weight, p, q, growth=solver_rounding(run))
     before = previous(run)
     signed = None if before is None else before.drop_sel(start=reference) - before.sel(start=reference, drop=True)

@@ -7,13 +7,15 @@ from numpy.typing import NDArray
 from fpsolve._checks import FloatArray
 from fpsolve.distances import _lines, _planes
 from fpsolve.distances._fields import Frame, aligned
-from fpsolve.distances._norms import tail_mass, weigher
+from fpsolve.distances._norms import tail_of_difference, weigher
 from fpsolve.distances._sets import PointSet, Region, midpoints
 from fpsolve.distances.weighted import input_rounding
 from fpsolve.weights import UnitWeight
 
 __all__ = ["Region", "l1_on"]
 
+# places beyond each end of the box at which a function's set is looked for
+_BEYOND = 200
 # points per cell and axis on the boundary of a region in 2D, and those they are compared with
 _FINE, _COARSE = 16, 8
 
@@ -31,7 +33,7 @@ def l1_on(p: xr.DataArray, q: xr.DataArray, region: Region, *, unbounded: bool =
         boxes the ends are met exactly (those of a function if they are a sixteenth of a cell apart); in 2D the
         boundary of a function's set is sampled with 16 x 16 points per cell.
     unbounded : bool, default True
-        As in `weighted_tv`; the tail counts only on sides where A reaches the outermost cells.
+        As in `weighted_tv`; the tail counts where A reaches the outermost cells or points beyond the box.
 
     Returns
     -------
@@ -57,8 +59,21 @@ def l1_on(p: xr.DataArray, q: xr.DataArray, region: Region, *, unbounded: bool =
     value, error = (_on_lines if frame.dim == 1 else _on_planes)(w, frame, points)
     error = error + input_rounding(frame, UnitWeight(), mine, other)
     if unbounded:
-        error = error + tail_mass(w, frame, points.contains)
+        weigh = _sides(points) if frame.dim == 1 else points.contains
+        error = error + tail_of_difference(w, frame, weigh, (mine, other))
     return frame.labelled({"quantity": "L1 distance on a set"}, distance=value, error=error)
+
+
+def _sides(points: PointSet) -> _lines.Weigh:
+    """Return 1 on each half of a line of cells beyond whose end, by up to its length, the set has points; else 0."""
+
+    def weigh(x: FloatArray) -> FloatArray:
+        length = (x[-1] - x[0]) * x.size / (x.size - 1)
+        beyond = np.concatenate([[0.0], np.geomspace(1e-3, 1.0, _BEYOND)]) * length
+        left, right = (points.meets(end + sign * beyond) for end, sign in ((x[0], -1.0), (x[-1], 1.0)))
+        return np.where(np.arange(x.size) < x.size / 2, left, right)
+
+    return weigh
 
 
 def _on_lines(w: FloatArray, frame: Frame, points: PointSet) -> tuple[FloatArray, FloatArray]:

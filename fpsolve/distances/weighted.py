@@ -59,7 +59,7 @@ def weighted_tv(p: xr.DataArray, q: xr.DataArray, weight: WeightLike = None, *, 
     """
     frame = aligned(p=p, q=q)
     mine, other = frame.rows(p), frame.rows(q)
-    norm = weighted_norm_of_rows(mine - other, frame, weight, unbounded=unbounded)
+    norm = weighted_norm_of_rows(mine - other, frame, weight, unbounded=unbounded, densities=(mine, other))
     rounding = input_rounding(frame, weight, mine, other)
     return _dataset(frame, weight, norm.value, norm.error + rounding)
 
