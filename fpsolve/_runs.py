@@ -42,7 +42,9 @@ def tidy(run: xr.Dataset, *, member: str = "start") -> xr.Dataset:
         if name not in run.coords or density.sizes[name] == 0:
             _refuse_empty(run, name)
     times = _checks.finite_array("run: t", run["t"].values)
-    order = np.argsort(-times if forgetful(run) else times, kind="stable")
+    # a run without reverse time and without attributes runs as it is given
+    down = forgetful(run) or ("dynamics" not in run.attrs and times[0] > times[-1])
+    order = np.argsort(-times if down else times, kind="stable")
     again = np.flatnonzero(np.diff(times[order]) == 0.0) + 1
     for k in again:
         pair = density.isel(t=order[k - 1 : k + 1]).transpose("t", ...).values
@@ -146,7 +148,7 @@ def _cut_alike(run: xr.Dataset) -> xr.Dataset:
         if abs(np.count_nonzero(inside) * width - (high - low)) > 0.01 * h:
             got = f"a box from {low:.6g} to {high:.6g} that splits cells of {width:.6g}"
             remedy = "cut at an even number of cells, or drop density_previous: the error is then unknown"
-            raise error("run", f"a box of whole cells of the previous level along {name}", got, remedy)
+            raise error("run", f"density_previous on a divisor of the cells of density along {name}", got, remedy)
         if not inside.all():
             run = run.isel({f"{name}_previous": np.flatnonzero(inside)})
     return run

@@ -101,7 +101,7 @@ def test_the_error_of_a_run_stored_in_float32_knows_it(run):
         (lambda run: run.drop_vars("start"), "the coordinate 'start' of a run from evolve, got a run without it"),
         (lambda run: run.isel(x=slice(None, None, -1)), "uniform increasing positions along x, got others"),
         (lambda run: run.isel(x=slice(0, None, 2)), r"whole cells of the box \[-6, 6\] along x, got cells of width"),
-        (lambda run: run.isel(x=slice(0, 101)), "a box of whole cells of the previous level along x"),
+        (lambda run: run.isel(x=slice(0, 101)), "density_previous on a divisor of the cells of density along x"),
         (lambda run: run.drop_vars("x"), "positions in the coordinate 'x', got a run without it"),
         (lambda run: xr.concat([run, run.isel(start=[1]).assign_coords(start=["b"])], dim="start"), "one run, got 3"),
         (lambda run: xr.concat([run, run], dim="start"), "different labels of its starts"),

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from fpsolve import _times
-from fpsolve._checks import FloatArray, error, points, positive
+from fpsolve._checks import FloatArray, error, interval, points, positive
 from fpsolve.closed_form._fields import marginal
 from fpsolve.closed_form._mixture import LOG_2PI
 from fpsolve.closed_form._solve import ReverseLike, check_exact
@@ -55,8 +55,8 @@ def kernel(reverse: ReverseLike, t0: float, t1: float, x_from: Any, x_to: Any, *
     if reverse.eta != 1.0:
         got = "eta(t)" if callable(reverse.eta) else f"eta = {reverse.eta:g}"
         raise error("reverse", "eta = 1", got, "Bayes' rule is the reverse SDE")
-    t0, t1 = _times.block("t0", t0, "t1", t1, process.T)
-    positive("t1", t1, "the law at 0 may have no density")
+    t0 = _times.one("t0", t0, 0.0, process.T, ends="(]")
+    t1 = interval("t1", t1, 0.0, t0, ends="()", remedy="reverse time runs from t0 down to t1")
     y = _rows("x_from", x_from, dim)
     x = _rows("x_to", x_to, dim)
     alpha, variance = float(process.scale(t1, t0)), float(process.variance(t1, t0))

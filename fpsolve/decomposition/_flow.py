@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -9,11 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from fpsolve.dynamics import Reverse
 from fpsolve.samplers import Step
 from fpsolve.samplers.heun import HeunStep
 
 if TYPE_CHECKING:
-    from fpsolve.dynamics import Reverse
     from fpsolve.processes import Process
     from fpsolve.samplers._step import Score
 
@@ -21,6 +22,10 @@ Array = NDArray[np.float64]
 
 #: Classical Runge-Kutta steps per step of the sampler: their error is below 1e-3 of Heun's.
 _SUBSTEPS = 8
+#: Noise levels below this share of the data's narrowest width are equally spaced on the way to 0.
+_LINEAR = 0.5
+#: Width taken for data with jumps or kinks, as a share of their standard deviation.
+_KINK = 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +54,11 @@ class FlowStep:
     std_before: float = 0.0
 
     @property
+    def t_top(self) -> float:
+        """Where the flow begins, after the churn."""
+        return float(self.times[0])
+
+    @property
     def std_after(self) -> float:
         """0: the flow adds no noise."""
         return 0.0
@@ -63,6 +73,9 @@ class FlowStep:
 
     def _along(self, score: Score, x: Array, times: Array) -> Array:
         for t, later in pairwise(times.tolist()):
+            if t == 0.0 or later == 0.0:
+                x = self._beside_the_data(score, max(t, later), x, down=later == 0.0)
+                continue
             h, middle = later - t, 0.5 * (t + later)
             first = self._slope(score, t, x)
             second = self._slope(score, middle, x + 0.5 * h * first)
@@ -71,6 +84,27 @@ class FlowStep:
             x = x + h / 6.0 * (first + 2.0 * second + 2.0 * third + last)
         return x
 
+    def _beside_the_data(self, score: Score, t: float, x: Array, *, down: bool) -> Array:
+        """One step between t and 0 in ``y = x/alpha`` and ``sigma``: the predicted noise ``dy/dsigma`` is 0 at 0.
+
+        The score itself may not exist there, and the coefficients in t and the clock may be singular.
+        """
+        alpha, sigma = float(self.process.scale(0.0, t)), _level(self.process, t)
+        middle = _time_of(self.process, 0.5 * sigma, t)
+
+        def noise(u: float, y: Array) -> Array:
+            a, v = float(self.process.scale(0.0, u)), float(self.process.variance(0.0, u))
+            return np.asarray(-math.sqrt(v) * score(u, a * y))
+
+        y = x / alpha if down else x
+        h = -sigma if down else sigma
+        first = noise(t, y) if down else np.zeros_like(y)
+        second = noise(middle, y + 0.5 * h * first)
+        third = noise(middle, y + 0.5 * h * second)
+        last = np.zeros_like(y) if down else noise(t, y + h * third)
+        y = y + h / 6.0 * (first + 2.0 * second + 2.0 * third + last)
+        return np.asarray(y if down else alpha * y)
+
     def _slope(self, score: Score, t: float, x: Array) -> Array:
         a, g = float(self.process.drift_rate(t)), float(self.process.diffusion(t))
         return np.asarray(a * x - 0.5 * g**2 * score(t, x))
@@ -78,8 +112,41 @@ class FlowStep:
 
 def flow_step(reverse: Reverse, made: Step) -> FlowStep:
     """Return the flow with the churn of a step of a sampler."""
-    top = made.t_top if isinstance(made, HeunStep) else made.t_from
-    clock = np.linspace(float(reverse.clock(top)), float(reverse.clock(made.t_to)), _SUBSTEPS + 1)
-    times = np.asarray(reverse.clock_inverse(clock))
-    times[[0, -1]] = top, made.t_to
-    return FlowStep(reverse.process, made.t_from, made.t_to, times, made.scale_before, made.std_before)
+    top, process = made.t_from, reverse.process
+    if isinstance(made, HeunStep):
+        top, process = made.t_top, made.process
+    clocked = reverse if top <= reverse.horizon else Reverse(reverse.target, process, eta=0.0)
+    if made.t_to > 0.0:
+        clock = np.linspace(float(clocked.clock(top)), float(clocked.clock(made.t_to)), _SUBSTEPS + 1)
+        times = np.asarray(clocked.clock_inverse(clock))
+        times[[0, -1]] = top, made.t_to
+    else:
+        times = _down_to_data(clocked, top)
+    return FlowStep(process, made.t_from, made.t_to, times, made.scale_before, made.std_before)
+
+
+def _down_to_data(reverse: Reverse, top: float) -> Array:
+    """Times from `top` to 0 in noise levels that fall geometrically above the data's narrowest width, linearly below.
+
+    The clock of the dynamics is singular at 0.
+    """
+    narrow = reverse.target.smallest_std or _KINK * float(np.sqrt(np.min(np.diag(np.atleast_2d(reverse.target.cov)))))
+    width = _LINEAR * (narrow if np.isfinite(narrow) else 1.0)
+    levels = width * np.sinh(np.linspace(np.arcsinh(_level(reverse.process, top) / width), 0.0, _SUBSTEPS + 1))
+    inner = [_time_of(reverse.process, float(level), top) for level in levels[1:-1]]
+    return np.array([top, *inner, 0.0])
+
+
+def _level(process: Process, t: float) -> float:
+    """The noise level ``sqrt(sigma2(0, t))/alpha(0, t)``."""
+    return math.sqrt(float(process.variance(0.0, t))) / float(process.scale(0.0, t))
+
+
+def _time_of(process: Process, level: float, top: float) -> float:
+    """The time below `top` at which the noise level is `level`; a level that comes at once at 0 is met at its end."""
+    from scipy.optimize import brentq
+
+    least = 1e-12 * top
+    if _level(process, least) >= level:
+        return least
+    return float(brentq(lambda t: _level(process, t) - level, least, top, xtol=1e-15 * top, rtol=1e-13))

@@ -56,6 +56,13 @@ class Process(ABC):
     def prior_std(self) -> float:
         """Standard deviation of the prior, the law samplers start from."""
 
+    def longer(self, T: float) -> "Process | None":
+        """Return the same diffusion on [0, T] for a T beyond its own; None where nothing says how it goes on.
+
+        Steps that first add noise, as EDM's churn at the highest level, leave [0, T] for a moment.
+        """
+        return None
+
     def prior(self, dim: int = 1) -> "Gaussian":
         """Return the prior N(0, prior_std^2 I), the customary start at time T.
 

@@ -12,7 +12,7 @@ from fpsolve.processes._base import Process
 #: Times looked at, in T, and the relative gaps that are rounding, and that a kink of a table inside a panel may leave.
 _TIMES = np.concatenate([np.geomspace(1e-3, 0.1, 5), np.linspace(0.2, 1.0, 9)])
 _ROUNDING, _KINK = 1e-6, 0.02
-_NODES = 16
+_NODES, _HALVINGS = 16, 12
 
 
 def checked_process(process: Any) -> Process:
@@ -36,6 +36,9 @@ def checked_process(process: Any) -> Process:
     t = T * _TIMES
     ask = _Asked(process)
     scale, variance = ask.of("scale", 0.0, t), ask.of("variance", 0.0, t)
+    if scale[-1] == 0.0 and scale[:-1].min() > 0.0:
+        remedy = f"end it shortly before, at T = {0.999 * T:.6g} say, where formulas that divide by scale(0, T) hold"
+        raise error("process", "scale(0, T) > 0: a score at T must know something of the data", "0", remedy)
     if scale.min() <= 0.0 or variance.min() <= 0.0 or ask.of("diffusion", t).min() < 0.0:
         raise error("process", "scale > 0, variance > 0 and diffusion >= 0 at t > 0", "one that is not")
     zero = np.zeros(1)
@@ -80,7 +83,10 @@ def _compose(ask: _Asked, t: FloatArray, scale: FloatArray, variance: FloatArray
 def _coefficients(ask: _Asked, low: float, high: float) -> None:
     """Refuse transitions over [low, high] that are not the integrals of drift_rate and diffusion."""
     nodes, weights = np.polynomial.legendre.leggauss(_NODES)
-    u, w = 0.5 * (low + high) + 0.5 * (high - low) * nodes, 0.5 * (high - low) * weights
+    # panels halved towards `high`: where alpha(0, T) is small, a and g may be singular just beyond T
+    edges = np.append(high - (high - low) * 0.5 ** np.arange(_HALVINGS), high)
+    widths = np.diff(edges)[:, None]
+    u, w = (edges[:-1, None] + 0.5 * widths * (1.0 + nodes)).ravel(), (0.5 * widths * weights).ravel()
     rates = ask.of("drift_rate", u)
     exponent, given = float(w @ rates), float(np.log(ask.of("scale", low, np.array([high]))[0]))
     between = f"between t = {low:.4g} and {high:.4g}"

@@ -70,6 +70,10 @@ class EDM(Process):
         start, end = self._interval(s, t)
         return (end - start) * (end + start)
 
+    def longer(self, T: float) -> "EDM":
+        """Return the same diffusion on [0, T]."""
+        return EDM(self.sigma_min, T)
+
     @property
     def prior_std(self) -> float:
         """Standard deviation sigma_max of the prior."""

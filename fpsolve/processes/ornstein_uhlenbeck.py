@@ -63,6 +63,10 @@ class OrnsteinUhlenbeck(Process):
         start, end = self._interval(s, t)
         return -np.expm1(-2.0 * (end - start))
 
+    def longer(self, T: float) -> "OrnsteinUhlenbeck":
+        """Return the same diffusion on [0, T]."""
+        return OrnsteinUhlenbeck(T)
+
     @property
     def prior_std(self) -> float:
         """Standard deviation 1 of the prior, the stationary law."""

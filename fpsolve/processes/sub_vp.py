@@ -68,6 +68,11 @@ class SubVP(Process):
         total = self._integral(0.0, s) + self._integral(0.0, t)
         return np.expm1(-between) * np.expm1(-total)
 
+    def longer(self, T: float) -> "SubVP | None":
+        """Return the same diffusion on [0, T]: beta goes on as it did, as long as it is > 0."""
+        last = self.beta_min + (self.beta_max - self.beta_min) * T / self.T
+        return SubVP(self.beta_min, last, T) if last > 0.0 else None
+
     @property
     def prior_std(self) -> float:
         """Standard deviation 1 of the prior."""

@@ -86,6 +86,11 @@ class VE(Process):
         blurred = (start == 0.0) & (end > 0.0)
         return added + np.where(blurred, self.sigma_min**2, 0.0)
 
+    def longer(self, T: float) -> "VE":
+        """Return the same diffusion on [0, T]: the noise level goes on growing as it did."""
+        last = self.sigma_min * float(np.exp(self._growth * T))
+        return VE(self.sigma_min, last, T, convention=self.convention)
+
     @property
     def prior_std(self) -> float:
         """Standard deviation sigma_max of the prior."""

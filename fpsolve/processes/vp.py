@@ -79,6 +79,11 @@ class VP(Process):
         """Return sigma2(s, t)."""
         return -(self.sigma**2) * np.expm1(-self._integral(s, t) / self.sigma**2)
 
+    def longer(self, T: float) -> "VP | None":
+        """Return the same diffusion on [0, T]: beta goes on as it did, as long as it is > 0."""
+        last = self.beta_min + (self.beta_max - self.beta_min) * float(ramp(np.asarray(T), self.curvature, self.T))
+        return VP(self.beta_min, last, T, self.sigma, self.curvature) if last > 0.0 else None
+
     @property
     def prior_std(self) -> float:
         """Standard deviation sigma of the prior, the stationary law."""

@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from fpsolve import _checks, _times
 from fpsolve.processes import Process
 from fpsolve.samplers import ddim, ddpm, edm, euler_maruyama, exponential_integrator, heun
-from fpsolve.samplers._step import GaussianStep, Step, draw
+from fpsolve.samplers._step import GaussianStep, Step, draw, nothing_left
 from fpsolve.samplers.heun import HeunStep
 
 __all__ = ["SAMPLERS", "GaussianStep", "HeunStep", "Step", "draw", "euler_maruyama", "exponential_integrator", "step"]
@@ -55,4 +57,6 @@ def step(name: str, process: Process, eta: float, t_from: float, t_to: float, **
     """
     make = SAMPLERS[_checks.one_of("name", name, tuple(SAMPLERS))]
     start, end = _times.block("t_from", t_from, "t_to", t_to, process.T, wanted="a time below {start}")
+    if not (process.scale(end, start) > 0.0 and np.isfinite(process.drift_rate(start))):
+        raise nothing_left(start)
     return make(process, eta, start, end, **options)

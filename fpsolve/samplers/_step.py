@@ -15,6 +15,8 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from fpsolve import _checks
+
 Array = npt.NDArray[np.float64]
 Score = Callable[[float, Array], Array]
 
@@ -46,6 +48,13 @@ class Step(Protocol):
     def move(self, score: Score, x: Array) -> Array:
         """H(x): where the deterministic part of the step takes x, of the shape of x."""
         ...
+
+
+def nothing_left(t: float) -> ValueError:
+    """Return the error for a step from a time at which alpha is 0: its formulas divide by alpha, as by what is left."""
+    remedy = "begin shortly before, where p_t is as good as the prior, or end the process there"
+    shown = _checks.digits(t)
+    return _checks.error("t_from", "a time at which scale(0, t) > 0", f"{shown}, where no data are left", remedy)
 
 
 def draw(step: Step, score: Score, x: Array, rng: np.random.Generator) -> Array:

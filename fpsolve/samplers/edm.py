@@ -5,9 +5,14 @@ from __future__ import annotations
 import math
 
 from fpsolve import _checks
+from fpsolve._checks import digits
+from fpsolve._times import ROUNDING
 from fpsolve.processes import Process
+from fpsolve.samplers._step import nothing_left
 from fpsolve.samplers.heun import HeunStep
 
+#: A churn is followed beyond T this far, in units of T.
+_LONGEST = 4.0
 #: Largest relative rise of the noise level in one step, of the paper.
 LARGEST_RISE = math.sqrt(2.0) - 1.0
 
@@ -28,8 +33,9 @@ def step(
 
     The noise level ``sigma = sqrt(sigma2(0,t))/alpha(0,t)`` first rises by the factor ``1 + gamma``,
     ``gamma = min(churn/steps, sqrt(2) - 1)`` where ``s_min <= sigma <= s_max`` and 0 elsewhere, by the forward process;
-    a Heun step then goes down to `t_to`. The level never rises beyond that of T, where the process ends (the paper's
-    first step does, if s_max lets it).
+    a Heun step then goes down to `t_to`. The paper's first step rises beyond the level of T: the process of the step is
+    then the same diffusion on a longer time (`Process.longer`), and the score is asked there; where a process does not
+    say how it goes on, such a churn is refused.
 
     Parameters
     ----------
@@ -51,7 +57,8 @@ def step(
     Raises
     ------
     ValueError
-        A negative churn or noise factor, steps below 1.
+        A negative churn or noise factor, steps below 1, a churn beyond the level of T
+        of a process that does not go on.
 
     References
     ----------
@@ -69,19 +76,35 @@ def step(
     level = _noise_level(process, t_from)
     inside = s_min <= level <= s_max
     gamma = min(churn / _checks.integer("steps", steps), LARGEST_RISE) if inside else 0.0
-    return HeunStep(process, t_from, _time_of(process, (1.0 + gamma) * level, t_from), t_to, s_noise)
+    if gamma == 0.0:
+        return HeunStep(process, t_from, t_from, t_to, s_noise)
+    rising = _reaching(process, (1.0 + gamma) * level, t_from)
+    return HeunStep(rising, t_from, _time_of(rising, (1.0 + gamma) * level, t_from), t_to, s_noise)
 
 
 def _noise_level(process: Process, t: float) -> float:
-    return math.sqrt(float(process.variance(0.0, t))) / float(process.scale(0.0, t))
+    alpha = float(process.scale(0.0, t))
+    if not alpha > 0.0:
+        raise nothing_left(t)
+    return math.sqrt(float(process.variance(0.0, t))) / alpha
+
+
+def _reaching(process: Process, level: float, low: float) -> Process:
+    """The process, or where the level is beyond that of T the same diffusion on a time in which it is reached."""
+    longer: Process | None = process
+    while longer is not None and not _noise_level(longer, longer.T) >= level * (1.0 - ROUNDING):
+        longer = process.longer(float(longer.T) + 0.25 * float(process.T)) if longer.T < _LONGEST * process.T else None
+    if longer is None:
+        expected = f"a noise level after the churn of at most {_noise_level(process, process.T):.10g}, that of T"
+        remedy = "give s_max below the first level, or a process that goes on, and begin inside of it"
+        raise _checks.error("churn", expected, f"{level:.10g} in the step from t = {digits(low)}", remedy)
+    return longer
 
 
 def _time_of(process: Process, level: float, low: float) -> float:
-    """The time at or after `low` at which the noise level is `level`; T where it never gets there."""
+    """The time at or after `low` at which the noise level is `level`, which is reached."""
     from scipy.optimize import brentq
 
-    if level <= _noise_level(process, low):
-        return low
     if level >= _noise_level(process, process.T):
         return float(process.T)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fpsolve.processes import Process
-from fpsolve.samplers._step import Array, Score
+from fpsolve.samplers._step import Array, Score, nothing_left
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,10 @@ class HeunStep:
 
     def _level(self, t: float) -> tuple[float, float]:
         """alpha(0, t) and the standard deviation of the noise at t."""
-        return float(self.process.scale(0.0, t)), math.sqrt(float(self.process.variance(0.0, t)))
+        alpha = float(self.process.scale(0.0, t))
+        if not alpha > 0.0:
+            raise nothing_left(t)
+        return alpha, math.sqrt(float(self.process.variance(0.0, t)))
 
 
 def step(process: Process, eta: float, t_from: float, t_to: float) -> HeunStep:

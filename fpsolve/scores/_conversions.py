@@ -47,7 +47,10 @@ def from_flow(process: Process, t: float, x: FloatArray, u: FloatArray) -> Float
     With ``a' = rate a`` and ``(s^2)' = 2 rate s^2 + g^2`` of the process this is ``2 (rate x - u)/g^2``: u is the
     velocity of the probability flow, in forward time.
     """
-    transition(process, t)
+    a, s = transition(process, t)
+    if a == 0.0:
+        # nothing is left of the data, p_t is N(0, s^2) whatever the model says, and rate and g are infinite
+        return -x / s**2
     return 2.0 * (process.drift_rate(t) * x - u) / process.diffusion(t) ** 2
 
 
