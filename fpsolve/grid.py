@@ -267,5 +267,6 @@ def _faces(low: float, high: float, n: int) -> FloatArray:
 def _pair(pair: Any) -> tuple[float, float]:
     low, high = _checks.finite_array("bounds", pair, shape=(2,), remedy="use (low, high) per axis")
     if not low < high:
-        raise _checks.error("bounds", "low < high on every axis", f"({low:g}, {high:g})", "swap the ends")
+        got = f"({_checks.digits(low)}, {_checks.digits(high)})"
+        raise _checks.error("bounds", "low < high on every axis", got, "swap the ends")
     return float(low), float(high)

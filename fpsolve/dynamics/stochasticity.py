@@ -37,7 +37,8 @@ def eta_values(eta: Eta, t: ArrayLike) -> Array:
     values = np.array([_value(eta, s) for s in times.ravel().tolist()]).reshape(times.shape)
     bad = ~((values >= 0.0) & np.isfinite(values))
     if bad.any():
-        raise error("eta", "finite values >= 0", f"{values[bad][0]:g} at t = {times[bad][0]:g}")
+        got = f"{_checks.digits(values[bad][0])} at t = {_checks.digits(times[bad][0])}"
+        raise error("eta", "finite values >= 0", got)
     return values
 
 
@@ -176,9 +177,9 @@ def edm_churn(
     _checks.non_negative("S_churn", S_churn)
     _checks.non_negative("S_min", S_min)
     if not S_max >= S_min:
-        raise error("S_max", f"at least S_min = {S_min:g}", f"{S_max:g}", "swap S_min and S_max")
+        raise error("S_max", f"at least S_min = {_checks.digits(S_min)}", _checks.digits(S_max), "swap S_min and S_max")
     _checks.positive("rho", rho)
     _checks.non_negative("sigma_min", sigma_min)
     if not _checks.positive("sigma_max", sigma_max) > sigma_min:
-        raise error("sigma_max", f"above sigma_min = {sigma_min:g}", f"{sigma_max:g}")
+        raise error("sigma_max", f"above sigma_min = {_checks.digits(sigma_min)}", _checks.digits(sigma_max))
     return Churn(float(S_churn), float(S_min), float(S_max), float(sigma_min), float(sigma_max), float(rho), process)

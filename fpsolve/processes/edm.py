@@ -45,7 +45,7 @@ class EDM(Process):
     def __post_init__(self) -> None:
         _checks.positive("sigma_min", self.sigma_min)
         if not _checks.positive("sigma_max", self.sigma_max) > self.sigma_min:
-            raise _checks.error("sigma_max", f"a number > sigma_min={self.sigma_min:g}", self.sigma_max)
+            raise _checks.error("sigma_max", f"a number > sigma_min={_checks.digits(self.sigma_min)}", self.sigma_max)
         object.__setattr__(self, "T", self.sigma_max)
 
     def sigma(self, t: Any) -> FloatArray:

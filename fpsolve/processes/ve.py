@@ -57,7 +57,7 @@ class VE(Process):
         _checks.positive("sigma_min", self.sigma_min)
         _checks.positive("T", self.T)
         if not _checks.positive("sigma_max", self.sigma_max) > self.sigma_min:
-            raise _checks.error("sigma_max", f"a number > sigma_min={self.sigma_min:g}", self.sigma_max)
+            raise _checks.error("sigma_max", f"a number > sigma_min={_checks.digits(self.sigma_min)}", self.sigma_max)
         _checks.one_of("convention", self.convention, ("sde", "score_sde"))
 
     def sigma(self, t: Any) -> FloatArray:

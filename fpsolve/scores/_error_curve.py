@@ -73,7 +73,8 @@ def error_curve(score: Callable[[float, Any], Any], target: Law, process: Proces
 
     at = _times.within("times", _checks.finite_array("times", times, shape=(None,)), process.T)
     if not np.all(at > 0.0):
-        raise _checks.error("times", "forward times > 0", f"{at.min():g}", "the model is trained on noisy points")
+        got = _checks.digits(at.min())
+        raise _checks.error("times", "forward times > 0", got, "the model is trained on noisy points")
     model, marginals = checked(score, target.dim), family(target, process)
     rows = np.array([_norms(model, marginals, float(t)) for t in at]).reshape(-1, 4)
     value, error, norm, lost = rows.T

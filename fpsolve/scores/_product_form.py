@@ -313,7 +313,8 @@ def _check_span(span: Any, process: Process) -> tuple[float, float]:
             raise _checks.error("span", "(low, high) for a process without sigma_min and sigma_max", "None")
     low, high = (float(value) for value in _checks.finite_array("span", span, shape=(2,)))
     if not 0.0 < low < high:
-        raise _checks.error("span", "0 < low < high", f"({low:g}, {high:g})", "noise levels are standard deviations")
+        got = f"({_checks.digits(low)}, {_checks.digits(high)})"
+        raise _checks.error("span", "0 < low < high", got, "noise levels are standard deviations")
     return low, high
 
 

@@ -124,7 +124,8 @@ class Tabulated:
 
         first, last = self.domain[0]
         if not first * (1.0 - _SLACK) <= t <= last * (1.0 + _SLACK):
-            raise _checks.error("t", f"a time in the table, [{first:g}, {last:g}]", t, "tabulate these times as well")
+            expected = f"a time in the table, [{_checks.digits(first)}, {_checks.digits(last)}]"
+            raise _checks.error("t", expected, t, "tabulate these times as well")
         in_time, knots = self._splines
         coefficients = np.asarray(in_time(np.log(np.clip(t, first, last))))
         return BSpline(knots[0], coefficients, 3) if self.dim == 1 else NdBSpline(tuple(knots), coefficients, 3)

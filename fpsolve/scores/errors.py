@@ -255,7 +255,7 @@ class During:
     def __post_init__(self) -> None:
         _function("error", self.error)
         if not _checks.finite("start", self.start) < _checks.finite("stop", self.stop):
-            raise _checks.error("stop", f"a time > start={self.start:g}", self.stop)
+            raise _checks.error("stop", f"a time > start={_checks.digits(self.start)}", self.stop)
 
     def __call__(self, t: float, x: FloatArray) -> FloatArray:
         """Return the error at the points x, of their shape."""

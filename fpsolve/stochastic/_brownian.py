@@ -139,7 +139,8 @@ class BrownianPaths:
     def _both(self, r: ArrayLike) -> tuple[Array, Array]:
         times = _checks.finite_array("r", r, shape=(None,))
         if times.size and (times.min() < 0.0 or times.max() > self.span * (1.0 + 1e-12)):
-            raise _checks.error("r", f"times in [0, {self.span:g}]", f"{times.min():g} to {times.max():g}")
+            got = f"{_checks.digits(times.min())} to {_checks.digits(times.max())}"
+            raise _checks.error("r", f"times in [0, {_checks.digits(self.span)}]", got)
         keys = np.concatenate(
             [np.random.SeedSequence(self.seed, spawn_key=(p,)).generate_state(self.modes, np.uint64)
              for p in range(self.paths)]
