@@ -272,7 +272,7 @@ def _checked(values: Any, shape: tuple[int, ...]) -> FloatArray:
         )
     # rounding slack: cosh and the like may return 1 - 1e-16
     if np.any(array < 1.0 - 1e-12):
-        raise _checks.error("weight", "V >= 1", f"a smallest value of {np.nanmin(array):.6g}", "use 1 + V")
+        raise _checks.error("weight", "V >= 1", f"a smallest value of {_checks.digits(np.nanmin(array))}", "use 1 + V")
     return array
 
 

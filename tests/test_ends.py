@@ -259,3 +259,21 @@ def test_the_decomposition_of_a_churn_at_the_highest_level():
         np.exp(-0.5 * (x - m) ** 2 / v) / math.sqrt(2 * math.pi * v) for m, v in ((0.5, 1.25), (mean, variance))
     )
     assert found.attrs["total"] == pytest.approx(float(np.trapezoid(np.abs(p - q), x)), abs=2e-4)
+
+
+def test_models_are_asked_beyond_the_highest_level_too():
+    data, process = fp.Gaussian(0.5, std=0.5), fp.EDM()
+    truth = fp.scores.exact(data, process)
+    top = 80.0 * math.sqrt(2.0)
+    models = {
+        "perturbed": fp.scores.perturbed(truth, fp.scores.errors.Bias(0.0)),
+        "noise": fp.scores.from_noise_prediction(lambda t, x: t * (x - 0.5) / (0.25 + t**2), process),
+        "flow": fp.scores.from_flow_velocity(lambda t, x: t * (x - 0.5) / (0.25 + t**2), process),
+    }
+    for score in (truth, *models.values()):
+        assert float(score(top, 30.0)) == pytest.approx(-29.5 / (0.25 + top**2), rel=1e-9)
+    # further out nobody is asked by a churn: a level in place of a time is still refused
+    with pytest.raises(ValueError, match=r"t: expected forward times in \[0, T=80\]"):
+        truth(150.0, 30.0)
+    with pytest.raises(ValueError, match=r"t: expected forward times in \[0, T=1\]"):
+        fp.scores.exact(data, fp.VP())(1.5, 0.0)

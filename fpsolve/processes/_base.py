@@ -63,6 +63,18 @@ class Process(ABC):
         """
         return None
 
+    def reaching(self, t: float) -> "Process":
+        """Return this process, or for a t beyond T that one churn can reach the same diffusion on [0, t].
+
+        A churn raises the noise level ``sqrt(sigma2(0, t))/alpha(0, t)`` by at most a factor of sqrt(2). Where it is
+        higher, or nothing says how the process goes on, it is this one, which refuses t.
+        """
+        longer = self.longer(float(t)) if t > self.T * (1.0 + 1e-9) else None
+        if longer is None:
+            return self
+        levels = [float(p.variance(0.0, p.T)) / float(p.scale(0.0, p.T)) ** 2 for p in (self, longer)]
+        return longer if levels[1] <= 2.0 * levels[0] * (1.0 + 1e-9) else self
+
     def prior(self, dim: int = 1) -> "Gaussian":
         """Return the prior N(0, prior_std^2 I), the customary start at time T.
 

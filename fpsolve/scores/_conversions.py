@@ -18,6 +18,7 @@ Conversion: TypeAlias = Callable[[Process, float, FloatArray, FloatArray], Float
 
 def transition(process: Process, t: float) -> tuple[float, float]:
     """Return ``a = alpha(0, t)`` and ``s = sqrt(sigma2(0, t))``; refuse times without noise."""
+    process = process.reaching(t)
     variance = float(process.variance(0.0, t))
     if not variance > 0.0:
         raise _checks.error("t", "a time with noise, sigma2(0, t) > 0", t, "stop at some t_min > 0")
@@ -48,6 +49,7 @@ def from_flow(process: Process, t: float, x: FloatArray, u: FloatArray) -> Float
     velocity of the probability flow, in forward time.
     """
     a, s = transition(process, t)
+    process = process.reaching(t)
     if a == 0.0:
         # nothing is left of the data, p_t is N(0, s^2) whatever the model says, and rate and g are infinite
         return -x / s**2

@@ -17,7 +17,10 @@ class ExactScore:
 
     def __call__(self, t: float, x: Any) -> FloatArray:
         """Return the score at the points x, shape ``(...)`` in 1D, ``(..., 2)`` in 2D, and of that shape."""
-        return self.marginals.score(finite("t", t), x)
+        time, process = finite("t", t), self.marginals.process
+        # beyond T a churn at the highest noise level asks
+        longer = process.reaching(time)
+        return (self.marginals if longer is process else family(self.marginals.target, longer)).score(time, x)
 
     def __repr__(self) -> str:
         """Return the call that makes it."""
