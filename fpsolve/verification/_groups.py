@@ -24,6 +24,7 @@ def _later(module: str, function: str) -> Group:
 GROUPS: dict[str, Group] = {
     "densities": _later("_densities", "densities"),
     "plane": _later("_densities", "plane"),
+    "coverage": _later("coverage", "coverage"),
     "distances": _later("_distances", "distances"),
     "steady states": _later("_steady", "steady_states"),
     "theory": _later("_theory", "theory"),

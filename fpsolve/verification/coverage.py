@@ -20,13 +20,17 @@ import numpy as np
 import fpsolve as fp
 from fpsolve import weights
 from fpsolve._checks import FloatArray
+from fpsolve.studies._report import Check
 from fpsolve.verification._bayes import masses
 
-__all__ = ["Coverage", "RandomProblem", "covered", "random_problem", "solve", "table"]
+__all__ = ["Coverage", "RandomProblem", "coverage", "covered", "random_problem", "solve", "table"]
 
 SCHEMES = ("damped-crank-nicolson", "crank-nicolson", "tr-bdf2", "backward-euler")
 #: Saved times looked at per run: the quadrature costs more than the solver.
 LOOKED_AT = 6
+#: Problems of `coverage`, some seconds: seeds by kind, and the most cell updates of one.
+SEEDS = {"grid": range(1, 31), "sensible": range(1, 13)}
+CHEAP = 2e5
 #: What the quadrature itself may be wrong by, relative to the weighted norm of the density.
 QUADRATURE = 1e-11
 #: Faces beyond the box, in box widths: what a run leaves out there is its error too.
@@ -278,3 +282,26 @@ def table(found: list[Coverage]) -> list[tuple[str, str]]:
         ("estimates that are NaN", str(sum(int(np.isnan(c.estimates).sum()) for c in found))),
         ("slowest run", f"{max(c.seconds for c in found):.1f} s"),
     ]
+
+
+def coverage() -> tuple[Check, ...]:
+    """A small sample, cheap problems of a few seeds: coverage, sharpness and the share called resolved, as checks."""
+    problems = [random_problem(seed, kind) for kind, seeds in SEEDS.items() for seed in seeds]
+    found = []
+    for problem in problems:
+        if np.prod(problem.ask["grid"].shape) * problem.ask["steps"] > CHEAP:
+            continue
+        run, seconds = solve(problem)
+        found.append(covered(problem, run, seconds))
+    held = np.concatenate([c.held.ravel() for c in found])
+    ratios = np.concatenate([c.ratios.ravel() for c in found])
+    lost = np.mean([not c.resolved for c in found if c.problem.sensible])
+    unknown = float(sum(np.isnan(c.estimates).sum() for c in found))
+    return (
+        Check.at_most(
+            f"{len(found)} random problems: saved times neither covered nor said", float(1.0 - held.mean()), 0.01
+        ),
+        Check.at_most("the same: median of estimate / error where resolved", float(np.median(ratios)), 20.0),
+        Check.at_most("the same: estimates that are NaN", unknown, 0.0),
+        Check.at_most("the same: share of sensible runs called unresolved", float(lost), 0.1),
+    )
