@@ -100,8 +100,10 @@ def test_the_churn_of_edm():
     assert step.std_before == pytest.approx(1.003 * np.sqrt(top**2 - 100.0))
     assert samplers.step("edm", edm, 1.0, 60.0, 50.0, **ask).std_before == 0.0
     assert samplers.step("edm", edm, 1.0, 1.0, 0.9, churn=1e9).t_top == pytest.approx(np.sqrt(2.0))
-    # the level never rises beyond that of T
-    assert samplers.step("edm", edm, 1.0, 80.0, 70.0, churn=40.0, steps=256).t_top == 80.0
+    # the first step rises beyond the level of T, as the paper's does: clipping it there is another sampler
+    first = samplers.step("edm", edm, 1.0, 80.0, 70.0, churn=40.0, steps=256)
+    assert first.t_top == pytest.approx(80.0 * (1 + 40 / 256), rel=1e-12)
+    assert first.std_before == pytest.approx(np.sqrt(first.t_top**2 - 80.0**2), rel=1e-12)
     # in the variables y = x/alpha every process churns the same way
     vp = samplers.step("edm", fp.VP(), 1.0, 0.5, 0.4, churn=10.0, steps=100)
     before, after = (np.sqrt(fp.VP().variance(0.0, t)) / fp.VP().scale(0.0, t) for t in (0.5, vp.t_top))
