@@ -155,7 +155,8 @@ def refuse_company(label: str, ask: Callable[[FloatArray], Any], x: FloatArray, 
     expected = values[few]
     with np.errstate(all="ignore"):
         alone = np.broadcast_to(real_array(label, ask(x[few].copy())), expected.shape)
-    gap = np.abs(alone - expected)
+        # infinities that agree have no gap
+        gap = np.where(alone == expected, 0.0, np.abs(alone - expected))
     if not np.all(gap <= _ALONE * np.abs(values).max()):
         k = np.unravel_index(int(np.argmax(np.where(np.isnan(gap), np.inf, gap))), gap.shape)
         got = f"{expected[k]:.6g} among {x.size} numbers and {alone[k]:.6g} among {x[few].size}"

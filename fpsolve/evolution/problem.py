@@ -22,6 +22,8 @@ Start = Law | Array
 
 #: Safety on estimates for starts with jumps or kinks.
 KINKED_CAUTION = 2.0
+#: Standard deviations of a start per cell below which nothing is known of its error.
+NARROWEST = 0.5
 #: Fraction of a start's mass that a given box may miss.
 MAX_CUT = 1e-3
 
@@ -60,6 +62,15 @@ class Problem:
         """
         kinked = [isinstance(start, Law) and start.smallest_std == 0.0 for start in self.starts.values()]
         return np.where(kinked, KINKED_CAUTION, 1.0)
+
+    def narrow(self, grid: Grid) -> NDArray[np.bool_]:
+        """Which starts are narrower than `NARROWEST` cells, shape (starts,).
+
+        Where in its cell such a start lies decides on its mean, on every level anew, and levels agree or not by
+        accident: of 1,000 saved times of runs stopped early all that were not covered were of this kind.
+        """
+        width = NARROWEST * max(self.position_grid(grid, float(self.saves[0])).spacing)
+        return np.array([isinstance(one, Law) and 0.0 < one.smallest_std < width for one in self.starts.values()])
 
     def jacobian(self, t: float) -> float:
         """Volume of x per volume of the solver's coordinate at time t."""

@@ -46,7 +46,7 @@ def checked_process(process: Any) -> Process:
         raise error("process", "scale(0, 0) = 1 and variance(0, 0) = 0", "others", "they are transitions from s to t")
     ask.of("drift_rate", t)
     _compose(ask, t, scale, variance)
-    for low, high in pairwise(t):
+    for low, high in pairwise(np.unique([*t, *(kink for kink in process.kinks if t[0] < kink < T)])):
         _coefficients(ask, float(low), float(high))
     return process
 
