@@ -146,7 +146,7 @@ def test_breaks_of_a_dynamics_of_ones_own():
 
 def test_a_score_model_and_the_forward_process_announce_their_kinks():
     def model(t, x):
-        return -x * (1.0 if t < 0.5 else 2.0)
+        return -x * (1.0 if t < 0.5 else 1.02)
 
     model.breaks = (0.5,)
     reverse = fp.Reverse(fp.Gaussian(0.0, std=1.0), fp.CosineVP(), score=model)
