@@ -25,6 +25,9 @@ def block(reverse: Reverse, t0: float, t1: float) -> tuple[float, float]:
     ValueError
         Times out of order or range.
     """
+    if _checks.finite("t1", t1) < -_SAME * reverse.horizon:
+        shown = f"a forward time in [0, t0 = {_checks.finite('t0', t0):.17g})"
+        raise _checks.error("t1", shown, f"{t1:.17g}", "a block runs from the larger forward time t0 down to t1")
     return _times.block("t0", t0, "t1", t1, reverse.horizon, wanted="a forward time in [0, {start})")
 
 
