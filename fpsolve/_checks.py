@@ -93,7 +93,8 @@ def integer(name: str, value: Any, *, minimum: int = 1, remedy: str = "") -> int
 
 def one_of(name: str, value: Any, options: Collection[Any], remedy: str = "") -> Any:
     """Return `value` if it is one of `options`, named in the message otherwise."""
-    if not any(value is option or value == option for option in options):
+    plain = isinstance(value, str | bytes | bool | Real | np.generic)
+    if not any(value is option or (plain and value == option) for option in options):
         raise error(name, "one of " + ", ".join(repr(option) for option in options), _shown(value), remedy)
     return value
 
@@ -104,6 +105,24 @@ def instance(name: str, value: _Kind, kind: Any, expected: str, remedy: str = ""
         got = f"the class {value.__name__}" if isinstance(value, type) else _shown(value)
         raise error(name, expected, got, remedy)
     return value
+
+
+#: What the classes are called that arguments are instances of, and where one comes from.
+_WORDS = {
+    "BaseDynamics": ("a dynamics", "such as fpsolve.Reverse(target, process)"),
+    "Grid": ("a Grid", "make one by Grid.uniform"),
+    "Kernel": ("a Kernel", "make one by fpsolve.kernels"),
+    "Law": ("a law", "data become one by fpsolve.KernelDensity(samples)"),
+    "Process": ("a forward process", "for instance fpsolve.VP()"),
+    "Reverse": ("a reverse dynamics", "fpsolve.Reverse(target, process)"),
+}
+
+
+def instances(**pairs: tuple[Any, Any]) -> None:
+    """Refuse arguments that are not instances: ``instances(grid=(grid, Grid), law=(law, Law))``."""
+    for name, (value, kind) in pairs.items():
+        expected, remedy = _WORDS.get(kind.__name__, (f"a {kind.__name__}", ""))
+        instance(name, value, kind, expected, remedy)
 
 
 def label(name: str, value: Any) -> str:
@@ -124,9 +143,9 @@ def dimension(name: str, value: Any) -> int:
 
 def same_dim(name: str, dim: int, other_name: str, other_dim: int) -> int:
     """Return the common dimension of two objects; refuse to mix 1D and 2D."""
-    if dim != other_dim:
+    if not isinstance(dim, Integral) or dim != other_dim:
         raise error(
-            name, f"dimension {other_dim} as {other_name} has", f"dimension {dim}", "use 1D or 2D throughout"
+            name, f"dimension {other_dim} as {other_name} has", f"dimension {_shown(dim)}", "use 1D or 2D throughout"
         )
     return dim
 

@@ -117,6 +117,7 @@ def assumptions(
     True
     """
     _checks.interval("share", share, 0.0, 1.0, ends="()")
+    _checks.instance("dynamics", dynamics, Reverse | Law, "a reverse dynamics or a law")
     law, score, exact = _what(dynamics, t)
     radius = _default_region(law) if region is None else _checks.positive("region", region)
     numbers = _closed.spectrum(law) if exact else None

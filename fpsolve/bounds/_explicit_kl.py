@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,11 +13,9 @@ from fpsolve import _checks
 from fpsolve.bounds._line import Line
 from fpsolve.bounds._quadrature import END_SHARE, LOST, end_share, held
 from fpsolve.bounds._record import Hypothesis, Record, failure, yes
+from fpsolve.dynamics import Reverse
 from fpsolve.grid import Grid
 from fpsolve.laws import FromLogDensity, Laplace, Law, NormalMixture, StudentT, Uniform
-
-if TYPE_CHECKING:
-    from fpsolve.dynamics import Reverse
 
 Array = NDArray[np.float64]
 
@@ -99,6 +96,7 @@ def explicit_kl(reverse: Reverse, steps: int, *, grid: Grid) -> ExplicitKL:
     >>> round(found.kl_prior, 6), round(found.fisher_prior, 6), round(found.discretization, 6)
     (0.125, 0.25, 0.1)
     """
+    _checks.instances(reverse=(reverse, Reverse), grid=(grid, Grid))
     process, n = reverse.process, _checks.integer("steps", steps)
     _require_preserving(reverse)
     h, beta = process.T / n, float(process.diffusion(process.T)) ** 2

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fpsolve import __version__, weights
+from fpsolve._checks import instances
 from fpsolve.bounds._chain import Chain
 from fpsolve.bounds._dobrushin import Dobrushin, dobrushin
 from fpsolve.bounds._harris_closed import Closed
@@ -109,6 +110,7 @@ def ladder(
     >>> found["prior"].dims, found.bound.values.tolist()
     (('bound', 't'), ['sharp Dobrushin', 'product of sharp Dobrushin', 'Harris', 'Harris, closed form', 'Poincare'])
     """
+    instances(reverse=(reverse, Reverse), grid=(grid, Grid))
     parts = stages(reverse, grid, blocks, t_min, frame)
     distance = weight if norm is None else norm
     rungs = _Rungs.of(parts, weight)

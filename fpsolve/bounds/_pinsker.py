@@ -91,7 +91,8 @@ def weighted_pinsker(
     >>> weighted_pinsker(0.005, *laws, grid, fp.PolynomialWeight(2, 0.01)).square_exponential
     inf
     """
-    if not kl >= 0.0:
+    _checks.instances(grid=(grid, Grid))
+    if not (_checks.real_array("kl", kl).ndim == 0 and kl >= 0.0):
         raise _checks.error("kl", "a relative entropy >= 0", repr(kl))
     sides = [_side(name, one, grid, weight) for name, one in (("mu", mu), ("nu", nu))]
     root = float(np.sqrt(kl))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,12 +18,10 @@ from fpsolve.bounds._quadrature import END_SHARE, around_share, end_share, exp_o
 from fpsolve.bounds._record import Hypothesis, Record, failure, yes
 from fpsolve.bounds._spectral_gap import spectral_gap_constant
 from fpsolve.bounds._times import block
+from fpsolve.dynamics import Reverse
 from fpsolve.grid import Grid
 from fpsolve.laws import Gaussian, Laplace, Law, PointMass, Uniform
 from fpsolve.weights import WeightLike
-
-if TYPE_CHECKING:
-    from fpsolve.dynamics import Reverse
 
 Array = NDArray[np.float64]
 
@@ -126,6 +124,7 @@ def poincare(
     >>> found.constant, round(found.contraction, 5)
     (0.25, 0.00397)
     """
+    _checks.instances(reverse=(reverse, Reverse), grid=(grid, Grid))
     start_time, end_time = block(reverse, t0, t1)
     c0, method, of_constant, unchecked = _constant(reverse.target, constant)
     process, p0, p1 = reverse.process, reverse.marginal(start_time), reverse.marginal(end_time)

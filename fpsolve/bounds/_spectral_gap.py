@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from fpsolve._checks import instances, positive
 from fpsolve.bounds._closed import is_mixture
 from fpsolve.laws import Law
 
@@ -43,7 +44,8 @@ def spectral_gap_constant(law: Law, reach: float = 12.0) -> float:
     >>> round(spectral_gap_constant(fp.Gaussian(1.0, std=0.5)), 5)
     0.25
     """
-    low, high = _box(law, reach)
+    instances(law=(law, Law))
+    low, high = _box(law, positive("reach", reach))
     needed = int(_PER_WIDTH * (high - low) / law.smallest_std) if law.smallest_std > 0.0 else 0
     points = np.linspace(low, high, 2 * min(max(_CELLS, needed), _MOST_CELLS) + 1)
     logs = law.log_density(points)

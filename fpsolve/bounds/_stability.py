@@ -18,13 +18,13 @@ from fpsolve._callables import values_of
 from fpsolve.bounds._closed import score_slope
 from fpsolve.bounds._line import Line
 from fpsolve.bounds._record import Hypothesis, Record, failure
+from fpsolve.dynamics import Reverse
 from fpsolve.grid import Grid
 from fpsolve.laws import Law
 
 if TYPE_CHECKING:
     import xarray as xr
 
-    from fpsolve.dynamics import Reverse
 
 Array = NDArray[np.float64]
 Error = Callable[[float, Array], Any]
@@ -113,6 +113,7 @@ def langevin_kl(
     >>> round(found.value, 4), round(found.kl_end, 3), found.holds.holds
     (0.125, 0.124, True)
     """
+    _checks.instances(law=(law, Law))
     run = _runs.tidy(run)
     grid, density, t = _read(run, start)
     rate = _checks.positive("convexity", convexity) * _checks.positive("diffusivity", diffusivity)
@@ -174,6 +175,7 @@ def reverse_kl(
     >>> found.holds.holds, bool(found.kl_end < found.value < 3.0 * found.kl_end)
     (True, True)
     """
+    _checks.instances(reverse=(reverse, Reverse))
     if not reverse.exact:
         raise _checks.error("reverse", "the exact dynamics", "one with a score model", "leave score out")
     run = _runs.tidy(run)

@@ -54,6 +54,10 @@ def verify(ladder: xr.Dataset, curve: xr.Dataset | None = None) -> tuple[Hypothe
     >>> all(check.holds for check in verify(found))
     True
     """
+    for name, table, wanted in (("ladder", ladder, "bound"), ("curve", curve, "distance")):
+        if (table is not None or name == "ladder") and wanted not in getattr(table, "variables", ()):
+            got = f"a {type(table).__name__} without it"
+            raise _checks.error(name, f"a {name} as fpsolve returns it, with {wanted!r}", got)
     labels = [str(label) for label in ladder["start"].values]
     lower = ladder["measured"] - ladder["measured_error"]
     checks = []

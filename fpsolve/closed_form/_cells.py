@@ -4,10 +4,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from fpsolve._checks import FloatArray, integer, positive, same_dim
+from fpsolve._checks import FloatArray, instances, integer, positive, same_dim
 from fpsolve.closed_form._fields import Field
 from fpsolve.closed_form._solve import ReverseLike, check, solve
 from fpsolve.closed_form._transport import Transport
+from fpsolve.grid import Grid
 from fpsolve.laws import Law, PointMass
 
 _NODES_AT_ONCE = 2**22  # 34 MB per array
@@ -65,6 +66,7 @@ def cell_averages(
     >>> round(float(q.sum() * grid.volume), 12)
     1.0
     """
+    instances(start=(start, Law), grid=(grid, Grid))
     t = check(reverse, start, t)
     same_dim("grid", grid.dim, "the start", start.dim)
     field = solve(reverse, start, t, positive("rtol", rtol))

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from fpsolve._checks import FloatArray, positive
+from fpsolve._checks import FloatArray, instances, positive
 from fpsolve.closed_form._absolute import absolute_integrals
 from fpsolve.closed_form._fields import all_landmarks
 from fpsolve.closed_form._mixture import chunks
@@ -77,6 +77,7 @@ def weighted_tv(
     >>> round(weighted_tv(reverse, *starts, t=1.0, weight=fp.UnitWeight()).value, 10)  # 4 Phi(1) - 2
     1.3653789843
     """
+    instances(start_a=(start_a, Law), start_b=(start_b, Law))
     t = check(reverse, start_a, t)
     check(reverse, start_b, t)
     level = positive("rtol", (1e-9 if start_a.dim == 1 else 1e-6) if rtol is None else rtol)

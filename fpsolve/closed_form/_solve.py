@@ -45,6 +45,8 @@ def check(reverse: ReverseLike, start: Law, t: float) -> float:
 
 def check_exact(reverse: ReverseLike) -> None:
     """Refuse a score model."""
+    if not all(hasattr(reverse, name) for name in ("target", "process", "eta", "exact")):
+        raise error("reverse", "a reverse dynamics", f"a {type(reverse).__name__}", "fpsolve.Reverse(target, process)")
     if not reverse.exact:
         remedy = "leave out score=; no closed form knows a model's law"
         raise error("reverse", "the exact score", "a score model", remedy)

@@ -66,6 +66,7 @@ def read_csv(path: str | Path, columns: Sequence[Column] | None = None) -> Table
     >>> table.columns, table.values.shape
     (('eruption_min', 'waiting_min'), (272, 2))
     """
+    _checks.instance("path", path, str | Path, "a path")
     path = Path(path)
     try:
         content = path.read_bytes()

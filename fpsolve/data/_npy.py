@@ -49,6 +49,7 @@ def read_npy(path: str | Path, columns: Sequence[Column] | None = None) -> Table
     >>> table.columns, table.values[0].tolist()
     (('column 2', 'column 0'), [2.0, 0.0])
     """
+    _checks.instance("path", path, str | Path, "a path")
     path = Path(path)
     try:
         content = path.read_bytes()

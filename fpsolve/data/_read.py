@@ -44,6 +44,7 @@ def read(file: str | Path, columns: Sequence[Column] | None = None) -> Table:
     >>> fp.KernelDensity(mine.samples)
     KernelDensity(272 samples, bandwidth=0.3259...)
     """
+    _checks.instance("file", file, str | Path, "a path")
     if str(file) == BUNDLED:
         table = old_faithful()
         return table if columns is None else table.select(columns)

@@ -66,6 +66,7 @@ def standardise(table: Table) -> Standardised:
     >>> abs(round(float(waiting.samples.mean()), 12))
     0.0
     """
+    _checks.instance("table", table, Table, "a Table", "make one by data.read or data.from_array")
     constant = np.flatnonzero(~_checks.varies(table.values))
     if len(constant):
         name = table.columns[constant[0]]

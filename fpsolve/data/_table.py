@@ -97,6 +97,8 @@ def checked_table(array: Any, columns: Sequence[str] | None, source: str, sha256
     if array.ndim not in (1, 2) or 0 in array.shape[1:]:
         raise _checks.error(source, "shape (rows,) or (rows, columns)", f"shape {array.shape}")
     values = np.array(array, dtype=np.float64).reshape(len(array), -1)
+    if columns is not None:
+        _checks.instance("columns", columns, Sequence, "a sequence of names")
     names = tuple(f"column {k}" for k in range(values.shape[1])) if columns is None else tuple(columns)
     if len(names) != values.shape[1]:
         raise _checks.error(source, f"{values.shape[1]} names of columns", f"{len(names)}")

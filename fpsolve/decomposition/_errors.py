@@ -15,12 +15,12 @@ from fpsolve.decomposition._chain import SOURCES, Chain, march
 from fpsolve.decomposition._contraction import contractions
 from fpsolve.decomposition._steps import Steps
 from fpsolve.dynamics import Reverse
+from fpsolve.grid import Grid
 from fpsolve.laws import Law
 
 if TYPE_CHECKING:
     import xarray as xr
 
-    from fpsolve.grid import Grid
     from fpsolve.scores import Score
     from fpsolve.weights import WeightLike
 
@@ -123,6 +123,7 @@ def errors(
     >>> bool(found["closure"].max() < 1e-12)
     True
     """
+    _checks.instances(reverse=(reverse, Reverse), grid=(grid, Grid))
     began = time.perf_counter()
     _checks.one_of("sampler", sampler, tuple(samplers.SAMPLERS))
     _checks.same_dim("grid", grid.dim, "reverse", reverse.dim)

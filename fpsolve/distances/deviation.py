@@ -54,6 +54,7 @@ def to_marginals(run: xr.Dataset, reverse: Reverse, weight: WeightLike = None) -
     >>> f"{float(cost.distance):.3f}", bool(cost.error < 1e-4)
     ('0.217', True)
     """
+    _checks.instances(reverse=(reverse, Reverse))
     given, run = run, _runs.tidy(run)
     density = run["density"].transpose("start", "t", ...)
     truth = _marginals_on(density.isel(start=0, drop=True), reverse)

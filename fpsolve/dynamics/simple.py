@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fpsolve import marginals
-from fpsolve._checks import dimension, instance, real_array
+from fpsolve._checks import dimension, instances, real_array
 from fpsolve.dynamics._base import BaseDynamics, break_times
 from fpsolve.laws import Law
 from fpsolve.processes import Process, checked_process
@@ -91,7 +91,7 @@ class Langevin(BaseDynamics):
     autonomous = True
 
     def __post_init__(self) -> None:
-        instance("law", self.law, Law, "a law", "data become one by fpsolve.KernelDensity(samples)")
+        instances(law=(self.law, Law))
 
     @property
     def dim(self) -> int:

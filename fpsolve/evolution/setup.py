@@ -43,9 +43,9 @@ def check_request(
     steps: int | None,
 ) -> dict[str, Start]:
     """The starts as a dict; ValueError for contradictory requests and mixed dimensions."""
-    _checks.instance("dynamics", dynamics, BaseDynamics, "a dynamics", "such as fpsolve.Reverse(target, process)")
+    _checks.instances(dynamics=(dynamics, BaseDynamics))
     if grid is not None:
-        _checks.instance("grid", grid, Grid, "a Grid", "make one by Grid.uniform")
+        _checks.instances(grid=(grid, Grid))
     if (tol is None) == (steps is None):
         raise error(
             "tol",

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fpsolve import finite_volume
-from fpsolve._checks import error, instance, same_dim
+from fpsolve._checks import error, instances, same_dim
 from fpsolve.discretise import rates_at
 from fpsolve.dynamics import BaseDynamics
 from fpsolve.evolution.result import axis_names
@@ -59,8 +59,7 @@ def steady_state(dynamics: BaseDynamics, grid: Grid) -> xr.DataArray:
     """
     import xarray as xr
 
-    instance("dynamics", dynamics, BaseDynamics, "a dynamics", "such as fpsolve.Langevin(law)")
-    instance("grid", grid, Grid, "a Grid", "make one by Grid.uniform")
+    instances(dynamics=(dynamics, BaseDynamics), grid=(grid, Grid))
     same_dim("dynamics", getattr(dynamics, "dim", grid.dim), "the grid", grid.dim)
     if not dynamics.autonomous:
         raise error(

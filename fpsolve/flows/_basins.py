@@ -74,6 +74,8 @@ def basins(
     """
     import xarray as xr
 
+    _checks.instance("points", points, StationaryPoints, "stationary points", "flows.stationary_points finds them")
+    rtol = _checks.positive("rtol", rtol)
     field, dim = field_of(flow), points.at.ndim
     grid = Grid.uniform(points.box if box is None else box, cells=1)
     _checks.same_dim("box", grid.dim, "the stationary points", dim)

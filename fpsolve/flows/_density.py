@@ -89,6 +89,7 @@ def log_density(
     >>> float(value[0] - fp.Gaussian(0.0, std=np.exp(-1.0)).log_density(0.5))
     0.0000...
     """
+    _checks.instances(start=(start, Law))
     at = _checks.finite_array("x", x)
     _checks.same_dim("x", at.ndim, "the start", start.dim)
     _, span, velocity, field, dim = prepared(flow, duration, t_min)
@@ -103,6 +104,7 @@ def log_density(
         return np.concatenate([-speed, divergence(span - r, points)[:, None]], axis=1)
 
     states = np.concatenate([at.reshape(-1, size), np.zeros((len(at), 1))], axis=1)
+    rtol = _checks.positive("rtol", rtol)
     ends = integrate(backwards, states, np.array([0.0, span]), rtol=rtol, atol=1e-2 * rtol)[:, -1]
     return np.asarray(start.log_density(as_points(ends[:, :size])) - ends[:, size])
 
@@ -158,6 +160,7 @@ def distance(
     >>> found.value < 1e-5
     True
     """
+    _checks.instances(start=(start, Law), law=(law, Law))
     _checks.same_dim("start", start.dim, "the law", law.dim)
     count = CELLS[law.dim] if cells is None else _checks.integer("cells", cells, minimum=8)
     if count % 2:

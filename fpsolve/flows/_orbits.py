@@ -84,6 +84,7 @@ def orbits(
     begin, span, velocity, field, dim = prepared(flow, duration, t_min)
     at = _points(points, dim)
     times = np.linspace(0.0, span, _checks.integer("count", count, minimum=2))
+    rtol, atol = _checks.positive("rtol", rtol), _checks.non_negative("atol", atol)
     found = integrate(velocity, at, times, rtol=rtol, atol=atol)
     data: dict[str, Any] = {"position": (("orbit", "r") if at.ndim == 1 else ("orbit", "r", "axis"), found)}
     potential = None if field is None else log_potential(field, found)

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fpsolve import _checks
+from fpsolve.dynamics import Reverse
 from fpsolve.grid import Grid
 from fpsolve.kernels._kernel import Kernel, require_backwards, require_small
 
 if TYPE_CHECKING:
-    from fpsolve.dynamics import Reverse
     from fpsolve.laws import Law
 
 Array = NDArray[np.float64]
@@ -77,6 +77,9 @@ def exact(
     >>> abs(float(mean[80] / kernel.grid.x[80] - np.exp(-0.5))) < 1e-10
     True
     """
+    _checks.instances(reverse=(reverse, Reverse), grid=(grid, Grid))
+    if to_grid is not None:
+        _checks.instances(to_grid=(to_grid, Grid))
     start, end = _checked(reverse, grid, t0, t1, source, to_grid)
     cells = grid if to_grid is None else to_grid
     alpha, variance = (float(f(end, start)) for f in (reverse.process.scale, reverse.process.variance))

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from fpsolve import _checks
 from fpsolve._times import one
 from fpsolve.discretise import rates_at
+from fpsolve.dynamics import BaseDynamics
 from fpsolve.dynamics.run_clock import RunClock
 from fpsolve.grid import Grid
 from fpsolve.kernels._kernel import Kernel, require_backwards, require_small
@@ -20,7 +21,6 @@ from fpsolve.kernels._operator import Operator
 from fpsolve.stepping import Scheme, advance, retreat, scheme_named, step_table
 
 if TYPE_CHECKING:
-    from fpsolve.dynamics import BaseDynamics
     from fpsolve.stepping import StepTable
 
 Array = NDArray[np.float64]
@@ -121,6 +121,7 @@ def finite_volume_operator(
     >>> round(float(step.pull(grid.x)[80] / grid.x[80] - np.exp(-0.5)), 3)
     0.0
     """
+    _checks.instances(dynamics=(dynamics, BaseDynamics), grid=(grid, Grid))
     start, end = _times(dynamics, t0, t1)
     dim = getattr(dynamics, "dim", grid.dim)
     _checks.same_dim("grid", grid.dim, "dynamics", dim)
@@ -162,6 +163,7 @@ def finite_volume(
     >>> kernel.matrix.shape, kernel.defect < 1e-12
     ((60, 60), True)
     """
+    _checks.instances(dynamics=(dynamics, BaseDynamics), grid=(grid, Grid))
     require_small(grid, remedy="push one density or pull one function at a time with finite_volume_operator")
     operator = finite_volume_operator(dynamics, grid, t0, t1, steps=steps, scheme=scheme)
     cells = prod(grid.shape)

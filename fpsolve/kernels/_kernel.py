@@ -87,6 +87,9 @@ class Kernel:
     moves: Array | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
+        _checks.instances(grid=(self.grid, Grid))
+        if self.to_grid is not None:
+            _checks.instances(to_grid=(self.to_grid, Grid))
         object.__setattr__(self, "matrix", self._checked("matrix", self.matrix, ROW_SUM))
         if self.moves is not None:
             # entries of both signs: their sizes sum to a few, and so do their roundings

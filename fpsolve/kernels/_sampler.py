@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fpsolve import _checks, _times, samplers
+from fpsolve.dynamics import Reverse
 from fpsolve.grid import Grid
 from fpsolve.kernels._kernel import Kernel, require_backwards, require_small
 from fpsolve.kernels._operator import Operator
@@ -18,7 +19,6 @@ from fpsolve.kernels._remap import Remap, wide_enough
 from fpsolve.samplers import Step
 
 if TYPE_CHECKING:
-    from fpsolve.dynamics import Reverse
     from fpsolve.kernels._spread import Spread
 
 Array = NDArray[np.float64]
@@ -151,6 +151,9 @@ def sampler(
     >>> round(variance, 6)  # (1 + a h - 2 a h/v)^2 + 2 a h, a = 10, h = 0.02, v = p_1's variance 0.99997: 0.64 + 0.4
     1.039981
     """
+    _checks.instances(reverse=(reverse, Reverse), grid=(grid, Grid))
+    if to_grid is not None:
+        _checks.instances(to_grid=(to_grid, Grid))
     cells = grid if to_grid is None else to_grid
     for each in (grid, cells):
         require_small(each, remedy="push one density or pull one function at a time with sampler_operator")
@@ -201,6 +204,9 @@ def sampler_operator(
     >>> round(float(q.sum() * grid.volume), 12)
     1.0
     """
+    _checks.instances(reverse=(reverse, Reverse), grid=(grid, Grid))
+    if to_grid is not None:
+        _checks.instances(to_grid=(to_grid, Grid))
     from fpsolve.kernels._pieces import spreads_of
 
     _checks.one_of("source", source, ("cell", "point"))

@@ -5,6 +5,7 @@ sums, laws that know their Gaussian blur (Laplace, uniform, point mass) by it, a
 transition kernel.
 """
 
+from fpsolve._checks import instances
 from fpsolve.laws import Law
 from fpsolve.marginals._base import Marginals
 from fpsolve.marginals._closed_form import ClosedFormMarginals
@@ -41,6 +42,7 @@ def family(target: Law, process: Process) -> Marginals:
     >>> float(m.score(1.0, 40.0))
     -44.10928...
     """
+    instances(target=(target, Law), process=(process, Process))
     if target.components is not None:
         return MixtureMarginals(target, process)
     if target.diffused(1.0, 1.0) is not None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, Self, TypeAlias
 
 from fpsolve import _checks
-from fpsolve._checks import FloatArray, finite, real_array
+from fpsolve._checks import FloatArray, finite, instances, real_array
 from fpsolve.processes import Process
 from fpsolve.scores._arrays import answer
 from fpsolve.scores._names import name_of
@@ -45,6 +45,7 @@ class Adapter(ABC):
     maker: ClassVar[str]
 
     def __post_init__(self) -> None:
+        instances(process=(self.process, Process))
         if not callable(self.model):
             raise _checks.error("model", "a callable model", name_of(self.model)[:60])
         _checks.one_of("order", self.order, ("t, x", "x, t"))

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from fpsolve import _checks
+from fpsolve._callables import refuse_signature
 from fpsolve._checks import FloatArray, real_array
 from fpsolve.processes import Process
 from fpsolve.scores._arrays import answer, as_numpy
@@ -175,6 +176,8 @@ def from_energy(
 
 def _compare(score: EnergyScore) -> None:
     """Refuse a gradient that is not the energy's."""
+    if score.gradient is not None:
+        refuse_signature("gradient", score.gradient, "t, x", "leave it out for differences")
     if score.gradient is None:
         return
     from fpsolve.scores._likeness import probe_points, probe_times

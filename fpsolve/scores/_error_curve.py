@@ -69,6 +69,7 @@ def error_curve(score: Callable[[float, Any], Any], target: Law, process: Proces
     >>> [round(float(v), 10) for v in curve.value]  # 0.1 times the standard deviation of x
     [0.1, 0.1]
     """
+    _checks.instances(target=(target, Law), process=(process, Process))
     import xarray as xr
 
     at = _times.within("times", _checks.finite_array("times", times, shape=(None,)), process.T)

@@ -146,6 +146,9 @@ def probe(
     >>> probe(lambda t, x: 4.0 * x / (4.0 + t**2), fp.EDM(), target=fp.Gaussian(0.0, std=2.0)).looks_like
     ('denoiser',)
     """
+    _checks.instances(process=(process, Process))
+    if target is not None:
+        _checks.instances(target=(target, Law))
     if target is not None:
         dim = _checks.same_dim("target", target.dim, "dim", target.dim if dim is None else dim)
         own = float(np.sqrt(np.trace(np.atleast_2d(target.cov)) / target.dim))

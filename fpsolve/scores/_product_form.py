@@ -283,6 +283,7 @@ def product_form(
     >>> score.field([-2.0, 0.5, 4.0])
     array([ 0.90428078,  0.11768545, -1.52656697])
     """
+    _checks.instances(target=(target, Law), process=(process, Process))
     _check_process(process)
     if field is not None:
         if levels is not None or span is not None or loss is not None:

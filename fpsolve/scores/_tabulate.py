@@ -59,6 +59,7 @@ def tabulate(score: Callable[[float, Any], Any], grid: Grid, times: Any) -> xr.D
     >>> table.score.dims, bool(table.interpolation_error.max() < 1e-4)
     (('t', 'x'), True)
     """
+    _checks.instances(grid=(grid, Grid))
     import xarray as xr
 
     from fpsolve import __version__
