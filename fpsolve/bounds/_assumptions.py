@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,11 +11,9 @@ from numpy.typing import NDArray
 from fpsolve import _checks, _times
 from fpsolve.bounds import _closed
 from fpsolve.bounds._record import Hypothesis, Record, failure
+from fpsolve.dynamics import Reverse
 from fpsolve.laws import Law
 from fpsolve.marginals import QuadratureLaw
-
-if TYPE_CHECKING:
-    from fpsolve.dynamics import Reverse
 
 Array = NDArray[np.float64]
 

@@ -91,7 +91,8 @@ def compare(
     (1942), doi:10.1214/aoms/1177731569.
     """
     _checks.interval("false_alarm", false_alarm, 0.0, 1.0, ends="()")
-    _checks.non_negative("min_expected", min_expected)
+    if min_expected is not None:
+        _checks.non_negative("min_expected", min_expected)
     run = _runs.tidy(run)
     if "t" not in getattr(cloud, "coords", ()):
         raise _checks.error("cloud", "a cloud of particles", f"a {type(cloud).__name__}", "see particles.simulate")
