@@ -359,7 +359,7 @@ def test_tabulated_and_exact_scores_move_particles_alike(dim: int) -> None:
 
 
 def test_tables_are_used_unasked_only_where_they_pay_and_are_accurate() -> None:
-    rough = fp.Reverse(kernel_density(1), fp.VP(), score=lambda t, x: -x + np.sin(1e4 * x))
+    rough = fp.Reverse(kernel_density(1), fp.VP(), score=fp.scores.checked(lambda t, x: -x + np.sin(1e4 * x)))
     assert _scoring.choose(rough, 10**6, None).tabulate is False
     assert _scoring.choose(fp.Reverse(NORMAL, fp.VP()), 10**8, None).tabulate is False
     assert _scoring.choose(fp.Reverse(kernel_density(1), fp.VP()), 100, None).tabulate is False
