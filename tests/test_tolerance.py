@@ -74,3 +74,11 @@ def test_a_weight_whose_moment_is_infinite_is_refused_with_that_word(target, wei
     with pytest.raises(ValueError, match=r"weight: expected .*infinite") as caught:
         fp.evolve(fp.Reverse(target, fp.VP()), fp.Gaussian(0.0, std=1.0), t_min=0.1, tol=1e-2, weight=weight)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("std", [1e-20, 1e-8])
+def test_a_start_that_no_time_step_can_follow_is_refused_in_a_sentence(std):
+    reverse = fp.Reverse(fp.Gaussian(0.5, std=0.5), fp.VP())
+    with pytest.raises(ValueError, match=r"starts: expected standard deviations of .*, got one of 1e-") as caught:
+        fp.evolve(reverse, fp.Gaussian(0.0, std=std), t_min=0.1, tol=1e-3)
+    assert "\n" not in str(caught.value)

@@ -14,6 +14,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fpsolve._checks import error
 from fpsolve._monotone import MonotoneMap
 from fpsolve.dynamics._base import BaseDynamics
 from fpsolve.laws import Law
@@ -24,6 +25,8 @@ Array = NDArray[np.float64]
 LAYER_WEIGHT = 0.5
 #: Times that differ by less than this share of the larger are one.
 SAME = 1e-9
+#: Rounding errors of the first time within which noise may widen a start to no more than itself.
+FEWEST = 1000.0
 #: Width taken for a start with jumps or kinks, as a share of its standard deviation.
 KINKED_SHARE = 0.1
 
@@ -90,8 +93,12 @@ class RunClock:
 
 def run_clock(dynamics: BaseDynamics, starts: Iterable[object], first: float, last: float) -> RunClock:
     """The clock of a run of `dynamics` from the given starts (arrays have no width and add no layer)."""
-    widths = [_width(start) for start in starts if isinstance(start, Law)]
-    return RunClock(dynamics, first, last, min(widths, default=np.inf))
+    width = min((_width(start) for start in starts if isinstance(start, Law)), default=np.inf)
+    least = float(dynamics.noise(np.array([first]))[0]) * (FEWEST * np.finfo(float).eps * first) ** 0.5
+    if width < least:
+        got = f"one of {width:.3g}, which spreads within a rounding error of t = {first:g}"
+        raise error("starts", f"standard deviations of {least:.2g} or more", got, "take a wider start")
+    return RunClock(dynamics, first, last, width)
 
 
 def _width(law: Law) -> float:
