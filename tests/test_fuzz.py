@@ -21,6 +21,9 @@ import xarray as xr
 
 import fpsolve as fp
 
+# runs here are small on purpose
+pytestmark = pytest.mark.filterwarnings("ignore")
+
 ROOMS = ("laws", "processes", "weights", "data", "marginals", "scores", "closed_form", "kernels", "distances", "bounds")
 ROOMS += ("decomposition", "dynamics", "flows", "particles", "plots", "stochastic")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,12 +12,10 @@ from fpsolve import _checks, _times, kernels
 from fpsolve.bounds._harris_record import STATEMENT, Harris
 from fpsolve.bounds._record import Record
 from fpsolve.bounds._sharp import Sharp
+from fpsolve.dynamics import Reverse
 from fpsolve.grid import Grid
 from fpsolve.kernels import Kernel
 from fpsolve.weights import WeightLike
-
-if TYPE_CHECKING:
-    from fpsolve.dynamics import Reverse
 
 Array = NDArray[np.float64]
 
@@ -94,6 +91,7 @@ def harris_blocks(
     >>> found.value is not None and len(found.blocks) == len(found.times) - 1
     True
     """
+    _checks.instances(reverse=(reverse, Reverse), grid=(grid, Grid))
     times = _candidates(reverse, t_min, candidates)
     sharp = {pair: Sharp.of(kernel, weight) for pair, kernel in all_blocks(reverse, grid, times).items()}
     factors = _BETAS if optimise else np.ones(1)

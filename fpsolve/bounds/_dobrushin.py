@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fpsolve import weights
+from fpsolve._checks import instances
 from fpsolve.bounds._lyapunov import GAMMAS, height
 from fpsolve.bounds._record import Hypothesis, Record
 from fpsolve.bounds._whole_line import Line
@@ -95,6 +96,7 @@ def dobrushin(
     >>> round(dobrushin(two, weight=UnitWeight()).value, 12)
     0.7
     """
+    instances(kernel=(kernel, Kernel))
     from fpsolve.bounds import _pairs
 
     end = weights.evaluate(weight, kernel.target).ravel()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,12 +21,10 @@ from fpsolve.bounds._lyapunov import (
 from fpsolve.bounds._record import Hypothesis, Record, failure
 from fpsolve.bounds._times import same_block
 from fpsolve.bounds._whole_line import Line, trade_off
+from fpsolve.dynamics import Reverse
 from fpsolve.grid import Grid
 from fpsolve.kernels import Kernel, Operator
 from fpsolve.weights import WeightLike
-
-if TYPE_CHECKING:
-    from fpsolve.dynamics import Reverse
 
 Array = NDArray[np.float64]
 
@@ -142,6 +139,9 @@ def drift(
     >>> round(found.gamma_closed, 6)  # exp(-1): V = |x|^2, dY = -Y dr + sqrt(2) dB
     0.367879
     """
+    _checks.instances(reverse=(reverse, Reverse), grid=(grid, Grid))
+    if kernel is not None:
+        _checks.instances(kernel=(kernel, Kernel))
     _checks.interval("share", share, 0.0, 1.0, ends="()")
     _checks.same_dim("grid", grid.dim, "reverse", reverse.dim)
     if kernel is not None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,12 +14,10 @@ from fpsolve.bounds._lyapunov import edge
 from fpsolve.bounds._pinsker import WeightedPinsker, weighted_pinsker
 from fpsolve.bounds._quadrature import end_share
 from fpsolve.bounds._record import Hypothesis, Record, failure, yes
+from fpsolve.dynamics import Reverse
 from fpsolve.grid import Grid
 from fpsolve.laws import Law
 from fpsolve.weights import WeightLike
-
-if TYPE_CHECKING:
-    from fpsolve.dynamics import Reverse
 
 Array = NDArray[np.float64]
 
@@ -119,6 +116,11 @@ def girsanov(
     >>> round(found.value, 9)  # g^2 |s - s'|^2/2 over a time of 1/2
     0.005
     """
+    _checks.instances(first=(first, Reverse), second=(second, Reverse), grid=(grid, Grid))
+    if first_start is not None:
+        _checks.instances(first_start=(first_start, Law))
+    if second_start is not None:
+        _checks.instances(second_start=(second_start, Law))
     _require(first, second, t_min)
     T = first.horizon
     start = first.marginal(T) if first_start is None else first_start

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fpsolve._checks import instances
 from fpsolve.bounds._harris_closed import harris_closed_form, searched
 from fpsolve.bounds._harris_record import STATEMENT, Harris
 from fpsolve.bounds._sharp import UNCHECKED, Sharp
@@ -65,4 +66,5 @@ def harris(kernel: Kernel, *, weight: WeightLike = None, optimise: bool | None =
     >>> 0.0 < found.value < 1.0
     True
     """
+    instances(kernel=(kernel, Kernel))
     return searched(Sharp.of(kernel, weight), optimise)

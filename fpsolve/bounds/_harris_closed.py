@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fpsolve._checks import instances
 from fpsolve.bounds import _closed
 from fpsolve.bounds._drift import closed_constants
 from fpsolve.bounds._harris_record import Harris, record
@@ -16,10 +17,8 @@ from fpsolve.bounds._radial import looked_at
 from fpsolve.bounds._record import Hypothesis
 from fpsolve.bounds._times import block
 from fpsolve.bounds._trials import NO_TRIALS, Trials, best_beta
+from fpsolve.dynamics import Reverse
 from fpsolve.weights import WeightLike
-
-if TYPE_CHECKING:
-    from fpsolve.dynamics import Reverse
 
 Array = NDArray[np.float64]
 
@@ -68,6 +67,7 @@ def harris_closed_form(
     >>> 0.0 < harris_closed_form(reverse, 1.0, 0.3, optimise=True).value < 1.0
     True
     """
+    instances(reverse=(reverse, Reverse))
     return searched(Closed.of(reverse, *block(reverse, t0, t1), weight), optimise)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fpsolve._checks import instances
 from fpsolve.bounds._dobrushin import _stochastic
 from fpsolve.bounds._harris_record import STATEMENT
 from fpsolve.bounds._lyapunov import BOX_ONLY, GAMMAS, HELD_DETAIL, Region, height
@@ -92,6 +93,7 @@ def localization(kernel: Kernel, *, weight: WeightLike = None, levels: ArrayLike
     >>> bool(found.value <= np.nanmin(found.abar_common)), bool(found.level <= found.held)
     (True, True)
     """
+    instances(kernel=(kernel, Kernel))
     v, region, line = height(weight, kernel.grid), Region.of(kernel, weight), Line.of(kernel, weight)
     held = region.held(v)
     pulled = kernel.markov.pull(height(weight, kernel.target).reshape(kernel.target.shape)).ravel()

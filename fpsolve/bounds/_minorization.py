@@ -94,6 +94,7 @@ def minorization(
     >>> bool(found.common <= found.value)
     True
     """
+    _checks.instances(kernel=(kernel, Kernel))
     v, line = height(weight, kernel.grid), Line.of(kernel, weight)
     region = Region.of(kernel, weight)
     held = region.held(v)
