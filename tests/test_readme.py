@@ -57,6 +57,13 @@ def test_the_script_with_a_score_of_ones_own_runs_as_it_stands(tmp_path):
         assert value == pytest.approx(0.061, abs=5e-4) and 0.0 < error < 0.01 * value
 
 
+def test_the_script_with_proofs_runs_as_it_stands(tmp_path):
+    told = run_block(2, tmp_path)
+    low, high = (float(end) for end in re.search(r"in \[([\d.e-]+), ([\d.e-]+)\]", told).groups())
+    assert 0.0 <= high - low <= 1e-15 and low == pytest.approx(0.0270835924861, rel=1e-11)
+    assert "proved contraction 0.7406" in told or "proved contraction 0.7405" in told
+
+
 def test_first_blocks_are_one_command_each_and_the_second_is_what_ci_runs():
     main_job, tests = blocks("sh")[:2]
     assert main_job.count("\n") == tests.count("\n") == 1
