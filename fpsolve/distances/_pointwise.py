@@ -17,7 +17,7 @@ from fpsolve.distances import _cells, _splines
 from fpsolve.distances._planes import tensor_spline, tensor_values
 from fpsolve.distances._smoothness import PRIMITIVES, spread
 
-__all__ = ["FLOOR", "Integrand", "Pointwise", "integrate"]
+__all__ = ["FLOOR", "Integrand", "Pointwise", "evaluated", "integrate"]
 
 #: Cell averages below this part of the largest are rounding.
 FLOOR = 1e-14
@@ -134,7 +134,7 @@ def _regular(
     And where the cells are too wide for either density to be known between their averages.
     """
     means, positive = zip(*(_mean(p, q, degree, integrand, dim) for degree in (4, 2)), strict=True)
-    base = _at(integrand, p, q, p - q, regular)
+    base = evaluated(integrand, p, q, p - q, regular)
     # where a steep tail makes the spline negative the cell average is all there is
     usable = regular & positive[0] & positive[1]
     value = np.where(usable, means[0], base)
@@ -151,7 +151,7 @@ def _mean(p: FloatArray, q: FloatArray, degree: int, integrand: Integrand, dim: 
     total, positive = np.zeros_like(p), np.ones(p.shape, dtype=bool)
     for weight, (at_p, at_q, at_d) in _nodes((p, q, p - q), degree, dim):
         positive &= (at_p > 0.0) & (at_q > 0.0)
-        total += weight * _at(integrand, at_p, at_q, at_d, positive)
+        total += weight * evaluated(integrand, at_p, at_q, at_d, positive)
     return total, positive
 
 
@@ -189,12 +189,12 @@ def _irregular(
     doubtful = (low_p | low_q) & (size_p > 0.0) & (size_q > 0.0)
     # 1e-20 over 1e-320 may overflow: the doubt is then infinite, and says so in the error
     with np.errstate(over="ignore"):
-        nominal = _at(integrand, size_p, size_q, size_p - size_q, doubtful)
+        nominal = evaluated(integrand, size_p, size_q, size_p - size_q, doubtful)
     doubt = np.where(nominal > 0.0, _DOUBT * np.abs(nominal - value), 0.0)
     return value, left_out + doubt, left_out, np.where(low_q, nominal, 0.0)
 
 
-def _at(integrand: Integrand, p: FloatArray, q: FloatArray, d: FloatArray, where: BoolArray) -> FloatArray:
+def evaluated(integrand: Integrand, p: FloatArray, q: FloatArray, d: FloatArray, where: BoolArray) -> FloatArray:
     """Return f on part of the cells and 0 elsewhere."""
     result = np.zeros_like(p)
     result[where] = integrand.density(p[where], q[where], d[where])
