@@ -8,10 +8,13 @@ Johansson 2017, Arb: efficient arbitrary-precision midpoint-radius interval arit
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, TypeAlias
+
+from fpsolve import _checks
 
 try:
     import flint
@@ -19,6 +22,9 @@ except ImportError as missing:
     raise ImportError(
         "fpsolve.proofs needs ball arithmetic from python-flint: pip install 'fpsolve[proofs]'"
     ) from missing
+
+#: Panels of x or of y at most.
+MOST_PANELS = 100_000
 
 Ball: TypeAlias = Any  # flint.arb carries no types
 arb, acb = flint.arb, flint.acb
@@ -71,7 +77,8 @@ def float_above(ball: Ball) -> float:
     end = top(ball)
     if not end.is_finite():
         return math.inf
-    value = float(end.mid())
+    # a number below every double is still below the lowest one
+    value = max(float(end.mid()), -sys.float_info.max)
     while math.isfinite(value) and not exact(value) >= end:
         value = math.nextafter(value, math.inf)
     return value
@@ -106,15 +113,23 @@ def normal_cdf(z: Ball) -> Ball:
     return (-z / arb(2).sqrt()).erfc() / 2
 
 
+def panel_count(low: Ball, high: Ball, half: Ball) -> int:
+    """How many panels of at most this half-width cover [low, high]; BudgetSpent where they are too many."""
+    count = float_above((high - low) / (2 * half))
+    if not count < MOST_PANELS:
+        raise BudgetSpent(f"more than {MOST_PANELS} panels: a law or a transition is too narrow for its range")
+    return int(count) + 1
+
+
 class BudgetSpent(Exception):
-    """The time given to a proof is over."""
+    """What may be spent on a proof is over; says what it was."""
 
 
 class Stopwatch:
     """Processor seconds since its start, and the end of the budget."""
 
     def __init__(self, budget: float) -> None:
-        self.start, self.budget = time.process_time(), budget
+        self.start, self.budget = time.process_time(), _checks.positive("budget", budget)
 
     @property
     def seconds(self) -> float:
@@ -123,4 +138,4 @@ class Stopwatch:
     def check(self) -> None:
         """Raise BudgetSpent where the budget is over."""
         if self.seconds > self.budget:
-            raise BudgetSpent
+            raise BudgetSpent(f"not reached in the budget of {self.budget:g} s")

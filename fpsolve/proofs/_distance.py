@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import flint
 
-from fpsolve.proofs._balls import Ball, Stopwatch, arb, around, exact, size
+from fpsolve.proofs._balls import Ball, Stopwatch, arb, around, everything, exact, size
 from fpsolve.proofs._mixtures import Mixture, Side, integral
 from fpsolve.proofs._norm import absolute, tail
 from fpsolve.proofs._paths import Path
@@ -57,17 +57,21 @@ class Problem:
 def distance(problem: Problem, small: Ball, watch: Stopwatch) -> Ball:
     """A ball that holds the weighted distance; what is left out on purpose is a few times `small`."""
     sides, law = problem.sides, problem.law
+    if not problem.path.variance > 0:
+        return everything()
     low, high, beyond = _ends(problem, small)
     half = arb(PANEL_STEP) * problem.path.variance.sqrt() / problem.path.scale
     panels = [*positive_panels(exact(low), arb(0), half), *positive_panels(arb(0), exact(high), half)]
-    masses = [size(integral(law, sides.at(c), c - w, c + w)) for c, w in panels]
-    watch.check()
+    masses = []
+    for centre, width in panels:
+        watch.check()
+        masses.append(size(integral(law, sides.at(centre), centre - width, centre + width)))
     sources = _sources(problem, panels, masses, small, watch)
     share = small / len(panels)
     total = arb(0)
     for (centre, width), mass in zip(panels, masses, strict=True):
         watch.check()
-        total += _on_panel(problem, sources.expand(centre, width, share / mass), mass, share)
+        total += _on_panel(problem, sources.expand(centre, width, share / mass), mass, share, watch)
     return around(total, beyond)
 
 
@@ -119,6 +123,7 @@ def _sources(
         low, high = (exact(f(e[i] for e in ends)) for i, f in ((0, min), (1, max)))
         left = arb(0)
         for (c, w), mass in zip(panels, masses, strict=True):
+            watch.check()
             mean = problem.path.scale * (c + arb(0, size(w)))
             left += mass * tails.tail(low, high, mean, problem.path.variance)
         if left <= small:
@@ -128,13 +133,13 @@ def _sources(
     return Sources(ratio, tails, problem.path, low, high, small, constant, targets, watch)
 
 
-def _on_panel(problem: Problem, part: Expansion, mass: Ball, small: Ball) -> Ball:
+def _on_panel(problem: Problem, part: Expansion, mass: Ball, small: Ball, watch: Stopwatch) -> Ball:
     """``int V p_t |D|`` over one panel."""
     polynomial = part.polynomial
     law = _scaled(problem.law, part)
     side = problem.sides.at(part.centre)
     total, unknown, allowed = arb(0), arb(0), small / mass
-    for piece in pieces(by_shift(polynomial), arb(-1), arb(1), allowed):
+    for piece in pieces(by_shift(polynomial), arb(-1), arb(1), allowed, watch):
         if piece.sign != 0:
             total += piece.sign * _integral(law, side, part, polynomial, piece.low, piece.high)
         elif piece.bound <= allowed:

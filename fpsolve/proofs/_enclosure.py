@@ -152,7 +152,7 @@ def weighted_tv(
         second = None if mu is None else mixture("mu", mu)
         last = law.diffused(path(reverse.process, 0.0, end))
         if time == end:
-            return signed_norm(first.minus(second or last), sides, small)
+            return signed_norm(first.minus(second or last), sides, small, watch)
         here = law.diffused(path(reverse.process, 0.0, time))
         between = path(reverse.process, time, end)
         return distance(Problem(here, last, first, second, between, sides), small, watch)
@@ -193,7 +193,7 @@ def early_stopping(
 
     def attempt(small: Ball, watch: Stopwatch) -> Ball:
         law = mixture("reverse.target", reverse.target)
-        return signed_norm(law.diffused(path(reverse.process, 0.0, time)).minus(law), Sides(weight), small)
+        return signed_norm(law.diffused(path(reverse.process, 0.0, time)).minus(law), Sides(weight), small, watch)
 
     return _enclose(attempt, f"||p_t - p_0||_V at t = {time!r}, V = {_named(weight)}", rtol, budget)
 
@@ -236,6 +236,9 @@ def forgetting_curve(
     import xarray as xr
 
     times = np.atleast_1d(np.asarray(t, dtype=float))
+    if not isinstance(starts, dict) or not set(starts) - {reference} or not times.size:
+        got = f"{list(starts) if isinstance(starts, dict) else type(starts).__name__} and {times.size} times"
+        raise _checks.error("starts", "a dict of labels to laws, one besides the reference, and a time", got)
     if reference is not None:
         _checks.one_of("reference", reference, tuple(starts))
     mu = None if reference is None else starts[reference]
@@ -269,15 +272,15 @@ def _enclose(
     attempt: Callable[[Ball, Stopwatch], Ball], statement: str, rtol: float, budget: float
 ) -> Enclosure:
     """The narrowest interval of a few attempts, each with more bits and a width that the last one suggests."""
-    watch = Stopwatch(_checks.positive("budget", budget))
+    watch = Stopwatch(budget)
     lower, upper, small, bits = 0.0, math.inf, SMALL, BITS
-    reason = f"the width asked for was not reached in {ATTEMPTS} attempts; the distance may be 0"
+    reason = f"the width asked for was not reached in {ATTEMPTS} attempts"
     for _ in range(ATTEMPTS):
         with precision(bits):
             try:
                 ball = attempt(exact(small), watch)
-            except BudgetSpent:
-                reason = f"not reached in the budget of {budget:g} s"
+            except BudgetSpent as spent:
+                reason = str(spent)
                 break
             lower, upper = max(lower, float_below(ball)), min(upper, float_above(ball))
         if lower > upper:
@@ -293,4 +296,6 @@ def _enclose(
         if not small > 1e-290:
             break
         bits = max(bits, BITS + int(math.log2(SMALL / small)))
+    if reason and lower == 0.0 and upper < math.inf:
+        reason += "; the distance may be 0"
     return Enclosure(lower, upper, statement, HYPOTHESES, watch.seconds, reason)

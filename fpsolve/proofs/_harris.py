@@ -146,11 +146,11 @@ def harris(
     ----------
     Hairer and Mattingly 2011, doi:10.1007/978-3-0348-0021-1_7.
     """
-    degree = _degree(weight)
+    degree, watch = _degree(weight), Stopwatch(budget)
     with precision(BITS):
         block = _block(reverse, t0, t1)
         gamma, R, beta, _ = Search(block, degree).best(None if weight is None else weight.beta)
-        return _proved(block, float(t0), float(t1), degree, gamma, R, beta, Stopwatch(budget))
+        return _proved(block, float(t0), float(t1), degree, gamma, R, beta, watch)
 
 
 def harris_blocks(
@@ -179,7 +179,10 @@ def harris_blocks(
         As `harris`.
     """
     degree = _degree(weight)
-    ends = [float(t) for t in np.asarray(times, dtype=float)]
+    _checks.positive("budget", budget)
+    ends = [float(t) for t in np.atleast_1d(np.asarray(times, dtype=float))]
+    if len(ends) < 2:
+        raise _checks.error("times", "at least two boundaries", f"{len(ends)}", "a block has two ends")
     with precision(BITS):
         blocks = [_block(reverse, a, b) for a, b in pairwise(ends)]
         beta = common_beta(blocks, degree) if weight is None else weight.beta
@@ -202,7 +205,7 @@ def harris_blocks(
 def _degree(weight: PolynomialWeight | None) -> int:
     if weight is None:
         return 2
-    if isinstance(weight, PolynomialWeight) and weight.power in {2.0, 4.0, 6.0} and weight.beta > 0.0:
+    if type(weight) is PolynomialWeight and weight.power in {2.0, 4.0, 6.0} and weight.beta > 0.0:
         return int(weight.power)
     expected = "a PolynomialWeight of power 2, 4 or 6 and beta > 0, or None"
     raise _checks.error("weight", expected, repr(weight), "then P V is a closed form in y")
@@ -228,8 +231,8 @@ def _proved(
         try:
             K = float_above(_drift_constant(block, degree, exact(gamma), watch))
             overlap = float_below(1 - _largest_variation(block, degree, exact(R), watch))
-        except BudgetSpent:
-            reason = f"not proved in the budget of {watch.budget:g} s"
+        except BudgetSpent as spent:
+            reason = str(spent)
     if not reason and not exact(R) * (1 - exact(gamma)) > 2 * exact(K):
         reason = "R > 2K/(1 - gamma) fails"
     if not reason:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from fpsolve.proofs._balls import Ball, arb, around, exact, size
+from fpsolve.proofs._balls import Ball, Stopwatch, arb, around, exact, size
 from fpsolve.proofs._mixtures import Mixture, integral
 from fpsolve.proofs._signs import by_slope, pieces
 from fpsolve.proofs._weights import Sides
 
 
-def signed_norm(law: Mixture, sides: Sides, small: Ball) -> Ball:
+def signed_norm(law: Mixture, sides: Sides, small: Ball, watch: Stopwatch) -> Ball:
     """A ball that holds ``int V |law|``, as narrow as signs are known: `small` is what may stay of it unknown."""
     low, high = reach(law, sides, small)
     mass = absolute(law)
@@ -17,7 +17,7 @@ def signed_norm(law: Mixture, sides: Sides, small: Ball) -> Ball:
         side = sides.at((a + b) / 2)
         cap = size(side(a)) + size(side(b))
         allowed = small / (cap * (b - a))
-        for piece in pieces(by_slope(law.density, law.slope), a, b, allowed):
+        for piece in pieces(by_slope(law.density, law.slope), a, b, allowed, watch):
             part = piece.sign * integral(law, side, piece.low, piece.high)
             if piece.sign == 0:
                 # V is largest at an end of a side

@@ -5,13 +5,16 @@ The formulas are written again here, from the definitions, so that nothing of a 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import flint
+
 from fpsolve import _checks
 from fpsolve.processes import EDM, VE, VP, CosineVP, OrnsteinUhlenbeck, Process, SubVP
-from fpsolve.proofs._balls import Ball, arb, exact
+from fpsolve.proofs._balls import Ball, arb, exact, precision
 
 
 @dataclass(frozen=True)
@@ -55,8 +58,11 @@ def _beta_integral(process: Any, s: Ball, t: Ball, curvature: float = 0.0) -> Ba
     if curvature == 0.0:
         risen = (t**2 - s**2) / (2 * end)
     else:
-        c = exact(curvature)
-        risen = (((c * t).exp() - (c * s).exp()) / c - (t - s)) / (c * end).expm1()
+        # twice the digits of 1/(cT) cancel
+        lost = max(0, math.ceil(-2.0 * math.log2(abs(curvature) * float(process.T))))
+        with precision(flint.ctx.prec + lost + 64):
+            c = exact(curvature)
+            risen = (((c * t).exp() - (c * s).exp()) / c - (t - s)) / (c * end).expm1()
     return low * (t - s) + (high - low) * risen
 
 

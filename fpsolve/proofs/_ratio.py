@@ -17,7 +17,7 @@ from functools import lru_cache
 
 import flint
 
-from fpsolve.proofs._balls import Ball, Stopwatch, acb, arb, normal_cdf, power, size
+from fpsolve.proofs._balls import Ball, Stopwatch, acb, arb, normal_cdf, panel_count, power, size
 from fpsolve.proofs._mixtures import Mixture
 
 #: Ellipses tried on a panel, from the widest.
@@ -80,7 +80,7 @@ class Ratio:
 
     def panels(self, low: Ball, high: Ball, half: Ball, watch: Stopwatch) -> list[Panel]:
         """Panels of at most this half-width that cover [low, high], with ellipses; unbounded ones are halved."""
-        count = int(float(((high - low) / (2 * half)).upper())) + 1
+        count = panel_count(low, high, half)
         width = (high - low) / count
         found: list[Panel] = []
         todo = [(low + width * i, low + width * (i + 1), 0) for i in reversed(range(count))]

@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 import flint
 
-from fpsolve.proofs._balls import Ball, arb, size
+from fpsolve.proofs._balls import Ball, Stopwatch, arb, size
 
 #: Centre and half-width of a box -> f at the centre, f on the box.
 Judge: TypeAlias = Callable[[Ball, Ball], tuple[Ball, Ball]]
@@ -44,7 +44,9 @@ def by_shift(polynomial: flint.arb_poly) -> Judge:
     return judge
 
 
-def pieces(judge: Judge, low: Ball, high: Ball, small: Ball, depth: int = 60) -> list[Piece]:
+def pieces(
+    judge: Judge, low: Ball, high: Ball, small: Ball, watch: Stopwatch, depth: int = 60
+) -> list[Piece]:
     """Cut [low, high] into intervals of proved sign and, around the roots, intervals on which |f| is small.
 
     A box that is not judged is halved until ``|f| <= small`` there, or `depth` times, or until rounding decides.
@@ -56,11 +58,13 @@ def pieces(judge: Judge, low: Ball, high: Ball, small: Ball, depth: int = 60) ->
     low, high : balls
     small : ball
         Where |f| is at most this, no sign is looked for.
+    watch : Stopwatch
     depth : int, default 60
     """
     found: list[Piece] = []
     boxes = [(low, high, 0)]
     while boxes:
+        watch.check()
         a, b, level = boxes.pop()
         centre = (a + b) / 2
         point, here = judge(centre, (b - a) / 2)

@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 import flint
 
-from fpsolve.proofs._balls import Ball, Stopwatch, arb, power, size
+from fpsolve.proofs._balls import Ball, Stopwatch, arb, panel_count, power, size
 from fpsolve.proofs._paths import Path
 from fpsolve.proofs._ratio import Panel, Ratio, rule
 
@@ -96,7 +96,7 @@ class Sources:
         count, error = 0, 2 * panel.half * panel.bound
         while count < MOST_NODES and not error <= small:
             count += 4 if count == 0 else 2
-            error = 8 * panel.half * panel.bound * panel.rho ** (1 - 2 * count) / (panel.rho - 1)
+            error = quadrature_error(panel, count)
         nodes, values = [], []
         for node, weight in rule(count, flint.ctx.prec):
             y = panel.centre + panel.half * node
@@ -121,7 +121,7 @@ class Sources:
         degree, remainder = 2, arb.pos_inf()
         while degree < MOST_DEGREE and not remainder <= small:
             degree += 2
-            remainder = arb(CRAMER) * step ** (degree + 1) / arb(degree + 1).fac().sqrt() * rest * scale
+            remainder = taylor_remainder(step, degree) * rest * scale
         # N(y; alpha (x0 + half u), sigma^2) = N(y; alpha x0, sigma^2) e^{z step u} e^{-step^2 u^2/2}
         sums = [arb(0)] * (degree + 1)
         for z, value in near:
@@ -163,6 +163,19 @@ class Sources:
         return size(total)
 
 
+def quadrature_error(panel: Panel, count: int) -> Ball:
+    """``8 L M rho^(1 - 2n)/(rho - 1)``: what n > 0 nodes leave of an integral of a function bounded by M."""
+    return 8 * panel.half * panel.bound * panel.rho ** (1 - 2 * count) / (panel.rho - 1)
+
+
+def taylor_remainder(step: Ball, degree: int) -> Ball:
+    """What the polynomial of this degree leaves of ``e^{-(z - step u)^2/2}``, |u| <= 1, over ``sup e^{-z^2/4}``.
+
+    The derivatives are Hermite functions, which Cramer's inequality bounds (Abramowitz and Stegun 1964, 22.14.17).
+    """
+    return arb(CRAMER) * step ** (degree + 1) / arb(degree + 1).fac().sqrt()
+
+
 def _gaussian_coefficient(step: Ball, k: int) -> Ball:
     """The coefficient of u^k in ``e^{-step^2 u^2/2}``."""
     return arb(0) if k % 2 else power(-step * step / 2, k // 2) / arb(k // 2).fac()
@@ -170,6 +183,6 @@ def _gaussian_coefficient(step: Ball, k: int) -> Ball:
 
 def positive_panels(low: Ball, high: Ball, half: Ball) -> Sequence[tuple[Ball, Ball]]:
     """Centres and half-widths of equal panels of at most this half-width that cover [low, high]."""
-    count = int(float(((high - low) / (2 * half)).upper())) + 1
+    count = panel_count(low, high, half)
     width = (high - low) / (2 * count)
     return [(low + width * (2 * i + 1), width) for i in range(count)]
