@@ -5,6 +5,7 @@ For targets and starts that are mixtures of normal laws (kernel densities are), 
 
 from fpsolve.proofs._enclosure import Enclosure, early_stopping, forgetting_curve, weighted_tv
 from fpsolve.proofs._harris import ProvedBlocks, ProvedHarris, harris, harris_blocks
+from fpsolve.proofs._verify import verify
 
 __all__ = [
     "Enclosure",
@@ -14,5 +15,6 @@ __all__ = [
     "forgetting_curve",
     "harris",
     "harris_blocks",
+    "verify",
     "weighted_tv",
 ]
