@@ -53,7 +53,7 @@ def finite(name: str, value: Any, remedy: str = "") -> float:
     """Return `value` as a float; refuse what is not one finite real number."""
     number = _real(value)
     if number is None or not np.isfinite(number):
-        raise error(name, "a finite number", _shown(value), remedy)
+        raise error(name, "a finite number", shown(value), remedy)
     return number
 
 
@@ -61,7 +61,7 @@ def positive(name: str, value: Any, remedy: str = "") -> float:
     """Return `value` as a float; refuse what is not finite and > 0."""
     number = _real(value)
     if number is None or not 0.0 < number < np.inf:
-        raise error(name, "a finite number > 0", _shown(value), remedy)
+        raise error(name, "a finite number > 0", shown(value), remedy)
     return number
 
 
@@ -69,7 +69,7 @@ def non_negative(name: str, value: Any, remedy: str = "") -> float:
     """Return `value` as a float; refuse what is not finite and >= 0."""
     number = _real(value)
     if number is None or not 0.0 <= number < np.inf:
-        raise error(name, "a finite number >= 0", _shown(value), remedy)
+        raise error(name, "a finite number >= 0", shown(value), remedy)
     return number
 
 
@@ -79,7 +79,7 @@ def interval(name: str, value: Any, low: float, high: float, *, ends: str = "[]"
     above = number is not None and (number >= low if ends[0] == "[" else number > low)
     below = number is not None and (number <= high if ends[1] == "]" else number < high)
     if number is None or not (above and below):
-        raise error(name, f"a number in {ends[0]}{digits(low)}, {digits(high)}{ends[1]}", _shown(value), remedy)
+        raise error(name, f"a number in {ends[0]}{digits(low)}, {digits(high)}{ends[1]}", shown(value), remedy)
     return number
 
 
@@ -87,7 +87,7 @@ def integer(name: str, value: Any, *, minimum: int = 1, remedy: str = "") -> int
     """Return `value` as an int; refuse non-integers, bools and what is below `minimum`."""
     whole = isinstance(value, Integral) and not isinstance(value, bool)
     if not whole or value < minimum:
-        raise error(name, f"an integer >= {minimum}", _shown(value), remedy)
+        raise error(name, f"an integer >= {minimum}", shown(value), remedy)
     return int(value)
 
 
@@ -95,14 +95,14 @@ def one_of(name: str, value: Any, options: Collection[Any], remedy: str = "") ->
     """Return `value` if it is one of `options`, named in the message otherwise."""
     plain = isinstance(value, str | bytes | bool | Real | np.generic)
     if not any(value is option or (plain and value == option) for option in options):
-        raise error(name, "one of " + ", ".join(repr(option) for option in options), _shown(value), remedy)
+        raise error(name, "one of " + ", ".join(repr(option) for option in options), shown(value), remedy)
     return value
 
 
 def instance(name: str, value: _Kind, kind: Any, expected: str, remedy: str = "") -> _Kind:
     """Return `value` if it is of the class `kind`; `expected` says in words what that is, as "a Grid"."""
     if not isinstance(value, kind):
-        got = f"the class {value.__name__}" if isinstance(value, type) else _shown(value)
+        got = f"the class {value.__name__}" if isinstance(value, type) else shown(value)
         raise error(name, expected, got, remedy)
     return value
 
@@ -128,9 +128,9 @@ def instances(**pairs: tuple[Any, Any]) -> None:
 def label(name: str, value: Any) -> str:
     """Return a label if it is a string that can be printed, stored and read back: 1 to 200 characters, no controls."""
     if not isinstance(value, str):
-        raise error(name, "labels that are strings", _shown(value), "label them by text")
+        raise error(name, "labels that are strings", shown(value), "label them by text")
     if not 0 < len(value) <= 200 or not value.isprintable():
-        raise error(name, "labels of 1 to 200 printable characters", _shown(value))
+        raise error(name, "labels of 1 to 200 printable characters", shown(value))
     return value
 
 
@@ -145,7 +145,7 @@ def same_dim(name: str, dim: int, other_name: str, other_dim: int) -> int:
     """Return the common dimension of two objects; refuse to mix 1D and 2D."""
     if not isinstance(dim, Integral) or dim != other_dim:
         raise error(
-            name, f"dimension {other_dim} as {other_name} has", f"dimension {_shown(dim)}", "use 1D or 2D throughout"
+            name, f"dimension {other_dim} as {other_name} has", f"dimension {shown(dim)}", "use 1D or 2D throughout"
         )
     return dim
 
@@ -180,7 +180,7 @@ def real_array(name: str, value: Any, remedy: str = "") -> FloatArray:
             if not odd:
                 return np.asarray(array, dtype=np.float64)
         except USER_ERRORS:
-            odd = f"{type(value).__name__} {_shown(value)} that numpy cannot read as numbers"
+            odd = f"{type(value).__name__} {shown(value)} that numpy cannot read as numbers"
     raise error(name, "an array of real numbers", odd, remedy or _CURES.get(odd, ""))
 
 
@@ -313,10 +313,10 @@ def _odd(value: Any) -> str:
         return "" if isinstance(value, Real) else "complex numbers"
     if isinstance(value, np.generic | np.ndarray) and value.dtype != object:
         return _KINDS.get(value.dtype.kind, "")
-    return "" if isinstance(value, Decimal) or hasattr(value, "__array__") else _shown(value)
+    return "" if isinstance(value, Decimal) or hasattr(value, "__array__") else shown(value)
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
     """Return the beginning of how a value presents itself, on one line."""
     text = " ".join(repr(value).split())
     return text if len(text) <= 60 else text[:57] + "..."

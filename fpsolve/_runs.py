@@ -91,6 +91,25 @@ def forgetful(run: xr.Dataset) -> bool:
     return "reverse_time" in run.coords
 
 
+def require_made_of(run: xr.Dataset, **wanted: object) -> None:
+    """Refuse a run whose attributes name another target, process or eta than the dynamics it is given with.
+
+    What the attributes do not say is not held against anything.
+
+    Raises
+    ------
+    ValueError
+        One that differs.
+    """
+    for name, value in wanted.items():
+        text, kept = repr(value), str(run.attrs.get(name, ""))
+        # attributes are cut at 500 characters, and an address in memory says nothing
+        alike = text.startswith(kept[:-3]) if kept.endswith("...") else text == kept
+        if kept and " at 0x" not in text and not alike:
+            remedy = "pass the dynamics that it was made of"
+            raise error("run", f"one of the {name} of `reverse`, {text[:100]}", kept[:100], remedy)
+
+
 def grid(run: xr.Dataset) -> Grid:
     """Return the grid of `density`, read from its positions; in the scaled frame it is in z.
 

@@ -137,6 +137,8 @@ def test_encodings_that_say_what_they_are_and_every_line_end_are_read(tmp_path: 
         ('a,b\n1,"2,5"\n3,"4,5"\n', ["b"], r"line 2, column 'b': .*got '2,5'; write a decimal point"),
         # comments, commas at the end
         ("# made by me\na,b\n1,2\n3,4\n", ["a"], r"got a comment: '# made by me'; remove the lines that start with #"),
+        ("# made, by me\na,b\n1,2\n3,4\n", ["b"], r"got a comment: '# made'; remove the lines that start with #"),
+        ('"a";"b"\n1,5;2,5\n3,5;4,5\n', ["a"], r"expected comma separated columns, got semicolons; save it"),
         ("a,b\n1,2\n# more\n3,4\n", ["a"], r"line 3: expected 2 cells, got 1"),
         ("a,b\n1,2,\n3,4,\n", ["a"], r"line 2: expected 2 cells, got 3; no comma at the end of a line"),
         # what is no text, or not the text it is read as

@@ -195,3 +195,29 @@ def test_a_metric_of_a_transposed_run_is_that_of_the_run(run):
         fp.stochastic.siem_like(one, reverse, lambda t, x: 0.1 + 0.0 * x) for one in (run, run.transpose("x", ...))
     )
     np.testing.assert_allclose(first.metric, other.metric, rtol=1e-12)
+
+
+def test_a_run_of_other_dynamics_is_not_held_against_these():
+    target, process = fp.Gaussian(0.5, std=0.5), fp.VP()
+    made_of = fp.Reverse(target, process)
+    grid = fp.Grid.uniform((-6, 6), cells=80)
+    made = fp.evolve(made_of, {"prior": process.prior()}, grid=grid, steps=40, t_min=0.1)
+    others = {
+        "target": fp.Reverse(fp.Gaussian(-0.5, std=0.5), process),
+        "process": fp.Reverse(target, fp.OrnsteinUhlenbeck(1.0)),
+    }
+    for name, other in others.items():
+        with pytest.raises(ValueError, match=rf"run: expected one of the {name} of `reverse`"):
+            fp.distances.to_marginals(made, other)
+        with pytest.raises(ValueError, match=rf"run: expected one of the {name} of `reverse`"):
+            fp.bounds.reverse_kl(made, other, lambda t, x: np.zeros_like(x))
+    with pytest.raises(ValueError, match=r"run: expected one of the eta of `reverse`, 0\.5, got 1"):
+        fp.bounds.reverse_kl(made, fp.Reverse(target, process, eta=0.5), lambda t, x: np.zeros_like(x))
+    # the same law, written again, and a run under a model of the score are of these dynamics
+    again = fp.Reverse(fp.Gaussian(0.5, std=0.5), fp.VP())
+    assert np.isfinite(fp.distances.to_marginals(made, again).distance).all()
+    wrong = fp.scores.perturbed(fp.scores.exact(target, process), fp.scores.errors.Bias(0.1))
+    moved = fp.evolve(
+        fp.Reverse(target, process, score=wrong), {"prior": process.prior()}, grid=grid, steps=40, t_min=0.1
+    )
+    assert fp.bounds.reverse_kl(moved, again, fp.scores.errors.Bias(0.1)).value > 0.0

@@ -47,6 +47,10 @@ class Harris(Record):
     t1: float
 
 
+#: What makes a drift inequality hold.
+HELPS = "a longer block, a weight that grows more slowly or data scaled to a smaller variance would help"
+
+
 def record(
     abar: float,
     beta: float,
@@ -59,7 +63,7 @@ def record(
     """Make the record; a certificate needs every hypothesis, no other reason against it, and abar < 1."""
     reason = reason or failure(checked)
     if not reason and constants is None:
-        reason = "no gamma < 1 and R > 2K/(1 - gamma)"
+        reason = f"no gamma < 1 and R > 2K/(1 - gamma); {HELPS}"
     elif not reason and not abar < 1.0:
         reason = f"abar = {abar:.6g} is not below 1"
     gamma, k, level, overlap = constants if constants is not None else (float("nan"),) * 4

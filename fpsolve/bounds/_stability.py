@@ -162,7 +162,7 @@ def reverse_kl(
     Raises
     ------
     ValueError
-        eta = 0, dynamics with a score model, a run in the scaled frame, an unknown start.
+        eta = 0, dynamics with a score model, a run in the scaled frame or of other dynamics, an unknown start.
 
     Examples
     --------
@@ -179,6 +179,7 @@ def reverse_kl(
     if not reverse.exact:
         raise _checks.error("reverse", "the exact dynamics", "one with a score model", "leave score out")
     run = _runs.tidy(run)
+    _runs.require_made_of(run, target=reverse.target, process=reverse.process, eta=reverse.eta)
     grid, density, t = _read(run, start)
     g2 = np.array([float(reverse.process.diffusion(s)) ** 2 for s in t])
     noise2 = np.array([float(reverse.noise(s)) ** 2 for s in t])

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from fpsolve.bounds._harris_record import HELPS
 from fpsolve.bounds._lyapunov import GAMMAS, Region, TradeOff, height
 from fpsolve.bounds._posterior import Posterior
 from fpsolve.bounds._radial import Radial, looked_at, radial
@@ -115,8 +116,7 @@ class Line:
     def no_drift(self) -> str:
         """Why no gamma below 1 is admissible, and what helps."""
         grows = f"far out P V grows like {self.least:.4g} V" if np.isfinite(self.least) else "P V grows faster than V"
-        helps = "a longer block, a weight that grows more slowly or data scaled to a smaller variance would help"
-        return f"no gamma < 1: {grows}, whatever the box; {helps}"
+        return f"no gamma < 1: {grows}, whatever the box; {HELPS}"
 
     def reach(self, radii: Array) -> Array:
         """Half-widths of boxes that hold the rows from some radii, to ten standard deviations."""

@@ -93,7 +93,8 @@ def _parse(content: bytes, source: str, columns: Sequence[Column] | None) -> Tab
     if not rows:
         raise _checks.error(source, "a header line with the names of the columns", "an empty file")
     header = tuple(name.strip() for name in rows[0][1])
-    if header[0].startswith("#") and len(rows) > 1 and len(rows[1][1]) != len(header):
+    names_follow = len(rows) > 1 and not any(_like_a_value(cell.strip()) for cell in rows[1][1])
+    if header[0].startswith("#") and len(rows) > 1 and (names_follow or len(rows[1][1]) != len(header)):
         remedy = "remove the lines that start with #"
         raise _checks.error(source, "names of the columns in the first line", f"a comment: {header[0]!r}", remedy)
     _check_header(header, source, columns)
@@ -136,7 +137,8 @@ def _check_separators(text: str, source: str) -> None:
         if among_numbers or (mark in first and "," not in first):
             k, line = lines[0] if mark in first else lines[1]
             remedy = "save it with commas, and with decimal points; put text that contains them in quotes"
-            got = f"{name} in {line[:60]!r}"
+            # what stood in quotes is not in the line any more
+            got = name if '"' in line else f"{name} in {line[:60]!r}"
             raise _checks.error(f"{source}, line {k}", "comma separated columns", got, remedy)
 
 

@@ -41,7 +41,8 @@ def to_marginals(run: xr.Dataset, reverse: Reverse, weight: WeightLike = None) -
     Raises
     ------
     ValueError
-        If the run lacks densities, or its dimension is not the target's.
+        If the run lacks densities, its dimension is not the target's, or it says that it is one of another target or
+        process.
 
     Examples
     --------
@@ -58,6 +59,7 @@ def to_marginals(run: xr.Dataset, reverse: Reverse, weight: WeightLike = None) -
     given, run = run, _runs.tidy(run)
     density = run["density"].transpose("start", "t", ...)
     truth = _marginals_on(density.isel(start=0, drop=True), reverse)
+    _runs.require_made_of(run, target=reverse.target, process=reverse.process)
     frame = aligned(density=density, marginals=truth)
     q, p = frame.rows(density), frame.rows(truth)
     norm = weighted_norm_of_rows(q - p, frame, weight, unbounded=unbounded(run), densities=(p, q))

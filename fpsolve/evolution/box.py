@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.special import log_ndtr, logsumexp
 
 from fpsolve import weights
-from fpsolve._checks import error
+from fpsolve._checks import error, shown
 from fpsolve.laws import Law, NormalMixture
 from fpsolve.weights import WeightLike
 
@@ -166,7 +166,7 @@ def _infinite_moment(law: Law) -> ValueError:
     return error(
         "weight",
         "one with a finite moment under the laws of the run",
-        f"a moment that is infinite, or beyond any number, under {repr(law)[:80]}",
+        f"a moment that is infinite, or beyond any number, under {shown(law)}",
         "take a weaker weight, or give a grid",
     )
 
