@@ -125,6 +125,13 @@ def test_what_lies_beyond_the_ends_is_counted():
         assert float(_norm.tail(law, Sides(weight), arb(-1), arb(2)).mid()) == pytest.approx(truth, rel=1e-8)
 
 
+def test_ends_that_are_too_near_widen_the_norm(monkeypatch):
+    """With ends at -1 and 1 a third of a standard normal law lies beyond: 1 is still in the ball."""
+    monkeypatch.setattr(_norm, "reach", lambda *_: (-1.0, 1.0))
+    found = _norm.signed_norm(normals([1], [0], [1]), Sides(fp.UnitWeight()), SMALL, LONG)
+    assert found.contains(1) and found.rad() < arb("0.4")
+
+
 def test_moments_between_two_points():
     found = moments(arb(0.3), arb(0.49), arb(-1), arb(0.9), 5)
     for degree, moment in enumerate(found):
