@@ -179,6 +179,22 @@ def test_your_own_score(tmp_path):
     assert 0.22 <= sum(found["windows"]) <= 0.27
 
 
+@pytest.mark.notebook
+@pytest.mark.slow
+def test_proofs(tmp_path):
+    found = headline("10_proofs", tmp_path)
+    assert found["lower"] <= found["upper"] <= found["lower"] * (1.0 + 1e-11)
+    assert found["lower"] == pytest.approx(1.9996458381e-14, rel=1e-9)
+    assert found["agreed"] == [18, 18]
+    # the certificates of blocks optimised on a grid, and no certificate for the last
+    table = {"1 -> 0.6": 0.277, "0.6 -> 0.4": 0.744, "0.4 -> 0.25": 0.935, "0.25 -> 0.1": 0.998}
+    for block, most in table.items():
+        proved, certified = found["factors"][block]
+        assert proved == pytest.approx(most, abs=0.03) and abs(proved - certified) <= 0.03, block
+    assert found["factors"]["0.1 -> 0"] == [None, None]
+    assert all(width <= 10.0**-n for width, n in zip(found["widths"], (2, 4, 6, 8, 10, 12, 14), strict=True))
+
+
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=NAMES)
 def test_executed_copy_is_in_step_with_its_source(path):
     source, copy = jupytext.read(path), jupytext.read(path.with_suffix(".ipynb"))
