@@ -182,6 +182,35 @@ def test_random_problems_are_covered_or_said_to_be_unresolved(kind, dim, count):
     assert np.mean(sensible or [True]) >= 0.75
 
 
+@pytest.mark.parametrize(("dim", "seeds"), [(1, range(1, 55)), pytest.param(2, range(1, 7), marks=pytest.mark.slow)])
+def test_tolerances_asked_from_hostile_starts_are_covered_or_said_to_be_unresolved(dim, seeds):
+    """Narrow, far, of two components, with jumps and kinks, without noise; budgets often too small to meet `tol`."""
+    found, curves = [], []
+    for seed in seeds:
+        problem = coverage.random_problem(seed, "hostile", dim)
+        problem.ask["budget"] = min(problem.ask["budget"], {1: 3e5, 2: 1e6}[dim])
+        run, seconds = coverage.solve(problem)
+        found.append(coverage.covered(problem, run, seconds))
+        if dim == 1 and seed % 5 == 0:
+            curves.append(coverage.curve_errors(problem, run))
+    for what, figure in coverage.table(found):
+        print(f"hostile, {dim}D: {what}: {figure}")
+    held = np.concatenate([c.held.ravel() for c in found] + [(e <= s).ravel() for e, s in curves])
+    assert held.mean() >= 0.99, coverage_of_estimates.failures(found)
+    assert not any(np.isnan(c.estimates).any() for c in found)
+    # errors below the quadrature's own noise have no ratio
+    ratios_found = np.concatenate([(c.estimates / c.errors)[(c.errors > 0.0) & ~c.said] for c in found])
+    assert np.median(ratios_found) <= 20.0
+
+
+def test_a_flow_that_takes_a_few_steps_is_not_compared_with_one_that_takes_as_many():
+    """Two levels of two steps each between save times agreed to a tenth of their common error."""
+    reverse = fp.Reverse(fp.Gaussian(0.5, std=0.3), fp.OrnsteinUhlenbeck(T=1.2), eta=0.0)
+    start = fp.Gaussian(0.4, std=3e-3)
+    run = fp.evolve(reverse, start, t_min=2e-3, tol=3e-4, save_at=[1.1, 0.9, 0.5])
+    assert np.all(ratios(reverse, start, run) >= 1.0)
+
+
 def test_curves_of_resolved_runs_are_covered():
     """Distances far below the densities' own errors: the estimate is that of the signed difference."""
     reverse = cases.two_mode_vp()

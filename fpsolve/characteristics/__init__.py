@@ -7,7 +7,17 @@ is smeared: there is no numerical diffusion at any resolution.
 """
 
 from fpsolve.characteristics._origins import Accuracy, Traced, trace_back
-from fpsolve.characteristics._sources import CellSource, LawSource, Source
+from fpsolve.characteristics._sources import CellSource, LawSource, Source, masses_between
 from fpsolve.characteristics._transport import Transported, transport
 
-__all__ = ["Accuracy", "CellSource", "LawSource", "Source", "Traced", "Transported", "trace_back", "transport"]
+__all__ = [
+    "Accuracy",
+    "CellSource",
+    "LawSource",
+    "Source",
+    "Traced",
+    "Transported",
+    "masses_between",
+    "trace_back",
+    "transport",
+]

@@ -35,6 +35,17 @@ class Source(Protocol):
         ...
 
 
+def masses_between(source: Source, faces: Array) -> Array:
+    """Masses between successive positions of a line, less than zero where these turn back.
+
+    Origins of faces do, where the flow has pressed them together below the tolerance of their trajectories.
+    """
+    if np.all(faces[1:] > faces[:-1]):
+        return source.masses(faces)
+    ordered, place = np.unique(faces, return_inverse=True)
+    return np.diff(np.append(0.0, np.cumsum(source.masses(ordered)))[place])
+
+
 @dataclass(frozen=True, eq=False)
 class LawSource:
     """A law in x seen in the coordinate ``z = (x - center)/scale``.

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fpsolve.characteristics._origins import Accuracy, trace_back
-from fpsolve.characteristics._sources import Source
+from fpsolve.characteristics._sources import Source, masses_between
 from fpsolve.dynamics import BaseDynamics
 from fpsolve.grid import Grid
 
 Array = NDArray[np.float64]
+#: A later and an earlier forward time.
+Stretch = tuple[float, float]
 
 #: Points under way at once, in the plane: three numbers each and the integrator's sixteen stages stay in a cache.
 _CHUNK = 4096
 #: Most times on a line whose faces travel together: a segment between two of them takes a step or two of its own.
 _JOINED = 16
+#: Steps of a level per step of its companion, at least.
+FINER = 1.5
 #: Cell average from values at the centres: ``1 + d^2/24 - 17 d^4/5760 + 367 d^6/967680``, d the central difference.
 _GHOSTS = 3
 _SECOND, _FOURTH, _SIXTH = 1.0 / 24.0, -17.0 / 5760.0, 367.0 / 967680.0
@@ -29,17 +33,24 @@ _SECOND, _FOURTH, _SIXTH = 1.0 / 24.0, -17.0 / 5760.0, 367.0 / 967680.0
 class Transported:
     """Cell averages, shape (sources, times, nx[, ny]), the integrator's steps and their cost.
 
-    On a line also `origins`, where the faces at every time come from, shape (times, nx + 1).
+    On a line also `origins`, where the faces at every time come from, shape (times, nx + 1), and the `taken` steps
+    between pairs of times.
     """
 
     values: Array
     steps: int
     cost: int
     origins: Array | None = None
+    taken: Mapping[Stretch, int] = field(default_factory=dict)
 
 
 def transport(
-    dynamics: BaseDynamics, grid: Grid, times: Array, sources: Sequence[Source], accuracy: Accuracy
+    dynamics: BaseDynamics,
+    grid: Grid,
+    times: Array,
+    sources: Sequence[Source],
+    accuracy: Accuracy,
+    companion: Transported | None = None,
 ) -> Transported:
     """Carry densities along ``dY = b(t, Y) dr`` and average them over the cells of a grid at every time.
 
@@ -57,37 +68,50 @@ def transport(
         Forward times, decreasing; the sources live at the first.
     sources : sequence of Source
     accuracy : Accuracy
+    companion : Transported, optional
+        On a line at least `FINER` times its steps are taken between any two times: two levels with the same few steps
+        agree, and their difference says nothing.
 
     Returns
     -------
     Transported
         Densities per volume of the dynamics' coordinate.
     """
-    work = _line if grid.dim == 1 else _plane
-    return work(dynamics, grid, times, sources, accuracy)
+    if grid.dim == 2:
+        return _plane(dynamics, grid, times, sources, accuracy)
+    return _line(dynamics, grid, times, sources, accuracy, {} if companion is None else companion.taken)
 
 
 def _line(
-    dynamics: BaseDynamics, grid: Grid, times: Array, sources: Sequence[Source], accuracy: Accuracy
+    dynamics: BaseDynamics,
+    grid: Grid,
+    times: Array,
+    sources: Sequence[Source],
+    accuracy: Accuracy,
+    before: Mapping[Stretch, int],
 ) -> Transported:
     def rate(t: float, states: Array) -> Array:
         return dynamics.drift(t, states[0])[None]
 
     faces, steps, cost = grid.face_axes[0], 0, 0
     group = min(max(1, 2 * _CHUNK // len(faces)), _JOINED)
-    parts = [faces[None]]
+    parts, every = [faces[None]], dict[Stretch, int]()
     for first in range(1, len(times), group):
         # the faces of a few times travel together: those of an earlier time join the others on their way back
         states, taken = np.empty((1, 0)), 0
         for late, early in pairwise([*times[first : first + group][::-1], times[0]]):
             states = np.append(faces[None], states, axis=1)
-            traced = trace_back(rate, float(late), float(early), states, accuracy, dynamics.breaks)
+            stretch = float(late), float(early)
+            longest = float(np.log(early / late)) / (np.ceil(FINER * before.get(stretch, 0)) or 1.0)
+            held = replace(accuracy, largest_step=min(accuracy.largest_step, longest))
+            traced = trace_back(rate, *stretch, states, held, dynamics.breaks)
+            every[stretch] = traced.steps
             states, taken, cost = traced.states, taken + traced.steps, cost + traced.cost
         parts.append(states[0].reshape(-1, len(faces)))
         steps = max(steps, taken)
     origins = np.concatenate(parts)
-    values = np.stack([[source.masses(row) for row in origins] for source in sources]) / grid.volume
-    return Transported(values, steps, cost, origins)
+    values = np.stack([[masses_between(source, row) for row in origins] for source in sources]) / grid.volume
+    return Transported(values, steps, cost, origins, every)
 
 
 def _plane(

@@ -11,6 +11,7 @@ from fpsolve._progress import progress as progress_bar
 from fpsolve.evolution.extrapolate import (
     LEAST_ORDER_SHARE,
     first_factor,
+    jump_factor,
     later_factor,
     observed_order,
     richardson,
@@ -107,11 +108,13 @@ class _Orders:
             return np.full(gap.shape, np.nan)
         newest = weighted_gap(coarse.grid, pair, before, self.problem.weight_values(coarse.grid.coarsen()))
         earlier, self.pair_gap = self.pair_gap, newest
+        order = self.scheme.order
+        level_error = gap / (2.0**order - 1.0)
+        least = jump_factor(coarse.values[:, 0], level_error, newest)
         if earlier is None:
-            order = self.scheme.order
-            return first_factor(level_order, order, gap / (2.0**order - 1.0), newest)
+            return np.maximum(first_factor(level_order, order, level_error, newest), least)
         self.pair_order = observed_order(newest, earlier)
-        return later_factor(self.pair_order)
+        return np.maximum(later_factor(self.pair_order), least)
 
     def stopped(self, solution: Solution, tol: float) -> Solution:
         """The last solution of a run that could not be refined until it met its tolerance: orders are not trusted."""

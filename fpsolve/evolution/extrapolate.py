@@ -32,6 +32,10 @@ ORDER_RANGE = (1.0, 4.0)
 LEAST_ORDER_SHARE = 0.25
 #: Until orders are seen, an extrapolation is taken to be at most 1/LEVEL_SHARE times better than its finer level.
 LEVEL_SHARE = 1.0 / 20.0
+#: Change between neighbouring cells, per maximum, above which a start jumps on its grid; and the share of the level's
+#: error that an extrapolation of such a start keeps: up to 1/5, twice that in undamped steps.
+JUMP = 0.5
+JUMP_SHARE = 0.4
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +75,29 @@ def observed_order(gap: Array, gap_before: Array) -> Array:
     """``log2(gap_before/gap)``; 0 where both vanish."""
     tiny = np.finfo(float).tiny
     return np.asarray(np.log2((gap_before + tiny) / (gap + tiny)))
+
+
+def jumps(start: Array) -> NDArray[np.bool_]:
+    """Which cell averages (starts, nx[, ny]) change by more than `JUMP` of their maximum from cell to cell."""
+    space = tuple(range(1, start.ndim))
+    steepest = np.max([np.abs(np.diff(start, axis=axis)).max(axis=space) for axis in space], axis=0)
+    return np.asarray(steepest > JUMP * np.abs(start).max(axis=space))
+
+
+def jump_factor(start: Array, level_error: Array, gap: Array) -> Array:
+    """Least error per difference of extrapolations for starts that jump on the coarser of their two levels, else 0.
+
+    Where in its cell a jump lies decides on the mean of the cells' density, ``h^2`` times another number on every
+    level, which no extrapolation removes and no observed order shows.
+
+    Parameters
+    ----------
+    start : array, shape (starts, nx[, ny])
+    level_error, gap : arrays, shape (starts, saves)
+        Error of the finer level, difference of the extrapolations.
+    """
+    tiny = np.finfo(float).tiny
+    return np.where(jumps(start)[:, None], JUMP_SHARE * level_error / (gap + tiny), 0.0)
 
 
 def first_factor(level_order: Array, scheme_order: int, level_error: Array, gap: Array) -> Array:

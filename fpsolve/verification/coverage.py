@@ -23,7 +23,7 @@ from fpsolve._checks import FloatArray
 from fpsolve.studies._report import Check
 from fpsolve.verification._bayes import masses
 
-__all__ = ["Coverage", "RandomProblem", "coverage", "covered", "random_problem", "solve", "table"]
+__all__ = ["Coverage", "RandomProblem", "coverage", "covered", "curve_errors", "random_problem", "solve", "table"]
 
 SCHEMES = ("damped-crank-nicolson", "crank-nicolson", "tr-bdf2", "backward-euler")
 #: Saved times looked at per run: the quadrature costs more than the solver.
@@ -33,6 +33,8 @@ SEEDS = {"grid": range(1, 31), "sensible": range(1, 13)}
 CHEAP = 2e5
 #: What the quadrature itself may be wrong by, relative to the weighted norm of the density.
 QUADRATURE = 1e-11
+#: Cells for the truth of a curve.
+CURVE_CELLS = 8000
 #: Faces beyond the box, in box widths: what a run leaves out there is its error too.
 BEYOND = np.geomspace(0.01, 1.0, 12)
 
@@ -90,9 +92,10 @@ def random_problem(seed: int, kind: str = "grid", dim: int = 1) -> RandomProblem
     Parameters
     ----------
     seed : int
-    kind : {"grid", "sensible", "tol"}
+    kind : {"grid", "sensible", "tol", "hostile"}
         A fixed grid of 8 to 5000 cells with 1 to 1000 steps in any scheme; one with cells and steps that a careful user
-        would take; or a tolerance of 1e-2 to 1e-6.
+        would take; a tolerance of 1e-2 to 1e-6; or that from starts which are narrow, far, of two components, uniform
+        or Laplace, often with less budget than it takes, a third of them without noise.
     dim : {1, 2}
         In the plane grids have 16 to 128 cells per axis and at most 200 steps.
     """
@@ -103,6 +106,8 @@ def random_problem(seed: int, kind: str = "grid", dim: int = 1) -> RandomProblem
     eta = float(rng.choice([0.3, 0.7, 1.5])) if gaussian and rng.random() < 0.2 else 1.0
     reverse = fp.Reverse(target, process, eta=eta)
     starts = _starts(rng, reverse, gaussian or eta == 1.0)
+    if kind == "hostile":
+        return _hostile(rng, seed, target, process, t_min)
     scheme = str(rng.choice(SCHEMES))
     ask: dict[str, Any] = {"t_min": t_min, "scheme": scheme, "progress": False}
     if rng.random() < 0.5:
@@ -113,6 +118,41 @@ def random_problem(seed: int, kind: str = "grid", dim: int = 1) -> RandomProblem
     if kind == "sensible":
         ask |= _refined(rng, reverse, starts, ask)
     return RandomProblem(seed, kind, reverse, starts, ask, _sensible(reverse, starts, ask))
+
+
+def _hostile(
+    rng: np.random.Generator, seed: int, target: fp.laws.Law, process: fp.processes.Process, t_min: float
+) -> RandomProblem:
+    """A tolerance asked from starts that are hard on grids."""
+    flow = target.dim == 1 and rng.random() < 1.0 / 3.0
+    reverse = fp.Reverse(target, process, eta=0.0 if flow else 1.0)
+    p_end = reverse.marginal(process.T)
+    scale = float(np.sqrt(np.diagonal(np.atleast_2d(p_end.cov)).max()))
+    middle = np.atleast_1d(p_end.mean)
+
+    def near(reach: float) -> Any:
+        mean = middle + scale * rng.uniform(-reach, reach, target.dim)
+        return float(mean[0]) if target.dim == 1 else mean
+
+    narrow = float(10.0 ** rng.uniform(np.log10(3e-3), np.log10(0.05)) * (1.0 if target.dim == 1 else 5.0))
+    shares, both = rng.dirichlet([2.0, 2.0]), scale * 10.0 ** rng.uniform(-1.5, 0.0, 2)
+    made: dict[str, fp.laws.Law] = {
+        "narrow": fp.Gaussian(near(1.5), std=narrow),
+        "far": fp.Gaussian(near(5.0), std=float(scale * rng.uniform(0.1, 0.5))),
+    }
+    if target.dim == 1:
+        made["two"] = fp.GaussianMixture(shares, [near(2.0), near(2.0)], stds=both)
+    if target.dim == 1 and not flow:
+        low = near(1.5)
+        made["uniform"] = fp.Uniform(low, low + scale * float(10.0 ** rng.uniform(-1.0, 0.3)))
+        made["laplace"] = fp.Laplace(near(1.0), scale=scale * float(10.0 ** rng.uniform(-1.5, -0.3)))
+    name = str(rng.choice(list(made)))
+    saves = np.sort(t_min + (process.T - t_min) * rng.random(int(rng.integers(1, 5))) ** 2)[::-1]
+    tol, budget = 10.0 ** rng.uniform(-5, -2), 10.0 ** (rng.uniform(5.0, 7.0) if target.dim == 1 else 6.5)
+    ask = {"t_min": t_min, "save_at": saves, "tol": tol, "budget": budget, "progress": False}
+    if not flow:
+        ask["scheme"] = str(rng.choice(SCHEMES))
+    return RandomProblem(seed, "hostile", reverse, {"exact": p_end, name: made[name]}, ask, True)
 
 
 def _mixture(rng: np.random.Generator, dim: int, count: int) -> fp.laws.Law:
@@ -234,6 +274,29 @@ def covered(problem: RandomProblem, run: Any, seconds: float = 0.0) -> Coverage:
     # what the quadrature cannot see is no error of the run
     errors = np.maximum(errors - noise, 0.0)
     return Coverage(problem, run.t.values[looked], errors, estimates, resolved, seconds)
+
+
+def curve_errors(problem: RandomProblem, run: Any) -> tuple[FloatArray, FloatArray]:
+    """True errors and estimates of the forgetting curves against the first start, on a line at two of the times.
+
+    The truth is the weighted difference of exact masses of fine cells; what half as many cells change, and what there
+    is in cells between which the difference changes its sign, is no error of the curve.
+    """
+    curve = fp.forgetting_curve(run, reference=next(iter(problem.starts)))
+    looked = np.unique([run.sizes["t"] // 2, run.sizes["t"] - 1])
+    errors = np.empty((len(problem.starts) - 1, len(looked)))
+    for j, at in enumerate(looked):
+        box = _faces(run, "x", int(at))
+        reach = 0.2 * (box[-1] - box[0])
+        faces = np.linspace(box[0] - reach, box[-1] + reach, CURVE_CELLS + 1)
+        first, *others = (masses(problem.reverse, law, float(run.t[at]), [faces]) for law in problem.starts.values())
+        for i, other in enumerate(others):
+            w = _weight(run, [faces]) * (other - first)
+            pairs = w.reshape(-1, 2).sum(axis=1)
+            unsure = np.abs(w).sum() - np.abs(pairs).sum() + np.abs(np.diff(w))[w[1:] * w[:-1] < 0.0].sum()
+            gap = abs(float(curve.distance.values[i, at]) - np.abs(w).sum())
+            errors[i, j] = max(gap - 2.0 * unsure - QUADRATURE * np.abs(w).sum(), 0.0)
+    return errors, curve.error.values[:, looked]
 
 
 def _true_error(reverse: fp.Reverse, law: fp.laws.Law, run: Any, i: int, at: int) -> tuple[float, float]:
