@@ -191,7 +191,7 @@ def test_tolerances_asked_from_hostile_starts_are_covered_or_said_to_be_unresolv
         problem.ask["budget"] = min(problem.ask["budget"], {1: 3e5, 2: 1e6}[dim])
         run, seconds = coverage.solve(problem)
         found.append(coverage.covered(problem, run, seconds))
-        if dim == 1 and seed % 5 == 0:
+        if dim == 1 and seed % 9 == 0:
             curves.append(coverage.curve_errors(problem, run))
     for what, figure in coverage.table(found):
         print(f"hostile, {dim}D: {what}: {figure}")
@@ -199,7 +199,10 @@ def test_tolerances_asked_from_hostile_starts_are_covered_or_said_to_be_unresolv
     assert held.mean() >= 0.99, coverage_of_estimates.failures(found)
     assert not any(np.isnan(c.estimates).any() for c in found)
     # errors below the quadrature's own noise have no ratio
-    ratios_found = np.concatenate([(c.estimates / c.errors)[(c.errors > 0.0) & ~c.said] for c in found])
+    noisy = [c for c in found if c.problem.reverse.eta > 0.0]
+    seen = [(c.errors > 0.0) & ~c.said for c in noisy]
+    ratios_found = np.concatenate([c.estimates[k] / c.errors[k] for c, k in zip(noisy, seen, strict=True)])
+    print("median with noise", np.median(ratios_found))
     assert np.median(ratios_found) <= 20.0
 
 
