@@ -75,6 +75,25 @@ def refuse_signature(name: str, function: Any, order: str, remedy: str = "") -> 
         raise error(name, "a function of (t)", f"one of ({next(iter(signature.parameters))})", remedy)
 
 
+def answer_of(label: str, function: Callable[..., Any], *arguments: Any, remedy: str = "") -> Any:
+    """Return ``function(*arguments)``; what a user's function raises becomes a sentence, fpsolve's own stay.
+
+    Raises
+    ------
+    ValueError
+        What the function raised, with its kind and the shape of the points it was asked for.
+    """
+    try:
+        return function(*arguments)
+    except USER_ERRORS as reason:
+        if isinstance(reason, ValueError) and ": expected " in str(reason):
+            raise
+        shape = np.shape(arguments[-1])
+        where = f"points of shape {shape}" if shape else "one number"
+        remedy = remedy or "it is called with numpy arrays"
+        raise error(label, f"an answer for {where}", told(reason), remedy) from reason
+
+
 def values_of(
     name: str,
     function: Callable[..., Any],

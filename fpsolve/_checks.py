@@ -99,6 +99,11 @@ def one_of(name: str, value: Any, options: Collection[Any], remedy: str = "") ->
     return value
 
 
+def flag(name: str, value: Any, *, optional: bool = False) -> Any:
+    """Return `value` if it is True or False, or None where that means "you choose"; text would count as true."""
+    return one_of(name, value, (None, True, False) if optional else (True, False))
+
+
 def instance(name: str, value: _Kind, kind: Any, expected: str, remedy: str = "") -> _Kind:
     """Return `value` if it is of the class `kind`; `expected` says in words what that is, as "a Grid"."""
     if not isinstance(value, kind):

@@ -211,7 +211,7 @@ def _values(weight: WeightLike, x: FloatArray, dim: int) -> FloatArray:
             return _checked((DEFAULT if weight is None else weight)(x, dim=dim), shape)
         _callables.refuse_signature("weight", weight, "x", "a weight V(x) is the same at all times")
         before = x.copy()
-        values = _checked(_call(weight, x), shape)
+        values = _checked(_callables.answer_of("weight", weight, x, remedy="use numpy functions"), shape)
         if not np.array_equal(before, x):
             raise _checks.error("weight", "a function that leaves its points alone", "one that changes x", "copy it")
         _callables.refuse_company("weight", weight, before, values)
@@ -254,14 +254,6 @@ def from_json(text: str) -> Weight:
         raise _checks.error(
             "weight", f"the JSON of a built-in weight ({known})", text, "pass weight= explicitly"
         ) from reason
-
-
-def _call(weight: Callable[[Any], Any], x: FloatArray) -> Any:
-    try:
-        return weight(x)
-    except _checks.USER_ERRORS as reason:
-        wanted = f"an answer for points of shape {x.shape}"
-        raise _checks.error("weight", wanted, _callables.told(reason), "use numpy functions") from reason
 
 
 def _checked(values: Any, shape: tuple[int, ...]) -> FloatArray:

@@ -508,6 +508,7 @@ def test_the_grids_own_error_is_allowed_for() -> None:
     difference = LINE.cell_average(off) - LINE.cell_average(truth)
     previous = (LINE.cell_average(off) - difference).reshape(-1, 2).mean(axis=1)
     honest["density_previous"] = (("start", "t", "x_previous"), previous[None, None])
+    honest = honest.assign_coords(x_previous=LINE.x.reshape(-1, 2).mean(axis=1))
     honest.attrs["error_factor"] = 1.0
     check = particles.compare(honest, cloud, start="a", at=0.5)
     assert check.attrs["verdict"] == "agree"

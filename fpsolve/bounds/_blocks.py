@@ -92,6 +92,7 @@ def harris_blocks(
     True
     """
     _checks.instances(reverse=(reverse, Reverse), grid=(grid, Grid))
+    _checks.flag("optimise", optimise)
     times = _candidates(reverse, t_min, candidates)
     sharp = {pair: Sharp.of(kernel, weight) for pair, kernel in all_blocks(reverse, grid, times).items()}
     factors = _BETAS if optimise else np.ones(1)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fpsolve import weights
-from fpsolve._checks import instances
+from fpsolve._checks import flag, instances
 from fpsolve.bounds._lyapunov import GAMMAS, height
 from fpsolve.bounds._record import Hypothesis, Record
 from fpsolve.bounds._whole_line import Line
@@ -97,6 +97,7 @@ def dobrushin(
     0.7
     """
     instances(kernel=(kernel, Kernel))
+    flag("whole_line", whole_line)
     from fpsolve.bounds import _pairs
 
     end = weights.evaluate(weight, kernel.target).ravel()

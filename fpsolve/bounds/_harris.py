@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fpsolve._checks import instances
+from fpsolve._checks import flag, instances
 from fpsolve.bounds._harris_closed import harris_closed_form, searched
 from fpsolve.bounds._harris_record import STATEMENT, Harris
 from fpsolve.bounds._sharp import UNCHECKED, Sharp
@@ -67,4 +67,5 @@ def harris(kernel: Kernel, *, weight: WeightLike = None, optimise: bool | None =
     True
     """
     instances(kernel=(kernel, Kernel))
+    flag("optimise", optimise, optional=True)
     return searched(Sharp.of(kernel, weight), optimise)

@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from fpsolve._checks import instances
+from fpsolve._checks import flag, instances
 from fpsolve.bounds import _closed
 from fpsolve.bounds._drift import closed_constants
 from fpsolve.bounds._harris_record import Harris, record
@@ -68,6 +68,7 @@ def harris_closed_form(
     True
     """
     instances(reverse=(reverse, Reverse))
+    flag("optimise", optimise, optional=True)
     return searched(Closed.of(reverse, *block(reverse, t0, t1), weight), optimise)
 
 

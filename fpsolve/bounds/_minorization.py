@@ -158,8 +158,8 @@ def default_levels(v: Array, held: float) -> Array:
 def increasing(levels: ArrayLike) -> Array:
     """Return levels R as an array; ValueError where they do not increase."""
     curve = _checks.finite_array("levels", levels, shape=(None,))
-    if np.any(np.diff(curve) <= 0.0):
-        raise _checks.error("levels", "increasing levels R", "others", "sort them")
+    if curve.size == 0 or np.any(np.diff(curve) <= 0.0):
+        raise _checks.error("levels", "increasing levels R", "others" if curve.size else "none", "sort them")
     return curve
 
 

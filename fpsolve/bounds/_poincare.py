@@ -163,7 +163,7 @@ def _constant(
     target: Law, given: float | Literal["bracket"] | None
 ) -> tuple[float, str, tuple[Hypothesis, ...], tuple[str, ...]]:
     """C_0, its origin, what was checked of it, and what was not."""
-    if given == "bracket":
+    if isinstance(given, str) and given == "bracket":
         upper = poincare_bracket(target).upper
         found = yes(_NAME, bool(np.isfinite(upper)), "by quadrature over the line", "Muckenhoupt 1972")
         return upper if found.holds else float("nan"), "Muckenhoupt's upper bound", (found,), ()

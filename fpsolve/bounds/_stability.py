@@ -176,6 +176,7 @@ def reverse_kl(
     (True, True)
     """
     _checks.instances(reverse=(reverse, Reverse))
+    _checks.flag("information", information)
     if not reverse.exact:
         raise _checks.error("reverse", "the exact dynamics", "one with a score model", "leave score out")
     run = _runs.tidy(run)

@@ -133,7 +133,10 @@ def named_starts(reverse: Reverse, start: Law | Mapping[str, Law] | None) -> dic
     """Starts by label; the prior where none is given."""
     if start is None:
         return {"prior": reverse.process.prior(reverse.dim)}
-    given = {"given": start} if isinstance(start, Law) else dict(start)
+    given = {"given": start} if isinstance(start, Law) else start
+    if not isinstance(given, Mapping) or not all(isinstance(law, Law) for law in given.values()):
+        raise _checks.error("start", "a law, or laws by their labels", repr(start)[:60])
+    given = dict(given)
     taken = sorted(RESERVED & set(given))
     if not given or taken:
         got = f"the reserved {taken[0]!r}" if taken else "no start"

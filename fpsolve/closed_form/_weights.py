@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from fpsolve._callables import answer_of
 from fpsolve._checks import FloatArray, error, values_at
 
 
@@ -17,7 +18,7 @@ def weight_values(weight: Any, x: FloatArray, dim: int) -> FloatArray:
         raise error("weight", "a callable V(x) or None", weight)
     # an overflow becomes inf, which is refused below
     with np.errstate(over="ignore"):
-        values = weight(x, dim=dim) if takes_dim(weight) else weight(x)
+        values = weight(x, dim=dim) if takes_dim(weight) else answer_of("weight", weight, x)
     checked = values_at("weight", values, squares.shape)
     if checked.size and checked.min() < 1.0 - 1e-12:
         raise error("weight", "V >= 1", f"a smallest value of {checked.min():.6g}", "use 1 + V")

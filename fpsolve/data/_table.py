@@ -94,7 +94,7 @@ def checked_table(array: Any, columns: Sequence[str] | None, source: str, sha256
     """Return the table of an array whatever it holds; refuse what `from_array` says."""
     if array.dtype.kind not in "iuf":
         raise _checks.error(source, "integers or floats", f"values of dtype {array.dtype}", "convert them first")
-    if array.ndim not in (1, 2) or 0 in array.shape[1:]:
+    if array.ndim not in (1, 2) or array.size == 0:
         raise _checks.error(source, "shape (rows,) or (rows, columns)", f"shape {array.shape}")
     values = np.array(array, dtype=np.float64).reshape(len(array), -1)
     if columns is not None:

@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from fpsolve import _checks
+from fpsolve._callables import answer_of
 from fpsolve._checks import FloatArray
 from fpsolve.distances._lines import Line, Weigh
 from fpsolve.distances._planes import Plane
@@ -89,7 +90,7 @@ def midpoints(count: int) -> FloatArray:
 
 def _indicator(region: Callable[[FloatArray], Any], points: FloatArray, dim: int) -> FloatArray:
     shape = points.shape if dim == 1 else points.shape[:-1]
-    inside = np.asarray(region(points))
+    inside = np.asarray(answer_of("region", region, points))
     if inside.shape != shape or inside.dtype != np.bool_:
         raise _checks.error(
             "region", f"booleans of shape {shape}", f"{inside.dtype} of shape {inside.shape}", "return one per point"

@@ -4,6 +4,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from fpsolve import _checks
 from fpsolve._checks import FloatArray
 from fpsolve._tails import edge_tail
 from fpsolve.distances._fields import Frame, aligned
@@ -113,6 +114,7 @@ def root(square: xr.Dataset) -> xr.Dataset:
 
 
 def _pointwise(p: xr.DataArray, q: xr.DataArray, integrand: Integrand, unbounded: bool) -> xr.Dataset:
+    _checks.flag("unbounded", unbounded)
     frame = aligned(p=p, q=q)
     mine, other = frame.rows(p), frame.rows(q)
     result = integrate(mine, other, integrand, frame.volume, frame.dim)

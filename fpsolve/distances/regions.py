@@ -4,6 +4,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from fpsolve import _checks
 from fpsolve._checks import FloatArray
 from fpsolve.distances import _lines, _planes
 from fpsolve.distances._fields import Frame, aligned
@@ -53,6 +54,7 @@ def l1_on(p: xr.DataArray, q: xr.DataArray, region: Region, *, unbounded: bool =
     >>> round(float(l1_on(p, q, (0.0, np.inf)).distance), 8)  # Phi(1) - Phi(-1)
     0.68268949
     """
+    _checks.flag("unbounded", unbounded)
     frame = aligned(p=p, q=q)
     mine, other = frame.rows(p), frame.rows(q)
     w, points = mine - other, PointSet.of(region, frame.dim)

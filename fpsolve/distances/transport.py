@@ -59,6 +59,7 @@ def wasserstein(p: xr.DataArray, q: xr.DataArray, order: Literal[1, 2] = 1, *, u
     [0.5, 0.5]
     """
     _checks.one_of("order", order, (1, 2))
+    _checks.flag("unbounded", unbounded)
     frame = aligned(p=p, q=q)
     if frame.dim != 1:
         raise _checks.error(

@@ -3,7 +3,7 @@
 import numpy as np
 import xarray as xr
 
-from fpsolve import weights
+from fpsolve import _checks, weights
 from fpsolve._checks import FloatArray
 from fpsolve.distances._fields import Frame, aligned
 from fpsolve.distances._norms import weigher, weighted_norm_of_rows, weighted_sum
@@ -57,6 +57,7 @@ def weighted_tv(p: xr.DataArray, q: xr.DataArray, weight: WeightLike = None, *, 
     >>> bool(result.error < 1e-11)
     True
     """
+    _checks.flag("unbounded", unbounded)
     frame = aligned(p=p, q=q)
     mine, other = frame.rows(p), frame.rows(q)
     norm = weighted_norm_of_rows(mine - other, frame, weight, unbounded=unbounded, densities=(mine, other))
@@ -87,6 +88,7 @@ def weighted_norm(w: xr.DataArray, weight: WeightLike = None, *, unbounded: bool
     ValueError
         If w is no such DataArray, or holds NaN or infinities.
     """
+    _checks.flag("unbounded", unbounded)
     frame = aligned(w=w)
     norm = weighted_norm_of_rows(frame.rows(w), frame, weight, unbounded=unbounded)
     return _dataset(frame, weight, norm.value, norm.error)

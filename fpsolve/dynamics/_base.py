@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fpsolve._callables import refuse_signature, values_of
-from fpsolve._checks import error, finite, finite_array, non_negative, one_of, real_array
+from fpsolve._checks import error, finite, finite_array, flag, non_negative, one_of, real_array
 from fpsolve.laws import Law
 
 Array = NDArray[np.float64]
@@ -161,7 +161,7 @@ class Dynamics(BaseDynamics):
     ) -> None:
         self._check(drift, noise, potential)
         one_of("boundary", boundary, ("no-flux", "periodic"))
-        one_of("autonomous", autonomous, (True, False))
+        flag("autonomous", autonomous)
         for name, value in (
             ("drift_function", drift),
             ("noise_function", noise),

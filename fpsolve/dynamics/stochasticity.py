@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fpsolve import _checks
+from fpsolve._callables import answer_of
 from fpsolve._checks import error
 from fpsolve.processes import Process
 
@@ -43,10 +44,10 @@ def eta_values(eta: Eta, t: ArrayLike) -> Array:
 
 
 def _value(eta: EtaFunction, t: float) -> float:
-    value = eta(t)
-    array = _checks.real_array(f"eta at t = {t:g}", value)
+    label = f"eta at t = {t:g}"
+    array = _checks.real_array(label, answer_of(label, eta, t, remedy="eta is a number or a function of t"))
     if array.ndim:
-        raise error(f"eta at t = {t:g}", "one number", f"shape {array.shape}", "eta is the same at every x")
+        raise error(label, "one number", f"shape {array.shape}", "eta is the same at every x")
     return float(array)
 
 
@@ -176,7 +177,7 @@ def edm_churn(
     """
     _checks.non_negative("S_churn", S_churn)
     _checks.non_negative("S_min", S_min)
-    if not S_max >= S_min:
+    if not _checks.interval("S_max", S_max, 0.0, math.inf) >= S_min:
         raise error("S_max", f"at least S_min = {_checks.digits(S_min)}", _checks.digits(S_max), "swap S_min and S_max")
     _checks.positive("rho", rho)
     _checks.non_negative("sigma_min", sigma_min)

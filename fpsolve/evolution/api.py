@@ -132,6 +132,7 @@ def evolve(
     'yes'
     """
     began = time.perf_counter()
+    _checks.flag("estimate", estimate)
     given = setup.check_request(dynamics, starts, grid, tol, steps)
     first, last = setup.time_range(dynamics, t_min, t_max)
     method = method_for(dynamics, scheme)

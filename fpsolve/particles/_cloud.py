@@ -109,6 +109,6 @@ def from_positions(
     if times.size == 0 or np.any(np.diff(times) >= 0):
         raise _checks.error("t", "strictly decreasing forward times", times.tolist(), "sort times and positions")
     dims = ("t", "particle", "axis")[: x.ndim]
-    reverse_time = (times[0] if T is None else T) - times
+    reverse_time = (times[0] if T is None else _checks.finite("T", T)) - times
     coords = {"t": times, "reverse_time": ("t", reverse_time), "axis": list(AXES[: x.ndim - 1])}
     return xr.Dataset({"position": (dims, x)}, coords=coords, attrs={"n": x.shape[1], **attrs})

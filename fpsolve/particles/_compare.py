@@ -99,6 +99,8 @@ def compare(
     labels = [start] if reference is None else [start, reference]
     for label in labels:
         _checks.one_of("start", label, [str(s) for s in run["start"].values])
+    if min_expected is not None:
+        _checks.positive("min_expected", min_expected, "cells that expect nothing have no chi-square")
     pairs = _common(run, cloud, at)
     weight = _weight(run) if weight is None else weight
     share, rows = false_alarm / len(pairs), []
@@ -132,6 +134,8 @@ def _common(run: Any, cloud: Any, at: npt.ArrayLike | None) -> list[tuple[int, i
             raise _checks.error("cloud", "saved times in common with the run", got, remedy)
         return pairs
     wanted = np.atleast_1d(_checks.finite_array("at", at))
+    if wanted.ndim != 1 or wanted.size == 0:
+        raise _checks.error("at", "one time or a list of them", f"shape {wanted.shape}")
     found = _times.places(wanted, ours[[i for i, _ in pairs]], T)
     if wanted.size == 0 or np.any(found < 0):
         missing = ", ".join(map(_checks.digits, wanted[found < 0])) if wanted.size else "none"

@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from fpsolve import _checks, weights
+from fpsolve.grid import Grid
 from fpsolve.particles import _cells
 
 if TYPE_CHECKING:
-    from fpsolve.grid import Grid
     from fpsolve.weights import WeightLike
 
 Array = npt.NDArray[np.float64]
@@ -69,6 +69,7 @@ def histogram_floor(
     """
     probability, v = _masses(density, grid, weight)
     _checks.integer("n", n)
+    _checks.flag("exact", exact)
     mean_deviation = binomial_deviation(probability, n) if exact else normal_deviation(probability, n)
     return float(np.sum(v * mean_deviation))
 
@@ -163,6 +164,7 @@ def _masses(density: Any, grid: Grid | None, weight: WeightLike) -> tuple[Array,
             raise _checks.error("grid", "a grid beside a plain array", "None", "pass the grid the density lives on")
         cells = _cells.from_dataset(density, 0)
     else:
+        _checks.instances(grid=(grid, Grid))
         cells = _cells.from_grid(grid)
     values = _checks.finite_array("density", density, shape=cells.shape)
     probability = values * cells.volume

@@ -12,15 +12,14 @@ import numpy.typing as npt
 
 from fpsolve import _checks, _progress
 from fpsolve._times import places, same
+from fpsolve.grid import Grid
+from fpsolve.laws import Law
 from fpsolve.particles import _cells, _cloud, _functions, _scoring, _times
 from fpsolve.particles._tally import Tally
 from fpsolve.samplers import GaussianStep, euler_maruyama, exponential_integrator
 
 if TYPE_CHECKING:
     import xarray as xr
-
-    from fpsolve.grid import Grid
-    from fpsolve.laws import Law
 
 Array = npt.NDArray[np.float64]
 
@@ -144,6 +143,10 @@ def simulate(
     """
     began = time.perf_counter()
     _check(reverse, start, n, method, chunk)
+    for name, value in (("positions", positions), ("tabulate", tabulate)):
+        _checks.flag(name, value, optional=True)
+    if histogram is not None and not (isinstance(histogram, Grid) or "t" in getattr(histogram, "coords", ())):
+        raise _checks.error("histogram", "a Grid, or a run with its cells and times", repr(histogram)[:60])
     if save_at is None and histogram is not None and hasattr(histogram, "coords"):
         save_at = histogram.coords["t"].values
     knots, saved = _knots(reverse, steps, times, t_min, save_at)
@@ -169,6 +172,7 @@ def _check(reverse: Any, start: Any, n: int, method: str, chunk: int) -> None:
     """Refuse what the loop could only fail on later."""
     if not all(hasattr(reverse, name) for name in ("target", "process", "eta", "score")):
         raise _checks.error("reverse", "a Reverse dynamics", type(reverse).__name__, "wrap it with fp.Reverse")
+    _checks.instances(start=(start, Law))
     _checks.same_dim("start", start.dim, "reverse", reverse.dim)
     _checks.integer("n", n)
     _checks.integer("chunk", chunk)

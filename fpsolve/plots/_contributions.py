@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from fpsolve.plots._style import PALETTE, REVERSE_TIME, Legend, finished, new_axes, weight_formula
+from fpsolve.plots._style import PALETTE, REVERSE_TIME, Legend, finished, new_axes, require, weight_formula
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -23,6 +23,10 @@ _HATCHES = {"initialization": "////", "discretization": "", "score": "...."}
 #: Of filled areas: lines of the same colour stay visible on them.
 _ALPHA = 0.55
 _DASHES = {"initialization": ":", "discretization": "-", "score": "--"}
+
+
+# what `errors` returns
+_DRAWN = ("local", "propagated", "discount", "alive", "total", "contraction")
 
 
 def contributions(found: xr.Dataset, *, legend: Legend = "right", ax: Axes | None = None) -> Axes:
@@ -52,6 +56,7 @@ def contributions(found: xr.Dataset, *, legend: Legend = "right", ax: Axes | Non
     >>> contributions(made).get_xlabel()
     'step'
     """
+    require("found", found, _DRAWN, "fpsolve.decomposition.errors")
     ax = new_axes(7.5, 3.6) if ax is None else ax
     below = np.zeros(found.sizes["step"])
     for source in _present(found):
@@ -91,6 +96,7 @@ def discounts(found: xr.Dataset, *, legend: Legend = "right", ax: Axes | None = 
     >>> discounts(made).get_yscale()
     'log'
     """
+    require("found", found, _DRAWN, "fpsolve.decomposition.errors")
     ax = new_axes(7.5, 3.6) if ax is None else ax
     r = np.asarray(found["reverse_time"].values, dtype=np.float64)
     ax.axhline(1.0, color="0.6", linewidth=0.8)
@@ -130,6 +136,7 @@ def alive(found: xr.Dataset, *, legend: Legend = "right", ax: Axes | None = None
     >>> alive(made).get_xlabel()
     'reverse time $r = T - t$ (units of process time)'
     """
+    require("found", found, _DRAWN, "fpsolve.decomposition.errors")
     ax = new_axes(7.5, 3.6) if ax is None else ax
     r, sources = np.asarray(found["reverse_time"].values, dtype=np.float64), _present(found)
     layers = [np.asarray(found["alive"].sel(source=source).values, dtype=np.float64) for source in sources]

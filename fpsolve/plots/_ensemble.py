@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fpsolve import _checks
-from fpsolve.plots._style import PALETTE, axis_label, new_axes
+from fpsolve.laws import Law
+from fpsolve.plots._style import PALETTE, axis_label, new_axes, require
 
 if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.axes import Axes
-
-    from fpsolve.laws import Law
 
 __all__ = ["ensemble"]
 
@@ -48,13 +47,17 @@ def ensemble(run: xr.Dataset, *, t: float | None = None, exact: Law | None = Non
     >>> len(ensemble(run).lines)
     4
     """
-    if "density" not in run or run["density"].dims != ("path", "t", "x"):
-        got = ", ".join(map(str, run["density"].dims)) if "density" in run else "no density"
+    require("run", run, ("density",), "fpsolve.stochastic.evolve")
+    if run["density"].dims != ("path", "t", "x"):
+        got = ", ".join(map(str, run["density"].dims))
         raise _checks.error(
             "run", "an ensemble in 1D, density (path, t, x)", got, "pass what stochastic.evolve returned"
         )
+    if exact is not None:
+        _checks.instances(exact=(exact, Law))
+    at = run["t"][-1] if t is None else _checks.finite("t", t)
     ax = new_axes() if ax is None else ax
-    shown = run["density"].isel(t=-1) if t is None else run["density"].sel(t=t, method="nearest")
+    shown = run["density"].sel(t=at, method="nearest")
     ax.plot(run["x"], shown.T, color=PALETTE[5], linewidth=0.6, alpha=0.6)
     ax.plot(run["x"], shown.mean("path"), color=PALETTE[1], linewidth=1.8, label=f"mean over {run.sizes['path']} paths")
     if exact is not None:

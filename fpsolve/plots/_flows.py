@@ -61,8 +61,10 @@ def orbits(
     >>> ax.get_ylabel()
     'position $x$ (units of x)'
     """
-    if "position" not in found:
+    if "position" not in getattr(found, "data_vars", ()):
         raise _checks.error("found", "a Dataset with position(orbit, r)", "none", "pass fp.flows.orbits(...)")
+    if points is not None:
+        _checks.instance("points", points, StationaryPoints, "what fpsolve.flows.stationary_points returns")
     ax = new_axes() if ax is None else ax
     position = found["position"].values
     for k, path in enumerate(position):
@@ -123,6 +125,8 @@ def phase_portrait(
     >>> [text.get_text() for text in phase_portrait(field, found).get_legend().get_texts()]
     ['attracting', 'saddle']
     """
+    _checks.flag("legend", legend)
+    _checks.instance("points", points, StationaryPoints, "what fpsolve.flows.stationary_points returns")
     if points.at.ndim != 2:
         raise _checks.error("points", "stationary points in 2D", "1D", "draw orbits of a 1D flow over time")
     from fpsolve.flows._field import evaluate, field_of

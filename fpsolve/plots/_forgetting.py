@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fpsolve import _checks
-from fpsolve.plots._style import MARKERS, REVERSE_TIME, Style, bound_label, new_axes, styles, weight_formula
+from fpsolve.plots._style import MARKERS, REVERSE_TIME, Style, bound_label, new_axes, require, styles, weight_formula
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -80,6 +80,12 @@ def forgetting(
     style = styles([str(label) for label in curve["start"].values])
     horizon = _horizon(curve)
     checks = _listed(check)
+    for one in checks:
+        require("check", one, ("floor_exact",), "fpsolve.particles.compare")
+    if closed_form is not None and "start" not in getattr(closed_form, "coords", ()):
+        raise _checks.error("closed_form", "a DataArray over starts and times", repr(closed_form)[:60])
+    if ladder is not None:
+        require("ladder", ladder, ("bound",), "fpsolve.bounds.ladder")
     handles = [_draw_curve(ax, curve, label, style[label], horizon) for label in _visible(curve)]
     if closed_form is not None:
         handles += _draw_closed_form(ax, closed_form, style, horizon)
@@ -97,7 +103,7 @@ def forgetting(
 
 
 def _check_curve(curve: xr.Dataset) -> None:
-    if "distance" not in curve or set(curve["distance"].dims) != {"start", "t"}:
+    if "distance" not in getattr(curve, "data_vars", ()) or set(curve["distance"].dims) != {"start", "t"}:
         raise _checks.error(
             "curve", "a Dataset with distance(start, t)", type(curve).__name__, "pass fp.forgetting_curve(run)"
         )
@@ -128,6 +134,8 @@ def _listed(check: xr.Dataset | Iterable[xr.Dataset] | None) -> list[xr.Dataset]
         return []
     import xarray as xr
 
+    if not isinstance(check, xr.Dataset | list | tuple):
+        raise _checks.error("check", "a Dataset as fpsolve.particles.compare returns, or several", repr(check)[:60])
     # a Dataset is an iterable too, of the names of its variables
     return [check] if isinstance(check, xr.Dataset) else list(check)
 

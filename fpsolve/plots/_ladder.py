@@ -17,6 +17,7 @@ from fpsolve.plots._style import (
     finished,
     label_of,
     new_axes,
+    require,
     weight_formula,
 )
 
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 
 _INK = "0.15"
+
+
+# what `ladder` returns, whatever the starts
+_DRAWN = ("start", "bound", "reverse_time", "measured", "measured_error", "factor")
 
 
 def ladder(
@@ -73,6 +78,9 @@ def ladder(
     >>> ladder(made).get_yscale()
     'log'
     """
+    require("found", found, _DRAWN, "fpsolve.bounds.ladder")
+    if curve is not None:
+        require("curve", curve, ("distance", "start", "reverse_time"), "fpsolve.forgetting_curve")
     label = label_of(found, start)
     ax = new_axes(7.5, 4.2) if ax is None else ax
     r = _reverse_time(found)
@@ -115,6 +123,7 @@ def ratio(
     >>> ratio(made).get_ylabel()
     'bound / measured'
     """
+    require("found", found, _DRAWN, "fpsolve.bounds.ladder")
     label = label_of(found, start)
     ax = new_axes(7.5, 3.0) if ax is None else ax
     measured = _positive(found["measured"].sel(start=label).values)[1:]
@@ -150,6 +159,7 @@ def factors(found: xr.Dataset, *, legend: Legend = "right", ax: Axes | None = No
     >>> factors(made).get_ylabel()
     'contraction of the block'
     """
+    require("found", found, _DRAWN, "fpsolve.bounds.ladder")
     ax = new_axes(7.5, 3.0) if ax is None else ax
     r, styles = _reverse_time(found), bound_styles(found)
     ax.axhline(1.0, color=_INK, linewidth=1.2)

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from fpsolve import _checks
+from fpsolve.bounds import Localization
 from fpsolve.plots._style import PALETTE, Legend, finished, new_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-    from fpsolve.bounds import Localization
 
 
 def localization(found: Localization, *, legend: Legend = "right", ax: Axes | None = None) -> Axes:
@@ -41,6 +41,7 @@ def localization(found: Localization, *, legend: Legend = "right", ax: Axes | No
     >>> localization(fp.bounds.localization(kernel, weight=fp.PolynomialWeight(2, 0.1))).get_xlabel()
     'level $R$ of the localization set $\\{V \\leq R\\}$'
     """
+    _checks.instance("found", found, Localization, "what fpsolve.bounds.localization returns")
     ax = new_axes(7.5, 3.6) if ax is None else ax
     within = found.levels <= found.held
     levels = found.levels[within]

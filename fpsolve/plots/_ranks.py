@@ -53,6 +53,7 @@ def metric_against_distance(
     ValueError
         A Dataset without these variables or families.
     """
+    _checks.flag("ranks", ranks)
     for name in (metric, distance, "family"):
         if name not in cases:
             raise _checks.error("cases", f"a Dataset with {name!r}", f"one with {', '.join(map(str, cases))}")

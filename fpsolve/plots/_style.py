@@ -116,6 +116,14 @@ def bound_label(found: xr.Dataset, bound: str) -> str:
     return f"{bound} (estimated constant)" if estimated else str(bound)
 
 
+def require(name: str, value: Any, variables: tuple[str, ...], maker: str) -> None:
+    """Refuse what is no Dataset, or one without what the figure draws; `maker` returns the right ones."""
+    lacks = [one for one in variables if one not in value] if hasattr(value, "data_vars") else list(variables)
+    if lacks:
+        got = f"a {type(value).__name__} without {', '.join(lacks)}"
+        raise _checks.error(name, f"a Dataset as {maker} returns", got)
+
+
 def label_of(run: xr.Dataset, start: str | None) -> str:
     """Return the label of a start; the only one where none is asked for."""
     labels = [str(label) for label in run["start"].values]

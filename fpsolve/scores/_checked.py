@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from fpsolve._callables import answer_of
 from fpsolve._checks import FloatArray, finite, real_array
 from fpsolve.scores._arrays import answer
 from fpsolve.scores._names import name_of
@@ -35,7 +36,7 @@ class CheckedScore:
             If it is of another shape than x, complex, not numeric, or not finite; the message says at which t.
         """
         t, x = finite("t", t), real_array("x", x)
-        return answer("score", t, x, self.score(t, x), self.dim)
+        return answer("score", t, x, answer_of(f"score at t = {t:g}", self.score, t, x), self.dim)
 
     def __repr__(self) -> str:
         """Return the description of the score that is checked."""

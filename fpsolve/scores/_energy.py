@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from fpsolve import _checks
-from fpsolve._callables import refuse_signature
+from fpsolve._callables import answer_of, refuse_signature
 from fpsolve._checks import FloatArray, real_array
 from fpsolve.processes import Process
 from fpsolve.scores._arrays import answer, as_numpy
@@ -44,7 +44,8 @@ class EnergyScore:
         """Return the score at the points x, of their shape."""
         points = real_array("x", x)
         if self.gradient is not None:
-            return -answer("gradient", t, points, self.gradient(t, points), self.dim)
+            given = answer_of(f"gradient at t = {t:g}", self.gradient, t, points)
+            return -answer("gradient", t, points, given, self.dim)
         return -self.differences(t, points)[0]
 
     def error(self, t: float, x: Any) -> FloatArray:

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from fpsolve import _checks
+from fpsolve._callables import answer_of
 from fpsolve._checks import FloatArray
 from fpsolve.scores._central import first_derivative
 
@@ -21,7 +22,7 @@ _STEP, _ORDER = 1e-4, 4
 
 def evaluate(field: Field, x: FloatArray) -> FloatArray:
     """Return S(x) as a finite array of the shape of x."""
-    return _checks.values_at("S(x)", field(x), x.shape)
+    return _checks.values_at("S(x)", answer_of("S(x)", field, x), x.shape)
 
 
 def as_points(x: FloatArray) -> FloatArray:

@@ -20,7 +20,7 @@ from fpsolve.evolution.problem import Problem, Start
 from fpsolve.grid import Grid
 from fpsolve.stepping import scheme_named
 from fpsolve.stochastic._brownian import BrownianPaths, seed_of
-from fpsolve.stochastic._functional import RadialFunction
+from fpsolve.stochastic._functional import RadialFunction, radial
 from fpsolve.stochastic._ito import require_well_posed
 from fpsolve.stochastic._march import Ensemble, march
 from fpsolve.stochastic._noise import ScoreNoise
@@ -133,6 +133,7 @@ def evolve(
     began = time.perf_counter()
     named = setup.check_request(dynamics, {"start": start}, grid, None, _checks.integer("steps", steps))
     _checks.integer("paths", paths)
+    _checks.flag("estimate", estimate)
     _checks.one_of("convention", convention, ("stratonovich", "ito"))
     if grid.dim == 2 and dynamics.boundary == "periodic":
         raise _checks.error("boundary", "'no-flux' for noise in 2D", "'periodic'", "use a box that holds the laws")
@@ -146,7 +147,7 @@ def evolve(
         clock=clock,
         noise=noise,
         brownian=BrownianPaths(seed_of(seed), paths, noise.size, _span(dynamics, last)),
-        function=RadialFunction() if test_function is None else test_function,
+        function=radial(test_function),
         ito=convention == "ito",
         scheme=scheme_named("damped-crank-nicolson"),
     )

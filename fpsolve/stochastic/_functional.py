@@ -82,6 +82,12 @@ class RadialFunction:
         return np.asarray((8.0 * (f[2] - f[1]) - (f[3] - f[0])) / (12.0 * h))
 
 
+def radial(given: Any) -> RadialFunction:
+    """Return a test function, the default for None; refuse what is none."""
+    wanted = "a RadialFunction or None"
+    return RadialFunction() if given is None else _checks.instance("test_function", given, RadialFunction, wanted)
+
+
 def _radius(x: Array, dim: int) -> Array:
     return np.abs(x) if dim == 1 else np.hypot(x[..., 0], x[..., 1])
 

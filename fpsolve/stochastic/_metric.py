@@ -15,7 +15,7 @@ from fpsolve import _checks, _runs
 from fpsolve._callables import values_of
 from fpsolve.dynamics import BaseDynamics
 from fpsolve.stochastic._coupling import gain
-from fpsolve.stochastic._functional import RadialFunction, against_averages, extended_points
+from fpsolve.stochastic._functional import RadialFunction, against_averages, extended_points, radial
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -66,7 +66,7 @@ def quadratic_variation(run: xr.Dataset, *, shares: Sequence[float] = SHARES) ->
     import xarray as xr
 
     for name in ("functional", "variation", "node_t"):
-        if name not in run:
+        if not hasattr(run, "data_vars") or name not in run:
             remedy = "for densities of evolve there is siem_like"
             raise _checks.error("run", "an ensemble of fpsolve.stochastic.evolve", f"one without {name!r}", remedy)
     r = np.abs(np.asarray(run["node_t"].values) - float(run["node_t"][0]))
@@ -136,11 +136,11 @@ def siem_like(
     """
     import xarray as xr
 
-    members = "path" if "path" in run.dims else "start"
+    members = "path" if "path" in getattr(run, "dims", ()) else "start"
     run = _runs.tidy(run, member=members)
     if _runs.attribute(run, "frame") != "fixed":
         raise _checks.error("run", "a run in the fixed frame", "another", "set frame='fixed' in evolve")
-    grid, phi = _runs.grid(run), RadialFunction() if test_function is None else test_function
+    grid, phi = _runs.grid(run), radial(test_function)
     points = extended_points(grid)
     gradient = phi.gradient(points, grid.dim)
     t = np.asarray(run["t"].values, dtype=float)

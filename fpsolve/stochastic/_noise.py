@@ -54,7 +54,9 @@ class ScoreNoise:
     _timed: tuple[bool, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        modes = tuple(self.modes) if not callable(self.modes) else (self.modes,)
+        if not isinstance(self.modes, Sequence) and not callable(self.modes):
+            raise _checks.error("modes", "a sequence of callables e(x) or e(t, x)", repr(self.modes)[:60])
+        modes = (self.modes,) if callable(self.modes) else tuple(self.modes)
         if not modes:
             raise _checks.error("modes", "at least one mode", "none")
         wanted = f"{len(modes)} numbers >= 0, one per mode"
@@ -116,6 +118,8 @@ def _takes_time(k: int, mode: Mode) -> bool:
     if not callable(mode):
         raise _checks.error(f"modes[{k}]", "a callable e(x) or e(t, x)", repr(mode)[:60])
     kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    if isinstance(mode, type):
+        raise _checks.error(f"modes[{k}]", "a callable e(x) or e(t, x)", f"the class {mode.__name__}")
     parameters = inspect.signature(mode).parameters.values()
     needed = sum(p.kind in kinds and p.default is inspect.Parameter.empty for p in parameters)
     if needed not in (1, 2):
@@ -143,6 +147,7 @@ def constant(strength: float, *, dim: int = 1, direction: ArrayLike | None = Non
     ([[1.0, 1.0, 1.0]], 2)
     """
     _checks.dimension("dim", dim)
+    _checks.non_negative("strength", strength)
     if direction is not None and dim == 1:
         raise _checks.error("direction", "None in 1D", repr(direction), "set dim=2")
     if dim == 1:
@@ -196,7 +201,9 @@ def random_fourier(
     (3, 5)
     """
     _checks.dimension("dim", dim)
+    _checks.non_negative("strength", strength)
     _checks.integer("modes", modes)
+    _checks.flag("divergence_free", divergence_free)
     scale = 1.0 / _checks.positive("length", length)
     if divergence_free and dim == 1:
         raise _checks.error("divergence_free", "False in 1D, where only constants are", "True", "set dim=2")
@@ -214,7 +221,7 @@ def random_fourier(
     waves = [_Wave(w, float(p), v) for w, p, v in zip(frequencies, phases, vectors, strict=True)]
     shown = f"seed={seed if isinstance(seed, int) else 'generator'}, dim={dim}, divergence_free={divergence_free}"
     text = f"random_fourier(strength={strength:g}, length={length:g}, modes={modes}, {shown})"
-    return ScoreNoise(waves, np.full(modes, _checks.non_negative("strength", strength) / modes), text)
+    return ScoreNoise(waves, np.full(modes, strength / modes), text)
 
 
 def localized(
@@ -249,7 +256,10 @@ def localized(
         if directions is None
         else _checks.finite_array("directions", directions, shape=(len(places), 2))
     )
-    strengths = np.broadcast_to(_checks.finite_array("strength", strength), (len(places),))
+    given = _checks.finite_array("strength", strength)
+    if given.shape not in ((), (1,), (len(places),)):
+        raise _checks.error("strength", f"a number or {len(places)}, one per centre", f"shape {given.shape}")
+    strengths = np.broadcast_to(given, (len(places),))
     bumps = [_Bump(c, float(width), v) for c, v in zip(places, vectors, strict=True)]
     text = f"localized(centres={places.tolist()}, width={width:g}, strength={strengths.tolist()})"
     return ScoreNoise(bumps, strengths, text)

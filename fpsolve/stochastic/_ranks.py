@@ -78,7 +78,11 @@ def rank_correlation(
     >>> found.value > 0.9 and found.low < found.value < found.high
     True
     """
-    pairs = np.stack([_checks.finite_array("first", first), _checks.finite_array("second", second)])
+    given = [_checks.finite_array("first", first), _checks.finite_array("second", second)]
+    if given[0].shape != given[1].shape:
+        got = f"shapes {given[0].shape} and {given[1].shape}"
+        raise _checks.error("first, second", "two vectors of one length", got)
+    pairs = np.stack(given)
     if pairs.ndim != 2 or pairs.shape[1] < MINIMUM_PAIRS:
         raise _checks.error("first, second", f"two vectors of at least {MINIMUM_PAIRS} numbers", f"shape {pairs.shape}")
     if not np.all(_checks.varies(pairs, axis=1)):
