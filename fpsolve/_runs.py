@@ -159,6 +159,9 @@ def _cut_alike(run: xr.Dataset) -> xr.Dataset:
     own = grid(run)
     names = [name for name in AXES if name in run["density"].dims]
     for name, (low, high), h in zip(names, own.bounds, own.spacing, strict=True):
+        if f"{name}_previous" not in run.coords:
+            wanted = f"the coordinate '{name}_previous' of a run from evolve"
+            raise error("run", wanted, "a run without it", "keep its names and coordinates, or drop density_previous")
         coarse = run[f"{name}_previous"].values
         if coarse.size < 2:
             continue

@@ -97,6 +97,8 @@ def test_the_error_of_a_run_stored_in_float32_knows_it(run):
     ("change", "sentence"),
     [
         (lambda run: run.sel(t=slice(0.1, 0.5)), r"at least one saved time, got none; t decreases along a run"),
+        (lambda run: run.rename(x="z"), "the coordinate 'z_previous' of a run from evolve, got a run without it"),
+        (lambda run: run.drop_vars("x_previous"), "the coordinate 'x_previous' of a run from evolve, got"),
         (lambda run: run.drop_attrs(), "the attribute 'error_factor' of a run from evolve, got a run without it"),
         (lambda run: run.isel(t=0), r"density over \(start, t, x\[, y\]\), got dimensions"),
         (lambda run: run.drop_vars("start"), "the coordinate 'start' of a run from evolve, got a run without it"),
