@@ -28,6 +28,11 @@ AXES = {"x": "x", "y": "y", "z": "x", "z_x": "x", "z_y": "y"}
 _SAME = 1e-6
 
 
+def member_of(run: xr.Dataset) -> str:
+    """The dimension of the densities beside time and space: paths of an ensemble, else starts."""
+    return "path" if "path" in getattr(run, "dims", ()) else "start"
+
+
 def tidy(run: xr.Dataset, *, member: str = "start") -> xr.Dataset:
     """Return a run with dimensions (member, t, space) and its times in the order in which it ran, without repetitions.
 

@@ -84,7 +84,7 @@ _ = fig.legend(*left.get_legend_handles_labels(), frameon=False, loc="outside ri
 # %%
 def wrong_score(score, low, high):
     """The score plus 0.3 between two times."""
-    return lambda t, x: score(t, x) + (0.3 if low < t < high else 0.0)
+    return fp.scores.perturbed(score, lambda t, x: np.full(np.shape(x), 0.3 if low < t < high else 0.0))
 
 
 def left_over(process, eta, low, high):

@@ -11,9 +11,9 @@ import fpsolve as fp
 @pytest.fixture(scope="module")
 def file(tmp_path_factory):
     reverse = fp.Reverse(fp.Gaussian(0.5, std=0.5), fp.VP())
-    grid = fp.Grid.uniform((-6, 6), cells=40)
+    grid = fp.Grid.uniform((-6, 6), cells=160)
     starts = {"exact": reverse.marginal(1.0), "prior": fp.Gaussian(0.0, std=1.0)}
-    run = fp.evolve(reverse, starts, grid=grid, steps=20, t_min=0.1, progress=False)
+    run = fp.evolve(reverse, starts, grid=grid, steps=120, t_min=0.1, progress=False)
     path = tmp_path_factory.mktemp("runs") / "run.nc"
     run.to_netcdf(path, engine="h5netcdf")
     return path, run

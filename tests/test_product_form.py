@@ -171,7 +171,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "swapped span": ({"span": (3.0, 0.1)}, r"span: expected 0 < low < high, got \(3, 0.1\)"),
     "NaN": ({"levels": [np.nan]}, r"levels: expected finite numbers"),
     "negative loss": ({"levels": [1.0, 2.0], "loss": lambda s: s - 1.5}, r"loss\(1\): expected a number > 0, got -0.5"),
-    "shape of gain": ({"levels": [1.0, 2.0], "gain": lambda s: 1.0}, r"gain at the levels: expected values of shape"),
+    "shape of gain": ({"levels": [1.0, 2.0], "gain": lambda s: 1.0}, r"gain: expected values of shape"),
     "field and levels": ({"field": np.negative, "levels": [1.0]}, r"field: expected neither levels nor span nor loss"),
     "no field": ({"field": 3}, r"field: expected a callable S\(x\), got 3"),
 }

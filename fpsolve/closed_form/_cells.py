@@ -4,11 +4,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from fpsolve._checks import FloatArray, instances, integer, positive, same_dim
+from fpsolve._checks import FloatArray, error, integer, positive, same_dim
 from fpsolve.closed_form._fields import Field
-from fpsolve.closed_form._solve import ReverseLike, check, solve
+from fpsolve.closed_form._solve import ReverseLike, check, require_law, solve
 from fpsolve.closed_form._transport import Transport
-from fpsolve.grid import Grid
 from fpsolve.laws import Law, PointMass
 
 _NODES_AT_ONCE = 2**22  # 34 MB per array
@@ -66,7 +65,9 @@ def cell_averages(
     >>> round(float(q.sum() * grid.volume), 12)
     1.0
     """
-    instances(start=(start, Law), grid=(grid, Grid))
+    require_law("start", start)
+    if not hasattr(grid, "face_axes"):
+        raise error("grid", "a Grid, or any object with face_axes", type(grid).__name__, "make one by Grid.uniform")
     t = check(reverse, start, t)
     same_dim("grid", grid.dim, "the start", start.dim)
     field = solve(reverse, start, t, positive("rtol", rtol))

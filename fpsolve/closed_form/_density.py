@@ -4,14 +4,14 @@ from typing import Any
 
 import numpy as np
 
-from fpsolve._checks import FloatArray, instances, points, positive
-from fpsolve.closed_form._solve import ReverseLike, check, solve
+from fpsolve._checks import FloatArray, points, positive
+from fpsolve.closed_form._solve import ReverseLike, check, require_law, solve
 from fpsolve.laws import Law
 
 
 def log_density(reverse: ReverseLike, start: Law, t: float, x: Any, *, rtol: float = 1e-12) -> FloatArray:
     """Return the logarithm of `density`, which stays finite and accurate far out; same arguments."""
-    instances(start=(start, Law))
+    require_law("start", start)
     t = check(reverse, start, t)
     x = points("x", x, start.dim, finite_only=True)
     field = solve(reverse, start, t, positive("rtol", rtol))
@@ -69,5 +69,5 @@ def density(reverse: ReverseLike, start: Law, t: float, x: Any, *, rtol: float =
     >>> density(reverse, fp.Gaussian(0.0, std=1.0), 0.01, [-2.0, 0.0, 2.0]).round(4)
     array([0.6058, 0.0002, 0.3873])
     """
-    instances(start=(start, Law))
+    require_law("start", start)
     return np.exp(log_density(reverse, start, t, x, rtol=rtol))

@@ -5,14 +5,14 @@ from typing import Any
 
 import numpy as np
 
-from fpsolve._checks import FloatArray, instances, positive
+from fpsolve._checks import FloatArray, positive
 from fpsolve.closed_form._absolute import absolute_integrals
 from fpsolve.closed_form._fields import all_landmarks
 from fpsolve.closed_form._mixture import chunks
 from fpsolve.closed_form._pairs import Pair, pair
 from fpsolve.closed_form._panels import ORDER, Panels, resolve
 from fpsolve.closed_form._plane import tensor_panels
-from fpsolve.closed_form._solve import ReverseLike, check
+from fpsolve.closed_form._solve import ReverseLike, check, require_law
 from fpsolve.closed_form._weights import weight_values
 from fpsolve.laws import Law, PointMass
 
@@ -77,7 +77,8 @@ def weighted_tv(
     >>> round(weighted_tv(reverse, *starts, t=1.0, weight=fp.UnitWeight()).value, 10)  # 4 Phi(1) - 2
     1.3653789843
     """
-    instances(start_a=(start_a, Law), start_b=(start_b, Law))
+    require_law("start_a", start_a)
+    require_law("start_b", start_b)
     t = check(reverse, start_a, t)
     check(reverse, start_b, t)
     level = positive("rtol", (1e-9 if start_a.dim == 1 else 1e-6) if rtol is None else rtol)

@@ -43,6 +43,12 @@ def check(reverse: ReverseLike, start: Law, t: float) -> float:
     return _times.one("t", t, 0.0, reverse.process.T, ends="(]", remedy=remedy)
 
 
+def require_law(name: str, start: Law) -> None:
+    """Refuse what has no log density: any object with one and a dimension is a law to the oracle."""
+    if isinstance(start, type) or not all(hasattr(start, part) for part in ("log_density", "dim")):
+        raise error(name, "a law", f"a {type(start).__name__}", "data become one by fpsolve.KernelDensity(samples)")
+
+
 def check_exact(reverse: ReverseLike) -> None:
     """Refuse a score model."""
     if not all(hasattr(reverse, name) for name in ("target", "process", "eta", "exact")):

@@ -50,7 +50,7 @@ class RunAccessor:
         solved_once = self._attribute("scheme") == "characteristics"
         if solved_once or self._run.attrs.get("tol_met") != "not asked" or "density_previous" not in self._run:
             raise error("run", "a run with grid, steps, noise and estimate=True", "another", "use its density as it is")
-        run = _runs.tidy(self._run)
+        run = _runs.tidy(self._run, member=_runs.member_of(self._run))
         fine, coarse = run.variables["density"], run["density_previous"]
         share = 1.0 / (2.0 ** scheme_named(self._attribute("scheme")).order - 1.0)
         return coarse.copy(deep=False, data=(1.0 + share) * self.grid.restrict(fine.values) - share * coarse.values)

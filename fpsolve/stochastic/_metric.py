@@ -136,7 +136,7 @@ def siem_like(
     """
     import xarray as xr
 
-    members = "path" if "path" in getattr(run, "dims", ()) else "start"
+    members = _runs.member_of(run)
     run = _runs.tidy(run, member=members)
     if _runs.attribute(run, "frame") != "fixed":
         raise _checks.error("run", "a run in the fixed frame", "another", "set frame='fixed' in evolve")
