@@ -134,7 +134,7 @@ def _listed(check: xr.Dataset | Iterable[xr.Dataset] | None) -> list[xr.Dataset]
         return []
     import xarray as xr
 
-    if not isinstance(check, xr.Dataset | list | tuple):
+    if isinstance(check, str) or not isinstance(check, Iterable):
         raise _checks.error("check", "a Dataset as fpsolve.particles.compare returns, or several", repr(check)[:60])
     # a Dataset is an iterable too, of the names of its variables
     return [check] if isinstance(check, xr.Dataset) else list(check)
