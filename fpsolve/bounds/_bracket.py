@@ -83,7 +83,8 @@ def _points(law: Law) -> tuple[Array, Array]:
         return x, log_p
     counts = np.clip(np.ceil(np.abs(np.diff(log_p)) / _NATS), 1, _BETWEEN).astype(int)
     fine = [np.linspace(a, b, n, endpoint=False) for a, b, n in zip(x[:-1], x[1:], counts, strict=True)]
-    points = np.append(np.concatenate(fine), x[-1])
+    # between neighbouring doubles there is nothing: the same point comes twice
+    points = np.unique(np.append(np.concatenate(fine), x[-1]))
     return points, law.log_density(points)
 
 

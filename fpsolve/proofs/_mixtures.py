@@ -30,9 +30,16 @@ class Mixture:
         return Mixture(self.weights, means, tuple(path.scale**2 * v + path.variance for v in self.variances))
 
     def minus(self, other: Mixture) -> Mixture:
-        """The signed mixture ``self - other``."""
-        weights = self.weights + tuple(-w for w in other.weights)
-        return Mixture(weights, self.means + other.means, self.variances + other.variances)
+        """The signed mixture ``self - other``; components that both have are one, so that equal laws leave nothing."""
+        rows = list(self.rows())
+        for w, m, v in other.rows():
+            same = next((k for k, (_, mean, variance) in enumerate(rows) if mean == m and variance == v), None)
+            if same is None:
+                rows.append((-w, m, v))
+            else:
+                rows[same] = (rows[same][0] - w, m, v)
+        weights, means, variances = zip(*rows, strict=True)
+        return Mixture(weights, means, variances)
 
     def density(self, x: Ball) -> Ball:
         return sum((w * normal_density(x, m, v) for w, m, v in self.rows()), arb(0))
