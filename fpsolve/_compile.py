@@ -56,13 +56,9 @@ def compiled(function: Any = None, /, **options: Any) -> Any:
         Once each: no folder for the cache can be written (read-only installation, no home); the cache cannot be kept
         (full disk); what is in it is damaged. The function is compiled anew then.
 
-    Examples
-    --------
-    >>> @compiled
-    ... def double(x):
-    ...     return 2.0 * x
-    >>> double(1.5)
-    3.0
+    Notes
+    -----
+    Put ``@compiled`` above a function of a module: one typed at a prompt belongs to no file and cannot be kept.
     """
     if function is None:
         return partial(compiled, **options)
