@@ -138,7 +138,7 @@ print(f"quadrature error at most {float(curve.error.max()):.0e}")
 # file; runs need no model any more. The interpolation error is measured when the table is made.
 
 # %%
-t_min, grid = 0.01, fp.Grid.uniform((-6.0, 6.0), cells=480)
+t_min, grid = 0.01, fp.Grid.uniform((-6.0, 6.0), cells=600)
 with TemporaryDirectory() as folder:
     path = Path(folder) / "score.nc"
     fp.scores.tabulate(score, grid, np.geomspace(t_min, 1.0, 80)).to_netcdf(path, engine="h5netcdf")
@@ -157,7 +157,7 @@ starts = {
     "exact": reverse["exact"].marginal(process.T), "prior": process.prior(), "far": fp.Gaussian(4.0, std=0.25),
 }  # fmt: skip
 save_at = [1.0, 0.95, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.15, 0.1, 0.07, 0.05, 0.03, 0.02, 0.01]
-ask = {"t_min": t_min, "grid": grid, "steps": 240, "save_at": save_at, "scheme": "tr-bdf2"}
+ask = {"t_min": t_min, "grid": grid, "steps": 304, "save_at": save_at, "scheme": "tr-bdf2"}
 learned = fp.evolve(reverse["learned"], starts, **ask)
 truth = fp.evolve(reverse["exact"], {"exact": starts["exact"]}, **ask).assign_coords(start=["truth"])
 forgetting = fp.forgetting_curve(learned, reference="exact")
