@@ -97,11 +97,6 @@ def power(base: Ball, exponent: int) -> Ball:
     return result
 
 
-def middle(ball: Ball) -> float:
-    """The double next to the midpoint: a guess, never part of a proof."""
-    return float(ball.mid())
-
-
 def normal_density(x: Ball, mean: Ball, variance: Ball) -> Ball:
     """N(x; mean, variance)."""
     gap = x - mean
