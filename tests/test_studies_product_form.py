@@ -14,7 +14,7 @@ from fpsolve.studies._config import read
 from fpsolve.studies._report import Report
 from fpsolve.studies._stages import Stages
 
-#: Two cells per width and some dozen steps are few on purpose; what they leave unresolved is said.
+#: Three cells per width and some dozen steps are few on purpose; what they leave unresolved is said.
 pytestmark = pytest.mark.filterwarnings("ignore::fpsolve.UnresolvedWarning")
 
 #: Fewer intervals, cells and steps, and data of the user's own.
@@ -23,7 +23,6 @@ QUICK = {
     "{ points = 160, mixture = 128, data = 64 }": "{ points = 96, mixture = 96, data = 64 }",
     "steps = 400": "steps = 200",
     "steps = 120": "steps = 60",
-    "cells_per_std = 3": "cells_per_std = 2",
     "basins = 32": "basins = 8",
 }
 

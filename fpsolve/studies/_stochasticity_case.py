@@ -10,7 +10,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 import fpsolve as fp
-from fpsolve import bounds, kernels, weights
+from fpsolve import bounds, kernels, scores, weights
 from fpsolve.characteristics import Accuracy, trace_back
 from fpsolve.dynamics import Eta, Frame, InFrame
 from fpsolve.laws import Law
@@ -21,20 +21,6 @@ Array = NDArray[np.float64]
 
 #: Saved times of the forgetting curves.
 _SAVES = 24
-
-
-@dataclass(frozen=True)
-class Shifted:
-    """A score with a constant error while ``low < t < high``."""
-
-    score: Score
-    size: float
-    low: float
-    high: float
-
-    def __call__(self, t: float, x: Array) -> Array:
-        """Return the score at time t."""
-        return self.score(t, x) + (self.size if self.low < t < self.high else 0.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,9 +67,9 @@ def _one(knob: Knob, eta: Eta) -> xr.Dataset:
     plain = fp.forgetting_curve(run, weight=fp.UnitWeight()).sel(start="far", drop=True)
     numbers = {"far": curve.distance, "far_error": curve.error, "plain": 0.5 * plain.distance}
     found = xr.Dataset(numbers).assign(estimate=run.error_estimate.max()).reset_coords(drop=True)
-    late, early = (0.0, knob.split[1]), (knob.split[0], np.inf)
-    for label, (low, high) in (("early", early), ("late", late)):
-        found[label], found[f"{label}_error"] = _left(knob, eta, Shifted(reverse.score, knob.size, low, high))
+    for label, (low, high) in (("early", (knob.split[0], T)), ("late", (0.0, knob.split[1]))):
+        wrong = scores.perturbed(reverse.score, scores.errors.During(scores.errors.Bias(knob.size), low, high))
+        found[label], found[f"{label}_error"] = _left(knob, eta, wrong)
     return found
 
 
