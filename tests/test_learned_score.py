@@ -136,6 +136,28 @@ def test_its_assumptions_are_fitted_in_a_region(target, learned):
         x = np.random.default_rng(0).uniform(-8.0, 8.0, (2000, 2))
         along = np.sum(x * learned(t, x), axis=-1)
         assert np.all(along <= -found.value * np.sum(x**2, axis=-1) + 1.01 * found.offset)
+    # a small region: what is claimed is that it holds there; that it goes on is the trend over growing radii
+    near = fp.bounds.assumptions(dynamics, 0.05, region=5.5)
+    assert not near.certified and near.unchecked == ("both inequalities beyond |x| = 5.5",)
+    axis = np.linspace(-5.5, 5.5, 401)
+    x = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
+    x = x[np.hypot(x[:, 0], x[:, 1]) <= 5.5]
+    s = learned(0.05, x)
+    assert np.all(np.sum(x * s, axis=-1) <= -near.value * np.sum(x**2, axis=-1) + near.offset)
+    assert np.all(np.hypot(s[:, 0], s[:, 1]) <= near.growth * (1.0 + np.hypot(x[:, 0], x[:, 1]) ** near.power))
+    # far out the model is the score of a Gaussian: its least pull is the inverse of the largest variance
+    law = fp.Gaussian(learned.model.mean, cov=learned.model.cov)
+    widest = np.linalg.eigvalsh(fp.Reverse(law, PROCESS).marginal(0.05).cov)[-1]
+    assert 0.0 < near.value <= 0.5 / widest
+
+
+def test_a_pull_that_ends_beyond_the_region_is_no_dissipativity(target, learned):
+    """The learned score over a high power: nearly the same on |x| <= 5.5, and nothing far out."""
+
+    def fading(t, x):
+        return learned(t, x) / (1.0 + (np.sum(np.square(x), axis=-1, keepdims=True) / 900.0) ** 4)
+
+    dynamics = fp.Reverse(target, PROCESS, score=scores.checked(fading, 2))
     near = fp.bounds.assumptions(dynamics, 0.05, region=5.5)
     assert near.value is None and "dissipative tail" in near.reason
 

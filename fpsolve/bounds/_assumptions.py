@@ -27,6 +27,8 @@ _LOSS, _GOES_ON, _NONE = 0.02, 0.3, 1e-6
 _STEEPER = 0.05
 #: Radius of the region by default, in standard deviations.
 _REACH = 8.0
+#: What fitted constants B and C have over their largest need at the points looked at: they are for those between, too.
+_BETWEEN = 1.01
 #: Rounding of the check, relative to the size of the terms.
 _ROUNDING = 1e-9
 
@@ -79,10 +81,10 @@ def assumptions(
     within M, all at time t: ``A = share/v_max``, ``B = M^2 v_max/(4 (1 - share) v_min^2)``, ``C = max(1, M)/v_min``,
     k = 1: a certificate. For any other law and for a score model the constants are fitted, and no certificate: A is
     the given share of the smallest ``-x.s/|x|^2`` in the outer half of ``|x| <= region`` and at radii up to 4096 times
-    that, B what is then missing, k the steepest slope of ``log|s|``. A fit always returns a number, so an A is only
-    given where something says that it does not fall off with the radius: for a law its tail, ``-log p ~ |x|^p`` with
-    p >= 2 (not Laplace, Student's t or exp(-|x|^1.8)); for a score model the trend over growing radii. Where neither
-    can be looked at, that is said, and there is no A.
+    that, B what is then missing and 1 % more, k the steepest slope of ``log|s|``. A fit always returns a number, so an
+    A is only given where something says that it does not fall off with the radius: for a law its tail,
+    ``-log p ~ |x|^p`` with p >= 2 (not Laplace, Student's t or exp(-|x|^1.8)); for a score model the trend over
+    growing radii. Where neither can be looked at, that is said, and there is no A.
 
     Parameters
     ----------
@@ -236,7 +238,7 @@ def _fit(
     radii, size = np.append(radii, far.radii), np.append(size, far.size)
     with np.errstate(over="ignore"):
         growth = float(np.max(size / (1.0 + radii**power)))
-    return a, b, growth, power
+    return a, _BETWEEN * b, _BETWEEN * growth, power
 
 
 def _record(
@@ -252,9 +254,8 @@ def _record(
     a, b, c, power = constants
     radii = radius * (np.arange(2 * _RADII) + 0.5) / (2 * _RADII)
     along, size = _inward(score, dim, radii, offset=0.5)
-    fine = 1.0 if method == "closed form" else 1.0 + 1e-2
-    dissipative = float(np.min(fine * b + _ROUNDING * (1.0 + b) - a * radii**2 - along))
-    growing = float(np.min(fine * c * (1.0 + radii**power) - size))
+    dissipative = float(np.min(b + _ROUNDING * (1.0 + b) - a * radii**2 - along))
+    growing = float(np.min(c * (1.0 + radii**power) - size))
     where = f"|x| <= {radius:.4g}, {method}"
     checked = (
         *checked,
