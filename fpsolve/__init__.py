@@ -80,6 +80,7 @@ _MODULES = (
     "particles",
     "plots",
     "proofs",
+    "samplers",
     "stochastic",
     "studies",
     "verification",
@@ -102,6 +103,7 @@ if TYPE_CHECKING:
     from fpsolve import plots as plots
     from fpsolve import processes as processes
     from fpsolve import proofs as proofs
+    from fpsolve import samplers as samplers
     from fpsolve import scores as scores
     from fpsolve import stochastic as stochastic
     from fpsolve import studies as studies

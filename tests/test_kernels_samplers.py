@@ -133,7 +133,7 @@ def test_kernels_are_the_laws_of_the_particles_steps(name, dim, options, rng):
     start = reverse.marginal(t0)
     pushed = operator.push(grid.cell_average(start)) * grid.volume
     step = samplers.step(name, reverse.process, 1.0, t0, t1, **options)
-    cloud = samplers.draw(step, reverse.score, start.sample(n, rng), rng)
+    cloud = step.draw(reverse.score, start.sample(n, rng), rng)
     columns = cloud.reshape(n, dim)
     counts = np.histogramdd(columns, bins=[np.asarray(f) for f in grid.face_axes])[0].reshape(grid.shape)
     block = 20 if dim == 1 else 8

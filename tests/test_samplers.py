@@ -129,7 +129,7 @@ def test_the_modified_integrator_freezes_score_plus_x_over_sigma_squared():
 def test_draws_have_the_mean_and_the_spread_of_the_step(rng):
     process, score = fp.EDM(0.002, 5.0), linear_score(fp.EDM(0.002, 5.0), 0.4, 0.3)
     step = samplers.step("edm", process, 1.0, 1.0, 0.8, churn=20.0, steps=100)
-    y = samplers.draw(step, score, np.full(200_000, 0.3), rng)
+    y = step.draw(score, np.full(200_000, 0.3), rng)
     # the Heun map of a linear score is linear
     slope = float((step.move(score, np.array([1.0])) - step.move(score, np.array([0.0])))[0])
     assert y.mean() == pytest.approx(float(step.move(score, np.array([0.3]))[0]), abs=5 * y.std() / 447)

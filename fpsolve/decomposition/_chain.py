@@ -70,7 +70,7 @@ def march(steps: Steps, times: Array, start: Array, first: Array, weights: Array
     local, alive = np.zeros((3, n)), np.zeros((3, n + 1))
     local[0, 0] = alive[0, 0] = norm(rows[2])
     closure, told = np.zeros(n + 1), []
-    with _progress.progress(n, f"{steps.name}: errors", progress) as bar:
+    with _progress.progress(n, f"{steps.sampler.name}: errors", progress) as bar:
         for k, (t0, t1) in enumerate(pairwise(times.tolist())):
             sampler, kernel = steps.sampled(t0, t1), steps.exactly(t0, t1)
             told.append(_told(sampler, steps, t0, t1))

@@ -21,6 +21,7 @@ from fpsolve.laws import Law
 if TYPE_CHECKING:
     import xarray as xr
 
+    from fpsolve.samplers import Method
     from fpsolve.scores import Score
     from fpsolve.weights import WeightLike
 
@@ -34,7 +35,7 @@ _BLOCKS, _BLOCK_CELLS = 6, 1000
 
 def errors(
     reverse: Reverse,
-    sampler: str,
+    sampler: Method,
     *,
     start: Law | ArrayLike,
     grid: Grid,
@@ -64,9 +65,11 @@ def errors(
     ----------
     reverse : Reverse
         Target, process, eta, and the score if it is not the exact one.
-    sampler : {"euler-maruyama", "exponential-integrator", "ddpm", "ddim", "heun", "edm"}
-        The first two and DDIM take eta from `reverse`; P and Q have the noise of what the method discretises: eta = 1
-        for ddpm, the probability flow for heun, for edm the flow after the method's own churn.
+    sampler : str or Sampler
+        "euler-maruyama", "exponential-integrator", "ddpm", "ddim", "heun", "edm", or a sampler of one's own (see
+        `fpsolve.samplers`). P and Q have the noise of what the method discretises (`Sampler.eta`): that of `reverse`
+        for the first two and DDIM, eta = 1 for ddpm, the probability flow for heun, for edm the flow after the method's
+        own churn.
     start : Law or array of shape (*grid.shape)
         nu; an array holds cell averages.
     grid : Grid
@@ -87,7 +90,7 @@ def errors(
     progress : bool, optional
         Show a bar; default on terminals.
     **options
-        Of the sampler, see `fpsolve.samplers.step`.
+        Of the sampler, see `fpsolve.samplers.get`: `eta` in place of the one of `reverse`, `churn` and others.
 
     Returns
     -------
@@ -125,14 +128,12 @@ def errors(
     """
     _checks.instances(reverse=(reverse, Reverse), grid=(grid, Grid))
     began = time.perf_counter()
-    _checks.one_of("sampler", sampler, tuple(samplers.SAMPLERS))
+    method = samplers.get(sampler, "sampler", **options)
     _checks.same_dim("grid", grid.dim, "reverse", reverse.dim)
     if score is not None:
         reverse = Reverse(reverse.target, reverse.process, score, reverse.eta)
     nodes = _times(reverse, times, steps, t_min)
-    if sampler == "edm":
-        options = {"steps": len(nodes) - 1, **options}
-    plan = Steps.of(sampler, reverse, grid, options)
+    plan = Steps.of(method.in_steps(len(nodes) - 1), reverse, grid)
     if plan.reference == "finite volumes" or (plan.perturbed and not plan.exact.noiseless):
         _checks.positive("t_min", nodes[-1], "finite volumes stop short of 0")
     v = weights.evaluate(weight, grid)
@@ -226,7 +227,8 @@ def _dataset(chain: Chain, plan: Steps, times: Array, v: Array, contraction: Arr
             **dict(zip(axes, grid.axes, strict=True)),
         },
         attrs={
-            "sampler": plan.name,
+            "sampler": plan.sampler.name,
+            "settings": repr(plan.sampler),
             "reference": plan.reference,
             "score": "approximate" if plan.perturbed else "exact",
             "eta": plan.exact.eta_label,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -11,12 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fpsolve.dynamics import Reverse
-from fpsolve.samplers import Step
-from fpsolve.samplers.heun import HeunStep
+from fpsolve.samplers import MapStep, Score, Step
 
 if TYPE_CHECKING:
     from fpsolve.processes import Process
-    from fpsolve.samplers._step import Score
 
 Array = NDArray[np.float64]
 
@@ -28,93 +26,14 @@ _LINEAR = 0.5
 _KINK = 0.1
 
 
-@dataclass(frozen=True, eq=False)
-class FlowStep:
-    """Churn by the forward process up to ``times[0]``, then the probability flow down to ``times[-1]``.
+def flow_step(reverse: Reverse, made: Step) -> MapStep:
+    """Return the flow with the churn of a step of a sampler: noise up to ``made.t_top``, then the flow down.
 
     Without churn this is the kernel of the reverse dynamics at eta = 0; with churn it is what EDM's stochastic step
     would be if its flow were exact. Either carries p_{t_from} to p_{t_to} with the exact score.
-
-    Parameters
-    ----------
-    process : Process
-    t_from, t_to : float
-        Forward times of the step.
-    times : array
-        Nodes of the Runge-Kutta steps, decreasing.
-    scale_before, std_before : float
-        Of the churn, see `fpsolve.samplers.Step`.
     """
-
-    process: Process
-    t_from: float
-    t_to: float
-    times: Array
-    scale_before: float = 1.0
-    std_before: float = 0.0
-
-    @property
-    def t_top(self) -> float:
-        """Where the flow begins, after the churn."""
-        return float(self.times[0])
-
-    @property
-    def std_after(self) -> float:
-        """0: the flow adds no noise."""
-        return 0.0
-
-    def move(self, score: Score, x: Array) -> Array:
-        """The flow from ``times[0]`` to ``times[-1]``, of the shape of x."""
-        return self._along(score, x, self.times)
-
-    def back(self, score: Score, x: Array) -> Array:
-        """The flow from ``times[-1]`` to ``times[0]``: what `move` takes to x, to the accuracy of either."""
-        return self._along(score, x, self.times[::-1])
-
-    def _along(self, score: Score, x: Array, times: Array) -> Array:
-        for t, later in pairwise(times.tolist()):
-            if t == 0.0 or later == 0.0:
-                x = self._beside_the_data(score, max(t, later), x, down=later == 0.0)
-                continue
-            h, middle = later - t, 0.5 * (t + later)
-            first = self._slope(score, t, x)
-            second = self._slope(score, middle, x + 0.5 * h * first)
-            third = self._slope(score, middle, x + 0.5 * h * second)
-            last = self._slope(score, later, x + h * third)
-            x = x + h / 6.0 * (first + 2.0 * second + 2.0 * third + last)
-        return x
-
-    def _beside_the_data(self, score: Score, t: float, x: Array, *, down: bool) -> Array:
-        """One step between t and 0 in ``y = x/alpha`` and ``sigma``: the predicted noise ``dy/dsigma`` is 0 at 0.
-
-        The score itself may not exist there, and the coefficients in t and the clock may be singular.
-        """
-        alpha, sigma = float(self.process.scale(0.0, t)), _level(self.process, t)
-        middle = _time_of(self.process, 0.5 * sigma, t)
-
-        def noise(u: float, y: Array) -> Array:
-            a, v = float(self.process.scale(0.0, u)), float(self.process.variance(0.0, u))
-            return np.asarray(-math.sqrt(v) * score(u, a * y))
-
-        y = x / alpha if down else x
-        h = -sigma if down else sigma
-        first = noise(t, y) if down else np.zeros_like(y)
-        second = noise(middle, y + 0.5 * h * first)
-        third = noise(middle, y + 0.5 * h * second)
-        last = np.zeros_like(y) if down else noise(t, y + h * third)
-        y = y + h / 6.0 * (first + 2.0 * second + 2.0 * third + last)
-        return np.asarray(y if down else alpha * y)
-
-    def _slope(self, score: Score, t: float, x: Array) -> Array:
-        a, g = float(self.process.drift_rate(t)), float(self.process.diffusion(t))
-        return np.asarray(a * x - 0.5 * g**2 * score(t, x))
-
-
-def flow_step(reverse: Reverse, made: Step) -> FlowStep:
-    """Return the flow with the churn of a step of a sampler."""
-    top, process = made.t_from, reverse.process
-    if isinstance(made, HeunStep):
-        top, process = made.t_top, made.process
+    top = made.t_top
+    process = reverse.process.reaching(top)
     clocked = reverse if top <= reverse.horizon else Reverse(reverse.target, process, eta=0.0)
     if made.t_to > 0.0:
         clock = np.linspace(float(clocked.clock(top)), float(clocked.clock(made.t_to)), _SUBSTEPS + 1)
@@ -122,7 +41,51 @@ def flow_step(reverse: Reverse, made: Step) -> FlowStep:
         times[[0, -1]] = top, made.t_to
     else:
         times = _down_to_data(clocked, top)
-    return FlowStep(process, made.t_from, made.t_to, times, made.scale_before, made.std_before)
+    down, back = (partial(_along, process, nodes) for nodes in (times, times[::-1]))
+    noise = {"scale_before": made.scale_before, "std_before": made.std_before}
+    return MapStep(made.t_from, made.t_to, down, float(times[0]), back=back, **noise)
+
+
+def _along(process: Process, times: Array, score: Score, x: Array) -> Array:
+    """The probability flow through `times`, down or back, by Runge-Kutta steps; of the shape of x."""
+    for t, later in pairwise(times.tolist()):
+        if t == 0.0 or later == 0.0:
+            x = _beside_the_data(process, score, max(t, later), x, down=later == 0.0)
+            continue
+        h, middle = later - t, 0.5 * (t + later)
+        first = _slope(process, score, t, x)
+        second = _slope(process, score, middle, x + 0.5 * h * first)
+        third = _slope(process, score, middle, x + 0.5 * h * second)
+        last = _slope(process, score, later, x + h * third)
+        x = x + h / 6.0 * (first + 2.0 * second + 2.0 * third + last)
+    return x
+
+
+def _beside_the_data(process: Process, score: Score, t: float, x: Array, *, down: bool) -> Array:
+    """One step between t and 0 in ``y = x/alpha`` and ``sigma``: the predicted noise ``dy/dsigma`` is 0 at 0.
+
+    The score itself may not exist there, and the coefficients in t and the clock may be singular.
+    """
+    alpha, sigma = float(process.scale(0.0, t)), _level(process, t)
+    middle = _time_of(process, 0.5 * sigma, t)
+
+    def noise(u: float, y: Array) -> Array:
+        a, v = float(process.scale(0.0, u)), float(process.variance(0.0, u))
+        return np.asarray(-math.sqrt(v) * score(u, a * y))
+
+    y = x / alpha if down else x
+    h = -sigma if down else sigma
+    first = noise(t, y) if down else np.zeros_like(y)
+    second = noise(middle, y + 0.5 * h * first)
+    third = noise(middle, y + 0.5 * h * second)
+    last = np.zeros_like(y) if down else noise(t, y + h * third)
+    y = y + h / 6.0 * (first + 2.0 * second + 2.0 * third + last)
+    return np.asarray(y if down else alpha * y)
+
+
+def _slope(process: Process, score: Score, t: float, x: Array) -> Array:
+    a, g = float(process.drift_rate(t)), float(process.diffusion(t))
+    return np.asarray(a * x - 0.5 * g**2 * score(t, x))
 
 
 def _down_to_data(reverse: Reverse, top: float) -> Array:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,12 +17,10 @@ from fpsolve.kernels import Kernel
 if TYPE_CHECKING:
     from fpsolve.grid import Grid
     from fpsolve.kernels import Operator
-    from fpsolve.samplers import Step
+    from fpsolve.samplers import Sampler, Step
 
 Array = NDArray[np.float64]
 
-#: Noise of the continuous dynamics that a method discretises; the others take that of the reverse dynamics.
-_OWN_ETA = {"ddpm": 1.0, "heun": 0.0, "edm": 0.0}
 #: Largest grids on which kernels are matrices, in 1D and 2D; beyond they are applied without one.
 _MATRIX_CELLS = {1: 2000, 2: 48**2}
 
@@ -34,28 +31,24 @@ class Steps:
 
     Parameters
     ----------
-    name : str
-        Of the sampler.
+    sampler : Sampler
     exact, model : Reverse
         With the exact score and with the approximate one (the same object where there is none), eta that of the method.
     grid : Grid
-    options : mapping
-        Of the sampler.
     """
 
-    name: str
+    sampler: Sampler
     exact: Reverse
     model: Reverse
     grid: Grid
-    options: Mapping[str, Any]
 
     @classmethod
-    def of(cls, name: str, reverse: Reverse, grid: Grid, options: Mapping[str, Any]) -> Steps:
+    def of(cls, sampler: Sampler, reverse: Reverse, grid: Grid) -> Steps:
         """The two dynamics a sampler discretises."""
-        eta = _OWN_ETA.get(name, reverse.eta)
+        eta = reverse.eta if sampler.eta is None else sampler.eta
         exact = Reverse(reverse.target, reverse.process, eta=eta)
         model = exact if reverse.exact else Reverse(reverse.target, reverse.process, reverse.score, eta)
-        return cls(name, exact, model, grid, options)
+        return cls(sampler, exact, model, grid)
 
     @property
     def perturbed(self) -> bool:
@@ -76,7 +69,7 @@ class Steps:
 
     def step(self, t0: float, t1: float) -> Step:
         """The formulas of one step of the sampler."""
-        return samplers.step(self.name, self.model.process, float(self.model.eta_at(t0)), t0, t1, **self.options)
+        return samplers.step(self.sampler, self.model.process, float(self.model.eta_at(t0)), t0, t1)
 
     def sampled(self, t0: float, t1: float) -> Kernel | Operator:
         """K: one step of the sampler with its score."""

@@ -7,10 +7,9 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from fpsolve.samplers import Step
+from fpsolve.samplers import Score, Step
 
 Array = NDArray[np.float64]
-Score = Callable[[float, Array], Array]
 
 #: Rounds of the Illinois method: its order is 1.44, so a bracket of a sample's width is at rounding long before.
 _ROUNDS = 40
@@ -27,9 +26,8 @@ def pulled_back(
     A step that knows its own inverse, as a flow does, is asked for it: ``step.back(score, x)``. `box` holds what comes
     before the step, `reach` is how far its noise before the map goes.
     """
-    back = getattr(step, "back", None)
-    if back is not None:
-        return np.asarray(back(score, faces))
+    if step.back is not None:
+        return np.asarray(step.back(score, faces))
     low, high = (step.scale_before * end for end in box)
     length = high - low
     # a score may be wild far out, where nothing comes from: then it is enough that the map increases on the box

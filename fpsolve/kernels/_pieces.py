@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 from fpsolve.grid import Grid
 from fpsolve.kernels._inverse import pulled_back
 from fpsolve.kernels._spread import REACH, Spread
-from fpsolve.samplers import Step
+from fpsolve.samplers import Score, Step
 
 Array = NDArray[np.float64]
-Score = Callable[[float, Array], Array]
 Map = Callable[[Array], Array]
 
 

@@ -7,7 +7,6 @@ it has small negative entries where the density bends sharply.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -17,10 +16,9 @@ from numpy.typing import NDArray
 
 from fpsolve.grid import Grid
 from fpsolve.kernels._inverse import pulled_back
-from fpsolve.samplers import Step
+from fpsolve.samplers import Score, Step
 
 Array = NDArray[np.float64]
-Score = Callable[[float, Array], Array]
 
 #: From this many cell widths of noise on the lowered variance of the ordinary kernel is accurate to 1e-8.
 _WIDE = 1.0

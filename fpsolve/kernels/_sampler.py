@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,13 +15,12 @@ from fpsolve.grid import Grid
 from fpsolve.kernels._kernel import Kernel, require_backwards, require_small
 from fpsolve.kernels._operator import Operator
 from fpsolve.kernels._remap import Remap, wide_enough
-from fpsolve.samplers import Step
+from fpsolve.samplers import Method, Score, Step
 
 if TYPE_CHECKING:
     from fpsolve.kernels._spread import Spread
 
 Array = NDArray[np.float64]
-Score = Callable[[float, Array], Array]
 Source = Literal["cell", "point", "spline"]
 
 
@@ -82,14 +80,13 @@ class SamplerOperator(Operator):
 
 
 def sampler(
-    name: str | Step,
+    name: Method | Step,
     reverse: Reverse,
     grid: Grid,
     t0: float,
     t1: float,
     *,
     source: Source = "cell",
-    eta: float | None = None,
     to_grid: Grid | None = None,
     **options: Any,
 ) -> Kernel:
@@ -102,8 +99,9 @@ def sampler(
 
     Parameters
     ----------
-    name : {"euler-maruyama", "exponential-integrator", "ddpm", "ddim", "heun", "edm"} or Step
-        Formulas in `fpsolve.samplers`; a Step of one's own will do.
+    name : str, Sampler or Step
+        "euler-maruyama", "exponential-integrator", "ddpm", "ddim", "heun", "edm", a sampler of one's own (see
+        `fpsolve.samplers`), or one step.
     reverse : Reverse
         Gives process, score (exact or not) and, to the first two methods and DDIM, eta.
     grid : Grid
@@ -120,12 +118,10 @@ def sampler(
         not positive (`Kernel.stochastic` is False). `push` and `pull` use the second, bounds the first. A map that
         folds the line over has only the first, with a warning. "spline" (1D): the matrix itself is the second; refused
         where the map folds.
-    eta : float, optional
-        Noise knob in place of the one of `reverse`.
     to_grid : Grid, optional
         Target cells, default `grid`.
     **options
-        Of the method: see `fpsolve.samplers.step`.
+        Of the method, see `fpsolve.samplers.get`: `eta` in place of the one of `reverse`, `churn` and others.
 
     Returns
     -------
@@ -157,26 +153,26 @@ def sampler(
     cells = grid if to_grid is None else to_grid
     for each in (grid, cells):
         require_small(each, remedy="push one density or pull one function at a time with sampler_operator")
-    if source == "spline":
-        return _signed(name, reverse, grid, t0, t1, to_grid, eta, options)
-    operator = sampler_operator(name, reverse, grid, t0, t1, source=source, eta=eta, to_grid=to_grid, **options)
+    step, label = _step(name, reverse, grid, t0, t1, options)
+    if source == "spline" and (signed := _signed(step, label, reverse, grid, to_grid)) is not None:
+        return signed
+    operator = _operator(step, label, reverse, grid, cells, "cell" if source == "spline" else source)
     matrix = operator.spreads[0].matrix()
     for spread in operator.spreads[1:]:
         matrix = matrix @ spread.matrix()
     moves = None if operator.remap is None else operator.remap.matrix()
-    name, defects, averaged = operator.name, operator.defects, operator.averaged
-    return Kernel(matrix, grid, operator.t0, operator.t1, to_grid, name, defects, averaged, moves=moves)
+    defects, averaged = operator.defects, operator.averaged
+    return Kernel(matrix, grid, operator.t0, operator.t1, to_grid, label, defects, averaged, moves=moves)
 
 
 def sampler_operator(
-    name: str | Step,
+    name: Method | Step,
     reverse: Reverse,
     grid: Grid,
     t0: float,
     t1: float,
     *,
     source: Literal["cell", "point"] = "cell",
-    eta: float | None = None,
     to_grid: Grid | None = None,
     **options: Any,
 ) -> SamplerOperator:
@@ -184,7 +180,7 @@ def sampler_operator(
 
     Parameters
     ----------
-    name, reverse, grid, t0, t1, eta, to_grid, **options
+    name, reverse, grid, t0, t1, to_grid, **options
         As for `sampler`.
     source : {"cell", "point"}
         As for `sampler`: a step narrower than a cell moves a spline of the cumulative mass on a line.
@@ -207,14 +203,17 @@ def sampler_operator(
     _checks.instances(reverse=(reverse, Reverse), grid=(grid, Grid))
     if to_grid is not None:
         _checks.instances(to_grid=(to_grid, Grid))
+    step, label = _step(name, reverse, grid, t0, t1, options)
+    return _operator(step, label, reverse, grid, grid if to_grid is None else to_grid, source)
+
+
+def _operator(step: Step, label: str, reverse: Reverse, grid: Grid, cells: Grid, source: Source) -> SamplerOperator:
     from fpsolve.kernels._pieces import spreads_of
 
     _checks.one_of("source", source, ("cell", "point"))
-    step = _step(name, reverse, grid, t0, t1, eta, options)
-    cells = grid if to_grid is None else to_grid
     spreads = spreads_of(step, reverse.score, grid, cells, averaging=source == "cell")
     remap = _remap_of(step, reverse.score, grid, cells) if source == "cell" and grid.dim == 1 else None
-    return SamplerOperator(grid, step.t_from, step.t_to, cells, _label(name, step), spreads=spreads, remap=remap)
+    return SamplerOperator(grid, step.t_from, step.t_to, cells, label, spreads=spreads, remap=remap)
 
 
 def _remap_of(step: Step, score: Score, grid: Grid, cells: Grid) -> Remap | None:
@@ -227,49 +226,39 @@ def _remap_of(step: Step, score: Score, grid: Grid, cells: Grid) -> Remap | None
             f"The map of the step from t = {step.t_from:.6g} to {step.t_to:.6g} is not increasing: it folds the line "
             "over, and the law has infinite density at the folds. Sources are averaged over their cells, which adds a "
             "variance of about h^2/6 in this step; take smaller steps.",
-            stacklevel=3,
+            stacklevel=4,
         )
     return remap
 
 
 def _step(
-    name: str | Step, reverse: Reverse, grid: Grid, t0: float, t1: float, eta: float | None, options: dict[str, Any]
-) -> Step:
+    name: Method | Step, reverse: Reverse, grid: Grid, t0: float, t1: float, options: dict[str, Any]
+) -> tuple[Step, str]:
+    """The step and what the kernel is called."""
     _checks.same_dim("grid", grid.dim, "reverse", reverse.dim)
     start, end = require_backwards(t0, t1, reverse.horizon)
-    if not isinstance(name, str):
-        own, given = (name.t_from, name.t_to), (start, end)
-        if not all(_times.same(mine, asked, start) for mine, asked in zip(own, given, strict=True)):
-            shown = [" and ".join(map(_checks.digits, times)) for times in (own, given)]
-            raise _checks.error("t0, t1", f"the step's own times {shown[0]}", shown[1])
-        return name
-    noise = float(reverse.eta_at(start)) if eta is None else _checks.non_negative("eta", eta)
-    return samplers.step(name, reverse.process, noise, start, end, **options)
+    times = f"{start:g} -> {end:g}"
+    if not isinstance(name, Step):
+        method = samplers.get(name, "name", **options)
+        step = samplers.step(method, reverse.process, float(reverse.eta_at(start)), start, end)
+        return step, f"{method.name} {times}"
+    for option, value in options.items():
+        raise _checks.error(option, "no options beside a step", value, "make the step with it")
+    own, given = (name.t_from, name.t_to), (start, end)
+    if not all(_times.same(mine, asked, start) for mine, asked in zip(own, given, strict=True)):
+        shown = [" and ".join(map(_checks.digits, both)) for both in (own, given)]
+        raise _checks.error("t0, t1", f"the step's own times {shown[0]}", shown[1])
+    return name, f"{type(name).__name__} {times}"
 
 
-def _signed(
-    name: str | Step,
-    reverse: Reverse,
-    grid: Grid,
-    t0: float,
-    t1: float,
-    to_grid: Grid | None,
-    eta: float | None,
-    options: dict[str, Any],
-) -> Kernel:
-    """The kernel that moves a spline of the cumulative mass; the ordinary one where the step is wide enough."""
+def _signed(step: Step, label: str, reverse: Reverse, grid: Grid, to_grid: Grid | None) -> Kernel | None:
+    """The kernel that moves a spline of the cumulative mass; None where the step is wide enough without one."""
     if grid.dim != 1:
         raise _checks.error("source", "'cell' or 'point' in 2D", "'spline'", "splines of the cumulative mass are 1D")
-    step = _step(name, reverse, grid, t0, t1, eta, options)
     if wide_enough(step, reverse.score, grid):
-        return sampler(name, reverse, grid, t0, t1, eta=eta, to_grid=to_grid, **options)
+        return None
     remap = Remap.of(step, reverse.score, grid, grid if to_grid is None else to_grid)
     if remap is None:
         remedy = "take smaller steps, or source='cell'"
         raise _checks.error("source", "a step whose map is increasing for 'spline'", "one that folds", remedy)
-    return Kernel(remap.matrix(), grid, step.t_from, step.t_to, to_grid, _label(name, step), remap.beyond())
-
-
-def _label(name: str | Step, step: Step) -> str:
-    called = name if isinstance(name, str) else type(name).__name__
-    return f"{called} {step.t_from:g} -> {step.t_to:g}"
+    return Kernel(remap.matrix(), grid, step.t_from, step.t_to, to_grid, label, remap.beyond())

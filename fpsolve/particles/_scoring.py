@@ -34,7 +34,8 @@ class Scoring:
 
     def __call__(self, t: float, x: Array) -> tuple[Array, float]:
         """Score at x (n,) or (n, 2), and the largest table error seen at probes (NaN where none was used)."""
-        if self.tabulate is False:
+        # noise may come first and lead beyond T, where nothing is tabulated
+        if self.tabulate is False or t > self.reverse.process.T:
             return exact(self.reverse, t, x, self.components), np.nan
         table = _score_table.build(self.reverse, t, x)
         error, size = _probe(self.reverse, table, x, self.components)

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from fpsolve import _checks, _progress
+from fpsolve import _checks, _progress, samplers
 from fpsolve._times import places, same
 from fpsolve.grid import Grid
 from fpsolve.laws import Law
 from fpsolve.particles import _cells, _cloud, _functions, _scoring, _times
 from fpsolve.particles._tally import Tally
-from fpsolve.samplers import GaussianStep, euler_maruyama, exponential_integrator
+from fpsolve.samplers import Method, Step
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -28,17 +27,12 @@ CHUNK = 2**18
 #: Bytes of positions kept without being asked for.
 POSITION_LIMIT = 256 * 2**20
 
-_METHODS: dict[str, Callable[..., GaussianStep]] = {
-    "euler-maruyama": euler_maruyama.step,
-    "exponential-integrator": exponential_integrator.step,
-}
-
 
 @dataclass(frozen=True, eq=False)
 class _Plan:
     """Everything settled before the first particle moves."""
 
-    steps: tuple[GaussianStep, ...]
+    steps: tuple[Step, ...]
     saved_after: dict[int, int]  # number of steps done -> index of the saved time
     saved: Array
     scoring: _scoring.Scoring
@@ -53,20 +47,20 @@ def simulate(
     steps: int | None = None,
     times: npt.ArrayLike | None = None,
     t_min: float | None = None,
-    method: str = "euler-maruyama",
+    method: Method = "euler-maruyama",
     save_at: npt.ArrayLike | None = None,
     histogram: Grid | xr.Dataset | None = None,
     positions: bool | None = None,
     tabulate: bool | None = None,
     chunk: int = CHUNK,
     progress: bool | None = None,
+    **options: Any,
 ) -> xr.Dataset:
     r"""Simulate particles under reverse dynamics and keep a cloud of them at the saved times.
 
-    .. math:: y_{k+1} = A_k\, y_k + B_k\, s(t_k, y_k) + C_k Z_k
+    .. math:: y_{k+1} = H_k(c_k y_k + s_k Z_k) + s'_k Z'_k
 
-    with the coefficients of `euler_maruyama.step` or `exponential_integrator.step`: all frozen at the start
-    of the step, or only the score.
+    with the steps of a sampler, see `fpsolve.samplers`: most have no noise before the map H, and some none at all.
 
     Parameters
     ----------
@@ -88,8 +82,8 @@ def simulate(
         law sits.
     t_min : float, optional
         Last forward time. Default: the smallest saved time, or 1e-2 T without ``save_at``.
-    method : {"euler-maruyama", "exponential-integrator"}
-        Step function.
+    method : str or Sampler
+        "euler-maruyama" (default), "exponential-integrator", "ddpm", "ddim", "heun", "edm", or a sampler of one's own.
     save_at : array, optional
         Forward times to keep, default T and ``t_min``; ``run.t`` makes a cloud that `compare` can use at
         every time.
@@ -107,6 +101,8 @@ def simulate(
         Particles moved together, default 2^18.
     progress : bool, optional
         Progress bar; default on a terminal or in a notebook.
+    **options
+        Of the sampler, see `fpsolve.samplers.get`: `eta` in place of the one of `reverse`, `churn` and others.
 
     Returns
     -------
@@ -114,10 +110,10 @@ def simulate(
         ``position(t, particle[, axis])``; or ``count(t, x[, y])`` and ``outside``; always ``mean(t,
         axis)``, ``cov(t, axis, other_axis)``, and ``function_mean(t, function)`` of fixed test functions
         with their frame ``centre``, ``width``. ``t`` is forward time, decreasing. Attributes: n, seed,
-        chunk, method, steps, t_min, eta, start, ``score_table`` (how many steps used one),
-        ``score_table_error`` (largest error seen, in units of the score), ``score_table_shift`` (sum over
-        the steps of that error times B_k: how far it can have moved a particle that forgets nothing),
-        version, wall_time_s.
+        chunk, method with its settings, steps, evaluations (of the score, per particle), t_min, eta, start,
+        ``score_table`` (how many steps used one), ``score_table_error`` (largest error seen, in units of the
+        score), ``score_table_shift`` (sum over the steps of how far it moves a particle: how far it can have
+        moved one that forgets nothing), version, wall_time_s.
 
     Raises
     ------
@@ -142,7 +138,8 @@ def simulate(
     True
     """
     began = time.perf_counter()
-    _check(reverse, start, n, method, chunk)
+    _check(reverse, start, n, chunk)
+    sampler = samplers.get(method, "method", **options)
     for name, value in (("positions", positions), ("tabulate", tabulate)):
         _checks.flag(name, value, optional=True)
     if histogram is not None and not (isinstance(histogram, Grid) or "t" in getattr(histogram, "coords", ())):
@@ -150,16 +147,21 @@ def simulate(
     if save_at is None and histogram is not None and hasattr(histogram, "coords"):
         save_at = histogram.coords["t"].values
     knots, saved = _knots(reverse, steps, times, t_min, save_at)
-    plan = _plan(reverse, knots, saved, _METHODS[method], _scoring.choose(reverse, min(n, chunk), tabulate))
+    position = {float(t): k for k, t in enumerate(knots)}
+    saved_after = {position[float(t)]: i for i, t in enumerate(saved)}
+    scoring = _scoring.choose(reverse, min(n, chunk), tabulate)
+    plan = _Plan(samplers.steps(sampler, reverse, knots), saved_after, saved, scoring)
     tally = _tally(reverse, plan, n, histogram, positions)
     table_error = _run(plan, tally, start, seed, chunk, progress)
     attrs = {
         "seed": int(seed),
         "chunk": int(chunk),
-        "method": method,
+        "method": sampler.name,
+        "settings": repr(sampler.in_steps(len(plan.steps))),
         "steps": len(plan.steps),
+        "evaluations": len(plan.steps) * sampler.evaluations,
         "t_min": float(knots[-1]),
-        "eta": reverse.eta_label,
+        "eta": reverse.eta_label if sampler.eta is None else sampler.eta,
         "start": repr(start),
         **_table_report(plan, table_error),
         "version": _version(),
@@ -168,7 +170,7 @@ def simulate(
     return _cloud.dataset(tally, plan.saved, float(reverse.process.T), attrs)
 
 
-def _check(reverse: Any, start: Any, n: int, method: str, chunk: int) -> None:
+def _check(reverse: Any, start: Any, n: int, chunk: int) -> None:
     """Refuse what the loop could only fail on later."""
     if not all(hasattr(reverse, name) for name in ("target", "process", "eta", "score")):
         raise _checks.error("reverse", "a Reverse dynamics", type(reverse).__name__, "wrap it with fp.Reverse")
@@ -176,7 +178,6 @@ def _check(reverse: Any, start: Any, n: int, method: str, chunk: int) -> None:
     _checks.same_dim("start", start.dim, "reverse", reverse.dim)
     _checks.integer("n", n)
     _checks.integer("chunk", chunk)
-    _checks.one_of("method", method, tuple(_METHODS))
 
 
 def _knots(reverse: Any, steps: int | None, times: Any, t_min: float | None, save_at: Any) -> tuple[Array, Array]:
@@ -192,15 +193,6 @@ def _knots(reverse: Any, steps: int | None, times: Any, t_min: float | None, sav
     t_min = _checks.interval("t_min", t_min, 0.0, T, ends="()")
     saved = _times.saved_times(save_at, t_min, T)
     return _times.step_times(T, t_min, _checks.integer("steps", steps), saved, _times.clock_of(reverse)), saved
-
-
-def _plan(
-    reverse: Any, knots: Array, saved: Array, step: Callable[..., GaussianStep], scoring: _scoring.Scoring
-) -> _Plan:
-    pairs = zip(knots[:-1].tolist(), knots[1:].tolist(), strict=True)
-    made = tuple(step(reverse.process, float(reverse.eta_at(t_from)), t_from, t_to) for t_from, t_to in pairs)
-    position = {float(t): k for k, t in enumerate(knots)}
-    return _Plan(made, {position[float(t)]: i for i, t in enumerate(saved)}, saved, scoring)
 
 
 def _tally(reverse: Any, plan: _Plan, n: int, histogram: Any, positions: bool | None) -> Tally:
@@ -254,8 +246,15 @@ def _move(
     if 0 in plan.saved_after:
         tally.add(plan.saved_after[0], first, x)
     for k, step in enumerate(plan.steps):
-        score, table_error[k] = plan.scoring(step.t_from, x)
-        x = step.apply(x, score, rng.standard_normal(x.shape))
+        errors: list[float] = []
+
+        def score(t: float, y: Array, errors: list[float] = errors) -> Array:
+            values, error = plan.scoring(t, y)
+            errors.append(error)
+            return values
+
+        x = step.draw(score, x, rng)
+        table_error[k] = np.fmax.reduce(errors, initial=np.nan)
         if not np.all(np.isfinite(x)):
             reached = f"infinite or NaN ones at t = {step.t_to:g}"
             raise _checks.error("steps", "steps fine enough for finite positions", reached, "take more steps")
@@ -266,13 +265,20 @@ def _move(
 
 
 def _table_report(plan: _Plan, table_error: Array) -> dict[str, str | float]:
-    used = np.isfinite(table_error)
-    factors = np.array([step.score for step in plan.steps])
+    used = np.flatnonzero(np.isfinite(table_error))
+    shifts = [_shift(plan.steps[k], table_error[k], plan.scoring.reverse.dim) for k in used]
     return {
-        "score_table": f"{np.count_nonzero(used)} of {used.size} steps",
+        "score_table": f"{used.size} of {table_error.size} steps",
         "score_table_error": float(np.max(table_error[used], initial=0.0)),
-        "score_table_shift": float(np.sum(np.abs(factors[used]) * table_error[used])),
+        "score_table_shift": float(np.sum(shifts)),
     }
+
+
+def _shift(step: Step, error: float, dim: int) -> float:
+    """How far a score that is wrong by `error` moves a particle in a step, the slope of the score aside."""
+    x = np.zeros((1,) if dim == 1 else (1, 2))
+    moved = step.move(lambda t, y: np.full(y.shape, error), x) - step.move(lambda t, y: np.zeros(y.shape), x)
+    return float(np.abs(moved.flat[0]))
 
 
 def _version() -> str:

@@ -1,53 +1,99 @@
-"""One step of a sampler as formulas: no loop, no grid, no particles.
+"""Samplers: one step of a method as formulas, without loop, grid or particles.
 
-Each method is a file with one function ``step(process, eta, t_from, t_to, ...)``; `step` here finds it by name. The
-transition kernels on a grid and the particles share them, so that both are the same method.
+`SAMPLERS` holds the methods by name. Particles, transition kernels on a grid, decompositions of the error and settings
+of studies take any of them by name with its options, as a class or as an object, those of one's own among them: a
+subclass of `Sampler` is all there is to write.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Iterable
+from difflib import get_close_matches
+from inspect import signature
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fpsolve import _checks, _times
 from fpsolve.processes import Process
-from fpsolve.samplers import ddim, ddpm, edm, euler_maruyama, exponential_integrator, heun
-from fpsolve.samplers._step import GaussianStep, Step, draw, nothing_left
-from fpsolve.samplers.heun import HeunStep
+from fpsolve.samplers._gaussian import DDIM as DDIM
+from fpsolve.samplers._gaussian import DDPM as DDPM
+from fpsolve.samplers._gaussian import EulerMaruyama as EulerMaruyama
+from fpsolve.samplers._gaussian import ExponentialIntegrator as ExponentialIntegrator
+from fpsolve.samplers._heun import Heun as Heun
+from fpsolve.samplers._heun import Karras as Karras
+from fpsolve.samplers._step import GaussianStep, MapStep, Sampler, Score, Step, nothing_left
 
-__all__ = ["SAMPLERS", "GaussianStep", "HeunStep", "Step", "draw", "euler_maruyama", "exponential_integrator", "step"]
+if TYPE_CHECKING:
+    from fpsolve.dynamics import Reverse
 
-SAMPLERS: dict[str, Callable[..., Step]] = {
-    "euler-maruyama": euler_maruyama.step,
-    "exponential-integrator": exponential_integrator.step,
-    "ddpm": ddpm.step,
-    "ddim": ddim.step,
-    "heun": heun.step,
-    "edm": edm.step,
-}
+__all__ = ["SAMPLERS", "GaussianStep", "MapStep", "Method", "Sampler", "Score", "Step", "get", "step", "steps"]
+
+#: The methods by name.
+SAMPLERS: dict[str, type[Sampler]] = {kind.name: kind for kind in Sampler.__subclasses__()}
+#: How a method is asked for: by name, as a class or as an object.
+Method = str | type[Sampler] | Sampler
 
 
-def step(name: str, process: Process, eta: float, t_from: float, t_to: float, **options: Any) -> Step:
-    """Return the step of the sampler called `name` from forward time `t_from` down to `t_to`.
+def get(method: Method, argument: str = "sampler", /, **options: Any) -> Sampler:
+    """Return a sampler by its name and options, or the object itself.
 
     Parameters
     ----------
-    name : {"euler-maruyama", "exponential-integrator", "ddpm", "ddim", "heun", "edm"}
-    process : Process
-    eta : float
-        Noise knob of the first two and of DDIM; the others carry their own noise.
-    t_from, t_to : float
-        Forward times in [0, T], ``t_from > t_to``.
+    method : str, class of Sampler, or Sampler
+        "euler-maruyama", "exponential-integrator", "ddpm", "ddim", "heun", "edm"; or one's own.
+    argument : str
+        What `method` is called in messages.
     **options
-        Of the method: `variance` (ddpm), `frozen` (exponential-integrator), `churn`, `steps`, `s_min`, `s_max`,
-        `s_noise` (edm).
+        Arguments of the class: `eta` (of the first two and "ddim"), `frozen` ("exponential-integrator"), `variance`
+        ("ddpm"), `churn`, `steps`, `s_min`, `s_max`, `s_noise` ("edm").
 
     Raises
     ------
     ValueError
-        A name that is not in the list, times out of order or outside of [0, T].
+        A name or an option that does not exist, with those that do; options beside an object.
+
+    Examples
+    --------
+    >>> get("edm", churn=40.0)
+    Karras(churn=40.0, steps=None, s_min=0.0, s_max=inf, s_noise=1.0)
+    >>> get("ddmp")
+    Traceback (most recent call last):
+    ValueError: sampler: expected one of 'euler-maruyama', ..., got 'ddmp'; perhaps 'ddpm' is meant.
+    """
+    if isinstance(method, Sampler):
+        for name, value in options.items():
+            raise _checks.error(name, f"no options beside an object {method!r}", value, "make the object with it")
+        return method
+    own = isinstance(method, type) and issubclass(method, Sampler)
+    kind: Any = method if own else SAMPLERS[_checks.one_of(argument, method, tuple(SAMPLERS), _meant(method, SAMPLERS))]
+    known = list(signature(kind).parameters)
+    for name, value in options.items():
+        if name not in known:
+            listed = ", ".join(known) if known else "none"
+            raise _checks.error(name, f"an option of {kind.name!r} ({listed})", value, _meant(name, known))
+    made: Sampler = kind(**options)
+    return made
+
+
+def step(method: Method, process: Process, eta: float, t_from: float, t_to: float, **options: Any) -> Step:
+    """Return the step of a sampler from forward time `t_from` down to `t_to`.
+
+    Parameters
+    ----------
+    method, **options
+        As for `get`.
+    process : Process
+    eta : float
+        Noise knob of the dynamics; the sampler's own takes its place.
+    t_from, t_to : float
+        Forward times in [0, T], ``t_from > t_to``.
+
+    Raises
+    ------
+    ValueError
+        As `get`; times out of order or outside of [0, T]; a start where no data are left.
 
     Examples
     --------
@@ -55,8 +101,26 @@ def step(name: str, process: Process, eta: float, t_from: float, t_to: float, **
     >>> step("ddpm", fp.EDM(), 1.0, 2.0, 1.0).linear
     1.0
     """
-    make = SAMPLERS[_checks.one_of("name", name, tuple(SAMPLERS))]
+    sampler = get(method, "name", **options)
     start, end = _times.block("t_from", t_from, "t_to", t_to, process.T, wanted="a time below {start}")
+    return _step(sampler, process, eta, start, end)
+
+
+def steps(sampler: Sampler, reverse: Reverse, times: Iterable[float]) -> tuple[Step, ...]:
+    """Return the steps of a run on decreasing forward times, with the noise of the sampler or of the dynamics."""
+    pairs = list(pairwise(float(t) for t in times))
+    told = sampler.in_steps(len(pairs))
+    return tuple(_step(told, reverse.process, float(reverse.eta_at(start)), start, end) for start, end in pairs)
+
+
+def _step(sampler: Sampler, process: Process, eta: float, start: float, end: float) -> Step:
     if not (process.scale(end, start) > 0.0 and np.isfinite(process.drift_rate(start))):
         raise nothing_left(start)
-    return make(process, eta, start, end, **options)
+    return sampler.step(process, eta if sampler.eta is None else sampler.eta, start, end)
+
+
+def _meant(given: object, known: Iterable[str]) -> str:
+    """The remedy for a name that does not exist: the most similar one, if there is any."""
+    plain = str(given).lower().replace("_", "-").replace(" ", "-")
+    found = get_close_matches(plain, list(known), n=1, cutoff=0.5) or get_close_matches(str(given), list(known), n=1)
+    return f"perhaps {found[0]!r} is meant" if found else ""

@@ -1,83 +1,101 @@
-"""What one step of a sampler is: noise, a deterministic map, noise; with the numbers apart from any loop.
+"""What a sampler and one step of it are: noise, a deterministic map, noise; with the numbers apart from any loop.
 
     x  ->  c x + s0 Z  ->  H(c x + s0 Z)  ->  H(c x + s0 Z) + s1 Z'
 
-Particles draw from it (`draw`), transition kernels take its mean map and standard deviations cell by cell: the
-formulas of a method are written once, in its own file.
+Particles draw from a step, transition kernels take its map and standard deviations cell by cell: the formulas of a
+method are written once, in its class.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from fpsolve import _checks
+from fpsolve.processes import Process
 
 Array = npt.NDArray[np.float64]
 Score = Callable[[float, Array], Array]
+Map = Callable[[Score, Array], Array]
 
 
-class Step(Protocol):
-    """One step of a sampler from forward time `t_from` down to `t_to`.
+class Step(ABC):
+    """One step of a sampler from forward time `t_from` down to `t_to`; `GaussianStep` and `MapStep` are made ready.
 
     Attributes
     ----------
     t_from, t_to : float
         Forward times, ``t_from > t_to``.
+    t_top : float
+        Where the map begins, after the noise before it: ``t_from`` without any.
     scale_before, std_before : float
         c and s0: what is done to x before the map (1 and 0 for most methods, the churn of EDM otherwise).
     std_after : float
         s1 >= 0, in units of x.
+    deterministic : bool
+        Whether the step adds no noise.
     """
 
-    @property
-    def t_from(self) -> float: ...
-    @property
-    def t_to(self) -> float: ...
-    @property
-    def scale_before(self) -> float: ...
-    @property
-    def std_before(self) -> float: ...
-    @property
-    def std_after(self) -> float: ...
+    t_from: float
+    t_to: float
 
+    @property
+    def t_top(self) -> float:
+        """``t_from``: nothing happens before the map."""
+        return self.t_from
+
+    @property
+    def scale_before(self) -> float:
+        """1: nothing happens before the map."""
+        return 1.0
+
+    @property
+    def std_before(self) -> float:
+        """0: nothing happens before the map."""
+        return 0.0
+
+    @property
+    def std_after(self) -> float:
+        """0: no noise."""
+        return 0.0
+
+    @property
+    def deterministic(self) -> bool:
+        """Whether the step adds no noise."""
+        return self.std_before == 0.0 == self.std_after
+
+    @property
+    def back(self) -> Map | None:
+        """``back(score, x)``, the inverse of `move` on a line where the step knows it; None: it is solved for."""
+        return None
+
+    @abstractmethod
     def move(self, score: Score, x: Array) -> Array:
         """H(x): where the deterministic part of the step takes x, of the shape of x."""
-        ...
 
+    def draw(self, score: Score, x: Array, rng: np.random.Generator) -> Array:
+        """Return one random move of every particle x, shape (n,) or (n, 2).
 
-def nothing_left(t: float) -> ValueError:
-    """Return the error for a step from a time at which alpha is 0: its formulas divide by alpha, as by what is left."""
-    remedy = "begin shortly before, where p_t is as good as the prior, or end the process there"
-    shown = _checks.digits(t)
-    return _checks.error("t_from", "a time at which scale(0, t) > 0", f"{shown}, where no data are left", remedy)
-
-
-def draw(step: Step, score: Score, x: Array, rng: np.random.Generator) -> Array:
-    """Return one random move of every particle x, shape (n,) or (n, 2).
-
-    Examples
-    --------
-    >>> step = GaussianStep(1.0, 0.9, linear=2.0, score=0.5, std=0.0)
-    >>> draw(step, lambda t, x: -x, np.array([1.0, 2.0]), np.random.default_rng(0))
-    array([1.5, 3. ])
-    """
-    if step.std_before > 0.0 or step.scale_before != 1.0:
-        x = step.scale_before * x + step.std_before * rng.standard_normal(x.shape)
-    moved = step.move(score, x)
-    return moved + step.std_after * rng.standard_normal(x.shape) if step.std_after > 0.0 else moved
+        Examples
+        --------
+        >>> step = GaussianStep(1.0, 0.9, linear=2.0, score=0.5, std=0.0)
+        >>> step.draw(lambda t, x: -x, np.array([1.0, 2.0]), np.random.default_rng(0))
+        array([1.5, 3. ])
+        """
+        if self.std_before > 0.0 or self.scale_before != 1.0:
+            x = self.scale_before * x + self.std_before * rng.standard_normal(x.shape)
+        moved = self.move(score, x)
+        return moved + self.std_after * rng.standard_normal(x.shape) if self.std_after > 0.0 else moved
 
 
 @dataclass(frozen=True)
-class GaussianStep:
+class GaussianStep(Step):
     """Transition ``x -> N(A x + B s(t_from, x), C^2 I)``, from forward time ``t_from`` down to ``t_to``.
-
-    Keeping the three numbers apart from the loop lets the same step drive particles (`apply`) and, cell by
-    cell, a transition matrix (`mean` and `std`).
 
     Parameters
     ----------
@@ -93,8 +111,8 @@ class GaussianStep:
     Examples
     --------
     >>> step = GaussianStep(1.0, 0.9, linear=2.0, score=0.5, std=0.1)
-    >>> float(step.mean(1.0, -1.0))
-    1.5
+    >>> step.move(lambda t, x: -x, np.array([1.0])), step.deterministic
+    (array([1.5]), False)
     """
 
     t_from: float
@@ -104,30 +122,133 @@ class GaussianStep:
     std: float
 
     @property
-    def scale_before(self) -> float:
-        """1: nothing happens before the map."""
-        return 1.0
-
-    @property
-    def std_before(self) -> float:
-        """0: nothing happens before the map."""
-        return 0.0
-
-    @property
     def std_after(self) -> float:
         """``C``."""
         return self.std
 
     def move(self, score: Score, x: Array) -> Array:
         """``A x + B s(t_from, x)``."""
-        return self.mean(x, score(self.t_from, x))
+        return np.asarray(self.linear * x + self.score * score(self.t_from, x), dtype=np.float64)
 
-    def mean(self, x: Array | float, score: Array | float) -> Array:
-        """``A x + B s``: where the step goes on average; any shape in, the same shape out."""
-        return np.asarray(self.linear * np.asarray(x) + self.score * np.asarray(score), dtype=np.float64)
-
-    def apply(self, x: Array, score: Array, normal: Array) -> Array:
-        """Move particles: ``A x + B s + C Z`` with ``normal`` = Z standard normal, all of one shape."""
-        moved = self.mean(x, score)
-        moved += self.std * normal
+    def draw(self, score: Score, x: Array, rng: np.random.Generator) -> Array:
+        """Return ``A x + B s + C Z``; Z is drawn where C is 0 too, so that later draws are not those of another eta."""
+        moved = self.move(score, x)
+        moved += self.std * rng.standard_normal(x.shape)
         return moved
+
+
+@dataclass(frozen=True)
+class MapStep(Step):
+    """A step by any map ``function(score, x)``, with noise before it, after it, on both sides or none.
+
+    Parameters
+    ----------
+    t_from, t_to : float
+        Forward times, ``t_from > t_to``.
+    function : callable ``function(score, x)``
+        H, of the shape of x; it asks ``score(t, x)`` where and as often as it needs.
+    top : float, optional
+        Forward time from which H goes down, where noise comes first; default ``t_from``.
+    scale_before, std_before, std_after : float
+        c, s0 and s1; default 1, 0 and 0.
+    back : callable ``back(score, x)``, optional
+        The inverse of H on a line, where it is known.
+
+    Examples
+    --------
+    >>> step = MapStep(1.0, 0.9, lambda score, x: x + 0.1 * score(0.95, x))
+    >>> step.move(lambda t, x: -x, np.array([1.0])), step.deterministic
+    (array([0.9]), True)
+    """
+
+    t_from: float
+    t_to: float
+    function: Map
+    top: float | None = None
+    scale_before: float = 1.0
+    std_before: float = 0.0
+    std_after: float = 0.0
+    back: Map | None = None
+
+    @property
+    def t_top(self) -> float:
+        """Where the map begins."""
+        return self.t_from if self.top is None else self.top
+
+    def move(self, score: Score, x: Array) -> Array:
+        """``function(score, x)``."""
+        return np.asarray(self.function(score, x), dtype=np.float64)
+
+
+class Sampler(ABC):
+    """A method of sampling: what is asked of it is one step; particles, kernels and error decompositions follow.
+
+    A method of one's own is a subclass with `step`, its options the arguments of its constructor (a frozen dataclass
+    is the shortest way). Objects of it go wherever the name of a method does, without being registered.
+
+    Attributes
+    ----------
+    name : str
+        Default the name of the class.
+    order : int
+        Order of the method in the length of the step: weak order where it has noise.
+    evaluations : int
+        Evaluations of the score per step.
+    eta : float or None
+        Noise knob of the reverse dynamics to which the method tends as the steps shrink; None (default): that of the
+        dynamics it is used with.
+
+    Examples
+    --------
+    >>> import fpsolve as fp
+    >>> class Midpoint(Sampler):
+    ...     order, evaluations, eta = 2, 2, 0.0
+    ...     def step(self, process, eta, t_from, t_to):
+    ...         h, middle = t_from - t_to, 0.5 * (t_from + t_to)
+    ...         def slope(score, t, x):
+    ...             return -process.drift_rate(t) * x + 0.5 * process.diffusion(t) ** 2 * score(t, x)
+    ...         def move(score, x):
+    ...             return x + h * slope(score, middle, x + 0.5 * h * slope(score, t_from, x))
+    ...         return MapStep(t_from, t_to, move)
+    >>> reverse = fp.Reverse(fp.Gaussian(1.0, std=0.5), fp.OrnsteinUhlenbeck(T=2.0))
+    >>> cloud = fp.particles.simulate(reverse, reverse.marginal(2.0), n=10_000, seed=0, steps=40, method=Midpoint())
+    >>> round(float(cloud["mean"][-1, 0]), 1)
+    1.0
+    """
+
+    name: ClassVar[str] = ""
+    order: ClassVar[int] = 1
+    evaluations: ClassVar[int] = 1
+
+    def __init_subclass__(cls) -> None:
+        if "name" not in vars(cls):
+            cls.name = cls.__name__
+
+    @property
+    def eta(self) -> float | None:
+        """None: the noise is that of the dynamics."""
+        return None
+
+    @abstractmethod
+    def step(self, process: Process, eta: float, t_from: float, t_to: float) -> Step:
+        """Return the step from forward time `t_from` down to `t_to`.
+
+        Parameters
+        ----------
+        process : Process
+        eta : float
+            Noise knob at `t_from`: `Sampler.eta`, or where that is None the one of the dynamics.
+        t_from, t_to : float
+            Forward times, ``T >= t_from > t_to >= 0``.
+        """
+
+    def in_steps(self, n: int) -> Sampler:
+        """Return the sampler for a run of n steps: itself, unless it shares something out among them."""
+        return self
+
+
+def nothing_left(t: float) -> ValueError:
+    """Return the error for a step from a time at which alpha is 0: its formulas divide by alpha, as by what is left."""
+    remedy = "begin shortly before, where p_t is as good as the prior, or end the process there"
+    shown = _checks.digits(t)
+    return _checks.error("t_from", "a time at which scale(0, t) > 0", f"{shown}, where no data are left", remedy)

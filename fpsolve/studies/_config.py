@@ -5,10 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import Field, PositiveFloat, PositiveInt, StrictInt, StrictStr
+from pydantic import (
+    AfterValidator,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    PositiveFloat,
+    PositiveInt,
+    StrictInt,
+    StrictStr,
+)
 
 import fpsolve as fp
-from fpsolve import _checks, _toml, data
+from fpsolve import _checks, _toml, data, samplers
 from fpsolve._toml import Seed, Settings
 from fpsolve.laws import Gaussian
 from fpsolve.processes import Process
@@ -20,6 +29,8 @@ __all__ = [
     "MixtureSettings",
     "ParticleSettings",
     "ProcessSettings",
+    "SamplerName",
+    "SamplerSettings",
     "Settings",
     "StudySettings",
     "WeightSettings",
@@ -85,12 +96,32 @@ class MixtureSettings(Settings):
         return fp.GaussianMixture(weights=self.weights, means=self.means, stds=self.stds)
 
 
+def _sampler(given: Any) -> samplers.Sampler:
+    """A sampler by its name, or as a table with its kind and options: ``{kind = "edm", churn = 5.0}``."""
+    options = dict(given) if isinstance(given, dict) else {"kind": given}
+    try:
+        return samplers.get(options.pop("kind", "a table without its kind"), "kind", **options)
+    except ValueError as reason:
+        raise ValueError(str(reason).removeprefix("kind: ")) from None
+
+
+def _as_given(sampler: samplers.Sampler) -> str | dict[str, Any]:
+    """The name of a sampler, or a table of its kind and the options that are not the default."""
+    fields = getattr(sampler, "__dataclass_fields__", {})
+    options = {name: getattr(sampler, name) for name, one in fields.items() if getattr(sampler, name) != one.default}
+    return {"kind": sampler.name, **options} if options else sampler.name
+
+
+SamplerSettings = Annotated[samplers.Sampler, PlainValidator(_sampler), PlainSerializer(_as_given)]
+SamplerName = Annotated[StrictStr, AfterValidator(lambda name: _sampler(name).name)]
+
+
 class ParticleSettings(Settings):
     """How many particles, by which method, in how many steps; `false_alarm` of each comparison."""
 
     n: PositiveInt
     steps: PositiveInt
-    method: Literal["euler-maruyama", "exponential-integrator"]
+    method: SamplerSettings
     false_alarm: Annotated[float, Field(gt=0.0, lt=1.0)] = 1e-3
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import xarray as xr
@@ -11,7 +11,7 @@ from pydantic import Field, PositiveFloat, PositiveInt
 import fpsolve as fp
 from fpsolve import decomposition, plots
 from fpsolve._checks import FloatArray
-from fpsolve.studies._config import MixtureSettings, ProcessSettings, StudySettings, WeightSettings
+from fpsolve.studies._config import MixtureSettings, ProcessSettings, SamplerSettings, StudySettings, WeightSettings
 from fpsolve.studies._report import Check, Report
 from fpsolve.studies._stages import Stages
 from fpsolve.studies._table import Table, number
@@ -70,7 +70,7 @@ class LineSettings(StudySettings):
 class Config(LineSettings):
     """Settings of the study."""
 
-    sampler: Literal["euler-maruyama", "exponential-integrator", "ddpm", "ddim", "heun", "edm"]
+    sampler: SamplerSettings
     steps: Annotated[int, Field(ge=5)]
     score_error: float
     blocks: PositiveInt

@@ -11,6 +11,7 @@ from pydantic import Field, PositiveFloat, PositiveInt
 from fpsolve import decomposition
 from fpsolve.plots import PALETTE
 from fpsolve.plots._style import legend_beside, weight_formula
+from fpsolve.studies._config import SamplerName
 from fpsolve.studies._report import Check, Report
 from fpsolve.studies._stages import Stages
 from fpsolve.studies._table import Table, number
@@ -41,7 +42,7 @@ class Config(LineSettings):
     counts: Annotated[tuple[PositiveInt, ...], Field(min_length=2)]
     churn: PositiveFloat
     tolerance: PositiveFloat
-    orders: dict[str, PositiveFloat]
+    orders: dict[SamplerName, PositiveFloat]
 
 
 def run(config: Config, stages: Stages) -> Report:

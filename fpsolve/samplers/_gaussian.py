@@ -1,0 +1,242 @@
+"""Methods with one score per step and Gaussian noise: ``A x + B s + C Z``."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from fpsolve import _checks
+from fpsolve.processes import Process
+from fpsolve.samplers._step import GaussianStep, Sampler
+
+# 16 Gauss-Legendre nodes integrate g(u)^2 / alpha(t', u) over a step to rounding for every smooth schedule.
+_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(16)
+
+
+@dataclass(frozen=True)
+class EulerMaruyama(Sampler):
+    r"""Euler-Maruyama: every coefficient frozen at the start of the step; weak order 1.
+
+    .. math:: y' = y + h\,[-a(t)\,y + \tfrac{1+\eta^2}{2} g(t)^2 s(t, y)] + \eta\, g(t) \sqrt{h}\, Z,
+              \qquad h = t - t'
+
+    with all coefficients at the forward time ``t = t_from`` where the step starts: ``A = 1 - a h``, ``B = (1 + eta^2)/2
+    g^2 h``, ``C = eta g sqrt(h)``.
+
+    Parameters
+    ----------
+    eta : float, optional
+        Noise knob: 1 the reverse SDE, 0 the probability flow (then this is the explicit Euler method). Default that of
+        the dynamics.
+
+    References
+    ----------
+    Maruyama, G. (1955). Continuous Markov processes and stochastic equations. Rend. Circ. Mat. Palermo 4,
+    48-90, doi:10.1007/BF02846028. Anderson, B. D. O. (1982). Reverse-time diffusion equation models.
+    Stochastic Process. Appl. 12, 313-326, doi:10.1016/0304-4149(82)90051-5.
+    """
+
+    eta: float | None = None
+    name: ClassVar[str] = "euler-maruyama"
+
+    def __post_init__(self) -> None:
+        _checks.non_negative("eta", self.eta or 0.0)
+
+    def step(self, process: Process, eta: float, t_from: float, t_to: float) -> GaussianStep:
+        """Return the step, see `Sampler.step`."""
+        h = t_from - t_to
+        a, g = float(process.drift_rate(t_from)), float(process.diffusion(t_from))
+        return GaussianStep(
+            t_from,
+            t_to,
+            linear=1.0 - a * h,
+            score=0.5 * (1.0 + eta**2) * g**2 * h,
+            std=eta * g * math.sqrt(h),
+        )
+
+
+@dataclass(frozen=True)
+class ExponentialIntegrator(Sampler):
+    r"""Exponential integrator: the score frozen at the start of the step, the linear part and the noise exact.
+
+    With the score frozen at ``s = s(t, y)``, ``dY = [-a Y + (1+eta^2)/2 g^2 s] dr + eta g dB`` is linear
+    and its solution from forward time ``t = t_from`` to ``t' = t_to`` is exactly
+
+    .. math:: y' = \frac{y}{\alpha(t',t)}
+              + \frac{1+\eta^2}{2}\, s \int_{t'}^{t} \frac{g(u)^2}{\alpha(t',u)}\,du
+              + \eta\, \frac{\sigma(t',t)}{\alpha(t',t)}\, Z .
+
+    The noise needs no quadrature: ``int g(u)^2 / alpha(t',u)^2 du = sigma2(t',t) / alpha(t',t)^2`` for
+    every linear process. The integral in front of the score is ``sigma2(t',t)`` where a = 0 (VE, EDM) and
+    ``2 sigma^2 (1/alpha - 1)`` for variance-preserving schedules (``g^2 = -2 sigma^2 a``); sub-VP has no
+    such form, so all processes take the same 16-point Gauss-Legendre rule, which agrees with both to
+    rounding.
+
+    Parameters
+    ----------
+    eta : float, optional
+        Noise knob: 1 the reverse SDE, 0 the probability flow. Default that of the dynamics.
+    frozen : {"score", "modified"}
+        What is frozen at the start of the step: s, or the modified score ``s + y/sigma^2`` of variance-preserving
+        processes with stationary law N(0, sigma^2), which leaves the linear part ``eta^2 a y``.
+
+    Raises
+    ------
+    ValueError
+        `frozen` is "modified" for a process that is not variance preserving.
+
+    References
+    ----------
+    Zhang, Q. and Chen, Y. (2023). Fast sampling of diffusion models with exponential integrator. ICLR,
+    arXiv:2204.13902. De Bortoli, V. (2022). Convergence of denoising diffusion models under the manifold
+    hypothesis. TMLR, arXiv:2208.05314. Strasman et al. (2025), arXiv:2402.04650 (modified score).
+    """
+
+    eta: float | None = None
+    frozen: Literal["score", "modified"] = "score"
+    name: ClassVar[str] = "exponential-integrator"
+
+    def __post_init__(self) -> None:
+        _checks.non_negative("eta", self.eta or 0.0)
+        _checks.one_of("frozen", self.frozen, ("score", "modified"))
+
+    def step(self, process: Process, eta: float, t_from: float, t_to: float) -> GaussianStep:
+        """Return the step, see `Sampler.step`."""
+        half = 0.5 * (t_from - t_to)
+        nodes = t_to + half * (1.0 + _NODES)
+        if self.frozen == "modified":
+            return self._modified(process, eta, t_from, t_to, half, nodes)
+        alpha = float(process.scale(t_to, t_from))
+        variance = float(process.variance(t_to, t_from))
+        integrand = np.asarray(process.diffusion(nodes)) ** 2 / np.asarray(process.scale(t_to, nodes))
+        return GaussianStep(
+            t_from,
+            t_to,
+            linear=1.0 / alpha,
+            score=0.5 * (1.0 + eta**2) * half * float(_WEIGHTS @ integrand),
+            std=eta * math.sqrt(variance) / alpha,
+        )
+
+    @staticmethod
+    def _modified(
+        process: Process, eta: float, t_from: float, t_to: float, half: float, nodes: np.ndarray
+    ) -> GaussianStep:
+        """The step of ``dY = [eta^2 a Y + (1+eta^2)/2 g^2 (s + y/sigma^2)] dr + eta g dB``, last bracket frozen."""
+        power, variance = np.asarray(process.diffusion(nodes)) ** 2, process.prior_std**2
+        if np.max(np.abs(power + 2.0 * variance * np.asarray(process.drift_rate(nodes)))) > 1e-9 * np.max(power):
+            raise _checks.error("frozen", "'score' for a process that is not variance preserving", "'modified'")
+        propagator = np.asarray(process.scale(t_to, nodes)) ** (eta**2)
+        pull = 0.5 * (1.0 + eta**2) * half * float(_WEIGHTS @ (power * propagator))
+        return GaussianStep(
+            t_from,
+            t_to,
+            linear=float(process.scale(t_to, t_from)) ** (eta**2) + pull / variance,
+            score=pull,
+            std=eta * math.sqrt(half * float(_WEIGHTS @ (power * propagator**2))),
+        )
+
+
+@dataclass(frozen=True)
+class DDPM(Sampler):
+    r"""Ancestral sampling: draw ``X_{t'}`` given ``X_t = x`` and ``X_0 = \hat x_0(x)``, Tweedie's denoised point.
+
+    With ``a = alpha(t',t)``, ``v = sigma2(t',t)``, ``V = sigma2(0,t)``, ``V' = sigma2(0,t')``, the posterior of a
+    Gaussian chain has the mean and variance
+
+    .. math:: m(x) = \frac{x + v\, s(t, x)}{a}, \qquad \frac{v V'}{V},
+
+    for every linear process: the scales alpha(0, .) cancel. The method carries the noise of the reverse SDE, eta = 1.
+
+    Parameters
+    ----------
+    variance : {"posterior", "forward"}
+        ``v V'/V`` or ``v``, the two choices of Ho et al. (their beta-tilde and beta).
+
+    References
+    ----------
+    Ho, Jain and Abbeel 2020, arXiv:2006.11239, equations (6), (7) and (11).
+
+    Examples
+    --------
+    >>> import fpsolve as fp
+    >>> made = DDPM().step(fp.EDM(), 1.0, 2.0, 1.0)
+    >>> made.linear, made.score, made.std
+    (1.0, 3.0, 0.866...)
+    """
+
+    variance: Literal["posterior", "forward"] = "posterior"
+    name: ClassVar[str] = "ddpm"
+
+    def __post_init__(self) -> None:
+        _checks.one_of("variance", self.variance, ("posterior", "forward"))
+
+    @property
+    def eta(self) -> float:
+        """1: the noise is that of the reverse SDE."""
+        return 1.0
+
+    def step(self, process: Process, eta: float, t_from: float, t_to: float) -> GaussianStep:
+        """Return the step, see `Sampler.step`; `eta` is not used."""
+        alpha, added = float(process.scale(t_to, t_from)), float(process.variance(t_to, t_from))
+        share = float(process.variance(0.0, t_to)) / float(process.variance(0.0, t_from))
+        kept = added * share if self.variance == "posterior" else added
+        return GaussianStep(t_from, t_to, linear=1.0 / alpha, score=added / alpha, std=math.sqrt(kept))
+
+
+@dataclass(frozen=True)
+class DDIM(Sampler):
+    r"""DDIM with the stochasticity of the dynamics, ``0 <= eta <= 1``: 0 deterministic, 1 ancestral.
+
+    With ``V = sigma2(0,t)``, ``V' = sigma2(0,t')``, ``a = alpha(t',t)``, ``v = sigma2(t',t)``, the denoised point
+    ``x0 = (x + V s)/alpha(0,t)``, the noise ``e = -sqrt(V) s`` and ``\varsigma^2 = eta^2 v V'/V``,
+
+    .. math:: x' = \alpha(0,t')\,x_0 + \sqrt{V' - \varsigma^2}\,e + \varsigma Z
+              = \frac{x}{a} + \Big(\frac{V}{a} - \sqrt{(V' - \varsigma^2) V}\Big) s + \varsigma Z .
+
+    It tends to the reverse dynamics with the same eta as the steps shrink; eta = 1 is `DDPM`.
+
+    Parameters
+    ----------
+    eta : float, optional
+        In [0, 1]: beyond, the square root has no sense at every step. Default that of the dynamics.
+
+    Raises
+    ------
+    ValueError
+        eta outside of [0, 1].
+
+    References
+    ----------
+    Song, Meng and Ermon 2021, arXiv:2010.02502, equations (12) and (16).
+
+    Examples
+    --------
+    >>> import fpsolve as fp
+    >>> made = DDIM().step(fp.EDM(), 0.0, 2.0, 1.0)
+    >>> made.linear, made.score, made.std
+    (1.0, 2.0, 0.0)
+    """
+
+    eta: float | None = None
+    name: ClassVar[str] = "ddim"
+
+    def __post_init__(self) -> None:
+        self._checked(self.eta or 0.0)
+
+    def step(self, process: Process, eta: float, t_from: float, t_to: float) -> GaussianStep:
+        """Return the step, see `Sampler.step`."""
+        self._checked(eta)
+        alpha, added = float(process.scale(t_to, t_from)), float(process.variance(t_to, t_from))
+        before, after = float(process.variance(0.0, t_from)), float(process.variance(0.0, t_to))
+        drawn = eta**2 * added * after / before
+        # V' - drawn >= V' (1 - v/V) >= 0 up to rounding
+        kept = max(after - drawn, 0.0)
+        factor = before / alpha - math.sqrt(kept * before)
+        return GaussianStep(t_from, t_to, linear=1.0 / alpha, score=factor, std=math.sqrt(drawn))
+
+    @staticmethod
+    def _checked(eta: float) -> None:
+        _checks.interval("eta", eta, 0.0, 1.0, remedy="for more noise use euler-maruyama or exponential-integrator")

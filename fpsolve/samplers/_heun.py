@@ -1,0 +1,195 @@
+"""Heun's method for the probability flow in the variables of EDM, without and with churn before it (Karras et al.)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import ClassVar
+
+import numpy as np
+
+from fpsolve import _checks
+from fpsolve._checks import digits
+from fpsolve._times import ROUNDING
+from fpsolve.processes import Process
+from fpsolve.samplers._step import Array, MapStep, Sampler, Score, nothing_left
+
+#: A churn is followed beyond T this far, in units of T.
+_LONGEST = 4.0
+#: Largest relative rise of the noise level in one step, of the paper.
+LARGEST_RISE = math.sqrt(2.0) - 1.0
+
+
+@dataclass(frozen=True)
+class Heun(Sampler):
+    r"""Deterministic Heun step of the probability flow (eta = 0), second order: the deterministic sampler of EDM.
+
+    In ``y = x/alpha(0,t)`` and ``sigma = sqrt(sigma2(0,t))/alpha(0,t)`` every linear process has the flow
+    ``dy/dsigma = d(y, sigma) = -sqrt(sigma2(0,t)) s(t, x)`` (the slope is the predicted noise), and
+
+    .. math:: y_1 = \hat y + (\sigma' - \hat\sigma)\, d(\hat y, \hat\sigma), \qquad
+              y' = \hat y + \tfrac{\sigma' - \hat\sigma}{2} [d(\hat y, \hat\sigma) + d(y_1, \sigma')].
+
+    At ``t_to = 0``, where the slope is not defined, the step is Euler's, ``y' = y_1``, as in the paper.
+
+    References
+    ----------
+    Karras et al. 2022, arXiv:2206.00364, Algorithm 1.
+
+    Examples
+    --------
+    >>> import fpsolve as fp
+    >>> made = Heun().step(fp.EDM(), 0.0, 2.0, 1.0)
+    >>> made.move(lambda t, x: -x / (1.0 + t**2), np.array([1.0]))  # exact: sqrt(2/5) = 0.632
+    array([0.65])
+    """
+
+    name: ClassVar[str] = "heun"
+    order: ClassVar[int] = 2
+    evaluations: ClassVar[int] = 2
+
+    @property
+    def eta(self) -> float:
+        """0: the method follows the probability flow."""
+        return 0.0
+
+    def step(self, process: Process, eta: float, t_from: float, t_to: float) -> MapStep:
+        """Return the step, see `Sampler.step`; `eta` is not used."""
+        return MapStep(t_from, t_to, partial(_down, process, t_from, t_to))
+
+
+@dataclass(frozen=True)
+class Karras(Sampler):
+    """The stochastic sampler of EDM: churn up to a higher noise level, then a Heun step down; ``"edm"``.
+
+    The noise level ``sigma = sqrt(sigma2(0,t))/alpha(0,t)`` first rises by the factor ``1 + gamma``,
+    ``gamma = min(churn/steps, sqrt(2) - 1)`` where ``s_min <= sigma <= s_max`` and 0 elsewhere, by the forward process;
+    a Heun step then goes down to `t_to`. The paper's first step rises beyond the level of T: the process of the step is
+    then the same diffusion on a longer time (`Process.longer`), and the score is asked there; where a process does not
+    say how it goes on, such a churn is refused.
+
+    Parameters
+    ----------
+    churn : float
+        S_churn >= 0, default 0: deterministic. The noise knob: for many steps it is that of ``eta^2 = churn
+        sigma^{1/rho} / (rho (sigma_max^{1/rho} - sigma_min^{1/rho}))`` on Karras' time grid.
+    steps : int, optional
+        Number of steps of the whole sampler; churn is shared out among them. Default those of the run, 1 for a single
+        step.
+    s_min, s_max : float
+        Noise levels between which there is churn, default all.
+    s_noise : float
+        Factor on the added noise's standard deviation, default 1.
+
+    Raises
+    ------
+    ValueError
+        A negative churn or noise factor, steps below 1, a churn beyond the level of T
+        of a process that does not go on.
+
+    References
+    ----------
+    Karras et al. 2022, arXiv:2206.00364, Algorithm 2.
+
+    Examples
+    --------
+    >>> import fpsolve as fp
+    >>> made = Karras(churn=40.0, steps=400).step(fp.EDM(), 0.0, 2.0, 1.0)
+    >>> round(made.t_top, 6), round(made.std_before, 6)
+    (2.2, 0.916515)
+    """
+
+    churn: float = 0.0
+    steps: int | None = None
+    s_min: float = 0.0
+    s_max: float = math.inf
+    s_noise: float = 1.0
+    name: ClassVar[str] = "edm"
+    order: ClassVar[int] = 2
+    evaluations: ClassVar[int] = 2
+
+    def __post_init__(self) -> None:
+        _checks.non_negative("churn", self.churn)
+        _checks.non_negative("s_noise", self.s_noise)
+        if self.steps is not None:
+            _checks.integer("steps", self.steps)
+
+    @property
+    def eta(self) -> float:
+        """0: after its churn the method follows the probability flow."""
+        return 0.0
+
+    def in_steps(self, n: int) -> Karras:
+        """Return the sampler whose churn is shared out among n steps, unless it was told their number."""
+        return self if self.steps is not None else replace(self, steps=n)
+
+    def step(self, process: Process, eta: float, t_from: float, t_to: float) -> MapStep:
+        """Return the step, see `Sampler.step`; `eta` is not used."""
+        level = _noise_level(process, t_from)
+        inside = self.s_min <= level <= self.s_max
+        gamma = min(self.churn / (self.steps or 1), LARGEST_RISE) if inside else 0.0
+        if gamma == 0.0:
+            return MapStep(t_from, t_to, partial(_down, process, t_from, t_to))
+        rising = _reaching(process, (1.0 + gamma) * level, t_from)
+        top = _time_of(rising, (1.0 + gamma) * level, t_from)
+        return MapStep(
+            t_from,
+            t_to,
+            partial(_down, rising, top, t_to),
+            top,
+            scale_before=float(rising.scale(t_from, top)),
+            std_before=self.s_noise * math.sqrt(float(rising.variance(t_from, top))),
+        )
+
+
+def _down(process: Process, t_top: float, t_to: float, score: Score, x: Array) -> Array:
+    """The Heun map from ``t_top`` to ``t_to``."""
+    top, std_top = _scale_and_std(process, t_top)
+    end, std_end = _scale_and_std(process, t_to)
+    change = std_end / end - std_top / top
+    y = x / top
+    slope = -std_top * score(t_top, x)
+    predicted = end * (y + change * slope)
+    if t_to == 0.0:
+        return np.asarray(predicted)
+    corrected = -std_end * score(t_to, predicted)
+    return np.asarray(end * (y + 0.5 * change * (slope + corrected)))
+
+
+def _scale_and_std(process: Process, t: float) -> tuple[float, float]:
+    """alpha(0, t) and the standard deviation of the noise at t."""
+    alpha = float(process.scale(0.0, t))
+    if not alpha > 0.0:
+        raise nothing_left(t)
+    return alpha, math.sqrt(float(process.variance(0.0, t)))
+
+
+def _noise_level(process: Process, t: float) -> float:
+    alpha, std = _scale_and_std(process, t)
+    return std / alpha
+
+
+def _reaching(process: Process, level: float, low: float) -> Process:
+    """The process, or where the level is beyond that of T the same diffusion on a time in which it is reached."""
+    longer: Process | None = process
+    while longer is not None and not _noise_level(longer, longer.T) >= level * (1.0 - ROUNDING):
+        longer = process.longer(float(longer.T) + 0.25 * float(process.T)) if longer.T < _LONGEST * process.T else None
+    if longer is None:
+        expected = f"a noise level after the churn of at most {_noise_level(process, process.T):.10g}, that of T"
+        remedy = "give s_max below the first level, or a process that goes on, and begin inside of it"
+        raise _checks.error("churn", expected, f"{level:.10g} in the step from t = {digits(low)}", remedy)
+    return longer
+
+
+def _time_of(process: Process, level: float, low: float) -> float:
+    """The time at or after `low` at which the noise level is `level`, which is reached."""
+    from scipy.optimize import brentq
+
+    if level >= _noise_level(process, process.T):
+        return float(process.T)
+
+    def excess(t: float) -> float:
+        return _noise_level(process, t) - level
+
+    return float(brentq(excess, low, process.T, xtol=1e-14 * process.T, rtol=1e-14))
