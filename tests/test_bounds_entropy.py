@@ -5,6 +5,7 @@ from itertools import pairwise
 import cases
 import numpy as np
 import pytest
+from scipy import integrate
 from scipy.linalg import eigh_tridiagonal
 
 import fpsolve as fp
@@ -250,3 +251,59 @@ def test_the_entropy_of_the_starts_is_that_of_the_line():
     narrow = fp.Uniform(-1.0, 1.0)
     found = bounds.girsanov(exact, exact, t_min=0.5, grid=grid, second_start=narrow)
     assert found.kl_start == np.inf and "finite relative entropy" in found.reason
+
+
+# narrow laws and what lies beyond the box
+
+
+@pytest.mark.parametrize(("std", "t_min"), [(1e-3, 1e-6), (0.02, 1e-4)])
+def test_the_path_integral_of_laws_narrower_than_the_cells_is_that_of_the_line(std, t_min):
+    """Score of N(0, 4 std^2) for N(0, std^2), a cell centre in the middle: E|Db|^2 = v (1/v - 1/v')^2."""
+    process = fp.OrnsteinUhlenbeck(T=1.0)
+    exact, wrong = (fp.Reverse(fp.Gaussian(0.0, std=width), process) for width in (std, 2.0 * std))
+    model = fp.Reverse(exact.target, process, score=fp.scores.checked(lambda t, x: wrong.score(t, x), 1))
+    found = bounds.girsanov(exact, model, t_min=t_min, grid=fp.Grid.uniform((-6, 6), cells=151))
+
+    def integrand(u):
+        t = np.exp(u)
+        v, other = (np.exp(-2 * t) * s**2 - np.expm1(-2 * t) for s in (std, 2.0 * std))
+        return t * v * (1 / v - 1 / other) ** 2
+
+    path = integrate.quad(integrand, np.log(t_min), 0.0, limit=500, epsrel=1e-10)[0]
+    assert found.value == pytest.approx(path, rel=1e-4)
+    assert not any("beyond the box" in text for text in found.unchecked if "Db" in text)
+
+
+def test_cells_wider_than_the_laws_give_nothing_in_the_plane():
+    process = fp.OrnsteinUhlenbeck(T=1.0)
+    exact, wrong = (fp.Reverse(fp.Gaussian([0.0, 0.0], std=width), process) for width in (0.02, 0.04))
+    model = fp.Reverse(exact.target, process, score=fp.scores.checked(lambda t, x: wrong.score(t, x), 2))
+    for cells in (24, 25):
+        found = bounds.girsanov(exact, model, t_min=1e-3, grid=fp.Grid.uniform([(-6, 6), (-6, 6)], cells=cells))
+        assert found.value is None and "the cells resolve E|Db|^2" in found.reason
+
+
+def test_a_score_error_a_little_beyond_the_box_is_in_the_bound():
+    """s' - s = 1e-3 x^3: of E x^6 = 15 the box of four standard deviations misses 0.1 per cent or so, not the bound."""
+    process = fp.OrnsteinUhlenbeck(T=1.0)
+    exact = fp.Reverse(fp.Gaussian(0.0, std=1.0), process)
+    model = fp.Reverse(exact.target, process, score=fp.scores.checked(lambda t, x: -x - 1e-3 * x**3, 1))
+    for half, held in ((5.2, True), (4.0, False)):
+        found = bounds.girsanov(exact, model, t_min=0.5, grid=fp.Grid.uniform((-half, half), cells=200))
+        assert found.kl_path == pytest.approx(0.5 * 1e-6 * 15.0, rel=1e-5)
+        assert (found.value is not None) == held, found
+
+
+def test_in_the_plane_the_box_is_widened_where_the_law_is_known():
+    process = fp.OrnsteinUhlenbeck(T=1.0)
+    exact = fp.Reverse(fp.Gaussian([0.0, 0.0], std=1.0), process)
+    score = fp.scores.checked(lambda t, x: -x * (1.0 + 1e-3 * np.sum(np.square(x), axis=-1, keepdims=True)), 2)
+    grid = fp.Grid.uniform([(-5.6, 5.6), (-5.6, 5.6)], cells=44)
+    found = bounds.girsanov(exact, fp.Reverse(exact.target, process, score=score), t_min=0.5, grid=grid)
+    # E |x|^6 = 48; cells of a quarter of a standard deviation
+    print(found)
+    assert found.value == pytest.approx(0.5 * 1e-6 * 48.0, rel=2e-2)
+    refused = fp.scores.checked(lambda t, x: np.where(np.abs(x).max() > 5.6, np.nan, score(t, x)), 2)
+    found = bounds.girsanov(exact, fp.Reverse(exact.target, process, score=refused), t_min=0.5, grid=grid)
+    assert found.value is None and "the box holds E|Db|^2" in found.reason
+    assert "E|Db|^2 beyond the box" in found.unchecked

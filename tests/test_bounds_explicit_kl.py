@@ -196,3 +196,17 @@ def test_every_hypothesis_is_listed_with_its_source():
         "p_0 has no jumps",
     }
     assert "equal steps" in found.unchecked[-1] and "Strasman" in str(found.checked[0])
+
+
+def test_the_score_error_of_laws_narrower_than_the_cells_is_that_of_the_line():
+    """Score of N(0, 4 std^2) for N(0, std^2) with a cell centre in the middle: E|s - s'|^2 = v (1/v - 1/v')^2."""
+    std, n = 0.01, 20
+    exact, wrong = (fp.Reverse(fp.Gaussian(0.0, std=width), fp.VP()) for width in (std, 2.0 * std))
+    model = fp.Reverse(exact.target, exact.process, score=lambda t, x: wrong.score(t, x))
+    found = bounds.explicit_kl(model, n, grid=fp.Grid.uniform((-9, 9), cells=31))
+    times = np.linspace(1.0, 0.0, n + 1)
+    power = 0.1 * times + 0.5 * 19.9 * times**2
+    v, other = (np.exp(-power) * s**2 - np.expm1(-power) for s in (std, 2.0 * std))
+    expected = np.sum((v * (1 / v - 1 / other) ** 2)[:-1] * -np.diff(power))
+    assert found.score == pytest.approx(expected, rel=1e-9)
+    assert "the score error beyond the box" not in found.unchecked

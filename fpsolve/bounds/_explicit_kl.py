@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from fpsolve import _checks
 from fpsolve.bounds._line import Line
-from fpsolve.bounds._quadrature import END_SHARE, LOST, end_share, held
+from fpsolve.bounds._quadrature import LOST, end_share, held
 from fpsolve.bounds._record import Hypothesis, Record, failure, yes
+from fpsolve.bounds._score_error import HELD, RESOLVED, under
 from fpsolve.dynamics import Reverse
 from fpsolve.grid import Grid
 from fpsolve.laws import FromLogDensity, Laplace, Law, NormalMixture, StudentT, Uniform
@@ -103,7 +104,7 @@ def explicit_kl(reverse: Reverse, steps: int, *, grid: Grid) -> ExplicitKL:
     kl_prior, fisher, of_data, unchecked = _data(reverse, grid)
     mixing = kl_prior * float(process.scale(0.0, process.T)) ** 2
     discretization = 2.0 * h * beta * max(h * beta / (4.0 * process.prior_std**2), 1.0) * fisher
-    score, of_score = (0.0, ()) if reverse.exact else _score_error(reverse, n, process.prior_std**2, grid)
+    score, of_score, whole = (0.0, (), True) if reverse.exact else _score_error(reverse, n, process.prior_std**2, grid)
     one = bool(np.all(reverse.eta_at(np.linspace(process.T, 0.0, n + 1)[:-1]) == 1.0))
     checked = (*_schedule(reverse), yes("eta = 1", one, "at every step", SOURCE), *of_data, *of_score)
     reason = failure(checked)
@@ -113,7 +114,7 @@ def explicit_kl(reverse: Reverse, steps: int, *, grid: Grid) -> ExplicitKL:
         checked=checked,
         unchecked=(
             *unchecked,
-            *(() if reverse.exact else ("the score error beyond the box",)),
+            *(() if whole else ("the score error beyond the box",)),
             "the sampler: exponential integrator on the frozen modified score, equal steps, from N(0, sigma^2)",
         ),
         reason=reason,
@@ -203,21 +204,26 @@ def _require_preserving(reverse: Reverse) -> None:
         raise _checks.error("reverse", "a variance-preserving process", type(process).__name__, "use VP or girsanov")
 
 
-def _score_error(reverse: Reverse, n: int, variance: float, grid: Grid) -> tuple[float, tuple[Hypothesis, ...]]:
-    """``sum_k E|s - shat|^2 int_step beta``, the expectation under p_t at the start of each step, over the box."""
+def _score_error(reverse: Reverse, n: int, variance: float, grid: Grid) -> tuple[float, tuple[Hypothesis, ...], bool]:
+    """``sum_k E|s - shat|^2 int_step beta``, under p_t at the start of each step, and whether beyond the box, too."""
     times = np.linspace(reverse.process.T, 0.0, n + 1)
-    total, ends, lost = 0.0, END_SHARE, 0.0
+    total, lost, errors = 0.0, 0.0, []
     for t, later in pairwise(times.tolist()):
-        p = grid.cell_average(reverse.marginal(t))
-        gap = p * _square(reverse.marginals.score(t, grid.x) - reverse.score(t, grid.x), grid.dim)
-        lost = max(lost, abs(1.0 - float(p.sum() * grid.volume)))
-        ends = min(ends, end_share(gap))
+        law = reverse.marginal(t)
+        lost = max(lost, abs(1.0 - float(grid.cell_average(law).sum() * grid.volume)))
+
+        def square(x: Array, t: float = t) -> Array:
+            return _square(reverse.marginals.score(t, x) - reverse.score(t, x), grid.dim)
+
+        errors.append(under(law, square, grid))
         # int beta = -2 sigma^2 log alpha over the step
-        total += float(gap.sum() * grid.volume) * -2.0 * variance * float(np.log(reverse.process.scale(later, t)))
-    return total, (
+        total += errors[-1].value * -2.0 * variance * float(np.log(reverse.process.scale(later, t)))
+    checked = (
         Hypothesis("the box holds the marginals", LOST - lost, "1e-6 less the mass beyond it"),
-        Hypothesis("the box holds the score error", ends, "1e-6 less the share of E|s - shat|^2 at its ends"),
+        Hypothesis("the box holds the score error", min(e.held for e in errors), HELD),
+        Hypothesis("the cells resolve the score error", min(e.resolved for e in errors), RESOLVED),
     )
+    return total, checked, all(e.whole for e in errors)
 
 
 def _square(values: Array, dim: int) -> Array:

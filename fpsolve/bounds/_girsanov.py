@@ -12,8 +12,8 @@ from fpsolve import _checks, kernels
 from fpsolve.bounds._line import Line
 from fpsolve.bounds._lyapunov import edge
 from fpsolve.bounds._pinsker import WeightedPinsker, weighted_pinsker
-from fpsolve.bounds._quadrature import end_share
 from fpsolve.bounds._record import Hypothesis, Record, failure, yes
+from fpsolve.bounds._score_error import HELD, RESOLVED, ScoreError, on_cells, under
 from fpsolve.dynamics import Reverse
 from fpsolve.grid import Grid
 from fpsolve.laws import Law
@@ -77,8 +77,9 @@ def girsanov(
               \Delta b = \tfrac{1 + \eta^2}{2} g^2 (s - s'),
 
     mu the run of `first`, nu that of `second`. The expectation is taken along the first: the marginals themselves where
-    it is exact and starts from p_T, finite volumes on the grid otherwise. Total variation by Pinsker's inequality,
-    weighted by three, with moments from the grid.
+    it is exact and starts from p_T, over the line, or in the plane over a box that is widened until it holds them;
+    finite volumes on the grid otherwise. Total variation by Pinsker's inequality, weighted by three, with moments from
+    the grid.
 
     Parameters
     ----------
@@ -135,20 +136,20 @@ def girsanov(
         raise _checks.error("first", "eta > 0 at every time", got, _SINGULAR)
     square = np.square(first.eta_at(times))
     factor = 0.5 * (0.5 * (1.0 + square)) ** 2 / square
-    means, margins = zip(
-        *(_mean_square(p, first, second, float(t), grid) for t, p in zip(times, density, strict=True)), strict=True
-    )
-    integrand = factor * np.square(first.process.diffusion(times)) * np.array(means)
+    known = first.exact and first_start is None
+    errors = [_error(p, first, second, float(t), grid, known) for t, p in zip(times, density, strict=True)]
+    integrand = factor * np.square(first.process.diffusion(times)) * np.array([error.value for error in errors])
     kl_start = 0.0 if other is start else _entropy(grid, start, other)
     kl_path = float(np.sum(integrand * dr))
     arrived = kernels.finite_volume_operator(second, grid, T, t_min).push(grid.cell_average(other))
     lost = max(lost, _lost(arrived, grid))
     # the first run ends in p_t_min where nothing disturbs it; of the second only cells are known
-    ends = first.marginal(t_min) if first.exact and first_start is None else last
+    ends = first.marginal(t_min) if known else last
     details = weighted_pinsker(kl_start + kl_path, ends, arrived, grid, weight)
     checked = (
         Hypothesis("the box holds the laws", _LOST - lost, "1e-6 less the mass beyond it, or in the cells at its ends"),
-        Hypothesis("the box holds E|Db|^2", min(margins), "1e-6 less the share of the integral at its ends"),
+        Hypothesis("the box holds E|Db|^2", min(e.held for e in errors), HELD),
+        Hypothesis("the cells resolve E|Db|^2", min(e.resolved for e in errors), RESOLVED),
         yes("the starts have a finite relative entropy", bool(np.isfinite(kl_start))),
     )
     reason = failure(checked)
@@ -158,9 +159,9 @@ def girsanov(
         checked=checked,
         unchecked=(
             "Novikov's condition, or what replaces it (Chen et al. 2023)",
-            "E|Db|^2 beyond the box",
+            *(() if all(e.whole for e in errors) else ("E|Db|^2 beyond the box",)),
             *details.unchecked,
-            f"the integrand between its {_NODES} times",
+            f"the integrand between its {_NODES} times, the score error between the points of its integrals",
         ),
         reason=reason,
         kl_start=kl_start,
@@ -216,11 +217,14 @@ def _lost(p: Array, grid: Grid) -> float:
     return max(abs(1.0 - float(p.sum() * grid.volume)), float(np.abs(p[edge(grid)]).sum() * grid.volume))
 
 
-def _mean_square(p: Array, first: Reverse, second: Reverse, t: float, grid: Grid) -> tuple[float, float]:
-    """``E_p |s - s'|^2``, and by how much the ends of the box hold less of it than they may."""
-    square = np.square(first.score(t, grid.x) - second.score(t, grid.x))
-    values = p * (square if grid.dim == 1 else square.sum(axis=-1))
-    return float(np.sum(values) * grid.volume), end_share(values)
+def _error(p: Array, first: Reverse, second: Reverse, t: float, grid: Grid, known: bool) -> ScoreError:
+    """``E|s - s'|^2`` under the first run, which is its marginal where that is `known`."""
+
+    def square(x: Array) -> Array:
+        gap = np.square(first.score(t, x) - second.score(t, x))
+        return np.asarray(gap if grid.dim == 1 else gap.sum(axis=-1))
+
+    return under(first.marginal(t), square, grid) if known else on_cells(p, square, grid)
 
 
 def _entropy(grid: Grid, p: Law, q: Law) -> float:
