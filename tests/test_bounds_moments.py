@@ -14,7 +14,7 @@ from fpsolve import bounds, weights
 from fpsolve.bounds._line import Line
 from fpsolve.bounds._moments import log_exponential_moment, second_moment
 from fpsolve.laws import Tail
-from fpsolve.laws._tail import measured
+from fpsolve.laws._base import measured
 
 GRID = fp.Grid.uniform((-9, 9), cells=300)
 NARROW = fp.Grid.uniform((-4, 4), cells=100)

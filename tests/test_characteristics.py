@@ -10,7 +10,7 @@ import pytest
 import fpsolve as fp
 from fpsolve import closed_form, distances, weights
 from fpsolve.dynamics import Frame, InFrame
-from fpsolve.dynamics._differences import central_divergence
+from fpsolve.dynamics._base import central_divergence
 
 
 def flow(reverse, **options):

@@ -11,9 +11,9 @@ from scipy.integrate import quad
 
 import fpsolve as fp
 from fpsolve.laws import Law
-from fpsolve.laws.laplace import DiffusedLaplace
-from fpsolve.laws.student_t import DiffusedStudentT
-from fpsolve.laws.uniform import DiffusedUniform
+from fpsolve.laws._laplace import DiffusedLaplace
+from fpsolve.laws._student_t import DiffusedStudentT
+from fpsolve.laws._uniform import DiffusedUniform
 
 ONE: dict[str, Law] = {
     "gaussian": fp.Gaussian(1.0, std=0.5),

@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fpsolve import finite_volume
+from fpsolve.solver import exponents_from_drift, exponents_from_log_gibbs, generator_matrix, jump_rates
 
 
 def ratios_of(z):
-    up, down = finite_volume.jump_rates(np.array([[z]]), np.array([1.0]))
+    up, down = jump_rates(np.array([[z]]), np.array([1.0]))
     return up[0, 0], down[0, 0]
 
 
@@ -45,10 +45,10 @@ def test_generator_has_zero_column_sums_and_non_negative_off_diagonals(shape, pe
     u = rng.normal(size=(1, *shape)) * 5
     pairs = []
     for axis in range(len(shape)):
-        z = finite_volume.exponents_from_log_gibbs(u, axis, periodic=periodic)
-        up, down = finite_volume.jump_rates(z, np.array([3.0]))
+        z = exponents_from_log_gibbs(u, axis, periodic=periodic)
+        up, down = jump_rates(z, np.array([3.0]))
         pairs.append((up[0], down[0]))
-    a = finite_volume.generator_matrix(pairs, shape).toarray()
+    a = generator_matrix(pairs, shape).toarray()
     assert np.abs(a.sum(axis=0)).max() <= 1e-14 * np.abs(a).max()
     off = a - np.diag(np.diag(a))
     assert off.min() >= 0.0
@@ -59,7 +59,7 @@ def test_generator_has_zero_column_sums_and_non_negative_off_diagonals(shape, pe
     ]
     axis = int(np.argmax([one.max() for one in carried]))
     pairs[axis][1].flat[carried[axis].argmax()] = 0.0
-    broken = finite_volume.generator_matrix(pairs, shape).toarray()
+    broken = generator_matrix(pairs, shape).toarray()
     gibbs = np.exp(u[0]).ravel()
     assert np.abs(a @ gibbs).max() <= 1e-12 * (np.abs(a) @ gibbs).max()
     assert np.abs(broken @ gibbs).max() > 0.1 * (np.abs(a) @ gibbs).max()
@@ -71,8 +71,8 @@ def test_constant_convection_diffusion_keeps_its_exact_exponential_profile(pecle
     n, diffusivity = 40, 0.7
     h = 1.0 / n
     drift = peclet * diffusivity / h / n
-    z = finite_volume.exponents_from_drift(np.full((1, n - 1), drift), np.array([diffusivity]), h)
-    up, down = finite_volume.jump_rates(z, np.array([diffusivity / h**2]))
+    z = exponents_from_drift(np.full((1, n - 1), drift), np.array([diffusivity]), h)
+    up, down = jump_rates(z, np.array([diffusivity / h**2]))
     x = (np.arange(n) + 0.5) * h
     log_q = drift / diffusivity * (x - 1.0)
     balance = np.log(up[0]) + log_q[:-1] - np.log(down[0]) - log_q[1:] if peclet < 700 * n else np.zeros(1)

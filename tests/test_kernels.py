@@ -9,8 +9,8 @@ from scipy.linalg import expm
 from scipy.special import ndtr
 
 import fpsolve as fp
-from fpsolve import closed_form, finite_volume, kernels, laws
-from fpsolve.discretise import rates_at
+from fpsolve import closed_form, kernels, laws
+from fpsolve.solver import generator_matrix, rates_at
 
 
 def steps_in_clock(reverse, last, count):
@@ -154,7 +154,7 @@ def test_a_transition_narrower_than_a_cell_is_averaged_and_says_so(ou):
 def test_finite_volumes_of_an_autonomous_dynamics_are_the_matrix_exponential():
     dynamics, grid = fp.Langevin(fp.Gaussian(0.3, std=0.8)), fp.Grid.uniform((-4, 4), cells=60)
     rates = [(up[0], down[0]) for up, down in rates_at(dynamics, grid, np.zeros(1))]
-    truth = expm(0.4 * finite_volume.generator_matrix(rates, grid.shape).toarray()).T
+    truth = expm(0.4 * generator_matrix(rates, grid.shape).toarray()).T
     errors = [
         np.abs(kernels.finite_volume(dynamics, grid, 0.0, 0.4, steps=n).matrix - truth).sum(axis=1).max()
         for n in (100, 200, 400)

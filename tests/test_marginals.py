@@ -15,9 +15,8 @@ import fpsolve as fp
 from fpsolve import marginals
 from fpsolve.laws import Law
 from fpsolve.marginals import _compiled
-from fpsolve.marginals._closed_form import ClosedFormMarginals
-from fpsolve.marginals._log_matmul import log_matmul
-from fpsolve.marginals._mixture import MixtureMarginals
+from fpsolve.marginals._base import ClosedFormMarginals
+from fpsolve.marginals._mixture import MixtureMarginals, log_matmul
 from fpsolve.marginals._quadrature import QuadratureMarginals
 from fpsolve.processes import Process
 

@@ -13,12 +13,10 @@ from scipy.stats import norm
 
 import fpsolve as fp
 from fpsolve import proofs
-from fpsolve.proofs import _balls, _harris, _norm, _ratio, _signs, _sources
+from fpsolve.proofs import _balls, _harris, _mixtures, _sources
 from fpsolve.proofs._block import Block
 from fpsolve.proofs._distance import Problem, _ends, _majorant, _on_panel
-from fpsolve.proofs._mixtures import Mixture, integral, mixture, moments
-from fpsolve.proofs._paths import Path, path
-from fpsolve.proofs._weights import Sides
+from fpsolve.proofs._mixtures import Mixture, Path, Sides, integral, mixture, moments, path
 
 GAUSS = np.polynomial.legendre.leggauss(200)
 LONG = _balls.Stopwatch(1e9)
@@ -77,9 +75,9 @@ def test_doubles_round_outwards_at_both_ends_of_their_range():
 
 
 def test_a_sign_is_not_proved_by_a_ball_that_is_not_finite():
-    found = _signs.pieces(lambda centre, half: (arb.nan(), arb.nan()), arb(-1), arb(1), arb(0.1), LONG)
+    found = _balls.pieces(lambda centre, half: (arb.nan(), arb.nan()), arb(-1), arb(1), arb(0.1), LONG)
     assert all(piece.sign == 0 and piece.bound == arb.pos_inf() for piece in found)
-    found = _signs.pieces(lambda centre, half: (arb(1), arb.nan()), arb(-1), arb(1), arb(0.1), LONG, depth=3)
+    found = _balls.pieces(lambda centre, half: (arb(1), arb.nan()), arb(-1), arb(1), arb(0.1), LONG, depth=3)
     assert all(piece.sign == 0 for piece in found)
 
 
@@ -101,10 +99,10 @@ def test_the_posterior_of_a_wide_ball_stays_between_nothing_and_everything():
 def test_no_piece_between_sign_changes_is_dropped():
     """int |N(x; -1/2, 1) - N(x; 1/2, 1)| = 2 (2 Phi(1/2) - 1); pieces cover the line without gaps."""
     law = normals([1, -1], [-0.5, 0.5], [1, 1])
-    found = _norm.signed_norm(law, Sides(fp.UnitWeight()), SMALL, LONG)
+    found = _mixtures.signed_norm(law, Sides(fp.UnitWeight()), SMALL, LONG)
     assert float(found.mid()) == pytest.approx(2.0 * (2.0 * norm.cdf(0.5) - 1.0), abs=1e-14)
     cubic = flint.arb_poly([0, -1, 0, 4])  # 4x^3 - x: roots -1/2, 0, 1/2
-    cut = _signs.pieces(_signs.by_shift(cubic), arb(-1), arb(1), arb("1e-12"), LONG)
+    cut = _balls.pieces(_balls.by_shift(cubic), arb(-1), arb(1), arb("1e-12"), LONG)
     assert [piece.sign for piece in cut if piece.sign] == [-1, 1, -1, 1]
     ends = [float(piece.low.mid()) for piece in cut] + [1.0]
     assert ends[0] == -1.0 and all(float(p.high.mid()) == end for p, end in zip(cut, ends[1:], strict=True))
@@ -113,7 +111,7 @@ def test_no_piece_between_sign_changes_is_dropped():
 def test_pieces_of_unknown_sign_are_counted():
     """Where the sign is looked for nowhere, the ball still holds the integral."""
     law = normals([1, -1], [-0.5, 0.5], [1, 1])
-    found = _norm.signed_norm(law, Sides(fp.UnitWeight()), arb(10), LONG)
+    found = _mixtures.signed_norm(law, Sides(fp.UnitWeight()), arb(10), LONG)
     assert found.contains(arb(2.0 * (2.0 * norm.cdf(0.5) - 1.0)))
 
 
@@ -122,13 +120,13 @@ def test_what_lies_beyond_the_ends_is_counted():
     law = normals([1], [0], [1])
     for weight in (fp.PolynomialWeight(), fp.ExponentialWeight(1.0)):
         truth = sum(quad(lambda x, w=weight: w(x) * norm.pdf(x), *ends)[0] for ends in ((-40, -1), (2, 40)))
-        assert float(_norm.tail(law, Sides(weight), arb(-1), arb(2)).mid()) == pytest.approx(truth, rel=1e-8)
+        assert float(_mixtures.tail(law, Sides(weight), arb(-1), arb(2)).mid()) == pytest.approx(truth, rel=1e-8)
 
 
 def test_ends_that_are_too_near_widen_the_norm(monkeypatch):
     """With ends at -1 and 1 a third of a standard normal law lies beyond: 1 is still in the ball."""
-    monkeypatch.setattr(_norm, "reach", lambda *_: (-1.0, 1.0))
-    found = _norm.signed_norm(normals([1], [0], [1]), Sides(fp.UnitWeight()), SMALL, LONG)
+    monkeypatch.setattr(_mixtures, "reach", lambda *_: (-1.0, 1.0))
+    found = _mixtures.signed_norm(normals([1], [0], [1]), Sides(fp.UnitWeight()), SMALL, LONG)
     assert found.contains(1) and found.rad() < arb("0.4")
 
 
@@ -155,7 +153,7 @@ def problem(nu=None, t=0.3):
 
 
 def sources(given, low, high, small="1e-25", constant=-1):
-    ratio = _ratio.Ratio(given.nu, given.end)
+    ratio = _sources.Ratio(given.nu, given.end)
     targets = [(arb(0), arb(1) / 4, arb(1))]
     return _sources.Sources(ratio, ratio, given.path, arb(low), arb(high), arb(small), constant, targets, LONG)
 
@@ -181,7 +179,7 @@ def doubles(law, y):
 def test_the_ratio_is_bounded_in_the_ellipse():
     """On 400 points of the boundary of the ellipse, where an analytic function is largest; the bound is not loose."""
     given = problem()
-    ratio = _ratio.Ratio(given.nu, given.end)
+    ratio = _sources.Ratio(given.nu, given.end)
     for panel in ratio.panels(arb(-3), arb(3), arb(1) / 3, LONG):
         angles = np.linspace(0.0, 2.0 * np.pi, 400)
         seen = 0.0
@@ -195,10 +193,10 @@ def test_the_ratio_is_bounded_in_the_ellipse():
 def test_the_error_of_gauss_quadrature_is_within_its_bound(count):
     """1/(a - y) is bounded by 1/(a - reach) in E_rho: 8 L M rho^(1 - 2n)/(rho - 1) against the true error."""
     rho, pole = 3.0, (3.0 + 1.0 / 3.0) / 2.0 + 0.05
-    rule = [(float(node.mid()), float(weight.mid())) for node, weight in _ratio.rule(count, flint.ctx.prec)]
+    rule = [(float(node.mid()), float(weight.mid())) for node, weight in _sources.rule(count, flint.ctx.prec)]
     given = sum(w / (pole - x) for x, w in rule)
     error = abs(given - math.log((pole + 1.0) / (pole - 1.0)))
-    panel = _ratio.Panel(arb(0), arb(1), arb(rho), arb(1) / arb(0.05))
+    panel = _sources.Panel(arb(0), arb(1), arb(rho), arb(1) / arb(0.05))
     bound = float(_sources.quadrature_error(panel, count))
     assert bound == pytest.approx(8.0 * 20.0 * rho ** (1 - 2 * count) / (rho - 1.0), rel=1e-12)
     assert error <= bound
@@ -231,7 +229,7 @@ def test_the_tail_in_y_is_closed_form_for_one_component():
     """p_T = N(0, 1), nu = N(a, s): the bound is the tail itself, so no part of it can be left out."""
     over, under = normals([1], [0.4], [0.5]), normals([1], [0], [1])
     mean, variance = 0.3, 0.6
-    found = _ratio.Ratio(over, under).tail(arb(-1), arb(1.5), arb(mean), arb(variance))
+    found = _sources.Ratio(over, under).tail(arb(-1), arb(1.5), arb(mean), arb(variance))
 
     def integrand(y):
         return norm.pdf(y, 0.4, math.sqrt(0.5)) / norm.pdf(y) * norm.pdf(y, mean, math.sqrt(variance))

@@ -68,7 +68,7 @@ def test_a_few_steps_show_nothing(steps):
 
 def test_steps_are_dealt_in_pairs():
     reverse = fp.Reverse(fp.Gaussian(0.5, std=0.5), fp.VP())
-    from fpsolve.dynamics.run_clock import run_clock
+    from fpsolve.dynamics._clock import run_clock
 
     clock = run_clock(reverse, [fp.Gaussian(0.0, std=1.0)], 1.0, 0.01)
     for steps, saves in ((50, 26), (100, 34), (57, 9), (12, 13)):

@@ -141,7 +141,7 @@ def test_a_constant_has_no_slope_on_any_machine() -> None:
     """Weights from a linear solve sum to 1e-14 or so, times E/h: exact ones to nothing."""
     from scipy.special import binom
 
-    from fpsolve.scores._central import first_derivative
+    from fpsolve.scores._base import first_derivative
 
     shifted = [scores.from_energy(lambda t, x, c=c: c + 0.5 * x**2, fp.VP(), dim=1) for c in (0.0, 2.0**40)]
     x = np.arange(-2.0, 3.0)

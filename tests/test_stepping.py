@@ -6,8 +6,15 @@ from scipy.linalg import expm
 from scipy.sparse import identity
 from scipy.sparse.linalg import spsolve
 
-from fpsolve import finite_volume
-from fpsolve.stepping import SCHEMES, advance, scheme_named, step_table
+from fpsolve.solver import (
+    SCHEMES,
+    advance,
+    exponents_from_log_gibbs,
+    generator_matrix,
+    jump_rates,
+    scheme_named,
+    step_table,
+)
 
 NAMES = tuple(SCHEMES)
 
@@ -15,8 +22,8 @@ NAMES = tuple(SCHEMES)
 def rates_for(shape, steps, rng, *, periodic, size=1.0):
     u = rng.normal(size=(steps, *shape)) * size
     return [
-        finite_volume.jump_rates(
-            finite_volume.exponents_from_log_gibbs(u, k, periodic=periodic), np.full(steps, 2.0 + k)
+        jump_rates(
+            exponents_from_log_gibbs(u, k, periodic=periodic), np.full(steps, 2.0 + k)
         )
         for k in range(len(shape))
     ]
@@ -38,7 +45,7 @@ def reference(q, rates, dt, scheme, shape):
         axes = [(0, 1.0)] if len(shape) == 1 else [(0, 0.5), (1, 1.0), (0, 0.5)]
         for axis, share in axes:
             pairs = [(rates[k] if k == axis else zero[k]) for k in range(len(shape))]
-            a = finite_volume.generator_matrix([(up[s], down[s]) for up, down in pairs], shape)
+            a = generator_matrix([(up[s], down[s]) for up, down in pairs], shape)
             q = reference_step(a, q, share * step, used)
     return q.reshape(shape)
 
@@ -97,12 +104,12 @@ def test_order_in_time_on_a_time_dependent_generator(name, order):
     def rates_at(times):
         u = np.sin(3 * np.asarray(times))[:, None] * x * 2 - x**2
         return [
-            finite_volume.jump_rates(finite_volume.exponents_from_log_gibbs(u, 0), 4.0 + np.cos(2 * np.asarray(times)))
+            jump_rates(exponents_from_log_gibbs(u, 0), 4.0 + np.cos(2 * np.asarray(times)))
         ]
 
     def matrix_at(t):
         up, down = rates_at([t])[0]
-        return finite_volume.generator_matrix([(up[0], down[0])], (n,)).toarray()
+        return generator_matrix([(up[0], down[0])], (n,)).toarray()
 
     q0 = np.exp(-4 * (x - 0.3) ** 2)
     exact, pieces = q0, 2000

@@ -7,7 +7,7 @@ import pytest
 import fpsolve as fp
 from fpsolve import closed_form, weights
 from fpsolve.dynamics import edm_churn
-from fpsolve.dynamics.stochasticity import eta_breaks
+from fpsolve.dynamics._stochasticity import eta_breaks
 
 
 def smooth(t):

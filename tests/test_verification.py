@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from fpsolve import cli, verification
-from fpsolve.verification import _distances, _theory
+from fpsolve.verification import _cases
 
 
 @pytest.mark.parametrize("group", verification.GROUPS)
@@ -17,10 +17,10 @@ def test_every_reference_value_holds(group: str) -> None:
 
 
 def test_a_wrong_reference_fails_and_ends_with_1(monkeypatch: Any, capsys: Any) -> None:
-    monkeypatch.setattr(_theory, "GAUSSIAN_STEPS", {"euler-maruyama": {25: 0.1490}})
+    monkeypatch.setattr(_cases, "GAUSSIAN_STEPS", {"euler-maruyama": {25: 0.1490}})
     assert cli.main(["verify", "samplers"]) == 1
     assert "1 of 1 checks FAIL." in capsys.readouterr().out
-    monkeypatch.setattr(_distances, "SIX_MILLIONTHS", 6.56e-6)
+    monkeypatch.setattr(_cases, "SIX_MILLIONTHS", 6.56e-6)
     failed = [check.name for check in verification.run(["distances"])["distances"] if not check.passed]
     assert failed == ["TV of the runs from p_T and N(0, 1)", "the same: true error / error bar"]
 

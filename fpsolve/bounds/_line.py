@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fpsolve.laws import FromLogDensity, Laplace, Law, PointMass, StudentT, Uniform
-from fpsolve.laws.student_t import DiffusedStudentT
+from fpsolve.laws._student_t import DiffusedStudentT
 from fpsolve.marginals import QuadratureLaw
 
 Array = NDArray[np.float64]

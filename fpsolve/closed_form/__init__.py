@@ -5,8 +5,7 @@
 """
 
 from fpsolve.closed_form._cells import cell_averages
-from fpsolve.closed_form._density import density, log_density
 from fpsolve.closed_form._distance import Distance, weighted_tv
-from fpsolve.closed_form._kernel import kernel
+from fpsolve.closed_form._solve import density, kernel, log_density
 
 __all__ = ["Distance", "cell_averages", "density", "kernel", "log_density", "weighted_tv"]

@@ -6,8 +6,7 @@ import numpy as np
 
 from fpsolve._checks import FloatArray, error, integer, positive, same_dim
 from fpsolve.closed_form._fields import Field
-from fpsolve.closed_form._solve import ReverseLike, check, require_law, solve
-from fpsolve.closed_form._transport import Transport
+from fpsolve.closed_form._solve import ReverseLike, Transport, check, require_law, solve
 from fpsolve.laws import Law, PointMass
 
 _NODES_AT_ONCE = 2**22  # 34 MB per array

@@ -10,9 +10,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from fpsolve._checks import FloatArray
-from fpsolve.closed_form._landmarks import landmarks
 from fpsolve.closed_form._line import LineIntegral
-from fpsolve.closed_form._mixture import Mixture, as_mixture, tensor
+from fpsolve.closed_form._mixture import Mixture, as_mixture, landmarks, tensor
 from fpsolve.closed_form._plane import PlaneIntegral
 from fpsolve.laws import Laplace, Law, StudentT, Uniform
 

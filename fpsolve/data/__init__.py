@@ -4,9 +4,7 @@
 ``fpsolve.KernelDensity``.
 """
 
-from fpsolve.data._csv import old_faithful, read_csv
-from fpsolve.data._npy import read_npy
-from fpsolve.data._read import read
+from fpsolve.data._read import old_faithful, read, read_csv, read_npy
 from fpsolve.data._standardise import Standardised, standardise
 from fpsolve.data._table import Column, Table, from_array
 

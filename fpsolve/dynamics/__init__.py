@@ -1,10 +1,9 @@
 """Dynamics ``dY = b(t, Y) dr + c(t) dB``: the forward process, Langevin, the reverse dynamics, or the user's own."""
 
-from fpsolve.dynamics._base import BaseDynamics, Dynamics
-from fpsolve.dynamics.frame import Frame, InFrame
-from fpsolve.dynamics.reverse import Reverse
-from fpsolve.dynamics.simple import Forward, Langevin
-from fpsolve.dynamics.stochasticity import Churn, Eta, edm_churn
+from fpsolve.dynamics._base import BaseDynamics, Dynamics, Forward, Langevin
+from fpsolve.dynamics._frame import Frame, InFrame
+from fpsolve.dynamics._reverse import Reverse
+from fpsolve.dynamics._stochasticity import Churn, Eta, edm_churn
 
 __all__ = [
     "BaseDynamics",

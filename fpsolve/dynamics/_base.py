@@ -1,4 +1,11 @@
-"""What a solver may ask of a dynamics ``dY = b(t, Y) dr + c(t) dB``: drift, noise, direction of time, step density."""
+"""Drift, noise and boundary of any dynamics; forward and Langevin dynamics.
+
+What a solver may ask of a dynamics ``dY = b(t, Y) dr + c(t) dB``: drift, noise, direction of time, step density.
+
+Divergence of a vector field that is known by its values only.
+
+Forward noising and Langevin dynamics.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +17,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fpsolve import marginals
 from fpsolve._callables import refuse_signature, values_of
-from fpsolve._checks import error, finite, finite_array, flag, non_negative, one_of, real_array
+from fpsolve._checks import dimension, error, finite, finite_array, flag, instances, non_negative, one_of, real_array
 from fpsolve.laws import Law
+from fpsolve.processes import Process, checked_process
 
 Array = NDArray[np.float64]
 Boundary = Literal["no-flux", "periodic"]
@@ -248,3 +257,130 @@ class Dynamics(BaseDynamics):
                         f"values that differ by {jump:.3g} at t = {t:g}",
                         "give the drift instead, whose law has a current, or a grid of one period",
                     )
+
+#: Central difference of the first derivative, sixth order: offsets 1, 2, 3 with opposite signs on the other side.
+_COEFFICIENTS = (3.0 / 4.0, -3.0 / 20.0, 1.0 / 60.0)
+
+
+def central_divergence(field: Callable[[Array], Array], x: Array, step: float) -> Array:
+    """Return ``sum_k d f_k/d x_k`` at points (n, d), error ``step^6 f^(7)/140`` and rounding of ``eps f/step``.
+
+    Parameters
+    ----------
+    field : callable
+        Points (n, d) in, vectors (n, d) out.
+    x : array, shape (n, d)
+    step : float
+
+    Examples
+    --------
+    >>> central_divergence(lambda x: x**2, np.array([[1.0, 2.0]]), 0.01).round(9)
+    array([6.])
+    """
+    total = np.zeros(len(x))
+    for axis in range(x.shape[1]):
+        shift = np.zeros(x.shape[1])
+        for k, coefficient in enumerate(_COEFFICIENTS, start=1):
+            shift[axis] = k * step
+            total += coefficient * (field(x + shift)[:, axis] - field(x - shift)[:, axis])
+    return total / step
+
+
+def square_norm_on_axes(*axes: Array) -> Array:
+    """``|x|^2`` on the tensor grid of the axes."""
+    return np.add.reduce(np.ix_(*[a**2 for a in axes])) if len(axes) == 1 else np.add.outer(axes[0] ** 2, axes[1] ** 2)
+
+
+@dataclass(frozen=True)
+class Forward(BaseDynamics):
+    """The forward (noising) process ``dX = a(t) X dt + g(t) dW`` of `process`, from time 0 up.
+
+    Parameters
+    ----------
+    process : Process
+    dim : {1, 2}
+
+    Examples
+    --------
+    >>> import fpsolve as fp
+    >>> float(Forward(fp.OrnsteinUhlenbeck(T=1.0)).drift(0.0, 3.0))
+    -3.0
+    """
+
+    process: Process
+    dim: int = 1
+    unbounded = True
+
+    def __post_init__(self) -> None:
+        checked_process(self.process)
+        dimension("dim", self.dim)
+
+    @property
+    def horizon(self) -> float:
+        """T of the process."""
+        return float(self.process.T)
+
+    @property
+    def breaks(self) -> tuple[float, ...]:
+        """Kinks of the process."""
+        return break_times("kinks", self.process.kinks, self.horizon)
+
+    def drift(self, t: float, x: ArrayLike) -> Array:
+        """a(t) x."""
+        return np.asarray(self.process.drift_rate(t) * real_array("x", x))
+
+    def noise(self, t: ArrayLike) -> Array:
+        """g(t)."""
+        return np.asarray(self.process.diffusion(t))
+
+    def laws_at(self, t: float, starts: list[Law]) -> list[Law]:
+        """The starts diffused up to time t."""
+        return [marginals.family(start, self.process).law(t) if t > 0.0 else start for start in starts]
+
+    def log_gibbs_on_axes(self, times: Array, *axes: Array) -> Array | None:
+        """``a |x|^2 / g^2``."""
+        factor = self.process.drift_rate(times) / np.square(self.process.diffusion(times))
+        return np.multiply.outer(factor, square_norm_on_axes(*axes))
+
+
+@dataclass(frozen=True)
+class Langevin(BaseDynamics):
+    """Overdamped Langevin dynamics ``dX = grad log p(X) dt + sqrt(2) dB`` of a law with density p, its steady state.
+
+    Parameters
+    ----------
+    law : Law
+
+    References
+    ----------
+    Roberts and Tweedie 1996, doi:10.2307/3318418.
+    """
+
+    law: Law
+    unbounded = True
+    autonomous = True
+
+    def __post_init__(self) -> None:
+        instances(law=(self.law, Law))
+
+    @property
+    def dim(self) -> int:
+        """Dimension of the law."""
+        return self.law.dim
+
+    def drift(self, t: float, x: ArrayLike) -> Array:
+        """grad log p, the same at every time."""
+        return self.law.score(x)
+
+    def noise(self, t: ArrayLike) -> Array:
+        """sqrt(2)."""
+        return np.full(np.shape(t), 2.0**0.5)
+
+    def laws_at(self, t: float, starts: list[Law]) -> list[Law]:
+        """The law itself."""
+        return [self.law]
+
+    def log_gibbs_on_axes(self, times: Array, *axes: Array) -> Array | None:
+        """log p, the same at every time."""
+        value = self.law.log_density_on_axes(*axes)
+        return np.broadcast_to(value, (len(times), *value.shape))

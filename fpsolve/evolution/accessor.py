@@ -9,7 +9,7 @@ import xarray as xr
 from fpsolve import _runs, weights
 from fpsolve._checks import error
 from fpsolve.grid import Grid
-from fpsolve.stepping import scheme_named
+from fpsolve.solver import scheme_named
 from fpsolve.weights import Weight
 
 

@@ -25,7 +25,7 @@ from fpsolve.evolution.problem import Problem
 from fpsolve.evolution.quiet import noise
 from fpsolve.evolution.solution import Solution
 from fpsolve.grid import Grid
-from fpsolve.stepping import Scheme
+from fpsolve.solver import Scheme
 
 Array = NDArray[np.float64]
 

@@ -11,7 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fpsolve._progress import progress as progress_bar
-from fpsolve.characteristics import (
+from fpsolve.evolution.footprint import fits
+from fpsolve.evolution.march import Record
+from fpsolve.evolution.problem import Problem
+from fpsolve.evolution.quiet import length
+from fpsolve.evolution.solution import MISPLACED, Solution
+from fpsolve.grid import Grid
+from fpsolve.laws import Law
+from fpsolve.solver import (
     Accuracy,
     CellSource,
     LawSource,
@@ -20,13 +27,6 @@ from fpsolve.characteristics import (
     masses_between,
     transport,
 )
-from fpsolve.evolution.footprint import fits
-from fpsolve.evolution.march import Record
-from fpsolve.evolution.problem import Problem
-from fpsolve.evolution.quiet import length
-from fpsolve.evolution.solution import MISPLACED, Solution
-from fpsolve.grid import Grid
-from fpsolve.laws import Law
 
 Array = NDArray[np.float64]
 

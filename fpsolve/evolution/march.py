@@ -10,14 +10,13 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from fpsolve.discretise import rates_at
 from fpsolve.dynamics import BaseDynamics
-from fpsolve.dynamics.run_clock import RunClock
+from fpsolve.dynamics._clock import RunClock
 from fpsolve.evolution.plan import StepPlan
 from fpsolve.evolution.quiet import carry, quiet_segments
 from fpsolve.evolution.warm import warm_up
 from fpsolve.grid import Grid
-from fpsolve.stepping import Scheme, StepTable, advance, step_table
+from fpsolve.solver import Scheme, StepTable, advance, rates_at, step_table
 
 Array = NDArray[np.float64]
 

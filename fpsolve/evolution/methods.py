@@ -19,7 +19,7 @@ from fpsolve.evolution.problem import Problem
 from fpsolve.evolution.solution import Solution
 from fpsolve.grid import Grid
 from fpsolve.laws import Law
-from fpsolve.stepping import SCHEMES, Scheme, scheme_named
+from fpsolve.solver import SCHEMES, Scheme, scheme_named
 
 Array = NDArray[np.float64]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from fpsolve.characteristics import Accuracy, CellSource, transport
 from fpsolve.dynamics import BaseDynamics
 from fpsolve.grid import Grid
+from fpsolve.solver import Accuracy, CellSource, transport
 
 Array = NDArray[np.float64]
 

@@ -12,9 +12,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from fpsolve.discretise import rates_at
 from fpsolve.dynamics import BaseDynamics
 from fpsolve.grid import Grid
+from fpsolve.solver import rates_at
 
 Array = NDArray[np.float64]
 

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from fpsolve import finite_volume
 from fpsolve._checks import error, instances, same_dim
-from fpsolve.discretise import rates_at
 from fpsolve.dynamics import BaseDynamics
 from fpsolve.evolution.result import axis_names
 from fpsolve.grid import Grid
+from fpsolve.solver import generator_matrix, rates_at
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -71,7 +70,7 @@ def steady_state(dynamics: BaseDynamics, grid: Grid) -> xr.DataArray:
     rates = _rates(dynamics, grid)
     q = eliminate(*rates[0], ring=dynamics.boundary == "periodic") if grid.dim == 1 else _null_vector(rates, grid)
     q = (q / (q.sum() * grid.volume)).reshape(grid.shape)
-    generator = finite_volume.generator_matrix(rates, grid.shape)
+    generator = generator_matrix(rates, grid.shape)
     residual = np.abs(generator @ q.ravel()).max() / (abs(generator) @ np.abs(q).ravel()).max()
     names = axis_names(grid.dim, scaled=False)
     coords = dict(zip(names, grid.axes, strict=True))
@@ -126,7 +125,7 @@ def _null_vector(rates: list[tuple[Array, Array]], grid: Grid) -> Array:
     from scipy.sparse import csc_matrix, vstack
     from scipy.sparse.linalg import splu
 
-    generator = finite_volume.generator_matrix(rates, grid.shape)
+    generator = generator_matrix(rates, grid.shape)
     cells = generator.shape[0]
     matrix = vstack([csc_matrix(np.ones((1, cells))), generator[1:]]).tocsc()
     right = np.zeros(cells)

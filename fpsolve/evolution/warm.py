@@ -6,10 +6,10 @@ from functools import cache
 
 import numpy as np
 
-from fpsolve import finite_volume, marginals
+from fpsolve import marginals
 from fpsolve._compile import saying_if_compiled
 from fpsolve.laws import GaussianMixture
-from fpsolve.stepping import advance, scheme_named, step_table
+from fpsolve.solver import advance, exponents_from_log_gibbs, jump_rates, scheme_named, step_table
 
 
 @cache
@@ -19,7 +19,7 @@ def warm_up(dim: int, periodic: bool) -> None:
         shape = (8,) * dim
         u = np.zeros((1, *shape))
         rates = [
-            finite_volume.jump_rates(finite_volume.exponents_from_log_gibbs(u, k, periodic=periodic), np.ones(1))
+            jump_rates(exponents_from_log_gibbs(u, k, periodic=periodic), np.ones(1))
             for k in range(dim)
         ]
         advance(np.ones((2, *shape)), rates, step_table(scheme_named("tr-bdf2"), np.ones(1)), periodic=periodic)

@@ -12,16 +12,15 @@ from numpy.typing import NDArray
 
 from fpsolve import _checks
 from fpsolve._times import one
-from fpsolve.discretise import rates_at
 from fpsolve.dynamics import BaseDynamics
-from fpsolve.dynamics.run_clock import RunClock
+from fpsolve.dynamics._clock import RunClock
 from fpsolve.grid import Grid
 from fpsolve.kernels._kernel import Kernel, require_backwards, require_small
 from fpsolve.kernels._operator import Operator
-from fpsolve.stepping import Scheme, advance, retreat, scheme_named, step_table
+from fpsolve.solver import Scheme, advance, rates_at, retreat, scheme_named, step_table
 
 if TYPE_CHECKING:
-    from fpsolve.stepping import StepTable
+    from fpsolve.solver import StepTable
 
 Array = NDArray[np.float64]
 

@@ -5,17 +5,13 @@ Every law is a frozen dataclass with `dim`, `mean`, `cov`, `log_density`, `densi
 and ``(..., 2)`` in 2D. A further law costs one class with its formula and is registered nowhere else.
 """
 
-from fpsolve.laws._base import Law
-from fpsolve.laws._normal_mixture import NormalMixture
-from fpsolve.laws._tail import Tail
-from fpsolve.laws.from_log_density import FromLogDensity
-from fpsolve.laws.gaussian import Gaussian
-from fpsolve.laws.gaussian_mixture import GaussianMixture
-from fpsolve.laws.kernel_density import KernelDensity
-from fpsolve.laws.laplace import Laplace
-from fpsolve.laws.point_mass import PointMass
-from fpsolve.laws.student_t import StudentT
-from fpsolve.laws.uniform import Uniform
+from fpsolve.laws._base import Law, Tail
+from fpsolve.laws._from_log_density import FromLogDensity
+from fpsolve.laws._gaussian import Gaussian, GaussianMixture, NormalMixture
+from fpsolve.laws._laplace import Laplace
+from fpsolve.laws._points import KernelDensity, PointMass
+from fpsolve.laws._student_t import StudentT
+from fpsolve.laws._uniform import Uniform
 
 __all__ = [
     "Law",

@@ -1,6 +1,19 @@
-"""The interface every law keeps: densities, samples, cell probabilities, and the law after Gaussian noise."""
+"""What every law answers, and what laws share: mass in cells, in intervals and in tails.
+
+The interface every law keeps: densities, samples, cell probabilities, and the law after Gaussian noise.
+
+How fast a law's density falls far out: what decides which moments of it are finite.
+
+Linear binning of samples: many kernels become few, with mass and mean kept exactly and the variance on average.
+
+Probabilities of intervals from a cumulative distribution function, without cancellation in either tail.
+"""
+
+from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -8,8 +21,7 @@ import numpy as np
 from fpsolve._checks import FloatArray, error, finite_array, points
 
 if TYPE_CHECKING:
-    from fpsolve.laws._normal_mixture import NormalMixture
-    from fpsolve.laws._tail import Tail
+    from fpsolve.laws._gaussian import NormalMixture
 
 
 #: Lengths beyond it, or below one over it, have squares and products that are no longer numbers.
@@ -83,21 +95,21 @@ class Law(ABC):
         """
         return None
 
-    def diffused(self, scale: float, variance: float) -> "Law | None":
+    def diffused(self, scale: float, variance: float) -> Law | None:
         """Return the law of ``scale X + sqrt(variance) Z``, Z standard normal, or None without a closed form."""
         return None
 
     @property
-    def tail(self) -> "Tail | None":
+    def tail(self) -> Tail | None:
         """How fast the density falls far out, or None where that is not known."""
         return None
 
     @property
-    def components(self) -> "NormalMixture | None":
+    def components(self) -> NormalMixture | None:
         """The law as a finite normal mixture, or None where it is none."""
         return None
 
-    def axis_marginal(self, axis: int) -> "Law | None":
+    def axis_marginal(self, axis: int) -> Law | None:
         """Return the 1D law of coordinate `axis` (the law itself in 1D), or None without a closed form."""
         return self if self.dim == 1 else None
 
@@ -154,3 +166,119 @@ def frozen(array: FloatArray) -> FloatArray:
     copy = np.array(array, dtype=np.float64)
     copy.flags.writeable = False
     return copy
+
+
+@dataclass(frozen=True)
+class Tail:
+    """The leading term of ``-log p(x)`` far out, along the direction in which it is smallest.
+
+    Attributes
+    ----------
+    power : float
+        ``-log p ~ rate |x|^power``: 2 for Gaussian tails, 1 for exponential ones, inf for a compact support; 0 stands
+        for power laws, ``p ~ |x|^-rate``.
+    rate : float
+        > 0, in units of 1/(unit of x)^power; for Gaussian tails ``1/(2 v)``, v the largest variance of a component
+        along any direction.
+    known : bool
+        True for a closed form; False where it was read off the log density at growing radii.
+    """
+
+    power: float
+    rate: float
+    known: bool = True
+
+    def diffused(self, scale: float, variance: float) -> Tail:
+        """Return the tail of ``scale X + sqrt(variance) Z``, Z standard normal: the slower of the two decays."""
+        if variance == 0.0:
+            return Tail(self.power, self.rate / scale ** min(self.power, 2.0), self.known) if self.power else self
+        if scale == 0.0 or self.power > 2.0:
+            return Tail(2.0, 0.5 / variance, self.known)
+        if self.power == 2.0:
+            return Tail(2.0, 0.5 / (scale**2 * 0.5 / self.rate + variance), self.known)
+        return Tail(self.power, self.rate / scale**self.power, self.known) if self.power else self
+
+
+#: The tail of a law on a bounded set.
+COMPACT = Tail(np.inf, np.inf)
+
+#: Radii at which a log density is read, and the power that counts as 2 or 0 within their rounding.
+_RADII = 2.0 ** np.arange(17, 27)
+_SAME = 1e-4
+
+
+def measured(log_density: Callable[[FloatArray], FloatArray], dim: int) -> Tail:
+    """Return the tail of a log density read at radii from 1e5 to 1e8.
+
+    With ``g = -log p`` the differences ``g(2r) - g(r)`` grow like ``2^power``; the slowest of 2 (in 2D 16) directions
+    counts. A law whose tail begins further out is taken for what it is there.
+    """
+    angles = np.pi * np.arange(2 if dim == 1 else 16) / (1 if dim == 1 else 8)
+    ways = np.stack([np.cos(angles), np.sin(angles)], axis=-1)
+    points = np.asarray(_RADII[:, None] * np.round(ways[:, 0]) if dim == 1 else _RADII[:, None, None] * ways)
+    g = -np.asarray(log_density(points))
+    slowest = g.min(axis=1)
+    if not np.all(np.isfinite(slowest)):
+        return Tail(np.inf, np.inf, known=False)
+    first, last = np.diff(slowest)[-2:]
+    power = float(np.log2(last / first)) if first > 0.0 else 0.0
+    if power < _SAME:
+        return Tail(0.0, float(last / np.log(2.0)), known=False)
+    power = 2.0 if abs(power - 2.0) < _SAME else 1.0 if abs(power - 1.0) < _SAME else power
+    return Tail(power, float(last / (_RADII[-2] ** power * (2.0**power - 1.0))), known=False)
+
+
+def bin_samples(samples: FloatArray, widths: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Share every sample out among its 2 (4) neighbouring nodes, in proportion to its closeness.
+
+    Parameters
+    ----------
+    samples : array, shape (n, d)
+    widths : array, shape (d,)
+        Distance of the nodes per axis.
+
+    Returns
+    -------
+    weights : array, shape (K,)
+        Mass of the occupied nodes, sum 1.
+    nodes : array, shape (K, d)
+
+    Notes
+    -----
+    A sample between two nodes at the share f gains the variance ``width^2 f (1 - f)``, on average ``width^2 / 6``,
+    which whoever uses the nodes takes off the kernel's own (Wand 1994, doi:10.1080/10618600.1994.10474656).
+    """
+    position = samples / widths
+    base = np.floor(position).astype(np.int64)
+    share = position - base
+    low = base.min(axis=0)
+    extent = base.max(axis=0) - low + 2
+    mass = np.zeros(tuple(extent))
+    for corner in np.ndindex(*(2,) * samples.shape[1]):
+        part = np.prod(np.where(corner, share, 1.0 - share), axis=1)
+        np.add.at(mass, tuple((base + corner - low).T), part / len(samples))
+    occupied = np.argwhere(mass > 0.0)
+    return mass[tuple(occupied.T)], (occupied + low) * widths
+
+
+def symmetric_interval_probabilities(cdf: Callable[[FloatArray], FloatArray], z: FloatArray) -> FloatArray:
+    """Return ``P(z_i < Z <= z_{i+1})`` for a law symmetric about 0.
+
+    ``F(z_{i+1}) - F(z_i)`` loses all digits in the upper tail, where both are nearly 1; there the reflected
+    ``F(-z_i) - F(-z_{i+1})`` is used.
+
+    Parameters
+    ----------
+    cdf : callable
+        F, accurate in the lower tail.
+    z : ndarray of shape (..., n + 1)
+        Standardised faces, increasing along the last axis.
+
+    Returns
+    -------
+    ndarray of shape (..., n)
+        Probability masses.
+    """
+    lower, upper = cdf(z), cdf(-z)
+    above = z[..., :-1] > 0.0
+    return np.where(above, upper[..., :-1] - upper[..., 1:], lower[..., 1:] - lower[..., :-1])

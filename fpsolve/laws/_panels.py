@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fpsolve._checks import FloatArray
-from fpsolve.laws._normal_mixture import log_sum_exp
+from fpsolve.laws._gaussian import log_sum_exp
 
 LogDensity = Callable[[FloatArray], FloatArray]  # points (n,) or (n, 2) -> (n,); -inf where the density is 0
 

@@ -7,11 +7,9 @@ transition kernel.
 
 from fpsolve._checks import instances
 from fpsolve.laws import Law
-from fpsolve.marginals._base import Marginals
-from fpsolve.marginals._closed_form import ClosedFormMarginals
+from fpsolve.marginals._base import ClosedFormMarginals, Marginals
 from fpsolve.marginals._mixture import FastLaw, MixtureMarginals
-from fpsolve.marginals._quadrature import QuadratureMarginals
-from fpsolve.marginals._quadrature_law import QuadratureLaw
+from fpsolve.marginals._quadrature import QuadratureLaw, QuadratureMarginals
 from fpsolve.processes import Process
 
 __all__ = ["FastLaw", "Marginals", "QuadratureLaw", "family"]

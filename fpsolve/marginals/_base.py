@@ -1,6 +1,13 @@
-"""What every family of marginals offers."""
+"""What every marginal p_t answers, and those in closed form.
+
+What every family of marginals offers.
+
+Marginals of laws that know their own Gaussian blur in closed form: Laplace, uniform, point mass.
+"""
+
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -69,3 +76,19 @@ class Marginals(ABC):
         """Return ``alpha(0, t)`` and ``sigma2(0, t)``, each of the shape of `times`."""
         times = np.asarray(times, dtype=np.float64)
         return np.asarray(self.process.scale(0.0, times)), np.asarray(self.process.variance(0.0, times))
+
+
+@dataclass(frozen=True, eq=False)
+class ClosedFormMarginals(Marginals):
+    """Marginals by `Law.diffused`, evaluated by the methods of the law that returns."""
+
+    target: Law
+    process: Process
+
+    def law(self, t: float) -> Law:
+        """Return ``target.diffused(alpha(0, t), sigma2(0, t))``."""
+        scale, variance = self.transition(t)
+        law = self.target.diffused(float(scale), float(variance))
+        if law is None:
+            raise ValueError(f"target: expected a law with a closed form of diffused(), got {self.target!r}.")
+        return law

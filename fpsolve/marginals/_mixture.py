@@ -1,4 +1,10 @@
-"""Marginals of normal mixtures: the hot path of the solver and of the particles."""
+"""Marginals of normal mixtures: compiled sums at points, matrix products of logarithms on axes.
+
+The matrix product of two matrices given by their logarithms, as a logarithm.
+
+Marginals of normal mixtures: the hot path of the solver and of the particles.
+"""
+
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,10 +15,45 @@ import numpy as np
 from fpsolve._checks import FloatArray, points
 from fpsolve.laws import Law, NormalMixture
 from fpsolve.laws._base import check_axes
-from fpsolve.laws._normal_mixture import LOG_2PI
+from fpsolve.laws._gaussian import LOG_2PI
 from fpsolve.marginals._base import Marginals
-from fpsolve.marginals._log_matmul import log_matmul
 from fpsolve.processes import Process
+
+_UNDERFLOW = 1e-280
+
+
+def log_matmul(a: FloatArray, b: FloatArray) -> FloatArray:
+    """Return ``log(exp(a) @ exp(b))``, finite wherever a term is.
+
+    Rows of `a` and columns of `b` are scaled by their largest entry, which leaves one BLAS product; the few entries
+    that underflow all the same (no term is large both in its row and in its column) are summed in logarithms by
+    compiled code.
+
+    Parameters
+    ----------
+    a : ndarray of shape (m, k)
+        Logarithms, finite or -inf with at least one finite entry per row.
+    b : ndarray of shape (k, n)
+        Logarithms, likewise per column.
+
+    Returns
+    -------
+    ndarray of shape (m, n)
+    """
+    rows, columns = a.max(axis=1, keepdims=True), b.max(axis=0, keepdims=True)
+    product: FloatArray = np.exp(a - rows) @ np.exp(b - columns)
+    lost = product < _UNDERFLOW
+    if not lost.any():
+        np.log(product, out=product)
+        product += rows
+        product += columns
+        return product
+    product[lost] = 1.0
+    product = np.asarray(np.log(product) + rows + columns)
+    from fpsolve.marginals._compiled import log_sums
+
+    log_sums(np.ascontiguousarray(a), np.ascontiguousarray(b), lost, product)
+    return product
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,4 +1,11 @@
-"""Marginals of laws without a closed form: quadrature against the transition kernel."""
+"""Marginals by quadrature over the target, and the law that they are at one time.
+
+Marginals of laws without a closed form: quadrature against the transition kernel.
+
+One marginal of a quadrature family, as a law.
+"""
+
+from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -6,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from fpsolve._checks import FloatArray, points
-from fpsolve.laws import FromLogDensity, Law
-from fpsolve.laws._base import check_axes, tensor_points
+from fpsolve._checks import FloatArray, generator, points
+from fpsolve.laws import FromLogDensity, Law, Tail
+from fpsolve.laws._base import check_axes, plain, tensor_points
 from fpsolve.laws._panels import Panels, resolve
 from fpsolve.marginals import _hermite, _tensor
 from fpsolve.marginals._base import Marginals
@@ -49,7 +56,6 @@ class QuadratureMarginals(Marginals):
 
     def law(self, t: float) -> Law:
         """Return p_t as a law; the target itself at t = 0."""
-        from fpsolve.marginals._quadrature_law import QuadratureLaw
 
         scale, variance = self.transition(t)
         return self.target if variance == 0.0 else QuadratureLaw(self, float(t), float(scale), float(variance))
@@ -127,3 +133,68 @@ class QuadratureMarginals(Marginals):
         if nodes > _tensor.MOST_NODES[self.dim] or (accurate and cheaper):
             return None
         return tuple(panels.split(_PANEL * tau, r) for panels, r in zip(self.panels, reach, strict=True))
+
+
+@dataclass(frozen=True, eq=False)
+class QuadratureLaw(Law):
+    """p_t of a `QuadratureMarginals` at one time.
+
+    Parameters
+    ----------
+    family : QuadratureMarginals
+        The family it belongs to.
+    t : float
+        Forward time > 0.
+    scale, variance : float
+        alpha(0, t) and sigma2(0, t).
+    """
+
+    family: QuadratureMarginals
+    t: float
+    scale: float
+    variance: float
+
+    @property
+    def dim(self) -> int:
+        """Dimension, 1 or 2."""
+        return self.family.dim
+
+    @property
+    def mean(self) -> float | FloatArray:
+        """alpha times the target's mean."""
+        return plain(self.scale * np.asarray(self.family.target.mean))
+
+    @property
+    def cov(self) -> float | FloatArray:
+        """``alpha^2 Cov(p_0) + sigma2 I``."""
+        cov = self.scale**2 * np.asarray(self.family.target.cov)
+        return plain(cov + self.variance * (1.0 if self.dim == 1 else np.eye(2)))
+
+    @property
+    def tail(self) -> Tail | None:
+        """That of the target, with the noise; far beyond its nodes the quadrature itself has Gaussian tails."""
+        tail = self.family.target.tail
+        return None if tail is None else tail.diffused(self.scale, self.variance)
+
+    @property
+    def smallest_std(self) -> float:
+        """``(alpha^2 s^2 + sigma2)^(1/2)``, s that of the target."""
+        return float(np.hypot(self.scale * self.family.target.smallest_std, np.sqrt(self.variance)))
+
+    def log_density(self, x: Any) -> FloatArray:
+        """Return ``log p_t(x)``, shape ``(...)``."""
+        return self.family.log_density(self.t, x)
+
+    def score(self, x: Any) -> FloatArray:
+        """Return ``grad log p_t(x)``, the shape of `x`."""
+        return self.family.score(self.t, x)
+
+    def log_density_on_axes(self, *axes: Any) -> FloatArray:
+        """Return ``log p_t`` on the tensor grid of `axes`."""
+        return np.asarray(self.family.log_density_on_axes(np.array([self.t]), *axes)[0])
+
+    def sample(self, n: int, rng: np.random.Generator | int) -> FloatArray:
+        """Return `n` draws: the target's, scaled, plus noise."""
+        rng = generator("rng", rng)
+        draws = self.scale * self.family.target.sample(n, rng)
+        return draws + float(np.sqrt(self.variance)) * rng.standard_normal(draws.shape)

@@ -4,14 +4,10 @@ Every function takes ``ax=None`` and returns the Axes; colours are Okabe and Ito
 can tell apart, and every start keeps its colour and line style in every figure.
 """
 
-from fpsolve.plots._contributions import alive, contributions, discounts
-from fpsolve.plots._density import density
-from fpsolve.plots._ensemble import ensemble
-from fpsolve.plots._flows import orbits, phase_portrait
-from fpsolve.plots._forgetting import forgetting
-from fpsolve.plots._ladder import factors, ladder, ratio
-from fpsolve.plots._localization import localization
-from fpsolve.plots._ranks import metric_against_distance, rank_correlations
+from fpsolve.plots._bounds import factors, ladder, localization, ratio
+from fpsolve.plots._density import density, orbits, phase_portrait
+from fpsolve.plots._ensemble import ensemble, metric_against_distance, rank_correlations
+from fpsolve.plots._forgetting import alive, contributions, discounts, forgetting
 from fpsolve.plots._style import PALETTE, styles
 
 __all__ = [

@@ -3,9 +3,8 @@
 For targets and starts that are mixtures of normal laws (kernel densities are), in 1D, with the exact score and eta = 1.
 """
 
-from fpsolve.proofs._enclosure import Enclosure, early_stopping, forgetting_curve, weighted_tv
+from fpsolve.proofs._enclosure import Enclosure, early_stopping, forgetting_curve, verify, weighted_tv
 from fpsolve.proofs._harris import ProvedBlocks, ProvedHarris, harris, harris_blocks
-from fpsolve.proofs._verify import verify
 
 __all__ = [
     "Enclosure",

@@ -1,8 +1,12 @@
-"""Ball arithmetic: numbers with a radius that holds every rounding, from python-flint.
+"""Ball arithmetic: intervals that contain the truth, and signs that are proved.
+
+Ball arithmetic: numbers with a radius that holds every rounding, from python-flint.
 
 References
 ----------
 Johansson 2017, Arb: efficient arbitrary-precision midpoint-radius interval arithmetic, doi:10.1109/TC.2017.2690633.
+
+Where a function has a proved sign: bisection on balls.
 """
 
 from __future__ import annotations
@@ -10,9 +14,12 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, TypeAlias
+
+import flint
 
 from fpsolve import _checks
 
@@ -134,3 +141,74 @@ class Stopwatch:
         """Raise BudgetSpent where the budget is over."""
         if self.seconds > self.budget:
             raise BudgetSpent(f"not reached in the budget of {self.budget:g} s")
+
+
+#: Centre and half-width of a box -> f at the centre, f on the box.
+Judge: TypeAlias = Callable[[Ball, Ball], tuple[Ball, Ball]]
+
+
+@dataclass(frozen=True)
+class Piece:
+    """An interval on which a function has the sign +1 or -1 throughout, or 0: unknown, at most `bound` in size."""
+
+    low: Ball
+    high: Ball
+    sign: int
+    bound: Ball
+
+
+def by_slope(value: Callable[[Ball], Ball], slope: Callable[[Ball], Ball]) -> Judge:
+    """Judge f on a box of centre c and radius r by ``f(c) + [-r, r] f'(box)``."""
+
+    def judge(centre: Ball, half: Ball) -> tuple[Ball, Ball]:
+        point, spread = value(centre), arb(0, size(half))
+        return point, point + spread * slope(centre + spread)
+
+    return judge
+
+
+def by_shift(polynomial: flint.arb_poly) -> Judge:
+    """Judge a polynomial on a box by its coefficients around the centre of the box."""
+
+    def judge(centre: Ball, half: Ball) -> tuple[Ball, Ball]:
+        first, *others = polynomial(flint.arb_poly([centre, half])).coeffs() or [arb(0)]
+        return first, first + arb(0, size(sum((abs(c) for c in others), arb(0))))
+
+    return judge
+
+
+def pieces(
+    judge: Judge, low: Ball, high: Ball, small: Ball, watch: Stopwatch, depth: int = 60
+) -> list[Piece]:
+    """Cut [low, high] into intervals of proved sign and, around the roots, intervals on which |f| is small.
+
+    A box that is not judged is halved until ``|f| <= small`` there, or `depth` times, or until rounding decides.
+
+    Parameters
+    ----------
+    judge : function of centre and half-width
+        Enclosures of f at the centre of a box and on the box.
+    low, high : balls
+    small : ball
+        Where |f| is at most this, no sign is looked for.
+    watch : Stopwatch
+    depth : int, default 60
+    """
+    found: list[Piece] = []
+    boxes = [(low, high, 0)]
+    while boxes:
+        watch.check()
+        a, b, level = boxes.pop()
+        centre = (a + b) / 2
+        point, here = judge(centre, (b - a) / 2)
+        sign = 1 if here > 0 else -1 if here < 0 else 0
+        # where the value at one point is not known to better than `small`, halving boxes tells nothing
+        blurred = point.contains(0) and not 2 * point.rad() <= small
+        if sign == 0 and level < depth and not blurred and not size(here) <= small:
+            boxes += [(centre, b, level + 1), (a, centre, level + 1)]
+            continue
+        if found and sign != 0 and found[-1].sign == sign:
+            found[-1] = Piece(found[-1].low, b, sign, arb.pos_inf())
+        else:
+            found.append(Piece(a, b, sign, size(here)))
+    return found

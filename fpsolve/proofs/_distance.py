@@ -7,14 +7,9 @@ from dataclasses import dataclass
 
 import flint
 
-from fpsolve.proofs._balls import Ball, Stopwatch, arb, around, everything, exact, size
-from fpsolve.proofs._mixtures import Mixture, Side, integral
-from fpsolve.proofs._norm import absolute, tail
-from fpsolve.proofs._paths import Path
-from fpsolve.proofs._ratio import Ratio, product, widest
-from fpsolve.proofs._signs import by_shift, pieces
-from fpsolve.proofs._sources import Expansion, Sources, positive_panels
-from fpsolve.proofs._weights import Sides
+from fpsolve.proofs._balls import Ball, Stopwatch, arb, around, by_shift, everything, exact, pieces, size
+from fpsolve.proofs._mixtures import Mixture, Path, Side, Sides, absolute, integral, tail
+from fpsolve.proofs._sources import Expansion, Ratio, Sources, positive_panels, product, widest
 
 #: alpha w/sigma on a panel of half-width w: at 0.6 a polynomial of degree 25 leaves 1e-18.
 PANEL_STEP = "0.6"

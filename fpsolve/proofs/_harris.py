@@ -15,6 +15,7 @@ from fpsolve.dynamics import Reverse
 from fpsolve.proofs._balls import (
     Ball,
     BudgetSpent,
+    Judge,
     Stopwatch,
     arb,
     bottom,
@@ -25,12 +26,9 @@ from fpsolve.proofs._balls import (
     precision,
     top,
 )
-from fpsolve.proofs._block import Block
-from fpsolve.proofs._choice import Search, common_beta
+from fpsolve.proofs._block import Block, Search, common_beta
 from fpsolve.proofs._enclosure import HYPOTHESES, check_reverse
-from fpsolve.proofs._mixtures import mixture
-from fpsolve.proofs._paths import path
-from fpsolve.proofs._signs import Judge
+from fpsolve.proofs._mixtures import mixture, path
 from fpsolve.weights import PolynomialWeight
 
 #: Bits: the constants are wanted to four digits, so rounding has all the room it needs.

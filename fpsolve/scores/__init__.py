@@ -9,22 +9,26 @@ against the exact score. `checked` stands at the border and refuses what a user'
 """
 
 from fpsolve.scores import errors
-from fpsolve.scores._checked import CheckedScore, Score, checked
-from fpsolve.scores._denoiser import Denoiser, from_denoiser
-from fpsolve.scores._edm import EDMDenoiser, from_edm_denoiser
+from fpsolve.scores._adapters import (
+    Denoiser,
+    EDMDenoiser,
+    FlowVelocity,
+    NoisePrediction,
+    Velocity,
+    from_denoiser,
+    from_edm_denoiser,
+    from_flow_velocity,
+    from_noise_prediction,
+    from_velocity,
+)
+from fpsolve.scores._base import CheckedScore, ExactScore, Score, checked, exact, name_of
 from fpsolve.scores._energy import EnergyScore, from_energy
 from fpsolve.scores._error_curve import error_curve
-from fpsolve.scores._exact import ExactScore, exact
-from fpsolve.scores._modified import Clipped, Smoothed, clipped, smoothed
-from fpsolve.scores._names import name_of
-from fpsolve.scores._noise import NoisePrediction, from_noise_prediction
-from fpsolve.scores._perturbed import Perturbed, perturbed
+from fpsolve.scores._modified import Clipped, Perturbed, Smoothed, clipped, perturbed, smoothed
 from fpsolve.scores._probe import Probe, ProbeWarning, admitted, probe
 from fpsolve.scores._product_form import ProductField, ProductScore, product_form
-from fpsolve.scores._tabulate import tabulate
-from fpsolve.scores._tabulated import Tabulated, tabulated
+from fpsolve.scores._tabulated import Tabulated, tabulate, tabulated
 from fpsolve.scores._torch import TorchModel, from_torch
-from fpsolve.scores._velocity import FlowVelocity, Velocity, from_flow_velocity, from_velocity
 
 __all__ = ["Score", "exact", "ExactScore", "checked", "CheckedScore", "admitted"]
 __all__ += ["ProductField", "ProductScore", "product_form"]

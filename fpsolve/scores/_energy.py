@@ -13,10 +13,8 @@ from fpsolve import _checks
 from fpsolve._callables import answer_of, refuse_signature
 from fpsolve._checks import FloatArray, real_array
 from fpsolve.processes import Process
-from fpsolve.scores._arrays import answer, as_numpy
-from fpsolve.scores._central import first_derivative
-from fpsolve.scores._conversions import transition
-from fpsolve.scores._names import name_of
+from fpsolve.scores._adapter import transition
+from fpsolve.scores._base import answer, as_numpy, first_derivative, name_of
 from fpsolve.scores._probe import probe, warn
 
 __all__ = ["EnergyScore", "from_energy"]

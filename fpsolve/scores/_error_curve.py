@@ -14,8 +14,7 @@ from fpsolve._tails import edge_tail
 from fpsolve.laws import Law, NormalMixture
 from fpsolve.marginals import Marginals, family
 from fpsolve.processes import Process
-from fpsolve.scores._checked import checked
-from fpsolve.scores._names import name_of
+from fpsolve.scores._base import checked, name_of
 
 if TYPE_CHECKING:
     import xarray as xr

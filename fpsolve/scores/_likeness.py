@@ -13,7 +13,7 @@ import numpy as np
 
 from fpsolve._checks import FloatArray
 from fpsolve.processes import Process
-from fpsolve.scores._conversions import KINDS, Conversion, transition
+from fpsolve.scores._adapter import KINDS, Conversion, transition
 
 #: Ratios s/a of the times that are looked at: below, at and above a data standard deviation of 1.
 LEVELS = (0.1, 0.4, 1.5, 6.0)

@@ -1,24 +1,66 @@
-"""Product-form scores ``g(sigma) S(x)``: the best one for a target, its potential and its Jacobian."""
+"""The best score that is a product ``g(sigma) S(x)``, its field and Jacobian.
+
+The Jacobian of a field S(x): the field's own in closed form, or by central differences.
+
+Product-form scores ``g(sigma) S(x)``: the best one for a target, its potential and its Jacobian.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from fpsolve import _checks
+from fpsolve._callables import answer_of
 from fpsolve._checks import FloatArray, real_array
 from fpsolve.laws import Law, NormalMixture
 from fpsolve.marginals import Marginals, family
 from fpsolve.marginals._mixture import coefficients
 from fpsolve.processes import EDM, Process
-from fpsolve.scores._jacobian import Field, jacobian
+from fpsolve.scores._base import first_derivative
 from fpsolve.scores._levels import Function, Levels, finite_levels, range_levels
 
-__all__ = ["ProductField", "ProductScore", "product_form"]
+Field: TypeAlias = Callable[[FloatArray], Any]
+
+#: Step of the central differences, relative to 1 + |x|, and their order.
+_STEP, _ORDER = 1e-4, 4
+
+
+def evaluate(field: Field, x: FloatArray) -> FloatArray:
+    """Return S(x) as a finite array of the shape of x."""
+    return _checks.values_at("S(x)", answer_of("S(x)", field, x), x.shape)
+
+
+def as_points(x: FloatArray) -> FloatArray:
+    """Return points (n, d) as a field takes them: (n,) in 1D."""
+    return x[:, 0] if x.shape[1] == 1 else x
+
+
+def jacobian(field: Field, x: FloatArray) -> FloatArray:
+    """Return ``dS_a/dx_b`` at points (n, d), shape (n, d, d).
+
+    In closed form where the field has a method `jacobian` that knows it, else by central differences of order 4
+    with step 1e-4 (1 + |x|).
+    """
+    dim = x.shape[1]
+    if hasattr(field, "jacobian"):
+        known = field.jacobian(as_points(x))
+        if known is not None:
+            return np.asarray(known, dtype=np.float64).reshape(-1, dim, dim)
+    out = np.zeros((len(x), dim, dim))
+    for axis in range(dim):
+        step = np.zeros((len(x), dim))
+        step[:, axis] = _STEP * (1.0 + np.abs(x[:, axis]))
+        for k, weight in enumerate(first_derivative(_ORDER), start=1):
+            ahead, behind = (evaluate(field, as_points(x + side * step)).reshape(-1, dim) for side in (k, -k))
+            out[:, :, axis] += weight * (ahead - behind)
+        out[:, :, axis] /= step[:, axis, None]
+    return out
 
 #: Nodes of the quadrature over a continuous range: the first rule tried and the largest.
 NODES = (16, 1024)

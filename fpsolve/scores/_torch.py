@@ -11,8 +11,7 @@ import numpy as np
 from fpsolve import _checks
 from fpsolve._checks import FloatArray, real_array
 from fpsolve.scores._adapter import Order
-from fpsolve.scores._arrays import as_numpy
-from fpsolve.scores._names import name_of
+from fpsolve.scores._base import as_numpy, name_of
 
 __all__ = ["TorchModel", "from_torch"]
 

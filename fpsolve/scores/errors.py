@@ -16,8 +16,8 @@ import numpy as np
 from fpsolve import _checks
 from fpsolve._checks import FloatArray, real_array
 from fpsolve.processes import Process
-from fpsolve.scores._conversions import transition
-from fpsolve.scores._names import name_of
+from fpsolve.scores._adapter import transition
+from fpsolve.scores._base import name_of
 
 __all__ = ["Bias", "Bump", "During", "InNoiseUnits", "RandomField", "Scaling", "ScoreError", "Sine"]
 

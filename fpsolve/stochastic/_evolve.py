@@ -12,13 +12,13 @@ from numpy.typing import ArrayLike, NDArray
 from fpsolve import _checks
 from fpsolve._progress import progress as progress_bar
 from fpsolve.dynamics import BaseDynamics
-from fpsolve.dynamics.run_clock import run_clock
+from fpsolve.dynamics._clock import run_clock
 from fpsolve.evolution import setup
 from fpsolve.evolution.footprint import require
 from fpsolve.evolution.plan import StepPlan, plan_by_count, plan_on_nodes
 from fpsolve.evolution.problem import Problem, Start
 from fpsolve.grid import Grid
-from fpsolve.stepping import scheme_named
+from fpsolve.solver import scheme_named
 from fpsolve.stochastic._brownian import BrownianPaths, seed_of
 from fpsolve.stochastic._functional import RadialFunction, radial
 from fpsolve.stochastic._ito import require_well_posed

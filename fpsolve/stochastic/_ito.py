@@ -10,10 +10,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from fpsolve import _checks, finite_volume
-from fpsolve.discretise import face_points, rates_at
+from fpsolve import _checks
 from fpsolve.dynamics import BaseDynamics
 from fpsolve.grid import Grid
+from fpsolve.solver import face_points, jump_rates, rates_at
 from fpsolve.stochastic._coupling import gain
 from fpsolve.stochastic._noise import ScoreNoise
 
@@ -71,7 +71,7 @@ def _strongest(noise: ScoreNoise, grid: Grid, t: float) -> tuple[float, str, flo
 
 
 def ito_rates_at(dynamics: BaseDynamics, noise: ScoreNoise, grid: Grid, times: Array) -> Rates:
-    """Jump rates (up, down) per axis at the given times, as `fpsolve.discretise.rates_at` gives them without noise."""
+    """Jump rates (up, down) per axis at the given times, as `solver.rates_at` gives them without noise."""
     plain = rates_at(dynamics, grid, times)
     diffusivity = np.broadcast_to(dynamics.diffusivity(times), (len(times), grid.dim))
     power = np.array([gain(dynamics, float(t)) ** 2 for t in times])
@@ -106,7 +106,7 @@ def _rates(drift: Array, diffusivity: Array, h: float) -> tuple[Array, Array]:
     floor = np.maximum(np.abs(drift) * h / _ONE_WAY, np.finfo(float).tiny)
     usual = diffusivity > floor
     held = np.where(usual, diffusivity, 1.0)
-    up, down = finite_volume.jump_rates(np.where(usual, drift * h / held, 0.0), np.ones(len(drift)))
+    up, down = jump_rates(np.where(usual, drift * h / held, 0.0), np.ones(len(drift)))
     factor = held / h**2
     one_way = np.abs(drift) / h
     return (

@@ -8,13 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fpsolve.discretise import rates_at
 from fpsolve.dynamics import BaseDynamics
-from fpsolve.dynamics.run_clock import RunClock
+from fpsolve.dynamics._clock import RunClock
 from fpsolve.evolution.march import CHUNK_CELLS
 from fpsolve.evolution.plan import StepPlan
 from fpsolve.grid import Grid
-from fpsolve.stepping import Scheme, advance, step_table
+from fpsolve.solver import Scheme, advance, rates_at, step_table
 from fpsolve.stochastic._brownian import BrownianPaths
 from fpsolve.stochastic._coupling import Coupling, gain
 from fpsolve.stochastic._functional import RadialFunction, against_averages, extended_points

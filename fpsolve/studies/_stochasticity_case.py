@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 import fpsolve as fp
 from fpsolve import bounds, kernels, scores, weights
-from fpsolve.characteristics import Accuracy, trace_back
 from fpsolve.dynamics import Eta, Frame, InFrame
 from fpsolve.laws import Law
 from fpsolve.processes import Process
 from fpsolve.scores import Score
+from fpsolve.solver import Accuracy, trace_back
 
 Array = NDArray[np.float64]
 

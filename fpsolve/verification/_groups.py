@@ -22,14 +22,14 @@ def _later(module: str, function: str) -> Group:
 
 
 GROUPS: dict[str, Group] = {
-    "densities": _later("_densities", "densities"),
-    "plane": _later("_densities", "plane"),
+    "densities": _later("_cases", "densities"),
+    "plane": _later("_cases", "plane"),
     "coverage": _later("coverage", "coverage"),
-    "distances": _later("_distances", "distances"),
-    "steady states": _later("_steady", "steady_states"),
-    "theory": _later("_theory", "theory"),
-    "samplers": _later("_theory", "sampler_errors"),
-    "probability flow": _later("_flows", "probability_flow"),
-    "product form": _later("_flows", "product_form"),
-    "score noise": _later("_noise", "score_noise"),
+    "distances": _later("_cases", "distances"),
+    "steady states": _later("_cases", "steady_states"),
+    "theory": _later("_cases", "theory"),
+    "samplers": _later("_cases", "sampler_errors"),
+    "probability flow": _later("_cases", "probability_flow"),
+    "product form": _later("_cases", "product_form"),
+    "score noise": _later("_cases", "score_noise"),
 }

@@ -1,0 +1,222 @@
+"""The reverse dynamics of a diffusion model: any target, process, score and stochasticity eta."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fpsolve import marginals, scores
+from fpsolve._checks import error, finite, non_negative, real_array, values_at
+from fpsolve.dynamics._base import BaseDynamics, break_times, central_divergence, square_norm_on_axes
+from fpsolve.dynamics._clock import Clock
+from fpsolve.dynamics._stochasticity import Churn, Eta, eta_breaks, eta_values
+from fpsolve.laws import Law
+from fpsolve.processes import EDM, Process, checked_process
+from fpsolve.scores import Score
+
+Array = NDArray[np.float64]
+
+#: Step of the differences of a score model per width of the narrowest feature of p_t: 1e-10 on a normal density.
+DIFFERENCE = 0.02
+
+
+@dataclass(frozen=True, init=False)
+class Reverse(BaseDynamics):
+    """Reverse-time dynamics, in reverse time ``r = T - t``,
+
+        dY = b(t, Y) dr + eta g(t) dB,    b(t, y) = -a(t) y + (1 + eta^2)/2 g(t)^2 s(t, y).
+
+    With the exact score every `eta` carries ``p_T`` to ``p_t`` exactly.
+
+    Parameters
+    ----------
+    target : Law
+        Data law p_0.
+    process : Process
+        Forward process.
+    score : callable ``score(t, x)`` or None
+        Score model s; None is the exact score ``grad log p_t``. Points x have the shape (...) in 1D and (..., 2) in 2D.
+        Where it jumps or has a kink in t it should have an attribute `breaks`, a tuple of times.
+    eta : float or callable ``eta(t)``
+        1 is the reverse SDE, 0 the probability-flow ODE, default 1. A function of forward time may be 0 on intervals;
+        where it jumps or has a kink it should have an attribute `breaks`, a tuple of times, as that of
+        `fpsolve.dynamics.edm_churn` has.
+
+    Raises
+    ------
+    ValueError
+        A target that is no law, a process that is none; eta < 0, at any time; a score that a first look refuses (see
+        `fpsolve.scores.probe`) or that returns the wrong shape or non-finite values (at the time it happens).
+
+    Warns
+    -----
+    ScoreWarning
+        A score that does not fit the target, by more than any plausible model error: a wrong sign, a forgotten factor,
+        another clock (see `fpsolve.scores.admitted`). Say `fpsolve.scores.perturbed` where it is meant.
+
+    References
+    ----------
+    Anderson 1982, doi:10.1016/0304-4149(82)90051-5; Song et al. 2021, arXiv:2011.13456.
+
+    Examples
+    --------
+    >>> import fpsolve as fp
+    >>> reverse = Reverse(fp.Gaussian(0.0, std=1.0), fp.OrnsteinUhlenbeck(T=1.0))
+    >>> float(reverse.drift(0.5, 1.0))  # y + 2 s(y) with s(y) = -y
+    -1.0
+    """
+
+    target: Law
+    process: Process
+    score_model: Score | None
+    eta: Eta
+    reversed_time = True
+    unbounded = True
+
+    def __init__(self, target: Law, process: Process, score: Score | None = None, eta: Eta = 1.0) -> None:
+        if not isinstance(target, Law):
+            got = f"a {type(target).__name__}"
+            raise error("target", "a law", got, "data become one by fpsolve.KernelDensity(samples)")
+        checked_process(process)
+        object.__setattr__(self, "target", target)
+        object.__setattr__(self, "process", process)
+        object.__setattr__(self, "score_model", score)
+        if isinstance(eta, Churn) and eta.process not in (None, process):
+            raise error("eta", f"churn of the process {process!r}", f"of {eta.process!r}", "give both the same process")
+        if isinstance(eta, Churn) and eta.process is None and not isinstance(process, EDM):
+            # sigma is the noise level, which is t in EDM only
+            eta = replace(eta, process=process)
+        object.__setattr__(self, "eta", eta if callable(eta) else non_negative("eta", eta))
+        if callable(eta):
+            eta_values(eta, process.T * np.geomspace(1e-6, 1.0, 65))
+        if score is not None:
+            # looked at here, so that the warning points at who hands it in; what is refused is refused at its first use
+            with suppress(ValueError):
+                self.__dict__["score"] = scores.admitted(score, process, target)
+
+    @property
+    def dim(self) -> int:
+        """Dimension of the target."""
+        return self.target.dim
+
+    @property
+    def horizon(self) -> float:
+        """T of the process, where the run begins."""
+        return float(self.process.T)
+
+    def eta_at(self, t: ArrayLike) -> Array:
+        """eta at forward times t, of their shape."""
+        return eta_values(self.eta, t)
+
+    def constant_eta(self, what: str) -> float:
+        """Eta as a number; ValueError where it is a function of t, `what` being what needs a number."""
+        if callable(self.eta):
+            raise error("eta", f"a number for {what}", "a function of t", "use one eta for all times there")
+        return float(self.eta)
+
+    @property
+    def eta_label(self) -> float | str:
+        """Eta for attributes and messages: the number, or how the function presents itself."""
+        return repr(self.eta) if callable(self.eta) else float(self.eta)
+
+    @cached_property
+    def breaks(self) -> tuple[float, ...]:
+        """Times at which eta jumps, or begins or ceases to be 0, and kinks of the process and of the score model."""
+        announced = [*self.process.kinks, *getattr(self.score_model, "breaks", ())]
+        return break_times("breaks", [*eta_breaks(self.eta, self.horizon), *announced], self.horizon)
+
+    @cached_property
+    def noiseless(self) -> bool:
+        """Whether eta is 0 at all times."""
+        ends = [0.0, *self.breaks, self.horizon]
+        middles = [0.5 * (low + high) for low, high in pairwise(ends)]
+        return not np.any(self.eta_at(np.array(middles)))
+
+    @property
+    def exact(self) -> bool:
+        """Whether the score is the exact one."""
+        return self.score_model is None
+
+    @cached_property
+    def marginals(self) -> marginals.Marginals:
+        """The family of marginals p_t of the forward process."""
+        return marginals.family(self.target, self.process)
+
+    def marginal(self, t: float) -> Law:
+        """The law p_t of the forward process at time t."""
+        return self.marginals.law(finite("t", t))
+
+    @cached_property
+    def score(self) -> Score:
+        """``score(t, x)``: the model's, checked at every call, or the exact one."""
+        if self.score_model is None:
+            return scores.exact(self.target, self.process)
+        return scores.admitted(self.score_model, self.process, self.target)
+
+    def drift(self, t: float, x: ArrayLike) -> Array:
+        """b(t, x) in reverse time, point values of the shape of x."""
+        points = real_array("x", x)
+        a, g = self.process.drift_rate(t), self.process.diffusion(t)
+        return np.asarray(-a * points + 0.5 * (1.0 + self._square(t)) * g**2 * self.score(t, points))
+
+    def drift_and_divergence(self, t: float, x: Array) -> tuple[Array, Array]:
+        """b(t, x) and ``div b = -d a + (1 + eta^2)/2 g^2 div s`` at points (n, 2).
+
+        The divergence of the score is in closed form where the target is a normal mixture or where the model has a
+        method ``divergence(t, x)``, else by central differences of the score.
+        """
+        a, g = self.process.drift_rate(t), self.process.diffusion(t)
+        factor = 0.5 * (1.0 + self._square(t)) * g**2
+        score, divergence = self._score_and_divergence(t, x)
+        return np.asarray(-a * x + factor * score), np.asarray(-a * self.dim + factor * divergence)
+
+    def _score_and_divergence(self, t: float, x: Array) -> tuple[Array, Array]:
+        known = self.marginals.score_and_laplacian(t, x) if self.exact else None
+        if known is not None:
+            return known
+        given = getattr(self.score_model, "divergence", None)
+        if given is not None:
+            return self.score(t, x), values_at("score.divergence", given(t, x), x.shape[:-1], f"at t = {t:g}")
+        width = np.sqrt(self.process.scale(0.0, t) ** 2 * self.target.smallest_std**2 + self.process.variance(0.0, t))
+        return self.score(t, x), central_divergence(lambda y: self.score(t, y), x, DIFFERENCE * float(width))
+
+    def _square(self, t: float) -> float:
+        eta = self.eta(t) if callable(self.eta) else self.eta
+        return float(eta) ** 2
+
+    def noise(self, t: ArrayLike) -> Array:
+        """``eta g(t)``."""
+        return np.asarray((self.eta_at(t) if callable(self.eta) else self.eta) * self.process.diffusion(t))
+
+    def laws_at(self, t: float, starts: list[Law]) -> list[Law]:
+        """The marginal p_t."""
+        return [self.marginal(t)]
+
+    def log_gibbs_on_axes(self, times: Array, *axes: Array) -> Array | None:
+        """``[(1 + eta^2) log p_t - a |x|^2 / g^2] / eta^2`` for the exact score, None for a model."""
+        if not self.exact:
+            return None
+        u = self.marginals.log_density_on_axes(times, *axes)
+        square = np.square(self.eta_at(times)).reshape(-1, *(1,) * len(axes))
+        u *= 1.0 + square
+        factor = self.process.drift_rate(times) / np.square(self.process.diffusion(times))
+        u -= np.multiply.outer(factor, square_norm_on_axes(*axes))
+        u /= square
+        return u
+
+    @cached_property
+    def _clock(self) -> Clock:
+        return Clock.of(self.target, self.process)
+
+    def clock(self, t: ArrayLike) -> Array:
+        """Monotone function of t in which equal steps are about equally hard, see `fpsolve.dynamics._clock`."""
+        return self._clock.forward(t)
+
+    def clock_inverse(self, tau: ArrayLike) -> Array:
+        """Inverse of `clock`."""
+        return self._clock.backward(tau)

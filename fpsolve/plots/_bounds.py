@@ -1,0 +1,251 @@
+"""Figures of bounds: ladders of certificates, localization sets.
+
+Bounds beside the measurement: the ladder on one log axis, its ratios, and the contraction of every block.
+
+Harris' contraction against the level R of the localization set, with the overlaps it is made of.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fpsolve import _checks
+from fpsolve.bounds import Localization
+from fpsolve.plots._style import (
+    DASHES,
+    MARKERS,
+    PALETTE,
+    REVERSE_TIME,
+    Legend,
+    bound_label,
+    finished,
+    label_of,
+    new_axes,
+    require,
+    weight_formula,
+)
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from matplotlib.axes import Axes
+
+
+Array = NDArray[np.float64]
+
+_INK = "0.15"
+
+
+# what `ladder` returns, whatever the starts
+_DRAWN = ("start", "bound", "reverse_time", "measured", "measured_error", "factor")
+
+
+def ladder(
+    found: xr.Dataset,
+    *,
+    start: str | None = None,
+    curve: xr.Dataset | None = None,
+    legend: Legend = "right",
+    ax: Axes | None = None,
+) -> Axes:
+    r"""Draw the distance of one start and every bound on it over reverse time, on one log scale.
+
+    Lines between the block boundaries guide the eye: bounds are known at the markers. A bound without a certificate
+    leaves a gap.
+
+    Parameters
+    ----------
+    found : Dataset
+        What `fpsolve.bounds.ladder` returned.
+    start : str, optional
+        Label of the start; may be left out where there is only one.
+    curve : Dataset, optional
+        What `fpsolve.forgetting_curve` returned for the same start and norm: drawn as a line through the measured
+        points.
+    legend : {"right", "below", "none"}
+        Where the legend goes, always off the axes.
+    ax : Axes, optional
+        Where to draw; default a new figure.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Raises
+    ------
+    ValueError
+        An unknown start.
+
+    Examples
+    --------
+    >>> import fpsolve as fp
+    >>> reverse = fp.Reverse(fp.Gaussian(0.5, std=0.5), fp.VP())
+    >>> made = fp.bounds.ladder(reverse, grid=fp.Grid.uniform((-9, 9), cells=60), blocks=2)
+    >>> ladder(made).get_yscale()
+    'log'
+    """
+    require("found", found, _DRAWN, "fpsolve.bounds.ladder")
+    if curve is not None:
+        require("curve", curve, ("distance", "start", "reverse_time"), "fpsolve.forgetting_curve")
+    label = label_of(found, start)
+    ax = new_axes(7.5, 4.2) if ax is None else ax
+    r = _reverse_time(found)
+    if curve is not None:
+        one = curve["distance"].sel(start=label)
+        ax.plot(_reverse_time(curve), _positive(one.values), color=_INK, linewidth=1.6, zorder=3)
+    measured, error = (found[name].sel(start=label).values for name in ("measured", "measured_error"))
+    line = "none" if curve is not None else "-"
+    ax.errorbar(r, _positive(measured), error, color=_INK, marker="o", linestyle=line, label="measured", zorder=4)
+    for bound, style in bound_styles(found).items():
+        ax.plot(r, _positive(found[label].sel(bound=bound).values), label=bound_label(found, bound), **style)
+    ax.set(yscale="log", xlabel=REVERSE_TIME, ylabel=f"weighted total variation, {weight_formula(found, 'norm')}")
+    ax.margins(x=0.02)
+    return finished(ax, legend)
+
+
+def ratio(
+    found: xr.Dataset,
+    *,
+    start: str | None = None,
+    legend: Legend = "right",
+    ax: Axes | None = None,
+) -> Axes:
+    r"""Draw how many times larger than the measured distance every bound is, at the block boundaries.
+
+    Parameters
+    ----------
+    found, start, legend, ax
+        As for `ladder`. A value below the line at 1 would be a bound that is violated.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Examples
+    --------
+    >>> import fpsolve as fp
+    >>> reverse = fp.Reverse(fp.Gaussian(0.5, std=0.5), fp.VP())
+    >>> made = fp.bounds.ladder(reverse, grid=fp.Grid.uniform((-9, 9), cells=60), blocks=2)
+    >>> ratio(made).get_ylabel()
+    'bound / measured'
+    """
+    require("found", found, _DRAWN, "fpsolve.bounds.ladder")
+    label = label_of(found, start)
+    ax = new_axes(7.5, 3.0) if ax is None else ax
+    measured = _positive(found["measured"].sel(start=label).values)[1:]
+    ax.axhline(1.0, color=_INK, linewidth=1.2)
+    for bound, style in bound_styles(found).items():
+        values = found[label].sel(bound=bound).values[1:] / measured
+        ax.plot(_reverse_time(found)[1:], values, label=bound_label(found, bound), **style)
+    ax.set(yscale="log", xlabel=REVERSE_TIME, ylabel="bound / measured")
+    ax.margins(x=0.02)
+    return finished(ax, legend)
+
+
+def factors(found: xr.Dataset, *, legend: Legend = "right", ax: Axes | None = None) -> Axes:
+    """Draw the contraction of every single block, as a bar of the block's length for each kind of bound.
+
+    Above the line at 1 nothing contracts; a bound without a certificate for a block has no bar there. The bounds are
+    those of one block each in the ladder's weight; Poincare's is in chi-square.
+
+    Parameters
+    ----------
+    found, legend, ax
+        As for `ladder`.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Examples
+    --------
+    >>> import fpsolve as fp
+    >>> reverse = fp.Reverse(fp.Gaussian(0.5, std=0.5), fp.VP())
+    >>> made = fp.bounds.ladder(reverse, grid=fp.Grid.uniform((-9, 9), cells=60), blocks=2)
+    >>> factors(made).get_ylabel()
+    'contraction of the block'
+    """
+    require("found", found, _DRAWN, "fpsolve.bounds.ladder")
+    ax = new_axes(7.5, 3.0) if ax is None else ax
+    r, styles = _reverse_time(found), bound_styles(found)
+    ax.axhline(1.0, color=_INK, linewidth=1.2)
+    # the factors of a product are those of the single coefficients
+    for bound in (str(b) for b in found["bound"].values if not str(b).startswith("product")):
+        style, values = styles[bound], found["factor"].sel(bound=bound).values
+        ax.plot([], [], label=bound_label(found, bound), **style)
+        ax.hlines(values, r[:-1], r[1:], color=style["color"], linestyle=style["linestyle"], linewidth=1.6)
+        middle = 0.5 * (r[:-1] + r[1:])
+        ax.plot(middle, values, linestyle="none", **{k: style[k] for k in ("color", "marker", "markersize")})
+    ax.set(ylim=(0.0, None), xlabel=REVERSE_TIME, ylabel="contraction of the block")
+    ax.margins(x=0.02)
+    return finished(ax, legend)
+
+
+def bound_styles(found: xr.Dataset) -> dict[str, dict[str, Any]]:
+    """Colour, dashes and marker of every bound, by its place in the ladder."""
+    return {
+        str(bound): {
+            "color": PALETTE[k % len(PALETTE)],
+            "linestyle": DASHES[k % len(DASHES)],
+            "marker": MARKERS[k % len(MARKERS)],
+            "markersize": 5.0,
+            "linewidth": 1.3,
+        }
+        for k, bound in enumerate(found["bound"].values)
+    }
+
+
+def _reverse_time(data: xr.Dataset) -> Array:
+    return np.asarray(data["reverse_time"].values, dtype=np.float64)
+
+
+def _positive(values: Array) -> Array:
+    """Values, NaN where a log scale has no place for them."""
+    return np.where(np.asarray(values) > 0.0, values, np.nan)
+
+
+def localization(found: Localization, *, legend: Legend = "right", ax: Axes | None = None) -> Axes:
+    r"""Draw what Harris' theorem gives for every localization set ``{V <= R}``.
+
+    The contraction with pairs (``a''``, full) and with the set (``a``, dashed), the best level (dot), and the two
+    overlaps. Curves end where the box does: `held`.
+
+    Parameters
+    ----------
+    found : Localization
+        What `fpsolve.bounds.localization` returned; levels are those of its own V = weight - 1.
+    legend : {"right", "below", "none"}
+        Where the legend goes, always off the axes.
+    ax : Axes, optional
+        Where to draw; default a new figure.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Examples
+    --------
+    >>> import fpsolve as fp
+    >>> reverse = fp.Reverse(fp.Gaussian(0.0, std=1.0), fp.OrnsteinUhlenbeck(T=3.0))
+    >>> kernel = fp.kernels.exact(reverse, fp.Grid.uniform((-9, 9), cells=90), 3.0, 0.1, source="point")
+    >>> localization(fp.bounds.localization(kernel, weight=fp.PolynomialWeight(2, 0.1))).get_xlabel()
+    'level $R$ of the localization set $\\{V \\leq R\\}$'
+    """
+    _checks.instance("found", found, Localization, "what fpsolve.bounds.localization returns")
+    ax = new_axes(7.5, 3.6) if ax is None else ax
+    within = found.levels <= found.held
+    levels = found.levels[within]
+    blue, vermilion = PALETTE[:2]
+    ax.axhline(1.0, color="0.15", linewidth=1.2)
+    ax.plot(levels, found.pairwise[within], color=vermilion, label="overlap of pairs $a''$")
+    ax.plot(levels, found.commons[within], color=vermilion, linestyle="--", label="overlap of the set $a$")
+    ax.plot(levels, found.abar[within], color=blue, label=r"contraction $\bar a$ with $a''$")
+    ax.plot(levels, found.abar_common[within], color=blue, linestyle="--", label=r"contraction $\bar a$ with $a$")
+    if np.isfinite(found.level):
+        best = float(np.nanmin(found.abar))
+        ax.plot(found.level, best, "o", color=blue, label=rf"best: $\bar a = {best:.3g}$ at $R = {found.level:.3g}$")
+    ax.set(xscale="log", xlabel=r"level $R$ of the localization set $\{V \leq R\}$", ylabel="overlap, contraction")
+    ax.set_ylim(0.0, 1.5)
+    return finished(ax, legend)

@@ -1,0 +1,20 @@
+"""The solver: fluxes through faces, time steps that are line solves, and transport along paths where there is no noise.
+
+Three cuts carry it: *fluxes know arrays, not scores* (`_fluxes`, `_lines`, `_planes`), *steps know operators, not
+grids* (`_steps`), and only `_discretise` and `_flow` have met a dynamics.
+"""
+
+from fpsolve.solver._discretise import face_points, rates_at
+from fpsolve.solver._flow import CellSource, LawSource, Source, Transported, masses_between, transport
+from fpsolve.solver._fluxes import exponents_from_drift, exponents_from_log_gibbs, generator_matrix, jump_rates
+from fpsolve.solver._lines import advance_open, advance_ring, retreat_open
+from fpsolve.solver._origins import Accuracy, Traced, trace_back
+from fpsolve.solver._planes import sweep_rings, sweep_x, sweep_y
+from fpsolve.solver._steps import SCHEMES, Scheme, StepTable, advance, retreat, scheme_named, step_table
+
+__all__ = ["exponents_from_drift", "exponents_from_log_gibbs", "generator_matrix", "jump_rates"]
+__all__ += ["face_points", "rates_at"]
+__all__ += ["advance_open", "advance_ring", "retreat_open", "sweep_rings", "sweep_x", "sweep_y"]
+__all__ += ["SCHEMES", "Scheme", "StepTable", "advance", "retreat", "scheme_named", "step_table"]
+__all__ += ["Accuracy", "CellSource", "LawSource", "Source", "Traced", "Transported", "masses_between"]
+__all__ += ["trace_back", "transport"]

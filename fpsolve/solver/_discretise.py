@@ -1,0 +1,72 @@
+"""From a dynamics to the jump rates of every step in a chunk: the only place where physics meets fluxes."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fpsolve.dynamics import BaseDynamics
+from fpsolve.grid import Grid
+from fpsolve.solver._fluxes import exponents_from_drift, exponents_from_log_gibbs, jump_rates
+
+Array = NDArray[np.float64]
+
+
+def rates_at(dynamics: BaseDynamics, grid: Grid, times: Array) -> list[tuple[Array, Array]]:
+    """Jump rates (up, down) per axis at the given times, shape (times, ...) each.
+
+    Raises
+    ------
+    ValueError
+        Noise that is zero, coefficients that are NaN or infinite, with the time at which it happens.
+    """
+    diffusivity = np.broadcast_to(dynamics.diffusivity(times), (len(times), grid.dim))
+    if not np.all(diffusivity > 0.0):
+        t = times[int(np.argmin(diffusivity.min(axis=1)))]
+        raise ValueError(
+            f"noise: expected > 0 at every time for the finite-volume steps, got 0 at t = {t:g}; "
+            "without noise (eta = 0) there is only transport, which these steps would smear."
+        )
+    exponents = _exponents(dynamics, grid, times, diffusivity)
+    for z in exponents:
+        _refuse_non_finite(z, times)
+    return [jump_rates(z, diffusivity[:, k] / grid.spacing[k] ** 2) for k, z in enumerate(exponents)]
+
+
+def _exponents(dynamics: BaseDynamics, grid: Grid, times: Array, diffusivity: Array) -> list[Array]:
+    periodic = dynamics.boundary == "periodic"
+    log_gibbs = dynamics.log_gibbs_on_axes(times, *grid.axes)
+    if log_gibbs is not None:
+        return [exponents_from_log_gibbs(log_gibbs, k, periodic=periodic) for k in range(grid.dim)]
+    faces = [face_points(grid, k, periodic=periodic) for k in range(grid.dim)]
+    return [
+        exponents_from_drift(
+            np.stack([_normal_drift(dynamics, float(t), points, k) for t in times]),
+            diffusivity[:, k],
+            grid.spacing[k],
+        )
+        for k, points in enumerate(faces)
+    ]
+
+
+def face_points(grid: Grid, axis: int, *, periodic: bool) -> Array:
+    """Midpoints of the faces across `axis`: (faces,) in 1D, (nx', ny', 2) in 2D; the end face only when periodic."""
+    inner = grid.face_axes[axis][1:] if periodic else grid.face_axes[axis][1:-1]
+    if grid.dim == 1:
+        return inner
+    axes = [inner if k == axis else grid.axes[k] for k in range(2)]
+    return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
+
+
+def _normal_drift(dynamics: BaseDynamics, t: float, points: Array, axis: int) -> Array:
+    drift = dynamics.drift(t, points)
+    return drift if points.ndim == 1 else drift[..., axis]
+
+
+def _refuse_non_finite(z: Array, times: Array) -> None:
+    bad = ~np.isfinite(z).reshape(len(times), -1).all(axis=1)
+    if bad.any():
+        raise ValueError(
+            f"drift: expected finite values on the whole grid, got NaN or infinity at t = {times[bad][0]:g}; "
+            "check the score or drift there, or choose a smaller box."
+        )
