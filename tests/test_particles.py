@@ -14,17 +14,7 @@ from scipy import integrate, ndimage, stats
 
 import fpsolve as fp
 from fpsolve import particles, samplers
-from fpsolve.particles import (
-    _cells,
-    _expected,
-    _floor,
-    _functions,
-    _score_table,
-    _scoring,
-    _significance,
-    _spline_kernels,
-    _times,
-)
+from fpsolve.particles import _agreement, _cells, _floor, _score, _simulate
 
 euler_maruyama, exponential_integrator = samplers.EulerMaruyama(), samplers.ExponentialIntegrator()
 STEPS: dict[str, Callable[..., samplers.GaussianStep]] = {
@@ -146,7 +136,7 @@ def test_step_times_pass_through_every_saved_time(inner: list[float], more: int,
     # Times closer than rounding of the clock cannot be told apart by it.
     saved = np.unique(np.round([*inner, 0.01, 1.0], 4))[::-1]
     steps = saved.size - 1 + more
-    times = _times.step_times(1.0, 0.01, max(steps, 1), saved, clock)
+    times = _simulate.step_times(1.0, 0.01, max(steps, 1), saved, clock)
     assert times.size == max(steps, 1) + 1
     assert times[0] == 1.0
     assert times[-1] == 0.01
@@ -156,8 +146,8 @@ def test_step_times_pass_through_every_saved_time(inner: list[float], more: int,
 
 def test_steps_are_uniform_on_the_clock_and_in_time_without_one() -> None:
     ends = np.array([1.0, 0.01])
-    np.testing.assert_allclose(np.diff(_times.step_times(1.0, 0.01, 10, ends, None)), -0.099, rtol=1e-12)
-    np.testing.assert_allclose(np.diff(np.log(_times.step_times(1.0, 0.01, 10, ends, np.log))), np.log(0.01) / 10)
+    np.testing.assert_allclose(np.diff(_simulate.step_times(1.0, 0.01, 10, ends, None)), -0.099, rtol=1e-12)
+    np.testing.assert_allclose(np.diff(np.log(_simulate.step_times(1.0, 0.01, 10, ends, np.log))), np.log(0.01) / 10)
 
 
 # --- simulate ------------------------------------------------------------------------------------------------------
@@ -313,17 +303,17 @@ def test_compiled_splines_match_scipy() -> None:
     table = rng.normal(size=40)
     x = rng.uniform(2.2, 5.3, 200)
     out = np.empty_like(x)
-    _spline_kernels.line(table, 2.0, 0.1, x, out)
+    _score.spline_line(table, 2.0, 0.1, x, out)
     expected = ndimage.map_coordinates(table, [(x - 2.0) / 0.1], order=3, prefilter=False)
     np.testing.assert_allclose(out, expected, rtol=1e-11, atol=1e-12)
     tables, points = rng.normal(size=(30, 40, 2)), rng.uniform([1.1, 2.2], [2.7, 5.3], (200, 2))
     out = np.empty_like(points)
-    _spline_kernels.plane(tables, np.array([1.0, 2.0]), np.array([0.1, 0.1]), points, out)
+    _score.spline_plane(tables, np.array([1.0, 2.0]), np.array([0.1, 0.1]), points, out)
     places = ((points - [1.0, 2.0]) / 0.1).T
     for i in range(2):
         expected = ndimage.map_coordinates(tables[..., i], places, order=3, prefilter=False)
         np.testing.assert_allclose(out[:, i], expected, rtol=1e-11, atol=1e-12)
-    _spline_kernels.plane(tables, np.array([1.0, 2.0]), np.array([0.1, 0.1]), points + 100, out)
+    _score.spline_plane(tables, np.array([1.0, 2.0]), np.array([0.1, 0.1]), points + 100, out)
     assert np.all(np.isnan(out))
 
 
@@ -338,7 +328,7 @@ def kernel_density(dim: int) -> fp.KernelDensity:
 def test_score_tables_are_accurate_on_the_particles(dim: int, t: float) -> None:
     reverse = fp.Reverse(kernel_density(dim), fp.VP())
     x = reverse.marginal(t).sample(4000, np.random.default_rng(1))
-    table = _score_table.build(reverse, t, x)
+    table = _score.tabulated(reverse, t, x)
     scores = table(x)
     kept = np.isfinite(scores)
     truth = reverse.score(t, x)
@@ -359,14 +349,14 @@ def test_tabulated_and_exact_scores_move_particles_alike(dim: int) -> None:
 
 def test_tables_are_used_unasked_only_where_they_pay_and_are_accurate() -> None:
     rough = fp.Reverse(kernel_density(1), fp.VP(), score=fp.scores.checked(lambda t, x: -x + np.sin(1e4 * x)))
-    assert _scoring.choose(rough, 10**6, None).tabulate is False
-    assert _scoring.choose(fp.Reverse(NORMAL, fp.VP()), 10**8, None).tabulate is False
-    assert _scoring.choose(fp.Reverse(kernel_density(1), fp.VP()), 100, None).tabulate is False
-    assert _scoring.choose(fp.Reverse(kernel_density(1), fp.VP()), 10**5, None).tabulate is None
+    assert _score.choose(rough, 10**6, None).tabulate is False
+    assert _score.choose(fp.Reverse(NORMAL, fp.VP()), 10**8, None).tabulate is False
+    assert _score.choose(fp.Reverse(kernel_density(1), fp.VP()), 100, None).tabulate is False
+    assert _score.choose(fp.Reverse(kernel_density(1), fp.VP()), 10**5, None).tabulate is None
     x = NORMAL.sample(5000, 0)
-    used, error = _scoring.Scoring(rough, 1, True)(0.5, x)
+    used, error = _score.Scoring(rough, 1, True)(0.5, x)
     assert error > 0.5  # the control: a table that cannot follow the score must say so
-    refused, error = _scoring.Scoring(rough, 1, None)(0.5, x)
+    refused, error = _score.Scoring(rough, 1, None)(0.5, x)
     assert np.isnan(error)
     np.testing.assert_array_equal(refused, rough.score(0.5, x))
     assert np.max(np.abs(used - refused)) > 0.5
@@ -383,12 +373,12 @@ def test_expectations_are_of_fourth_order(dim: int) -> None:
     for n in (24, 48, 96, 384) if dim == 1 else (16, 32, 64, 256):
         grid = fp.Grid.uniform(box, cells=n)
         cells = _cells.from_grid(grid)
-        means.append(_expected.expectations(grid.cell_average(law) * grid.volume, cells, centre, width))
+        means.append(_cells.expectations(grid.cell_average(law) * grid.volume, cells, centre, width))
     errors = [np.max(np.abs(mean - means[-1][0])) for mean, _ in means[:-1]]
     assert np.all(np.log2(np.array(errors[:-1]) / errors[1:]) > 3.5)
     # and the limit is right
     x = law.sample(400_000, np.random.default_rng(0))
-    f = _functions.values(x, centre, width, dim)
+    f = _cells.function_values(x, centre, width, dim)
     assert np.all(np.abs(f.mean(axis=1) - means[-1][0]) < 5 * np.sqrt(means[-1][1] / 400_000))
     np.testing.assert_allclose(f.var(axis=1), means[-1][1], rtol=0.03)
 
@@ -401,8 +391,8 @@ def test_probabilities_of_other_cells(dim: int) -> None:
     p = grid.cell_average(law) * grid.volume
     exact = other.cell_average(law) * other.volume
     # Beyond the run's box there is nothing to give.
-    np.testing.assert_allclose(_expected.on_cells(p, source, target), exact, atol=2e-7)
-    assert _expected.on_cells(p, source, source) is p
+    np.testing.assert_allclose(_cells.on_cells(p, source, target), exact, atol=2e-7)
+    assert _cells.on_cells(p, source, source) is p
 
 
 # --- tests of agreement --------------------------------------------------------------------------------------------
@@ -413,23 +403,23 @@ def test_probabilities_of_other_cells(dim: int) -> None:
     st.floats(1, 20),
 )
 def test_merged_cells_expect_enough(expected: np.ndarray, smallest: float) -> None:
-    firsts = _significance.merge(expected, smallest)
+    firsts = _agreement.merge(expected, smallest)
     sums = np.add.reduceat(expected, firsts)
     assert sums.sum() == pytest.approx(expected.sum())
     assert firsts.size == 1 or np.all(sums >= smallest * (1 - 1e-9))
 
 
 def test_morton_order_visits_every_cell_once_and_makes_compact_blocks() -> None:
-    order = _significance.morton_order((13, 21))
+    order = _agreement.morton_order((13, 21))
     np.testing.assert_array_equal(np.sort(order), np.arange(13 * 21))
-    i, j = np.divmod(_significance.morton_order((16, 16)).reshape(-1, 16), 16)
+    i, j = np.divmod(_agreement.morton_order((16, 16)).reshape(-1, 16), 16)
     assert np.all(np.ptp(i, axis=1) == 3)
     assert np.all(np.ptp(j, axis=1) == 3)
 
 
 def test_dkw_band_is_massarts() -> None:
-    assert _significance.dkw_band(1000, 0.05) == pytest.approx((np.log(40) / 2000) ** 0.5)
-    assert _significance.dkw_p_value(_significance.dkw_band(1000, 0.05), 1000) == pytest.approx(0.05)
+    assert _agreement.dkw_band(1000, 0.05) == pytest.approx((np.log(40) / 2000) ** 0.5)
+    assert _agreement.dkw_p_value(_agreement.dkw_band(1000, 0.05), 1000) == pytest.approx(0.05)
 
 
 @pytest.mark.parametrize("dof", [2, 30, 300])
@@ -437,14 +427,14 @@ def test_dkw_band_is_massarts() -> None:
 def test_the_tail_of_the_chi_square_with_and_without_grid_error(dof: int, off_centre: float) -> None:
     law = stats.ncx2(dof, off_centre) if off_centre else stats.chi2(dof)
     for level in (0.1, 1e-3):
-        sf, critical = _significance.chi_square_tail(float(law.isf(level)), dof, off_centre, level)
+        sf, critical = _agreement.chi_square_tail(float(law.isf(level)), dof, off_centre, level)
         # Patnaik's approximation errs by less than a factor two here, on the careful side.
         assert 0.98 * level < sf < (2 if off_centre > 1e-6 else 1.0001) * level
-        assert _significance.chi_square_tail(critical, dof, off_centre, level)[0] == pytest.approx(level)
+        assert _agreement.chi_square_tail(critical, dof, off_centre, level)[0] == pytest.approx(level)
     # No warning, no failure, whatever comes.
     for statistic in (0.0, 1.0, 1e4, 1e9):
         for huge in (1e3, 1e6, 1e12):
-            assert 0 <= _significance.chi_square_tail(statistic, dof, huge, 1e-4)[0] <= 1
+            assert 0 <= _agreement.chi_square_tail(statistic, dof, huge, 1e-4)[0] <= 1
 
 
 def false_alarms(law: fp.Law, grid: fp.Grid, n: int, seeds: int, level: float) -> tuple[int, np.ndarray]:
@@ -607,7 +597,7 @@ def test_counts_on_another_grid_are_compared_as_well() -> None:
 
 
 def _means(x: np.ndarray) -> np.ndarray:
-    return np.asarray(_functions.values(x, np.zeros(1), np.ones(1), 1).mean(axis=1))
+    return np.asarray(_cells.function_values(x, np.zeros(1), np.ones(1), 1).mean(axis=1))
 
 
 def test_what_compare_refuses() -> None:

@@ -6,13 +6,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from fpsolve.particles import _agreement, _expected, _significance
+from fpsolve.particles import _agreement
 
 
 def test_chi_square_of_three_cells():
     """Expected 25, 25, 50, seen 30, 20, 50: the statistic is 1 + 1 + 0 on 2 degrees, whose tail is exp(-x/2)."""
     counts, probability = np.array([30.0, 20.0, 50.0]), np.array([0.25, 0.25, 0.5])
-    found = _significance.chi_square(counts, probability, np.zeros(3), 100, 0.05, 5.0)
+    found = _agreement.chi_square(counts, probability, np.zeros(3), 100, 0.05, 5.0)
     assert (found.statistic, found.dof) == (pytest.approx(2.0), 2)
     assert found.p_value == pytest.approx(math.exp(-1.0), rel=1e-9)
     assert found.critical == pytest.approx(-2.0 * math.log(0.05), rel=1e-9)
@@ -20,7 +20,7 @@ def test_chi_square_of_three_cells():
 
 def test_z_scores_are_allowed_the_error_of_the_grid_once(monkeypatch):
     """Mean 1, variance 4, 100 draws with mean 1.5: z = 2.5; error 0.1 and tail 0.06 are 0.8 standard deviations."""
-    monkeypatch.setattr(_expected, "expectations", lambda *given: (np.array([1.0]), np.array([4.0])))
+    monkeypatch.setattr(_agreement, "expectations", lambda *given: (np.array([1.0]), np.array([4.0])))
     grid = SimpleNamespace(probability=None, cells=None, error=0.1, tail=0.06)
     sample = SimpleNamespace(n=100, function_mean=np.array([1.5]), centre=None, width=None)
     found = _agreement._z_scores(grid, sample, 0.05)

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from fpsolve import _checks, _progress, samplers
-from fpsolve._times import places, same
+from fpsolve import _checks, _progress, _times, samplers
 from fpsolve.grid import Grid
 from fpsolve.laws import Law
-from fpsolve.particles import _cells, _cloud, _functions, _scoring, _times
-from fpsolve.particles._tally import Tally
+from fpsolve.particles import _cells, _cloud
+from fpsolve.particles._cloud import Tally
 from fpsolve.samplers import Method, Step
 
 if TYPE_CHECKING:
     import xarray as xr
 
+    from fpsolve.particles._score import Scoring
+
 Array = npt.NDArray[np.float64]
+Clock = Callable[[Array], Array]
 
 #: Particles moved together unless told otherwise; with the seed it fixes the random numbers.
 CHUNK = 2**18
@@ -35,7 +38,7 @@ class _Plan:
     steps: tuple[Step, ...]
     saved_after: dict[int, int]  # number of steps done -> index of the saved time
     saved: Array
-    scoring: _scoring.Scoring
+    scoring: Scoring
 
 
 def simulate(
@@ -137,6 +140,9 @@ def simulate(
     >>> abs(float(cloud["mean"][-1, 0]) - 1.0) < 0.1
     True
     """
+    # compiled functions, which take a while to load
+    from fpsolve.particles import _score
+
     began = time.perf_counter()
     _check(reverse, start, n, chunk)
     sampler = samplers.get(method, "method", **options)
@@ -149,7 +155,7 @@ def simulate(
     knots, saved = _knots(reverse, steps, times, t_min, save_at)
     position = {float(t): k for k, t in enumerate(knots)}
     saved_after = {position[float(t)]: i for i, t in enumerate(saved)}
-    scoring = _scoring.choose(reverse, min(n, chunk), tabulate)
+    scoring = _score.choose(reverse, min(n, chunk), tabulate)
     plan = _Plan(samplers.steps(sampler, reverse, knots), saved_after, saved, scoring)
     tally = _tally(reverse, plan, n, histogram, positions)
     table_error = _run(plan, tally, start, seed, chunk, progress)
@@ -186,20 +192,76 @@ def _knots(reverse: Any, steps: int | None, times: Any, t_min: float | None, sav
     if _checks.exactly_one(steps=steps, times=times) == "times":
         if t_min is not None:
             raise _checks.error("t_min", "no t_min beside times", t_min, "the last of the times is t_min")
-        return _times.given_times(times, T, save_at)
+        return _given_times(times, T, save_at)
     if t_min is None:
         low = T if save_at is None else float(np.min(_checks.finite_array("save_at", save_at), initial=T))
-        t_min = _times.default_t_min(T) if same(low, T, T) else low
+        t_min = 1e-2 * T if _times.same(low, T, T) else low
     t_min = _checks.interval("t_min", t_min, 0.0, T, ends="()")
-    saved = _times.saved_times(save_at, t_min, T)
-    return _times.step_times(T, t_min, _checks.integer("steps", steps), saved, _times.clock_of(reverse)), saved
+    saved = np.array([T, t_min])
+    if save_at is not None:
+        saved = _times.saves("save_at", save_at, t_min, T, wanted="between t_min = {} and T = {}")[::-1]
+    return step_times(T, t_min, _checks.integer("steps", steps), saved, getattr(reverse, "clock", None)), saved
+
+
+def step_times(T: float, t_min: float, steps: int, saved: Array, clock: Clock | None) -> Array:
+    """Decreasing forward times ``T = t_0 > ... > t_steps = t_min`` that pass through every saved time.
+
+    The saved times cut [t_min, T] into segments. Each gets a share of the ``steps`` in proportion to its
+    length on the clock (at least one), and its knots are uniform on the clock. Without inner saved times
+    that is simply uniform on the clock.
+    """
+    ends = np.unique(np.concatenate([saved, [t_min, T]]))[::-1]
+    if steps < ends.size - 1:
+        expected = f"at least {ends.size - 1}, one for each interval between saved times"
+        raise _checks.error("steps", expected, steps, "take more steps or save fewer times")
+    ticks = ends if clock is None else np.asarray(clock(ends), dtype=np.float64)
+    if not (np.all(np.isfinite(ticks)) and np.all(np.diff(ticks) < 0)):
+        raise _checks.error("clock", "finite values that increase with forward time", f"{ticks} at t = {ends}")
+    knot = _shares((ticks[0] - ticks) / (ticks[0] - ticks[-1]), steps)
+    even = np.interp(np.arange(steps + 1), knot, ticks)
+    times = even if clock is None else _invert(clock, even, t_min, T)
+    times[knot] = ends
+    return times
+
+
+def _shares(fraction: Array, steps: int) -> npt.NDArray[np.int64]:
+    """Knot numbers nearest to ``fraction * steps`` that leave at least one step to every segment."""
+    segment = np.arange(fraction.size)
+    wanted = np.rint(fraction * steps).astype(np.int64) - segment
+    free = np.clip(np.maximum.accumulate(wanted), 0, steps - segment[-1])
+    return np.asarray(free + segment, dtype=np.int64)
+
+
+def _invert(clock: Clock, ticks: Array, low: float, high: float) -> Array:
+    """Times at which the clock shows ``ticks``, by bisection (60 halvings: to rounding)."""
+    below, above = np.full(ticks.shape, low), np.full(ticks.shape, high)
+    for _ in range(60):
+        middle = 0.5 * (below + above)
+        late = np.asarray(clock(middle)) > ticks
+        above = np.where(late, middle, above)
+        below = np.where(late, below, middle)
+    return np.asarray(0.5 * (below + above), dtype=np.float64)
+
+
+def _given_times(times: npt.ArrayLike, T: float, save_at: npt.ArrayLike | None) -> tuple[Array, Array]:
+    """The user's own step times (checked) and the saved times among them (the same up to rounding)."""
+    knots = _times.decreasing("times", times, T, wanted="at least two strictly decreasing")
+    if save_at is None:
+        return knots, knots[[0, -1]]
+    wanted = _checks.finite_array("save_at", save_at).ravel()
+    nearest = _times.places(wanted, knots, T)
+    if wanted.size == 0 or np.any(nearest < 0):
+        missing = ", ".join(map(_checks.digits, wanted[nearest < 0])) if wanted.size else "none"
+        remedy = "add the missing ones to times, or give steps instead of times"
+        raise _checks.error("save_at", "some of the given times", missing, remedy)
+    return knots, knots[np.unique(nearest)]
 
 
 def _tally(reverse: Any, plan: _Plan, n: int, histogram: Any, positions: bool | None) -> Tally:
     """Empty totals: frames of the marginals, cells from the grid or run, positions if they are kept."""
     process = reverse.process
     frames = [
-        _functions.frame(reverse.target, float(process.scale(0.0, t)), float(process.variance(0.0, t)))
+        _cells.frame_of_target(reverse.target, float(process.scale(0.0, t)), float(process.variance(0.0, t)))
         for t in plan.saved.tolist()
     ]
     keep = histogram is None if positions is None else positions
@@ -218,7 +280,7 @@ def _counting_cells(histogram: Any, saved: Array) -> tuple[_cells.Cells, ...]:
     """Cells at every saved time: a grid's, or those of a run at the same times."""
     if not hasattr(histogram, "coords"):
         return (_cells.from_grid(histogram),) * len(saved)
-    index = places(saved, histogram.coords["t"].values, float(saved[0])).tolist()
+    index = _times.places(saved, histogram.coords["t"].values, float(saved[0])).tolist()
     if min(index) < 0:
         raise _checks.error("save_at", "times saved in the run given as histogram", saved.tolist(), "leave save_at out")
     return tuple(_cells.from_dataset(histogram, i) for i in index)
