@@ -18,9 +18,8 @@ from typing import Any, TypeVar, overload
 import numpy as np
 from numba import njit
 
+from fpsolve._checks import FloatArray
 from fpsolve._failure import Failure
-
-__all__ = ["compiled", "saying_if_compiled"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 _REMEDY = "fpsolve runs all the same, slower at the start: set NUMBA_CACHE_DIR to a folder that can be written"
@@ -163,3 +162,46 @@ def _origin(function: Callable[..., Any]) -> str:
         constants = [value for value in named if isinstance(value, int | float | tuple | np.ndarray)]
         parts |= {pickle.dumps(value) for value in constants}
     return hashlib.sha256(b"".join(sorted(parts))).hexdigest()
+
+
+#: Points summed together: a block stays in the first-level cache.
+BLOCK = 128
+UNDERFLOW = 1e-280  # sums below may have lost terms; above, what exp(-708) per term adds is below rounding
+
+_LOG2_E = 1.4426950408889634
+_TO_INTEGER = 6755399441055744.0  # 1.5 * 2^52: adding it rounds to an integer held in the low bits
+_LN2_HIGH, _LN2_LOW = 6.93147180369123816490e-01, 1.90821492927058770002e-10
+
+
+@compiled(inline="always", error_model="python")
+def exp(x: float) -> float:
+    """e^x for x <= 709, constant below -708: power of two times the Taylor polynomial of degree 13, to 2.3e-16."""
+    x = -708.0 if x < -708.0 else x  # lets NaN through
+    shifted = x * _LOG2_E + _TO_INTEGER
+    k = shifted - _TO_INTEGER
+    r = (x - k * _LN2_HIGH) - k * _LN2_LOW
+    p = 1.0 / 6227020800.0
+    p = p * r + 1.0 / 479001600.0
+    p = p * r + 1.0 / 39916800.0
+    p = p * r + 1.0 / 3628800.0
+    p = p * r + 1.0 / 362880.0
+    p = p * r + 1.0 / 40320.0
+    p = p * r + 1.0 / 5040.0
+    p = p * r + 1.0 / 720.0
+    p = p * r + 1.0 / 120.0
+    p = p * r + 1.0 / 24.0
+    p = p * r + 1.0 / 6.0
+    p = p * r + 0.5
+    p = p * r + 1.0
+    p = p * r + 1.0
+    power = np.int64((np.float64(shifted).view(np.int64) + 1023) << 52)
+    return p * power.view(np.float64)
+
+
+@compiled(inline="always", error_model="python")
+def lost(total: FloatArray, n: int) -> bool:
+    """Say whether one of the first n sums may have lost terms to underflow (or is NaN, which must not hide others)."""
+    lost = False
+    for j in range(n):
+        lost |= not total[j] >= UNDERFLOW
+    return lost

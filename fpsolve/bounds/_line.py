@@ -8,8 +8,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from fpsolve.laws import FromLogDensity, Laplace, Law, PointMass, StudentT, Uniform
-from fpsolve.laws._student_t import DiffusedStudentT
+from fpsolve.laws import DiffusedStudentT, FromLogDensity, Laplace, Law, PointMass, StudentT, Uniform
 from fpsolve.marginals import QuadratureLaw
 
 Array = NDArray[np.float64]

@@ -1,6 +1,8 @@
 """Dynamics ``dY = b(t, Y) dr + c(t) dB``: the forward process, Langevin, the reverse dynamics, or the user's own."""
 
 from fpsolve.dynamics._base import BaseDynamics, Dynamics, Forward, Langevin
+from fpsolve.dynamics._clock import RunClock as RunClock
+from fpsolve.dynamics._clock import run_clock as run_clock
 from fpsolve.dynamics._frame import Frame, InFrame
 from fpsolve.dynamics._reverse import Reverse
 from fpsolve.dynamics._stochasticity import Churn, Eta, edm_churn

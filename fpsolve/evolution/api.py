@@ -12,8 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fpsolve import _checks
 from fpsolve._warnings import ToleranceWarning, UnresolvedWarning
-from fpsolve.dynamics import BaseDynamics, InFrame
-from fpsolve.dynamics._clock import RunClock, run_clock
+from fpsolve.dynamics import BaseDynamics, InFrame, RunClock, run_clock
 from fpsolve.evolution import setup
 from fpsolve.evolution.footprint import require
 from fpsolve.evolution.methods import method_for

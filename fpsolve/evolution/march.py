@@ -10,8 +10,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from fpsolve.dynamics import BaseDynamics
-from fpsolve.dynamics._clock import RunClock
+from fpsolve.dynamics import BaseDynamics, RunClock
 from fpsolve.evolution.plan import StepPlan
 from fpsolve.evolution.quiet import carry, quiet_segments
 from fpsolve.evolution.warm import warm_up

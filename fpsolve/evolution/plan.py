@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fpsolve.dynamics._clock import RunClock
+from fpsolve.dynamics import RunClock
 
 Array = NDArray[np.float64]
 

@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 
 from fpsolve import weights
 from fpsolve._checks import error
-from fpsolve.dynamics import BaseDynamics, Frame
-from fpsolve.dynamics._clock import RunClock
+from fpsolve.dynamics import BaseDynamics, Frame, RunClock
 from fpsolve.grid import Grid
 from fpsolve.laws import Law
 from fpsolve.marginals import FastLaw

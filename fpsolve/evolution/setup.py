@@ -11,8 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fpsolve import _checks, _times
 from fpsolve._checks import error
-from fpsolve.dynamics import BaseDynamics, Frame, Reverse
-from fpsolve.dynamics._clock import RunClock
+from fpsolve.dynamics import BaseDynamics, Frame, Reverse, RunClock
 from fpsolve.evolution.box import Interval, hull, law_box, on_the_way
 from fpsolve.evolution.methods import Method, narrowness
 from fpsolve.evolution.plan import default_saves

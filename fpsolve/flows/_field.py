@@ -8,8 +8,7 @@ import numpy as np
 
 from fpsolve import _checks
 from fpsolve._checks import FloatArray
-from fpsolve.scores import ProductScore
-from fpsolve.scores._product_form import Field, as_points, evaluate, jacobian
+from fpsolve.scores import Field, ProductScore, as_points, evaluate, jacobian
 
 __all__ = ["Field", "as_points", "evaluate", "field_of", "jacobian", "log_potential"]
 

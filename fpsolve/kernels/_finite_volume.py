@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from fpsolve import _checks
 from fpsolve._times import one
-from fpsolve.dynamics import BaseDynamics
-from fpsolve.dynamics._clock import RunClock
+from fpsolve.dynamics import BaseDynamics, RunClock
 from fpsolve.grid import Grid
 from fpsolve.kernels._kernel import Kernel, require_backwards, require_small
 from fpsolve.kernels._operator import Operator

@@ -6,10 +6,18 @@ and ``(..., 2)`` in 2D. A further law costs one class with its formula and is re
 """
 
 from fpsolve.laws._base import Law, Tail
+from fpsolve.laws._base import check_axes as check_axes
+from fpsolve.laws._base import plain as plain
+from fpsolve.laws._base import tensor_points as tensor_points
 from fpsolve.laws._from_log_density import FromLogDensity
+from fpsolve.laws._gaussian import LOG_2PI as LOG_2PI
 from fpsolve.laws._gaussian import Gaussian, GaussianMixture, NormalMixture
+from fpsolve.laws._gaussian import log_sum_exp as log_sum_exp
 from fpsolve.laws._laplace import Laplace
+from fpsolve.laws._panels import Panels as Panels
+from fpsolve.laws._panels import resolve as resolve
 from fpsolve.laws._points import KernelDensity, PointMass
+from fpsolve.laws._student_t import DiffusedStudentT as DiffusedStudentT
 from fpsolve.laws._student_t import StudentT
 from fpsolve.laws._uniform import Uniform
 

@@ -9,6 +9,7 @@ from fpsolve._checks import instances
 from fpsolve.laws import Law
 from fpsolve.marginals._base import ClosedFormMarginals, Marginals
 from fpsolve.marginals._mixture import FastLaw, MixtureMarginals
+from fpsolve.marginals._mixture import coefficients as coefficients
 from fpsolve.marginals._quadrature import QuadratureLaw, QuadratureMarginals
 from fpsolve.processes import Process
 

@@ -16,57 +16,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fpsolve._checks import FloatArray
-from fpsolve._compile import compiled
-
-_BLOCK = 128
-_UNDERFLOW = 1e-280  # sums below may have lost terms; above, what exp(-708) per term adds is below rounding
-
-_LOG2_E = 1.4426950408889634
-_TO_INTEGER = 6755399441055744.0  # 1.5 * 2^52: adding it rounds to an integer held in the low bits
-_LN2_HIGH, _LN2_LOW = 6.93147180369123816490e-01, 1.90821492927058770002e-10
-
-
-@compiled(inline="always", error_model="python")
-def _exp(x: float) -> float:
-    """e^x for x <= 709, constant below -708: power of two times the Taylor polynomial of degree 13, to 2.3e-16."""
-    x = -708.0 if x < -708.0 else x  # lets NaN through
-    shifted = x * _LOG2_E + _TO_INTEGER
-    k = shifted - _TO_INTEGER
-    r = (x - k * _LN2_HIGH) - k * _LN2_LOW
-    p = 1.0 / 6227020800.0
-    p = p * r + 1.0 / 479001600.0
-    p = p * r + 1.0 / 39916800.0
-    p = p * r + 1.0 / 3628800.0
-    p = p * r + 1.0 / 362880.0
-    p = p * r + 1.0 / 40320.0
-    p = p * r + 1.0 / 5040.0
-    p = p * r + 1.0 / 720.0
-    p = p * r + 1.0 / 120.0
-    p = p * r + 1.0 / 24.0
-    p = p * r + 1.0 / 6.0
-    p = p * r + 0.5
-    p = p * r + 1.0
-    p = p * r + 1.0
-    power = np.int64((np.float64(shifted).view(np.int64) + 1023) << 52)
-    return p * power.view(np.float64)
-
-
-@compiled(inline="always", error_model="python")
-def _lost(total: FloatArray, n: int) -> bool:
-    """Say whether one of the first n sums may have lost terms to underflow (or is NaN, which must not hide others)."""
-    lost = False
-    for j in range(n):
-        lost |= not total[j] >= _UNDERFLOW
-    return lost
+from fpsolve._compile import BLOCK, compiled, exp, lost
 
 
 # "contract" allows fused multiply-adds and nothing else: NaN and the order of sums stay as written
 @compiled(fastmath={"contract"})
 def _line(peaks: FloatArray, means: FloatArray, halves: FloatArray, x: FloatArray, out: FloatArray) -> None:
     """out_j = log sum_k exp(peak_k - half_k (x_j - mean_k)^2)."""
-    total, top = np.empty(_BLOCK), np.empty(_BLOCK)
-    for start in range(0, x.size, _BLOCK):
-        n = min(_BLOCK, x.size - start)
+    total, top = np.empty(BLOCK), np.empty(BLOCK)
+    for start in range(0, x.size, BLOCK):
+        n = min(BLOCK, x.size - start)
         block = x[start : start + n]
         total[:] = 0.0
         for k in range(peaks.size):
@@ -74,8 +33,8 @@ def _line(peaks: FloatArray, means: FloatArray, halves: FloatArray, x: FloatArra
             if peak > -708.0:
                 for j in range(n):
                     d = block[j] - mean
-                    total[j] += _exp(peak - half * d * d)
-        if _lost(total, n):
+                    total[j] += exp(peak - half * d * d)
+        if lost(total, n):
             top[:] = -np.inf
             for k in range(peaks.size):
                 peak, mean, half = peaks[k], means[k], halves[k]
@@ -88,7 +47,7 @@ def _line(peaks: FloatArray, means: FloatArray, halves: FloatArray, x: FloatArra
                 peak, mean, half = peaks[k], means[k], halves[k]
                 for j in range(n):
                     d = block[j] - mean
-                    total[j] += _exp((peak - half * d * d) - top[j])
+                    total[j] += exp((peak - half * d * d) - top[j])
             for j in range(n):
                 out[start + j] = top[j] + math.log(total[j])
         else:
@@ -135,10 +94,10 @@ def scatter(
     peaks: FloatArray, means: FloatArray, halves: FloatArray, slopes: FloatArray, points: FloatArray, out: FloatArray
 ) -> None:
     """Fill ``out`` (n, 2) with 2D log densities' gradients at ``points`` (n, 2); shapes (K,) and (K, 2)."""
-    total, gx, gy, top = np.empty(_BLOCK), np.empty(_BLOCK), np.empty(_BLOCK), np.empty(_BLOCK)
-    x, y = np.empty(_BLOCK), np.empty(_BLOCK)
-    for start in range(0, points.shape[0], _BLOCK):
-        n = min(_BLOCK, points.shape[0] - start)
+    total, gx, gy, top = np.empty(BLOCK), np.empty(BLOCK), np.empty(BLOCK), np.empty(BLOCK)
+    x, y = np.empty(BLOCK), np.empty(BLOCK)
+    for start in range(0, points.shape[0], BLOCK):
+        n = min(BLOCK, points.shape[0] - start)
         for j in range(n):
             x[j], y[j] = points[start + j, 0], points[start + j, 1]
         top[:] = 0.0
@@ -152,12 +111,12 @@ def scatter(
                 for j in range(n):
                     dx = mx - x[j]
                     v = (my - y[j]) - slope * dx
-                    w = _exp((peak - hx * dx * dx - hy * v * v) - top[j])
+                    w = exp((peak - hx * dx * dx - hy * v * v) - top[j])
                     pull = hy * v
                     total[j] += w
                     gx[j] += w * (hx * dx - pull * slope)
                     gy[j] += w * pull
-            if attempt == 1 or not _lost(total, n):
+            if attempt == 1 or not lost(total, n):
                 break
             top[:] = -np.inf
             for k in range(peaks.size):
@@ -186,10 +145,10 @@ def scatter_second(
     With posterior weights r_k and pulls v_k, ``grad = sum r v`` and ``Lap = sum r (|v|^2 - tr C^{-1}) - |grad|^2``,
     the latter summed as ``sum r (|v - grad|^2 - tr C^{-1})``: far out the pulls are large and nearly equal.
     """
-    total, gx, gy, top = np.empty(_BLOCK), np.empty(_BLOCK), np.empty(_BLOCK), np.empty(_BLOCK)
-    second, x, y = np.empty(_BLOCK), np.empty(_BLOCK), np.empty(_BLOCK)
-    for start in range(0, points.shape[0], _BLOCK):
-        n = min(_BLOCK, points.shape[0] - start)
+    total, gx, gy, top = np.empty(BLOCK), np.empty(BLOCK), np.empty(BLOCK), np.empty(BLOCK)
+    second, x, y = np.empty(BLOCK), np.empty(BLOCK), np.empty(BLOCK)
+    for start in range(0, points.shape[0], BLOCK):
+        n = min(BLOCK, points.shape[0] - start)
         for j in range(n):
             x[j], y[j] = points[start + j, 0], points[start + j, 1]
         top[:] = 0.0
@@ -203,12 +162,12 @@ def scatter_second(
                 for j in range(n):
                     dx = mx - x[j]
                     v = (my - y[j]) - slope * dx
-                    w = _exp((peak - hx * dx * dx - hy * v * v) - top[j])
+                    w = exp((peak - hx * dx * dx - hy * v * v) - top[j])
                     pull = hy * v
                     total[j] += w
                     gx[j] += w * (hx * dx - pull * slope)
                     gy[j] += w * pull
-            if attempt == 1 or not _lost(total, n):
+            if attempt == 1 or not lost(total, n):
                 break
             top[:] = -np.inf
             for k in range(peaks.size):
@@ -228,7 +187,7 @@ def scatter_second(
             for j in range(n):
                 dx = mx - x[j]
                 v = (my - y[j]) - slope * dx
-                w = _exp((peak - hx * dx * dx - hy * v * v) - top[j])
+                w = exp((peak - hx * dx * dx - hy * v * v) - top[j])
                 px = 2.0 * (hx * dx - hy * v * slope) - gx[j]
                 py = 2.0 * hy * v - gy[j]
                 second[j] += w * (px * px + py * py - trace)
@@ -241,9 +200,9 @@ def scatter_second(
 @compiled(fastmath={"contract"})
 def scatter_1d(peaks: FloatArray, means: FloatArray, halves: FloatArray, points: FloatArray, out: FloatArray) -> None:
     """Fill ``out`` (n,) with 1D log densities' derivatives at ``points`` (n,); shapes (K,)."""
-    total, g, top = np.empty(_BLOCK), np.empty(_BLOCK), np.empty(_BLOCK)
-    for start in range(0, points.size, _BLOCK):
-        n = min(_BLOCK, points.size - start)
+    total, g, top = np.empty(BLOCK), np.empty(BLOCK), np.empty(BLOCK)
+    for start in range(0, points.size, BLOCK):
+        n = min(BLOCK, points.size - start)
         x = points[start : start + n]
         top[:] = 0.0
         for attempt in range(2):
@@ -253,10 +212,10 @@ def scatter_1d(peaks: FloatArray, means: FloatArray, halves: FloatArray, points:
                 peak, mean, half = peaks[k], means[k], halves[k]
                 for j in range(n):
                     d = mean - x[j]
-                    w = _exp((peak - half * d * d) - top[j])
+                    w = exp((peak - half * d * d) - top[j])
                     total[j] += w
                     g[j] += w * (half * d)
-            if attempt == 1 or not _lost(total, n):
+            if attempt == 1 or not lost(total, n):
                 break
             top[:] = -np.inf
             for k in range(peaks.size):
@@ -271,10 +230,10 @@ def scatter_1d(peaks: FloatArray, means: FloatArray, halves: FloatArray, points:
 @compiled(fastmath={"contract"})
 def log_sums(a: FloatArray, b: FloatArray, lost: NDArray[np.bool_], out: FloatArray) -> None:
     """Redo ``out_ij = log sum_k exp(a_ik + b_kj)`` in every block of a row that holds a ``lost`` entry."""
-    total, top = np.empty(_BLOCK), np.empty(_BLOCK)
+    total, top = np.empty(BLOCK), np.empty(BLOCK)
     for i in range(a.shape[0]):
-        for start in range(0, b.shape[1], _BLOCK):
-            n = min(_BLOCK, b.shape[1] - start)
+        for start in range(0, b.shape[1], BLOCK):
+            n = min(BLOCK, b.shape[1] - start)
             if not lost[i, start : start + n].any():
                 continue
             top[:] = -np.inf
@@ -287,6 +246,6 @@ def log_sums(a: FloatArray, b: FloatArray, lost: NDArray[np.bool_], out: FloatAr
             for k in range(b.shape[0]):
                 row = b[k, start : start + n]
                 for j in range(n):
-                    total[j] += _exp(a[i, k] + row[j] - top[j])
+                    total[j] += exp(a[i, k] + row[j] - top[j])
             for j in range(n):
                 out[i, start + j] = top[j] + math.log(total[j])

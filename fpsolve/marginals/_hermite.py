@@ -5,8 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from fpsolve._checks import FloatArray
-from fpsolve.laws import Law
-from fpsolve.laws._gaussian import log_sum_exp
+from fpsolve.laws import Law, log_sum_exp
 
 # by dimension; exact for e^{c Z} to 1e-13 up to c = 4 and 2: p_0's slopes 40 and 15 standard deviations out
 ORDER = {1: 32, 2: 16}

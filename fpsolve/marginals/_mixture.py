@@ -13,9 +13,7 @@ from typing import Any
 import numpy as np
 
 from fpsolve._checks import FloatArray, points
-from fpsolve.laws import Law, NormalMixture
-from fpsolve.laws._base import check_axes
-from fpsolve.laws._gaussian import LOG_2PI
+from fpsolve.laws import LOG_2PI, Law, NormalMixture, check_axes
 from fpsolve.marginals._base import Marginals
 from fpsolve.processes import Process
 

@@ -14,9 +14,7 @@ from typing import Any
 import numpy as np
 
 from fpsolve._checks import FloatArray, generator, points
-from fpsolve.laws import FromLogDensity, Law, Tail
-from fpsolve.laws._base import check_axes, plain, tensor_points
-from fpsolve.laws._panels import Panels, resolve
+from fpsolve.laws import FromLogDensity, Law, Panels, Tail, check_axes, plain, resolve, tensor_points
 from fpsolve.marginals import _hermite, _tensor
 from fpsolve.marginals._base import Marginals
 from fpsolve.processes import Process

@@ -9,9 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from fpsolve._checks import FloatArray
-from fpsolve.laws import Law
-from fpsolve.laws._gaussian import LOG_2PI, log_sum_exp
-from fpsolve.laws._panels import Panels
+from fpsolve.laws import LOG_2PI, Law, Panels, log_sum_exp
 from fpsolve.marginals._mixture import log_matmul
 
 MOST_NODES = {1: 1_000_000, 2: 16_000_000}  # of a rule, by dimension; 16e6 are 128 MB

@@ -291,7 +291,8 @@ def phase_portrait(
     _checks.instance("points", points, StationaryPoints, "what fpsolve.flows.stationary_points returns")
     if points.at.ndim != 2:
         raise _checks.error("points", "stationary points in 2D", "1D", "draw orbits of a 1D flow over time")
-    from fpsolve.flows._field import evaluate, field_of
+    from fpsolve.flows import field_of
+    from fpsolve.scores import evaluate
 
     ax = new_axes(5.2, 5.2) if ax is None else ax
     x, y = (np.linspace(low, high, PLACES) for low, high in points.box)

@@ -26,7 +26,11 @@ from fpsolve.scores._energy import EnergyScore, from_energy
 from fpsolve.scores._error_curve import error_curve
 from fpsolve.scores._modified import Clipped, Perturbed, Smoothed, clipped, perturbed, smoothed
 from fpsolve.scores._probe import Probe, ProbeWarning, admitted, probe
+from fpsolve.scores._product_form import Field as Field
 from fpsolve.scores._product_form import ProductField, ProductScore, product_form
+from fpsolve.scores._product_form import as_points as as_points
+from fpsolve.scores._product_form import evaluate as evaluate
+from fpsolve.scores._product_form import jacobian as jacobian
 from fpsolve.scores._tabulated import Tabulated, tabulate, tabulated
 from fpsolve.scores._torch import TorchModel, from_torch
 

@@ -8,8 +8,7 @@ blocks of points in the first-level cache, terms in the outer loop. A term's exp
 import numpy as np
 
 from fpsolve._checks import FloatArray
-from fpsolve._compile import compiled
-from fpsolve.marginals._compiled import _BLOCK, _exp, _lost
+from fpsolve._compile import BLOCK, compiled, exp, lost
 
 
 @compiled(fastmath={"contract"})
@@ -22,9 +21,9 @@ def first_order(
     ``P = sum_k exp(e_k)``, ``Q = sum_k gains_k exp(e_k)``; peaks, gains and slopes (K,), means and halves (K, 2),
     points (n, 2).
     """
-    sums, top = np.empty((4, _BLOCK)), np.empty(_BLOCK)
-    for start in range(0, points.shape[0], _BLOCK):
-        n = min(_BLOCK, points.shape[0] - start)
+    sums, top = np.empty((4, BLOCK)), np.empty(BLOCK)
+    for start in range(0, points.shape[0], BLOCK):
+        n = min(BLOCK, points.shape[0] - start)
         x, y = points[start : start + n, 0].copy(), points[start : start + n, 1].copy()
         top[:] = 0.0
         for attempt in range(2):
@@ -35,13 +34,13 @@ def first_order(
                 for j in range(n):
                     dx = mx - x[j]
                     v = (my - y[j]) - slope * dx
-                    w = _exp((peak - hx * dx * dx - hy * v * v) - top[j])
+                    w = exp((peak - hx * dx * dx - hy * v * v) - top[j])
                     pull = hy * v
                     sums[0, j] += w
                     sums[1, j] += gain * w
                     sums[2, j] += w * (hx * dx - pull * slope)
                     sums[3, j] += w * pull
-            if attempt == 1 or not _lost(sums[0], n):
+            if attempt == 1 or not lost(sums[0], n):
                 break
             _largest(peaks, means, halves, slopes, x, y, top)
         for j in range(n):
@@ -76,9 +75,9 @@ def second_order(
 
     The arguments are those of `first_order`.
     """
-    sums, top = np.empty((9, _BLOCK)), np.empty(_BLOCK)
-    for start in range(0, points.shape[0], _BLOCK):
-        n = min(_BLOCK, points.shape[0] - start)
+    sums, top = np.empty((9, BLOCK)), np.empty(BLOCK)
+    for start in range(0, points.shape[0], BLOCK):
+        n = min(BLOCK, points.shape[0] - start)
         x, y = points[start : start + n, 0].copy(), points[start : start + n, 1].copy()
         top[:] = 0.0
         for attempt in range(2):
@@ -92,7 +91,7 @@ def second_order(
                     v = (my - y[j]) - slope * dx
                     gy = py * v
                     gx = px * dx - gy * slope
-                    w = _exp((peak - 0.5 * (px * dx * dx + gy * v)) - top[j])
+                    w = exp((peak - 0.5 * (px * dx * dx + gy * v)) - top[j])
                     sums[0, j] += w
                     sums[1, j] += gain * w
                     sums[2, j] += w * gx
@@ -102,7 +101,7 @@ def second_order(
                     sums[6, j] += w * (gx * gx - bend)
                     sums[7, j] += w * (gx * gy + py * slope)
                     sums[8, j] += w * (gy * gy - py)
-            if attempt == 1 or not _lost(sums[0], n):
+            if attempt == 1 or not lost(sums[0], n):
                 break
             _largest(peaks, means, halves, slopes, x, y, top)
         for j in range(n):

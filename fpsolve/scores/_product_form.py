@@ -19,8 +19,7 @@ from fpsolve import _checks
 from fpsolve._callables import answer_of
 from fpsolve._checks import FloatArray, real_array
 from fpsolve.laws import Law, NormalMixture
-from fpsolve.marginals import Marginals, family
-from fpsolve.marginals._mixture import coefficients
+from fpsolve.marginals import Marginals, coefficients, family
 from fpsolve.processes import EDM, Process
 from fpsolve.scores._base import first_derivative
 from fpsolve.scores._levels import Function, Levels, finite_levels, range_levels

@@ -11,8 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fpsolve import _checks
 from fpsolve._progress import progress as progress_bar
-from fpsolve.dynamics import BaseDynamics
-from fpsolve.dynamics._clock import run_clock
+from fpsolve.dynamics import BaseDynamics, run_clock
 from fpsolve.evolution import setup
 from fpsolve.evolution.footprint import require
 from fpsolve.evolution.plan import StepPlan, plan_by_count, plan_on_nodes

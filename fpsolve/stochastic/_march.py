@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fpsolve.dynamics import BaseDynamics
-from fpsolve.dynamics._clock import RunClock
+from fpsolve.dynamics import BaseDynamics, RunClock
 from fpsolve.evolution.march import CHUNK_CELLS
 from fpsolve.evolution.plan import StepPlan
 from fpsolve.grid import Grid

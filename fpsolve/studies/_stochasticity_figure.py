@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 import xarray as xr
 
-from fpsolve.plots import PALETTE
-from fpsolve.plots._style import REVERSE_TIME, legend_beside
+from fpsolve.plots import PALETTE, REVERSE_TIME, legend_beside
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,8 +9,7 @@ import xarray as xr
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from fpsolve import decomposition
-from fpsolve.plots import PALETTE
-from fpsolve.plots._style import legend_beside, weight_formula
+from fpsolve.plots import PALETTE, legend_beside, weight_formula
 from fpsolve.studies._config import SamplerName
 from fpsolve.studies._report import Check, Report
 from fpsolve.studies._stages import Stages
