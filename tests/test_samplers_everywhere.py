@@ -210,6 +210,44 @@ def test_options_of_ones_own_sampler_are_those_of_its_constructor():
         pushed(StochasticMidpoint(), TIMES, share=0.7)
 
 
+def test_what_is_wrong_with_a_sampler_of_ones_own_is_told():
+    def having(step):
+        return type("Mine", (samplers.Sampler,), {"step": lambda self, process, eta, t, u: step(t, u)})()
+
+    def plain(t, u, std=0.0):
+        return samplers.GaussianStep(t, u, 1.0, 0.0, std)
+
+    wrong = {
+        r"Mine.step: expected a Step, got None; return a GaussianStep": lambda t, u: None,
+        r"Mine.step: expected a step from t = 2 to .*, got one from": lambda t, u: plain(u, t),
+        r"Mine.step, std_after: expected a finite number >= 0, got -1": lambda t, u: plain(t, u, -1.0),
+        r"the map of the step from t = 2: expected points of shape \(10,\), got shape \(1, 10\)":
+            lambda t, u: samplers.MapStep(t, u, lambda score, x: x[None]),
+        r"score at t = 5: t: expected forward times in|t: expected forward times in":
+            lambda t, u: samplers.MapStep(t, u, lambda score, x: score(5.0, x)),
+    }  # fmt: skip
+    for message, step in wrong.items():
+        with pytest.raises(ValueError, match=message):
+            particles.simulate(GAUSS, START, n=10, seed=0, steps=3, method=having(step))
+    with pytest.raises(ValueError, match=r"method: expected one of .* got 3; a method of one's own is an object of"):
+        particles.simulate(GAUSS, START, n=10, seed=0, steps=3, method=3)
+
+
+@pytest.mark.parametrize(("name", "steps"), [("heun", 60), ("ddim", 400)])
+def test_clouds_of_flows_are_compared_with_runs(name, steps):
+    flow = fp.Reverse(cases.two_mode_vp().target, fp.VP(), eta=0.0)
+    run = fp.evolve(flow, {"prior": fp.VP().prior()}, t_min=0.1, tol=1e-3, save_at=[0.3, 0.1])
+    verdicts = [
+        particles.compare(
+            run,
+            particles.simulate(flow, start, n=20_000, seed=4, steps=steps, method=name, save_at=[0.3, 0.1]),
+            start="prior",
+        ).attrs["verdict"]
+        for start in (fp.VP().prior(), fp.Gaussian(0.1, std=1.0))
+    ]
+    assert verdicts == ["agree", "disagree"]
+
+
 def doors(method, **options):
     """Everything that takes a sampler, each as numbers."""
     reverse = options.pop("reverse", GAUSS)

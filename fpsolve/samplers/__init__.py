@@ -116,11 +116,22 @@ def steps(sampler: Sampler, reverse: Reverse, times: Iterable[float]) -> tuple[S
 def _step(sampler: Sampler, process: Process, eta: float, start: float, end: float) -> Step:
     if not (process.scale(end, start) > 0.0 and np.isfinite(process.drift_rate(start))):
         raise nothing_left(start)
-    return sampler.step(process, eta if sampler.eta is None else sampler.eta, start, end)
+    made: object = sampler.step(process, eta if sampler.eta is None else sampler.eta, start, end)
+    what = f"{sampler.name}.step"
+    if not isinstance(made, Step):
+        raise _checks.error(what, "a Step", _checks.shown(made), "return a GaussianStep or a MapStep")
+    if (made.t_from, made.t_to) != (start, end):
+        expected = f"a step from t = {_checks.digits(start)} to {_checks.digits(end)}"
+        raise _checks.error(what, expected, f"one from {_checks.digits(made.t_from)} to {_checks.digits(made.t_to)}")
+    for name in ("std_before", "std_after"):
+        _checks.non_negative(f"{what}, {name}", getattr(made, name))
+    return made
 
 
 def _meant(given: object, known: Iterable[str]) -> str:
     """The remedy for a name that does not exist: the most similar one, if there is any."""
-    plain = str(given).lower().replace("_", "-").replace(" ", "-")
-    found = get_close_matches(plain, list(known), n=1, cutoff=0.5) or get_close_matches(str(given), list(known), n=1)
+    if not isinstance(given, str):
+        return "a method of one's own is an object of a subclass of fpsolve.samplers.Sampler"
+    plain = given.lower().replace("_", "-").replace(" ", "-")
+    found = get_close_matches(plain, list(known), n=1, cutoff=0.5) or get_close_matches(given, list(known), n=1)
     return f"perhaps {found[0]!r} is meant" if found else ""

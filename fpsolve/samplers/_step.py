@@ -176,8 +176,12 @@ class MapStep(Step):
         return self.t_from if self.top is None else self.top
 
     def move(self, score: Score, x: Array) -> Array:
-        """``function(score, x)``."""
-        return np.asarray(self.function(score, x), dtype=np.float64)
+        """``function(score, x)``; ValueError where it has not the shape of x."""
+        moved = np.asarray(self.function(score, x), dtype=np.float64)
+        if moved.shape != x.shape:
+            where = f"the map of the step from t = {_checks.digits(self.t_from)}"
+            raise _checks.error(where, f"points of shape {x.shape}", f"shape {moved.shape}")
+        return moved
 
 
 class Sampler(ABC):
