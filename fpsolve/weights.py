@@ -8,7 +8,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar, Protocol, TypeAlias, runtime_checkable
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 
@@ -142,14 +142,6 @@ _KINDS: dict[str, type[Weight]] = {
 }
 
 
-@runtime_checkable
-class _GridLike(Protocol):
-    @property
-    def dim(self) -> int: ...
-    @property
-    def x(self) -> FloatArray: ...
-
-
 def evaluate(weight: WeightLike, where: Any, dim: int | None = None) -> FloatArray:
     """Return V at points or at the cell centres of a grid, checked.
 
@@ -178,7 +170,8 @@ def evaluate(weight: WeightLike, where: Any, dim: int | None = None) -> FloatArr
     >>> evaluate(lambda x: np.cosh(x), [0.0, 1.0])
     array([1.        , 1.54308063])
     """
-    if isinstance(where, _GridLike):
+    # asked of the type: asking the grid would compute its centres
+    if hasattr(type(where), "x") and hasattr(type(where), "dim"):
         dim = _checks.same_dim("dim", where.dim if dim is None else dim, "the grid", where.dim)
         x = where.x
     else:

@@ -170,6 +170,12 @@ def test_restricting_averages_gives_the_averages_of_the_coarse_grid(grid: fp.Gri
     )
 
 
+def test_restriction_is_the_mean_of_blocks_to_the_last_bit() -> None:
+    values = np.random.default_rng(3).normal(size=(2, 3, 12, 16)) ** 5
+    blocks = values.reshape(2, 3, 6, 2, 8, 2).mean(axis=(-3, -1))
+    np.testing.assert_array_equal(fp.Grid.uniform([(0, 1), (0, 2)], cells=(12, 16)).restrict(values), blocks)
+
+
 def test_restriction_takes_leading_axes_in_one_dimension() -> None:
     grid = fp.Grid.uniform((0, 1), cells=4)
     np.testing.assert_array_equal(grid.restrict([[1, 3, 5, 5], [0, 0, 2, 4]]), [[2, 5], [0, 3]])

@@ -11,7 +11,8 @@ import xarray as xr
 
 import fpsolve as fp
 from fpsolve import weights
-from fpsolve.evolution.plan import plan_by_count
+from fpsolve.evolution.plan import StepPlan, plan_by_count
+from fpsolve.evolution.smearing import share
 from fpsolve.verification import coverage
 from fpsolve.verification._bayes import masses
 
@@ -79,6 +80,26 @@ def test_steps_are_dealt_in_pairs():
             assert np.all(2 * plan.coarsened().counts <= plan.counts)
             coarser, which = plan.quartered()
             assert np.all(coarser.saves == plan.saves[which]) and coarser.steps <= steps / 4 + 1
+
+
+@pytest.mark.parametrize(("steps", "saves"), [(100, 50), (400, 50), (99, 20), (64, 3), (1000, 200), (30, 15)])
+def test_the_third_level_takes_every_fourth_step_time_and_few_of_the_save_times(steps, saves):
+    edges = np.round(np.linspace(0, steps, saves)).astype(int)
+    fine = StepPlan(1.0 - edges / steps, np.diff(edges))
+    coarser, which = fine.quartered()
+    nodes = coarser.nodes_in(fine, which)
+    assert len(which) <= 13 and which[0] == 0 and which[-1] == saves - 1
+    assert len(nodes) == coarser.steps + 1 and coarser.steps <= steps / 4 + 1
+    assert np.array_equal(nodes[np.append(0, np.cumsum(coarser.counts))], edges[which])
+    assert np.diff(nodes).min() >= 4 and np.diff(nodes).max() <= 8
+
+
+def test_numerical_diffusion_of_cells_and_of_twice_as_wide_ones():
+    z = np.concatenate([-np.geomspace(1e-6, 800.0, 60), [0.0], np.geomspace(1e-6, 800.0, 60)])
+    for found, wide in zip(share(z), (z, 2.0 * z), strict=True):
+        half = 0.5 * wide.astype(np.longdouble)
+        truth = np.where(half == 0.0, 0.0, half / np.tanh(np.where(half == 0.0, 1.0, half)) - 1.0)
+        np.testing.assert_allclose(found, truth.astype(float), rtol=1e-4, atol=1e-15)
 
 
 @pytest.mark.parametrize("cells", [60, 100, 200])

@@ -124,7 +124,10 @@ class InFrame(BaseDynamics):
         if not self.inner.exact:
             return None
         family, eta2 = self.inner.marginals, np.square(self.inner.eta_at(times)).reshape(-1, *(1,) * len(axes))
-        u = np.concatenate([family.log_density_on_axes(np.array([t]), *self.frame.to_x(t, axes)) for t in times])
+        m, s = self.frame.center(times).T, self.frame.scale(times).T
+        positions = [m[k][:, None] + s[k][:, None] * z for k, z in enumerate(axes)]
+        every = zip(times, *positions, strict=True)
+        u = np.concatenate([family.log_density_on_axes(np.array([t]), *x) for t, *x in every])
         u *= 1.0 + eta2
         u += 0.5 * square_norm_on_axes(*axes)
         u /= eta2

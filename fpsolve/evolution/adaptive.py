@@ -70,7 +70,7 @@ def solve_adaptive(
     while True:
         start = problem.start_values(grid)
         with progress_bar(plan.steps, f"level {len(records) + 1}, {grid.shape} cells", enabled=progress) as bar:
-            fine = march(problem.dynamics, problem.clock, grid, plan, start, scheme, bar.update)
+            fine = march(problem.dynamics, plan.times(problem.clock), grid, plan, start, scheme, bar.update)
         records.append(fine.record)
         if coarse is not None:
             before, pair = pair, richardson(fine, coarse, scheme.order)

@@ -18,11 +18,12 @@ Roache 1994, doi:10.1115/1.2910291 (grid convergence studies need three grids).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fpsolve.evolution.extrapolate import observed_order, weighted_gap
+from fpsolve.evolution.extrapolate import observed_order
 from fpsolve.evolution.march import Level
 from fpsolve.evolution.plan import StepPlan
 from fpsolve.evolution.problem import Problem
@@ -54,8 +55,6 @@ class Evidence:
 
     Attributes
     ----------
-    gap : array
-        Weighted difference of the finest level to the next.
     factor : array
         Error per gap, ``3/(2^p - 1)`` with the order p to be believed.
     unresolved : bool array
@@ -65,7 +64,6 @@ class Evidence:
         Smallest observed order, cells per width and steps per e-folding along the run.
     """
 
-    gap: Array
     factor: Array
     unresolved: Flags
     reason: str
@@ -73,7 +71,13 @@ class Evidence:
 
 
 def look(
-    problem: Problem, scheme_order: int, fine: Level, coarse: Level, third: tuple[Level, NDArray[np.int64]] | None
+    problem: Problem,
+    scheme_order: int,
+    tau: Array,
+    gap: Array,
+    fine: Level,
+    coarse: Level,
+    third: tuple[Level, NDArray[np.int64]] | None,
 ) -> Evidence:
     """Hold the levels against each other and the finest against what it has to resolve.
 
@@ -81,20 +85,23 @@ def look(
     ----------
     problem : Problem
     scheme_order : int
+    tau : array, shape (saves,)
+        What the clock of the run shows at the save times.
+    gap : array, shape (starts, saves)
+        Weighted difference of the finest level to the next.
     fine, coarse : Level
         On all cells and on half of cells and steps.
     third : (Level, indices of its saves) or None
         On a quarter of both.
     """
-    gap = weighted_gap(fine.grid, fine.values, coarse.values, problem.weight_values(coarse.grid))
-    looked = looks(fine.plan)
-    v = problem.weight_values(fine.grid)[looked]
-    norm = _sum(fine.grid, v, fine.values[:, looked])
     observed = _observed(problem, coarse, third, gap)
+    looked = looks(fine.plan)
+    v = problem.weight_values_at(fine.grid, fine.plan.saves[looked])
+    norm = _sum(fine.grid, v, fine.values[:, looked])
     still = gap <= NOISE * np.finfo(float).eps * (4.0 + fine.plan.steps**0.5) * norm.max(axis=1, keepdims=True)
     observed[still] = scheme_order
     width = _between(np.minimum, _cells_per_width(problem, fine, looked, v, norm), looked, gap.shape)
-    folds = np.broadcast_to(_steps_per_fold(problem, fine), gap.shape)
+    folds = np.broadcast_to(_steps_per_fold(problem, fine, tau), gap.shape)
     change = _between(np.maximum, _change(fine, looked, v, norm), looked, gap.shape)
     believed = np.where(observed > scheme_order + EXCESS, 1.0, np.clip(observed, LEAST_ORDER, scheme_order))
     factor = SAFETY / (2.0 ** np.where(np.isnan(believed), LEAST_ORDER, believed) - 1.0)
@@ -114,7 +121,7 @@ def look(
         "negative densities of weighted mass {below:.2g}, more than its levels differ by: take more steps, or a scheme "
         "that damps, tr-bdf2 or backward-euler": below > factor * gap + NOISE * np.finfo(float).eps * norm.max(),
     }
-    unresolved = np.any(list(failing.values()), axis=0)
+    unresolved = reduce(np.logical_or, failing.values())
     unresolved[:, 0] = False
     values = {
         "gap": gap,
@@ -129,7 +136,7 @@ def look(
         "cells_per_width": float(np.min(width)),
         "steps_per_fold": float(np.min(folds)),
     }
-    return Evidence(gap, factor, unresolved, reason, figures)
+    return Evidence(factor, unresolved, reason, figures)
 
 
 def _sum(grid: Grid, v: Array, values: Array) -> Array:
@@ -143,12 +150,13 @@ def _observed(problem: Problem, coarse: Level, third: tuple[Level, NDArray[np.in
     if third is None:
         return order
     level, which = third
-    v = problem.weight_values_at(level.grid, problem.saves[which])
-    before = _sum(level.grid, v, moved(coarse.values[:, which], coarse.grid, level.grid) - level.values)
-    seen = observed_order(gap[:, which], before)
+    seen = problem.weight_values_at(coarse.grid, problem.saves[which]), coarse.values[:, which]
+    v, values = (moved(array, coarse.grid, level.grid) for array in seen)
+    before = _sum(level.grid, v, values - level.values)
+    found = observed_order(gap[:, which], before)
     # at the start all levels hold the same law, which shows nothing
-    seen[:, 0] = seen[:, 1]
-    return _between(np.minimum, seen, which, gap.shape)
+    found[:, 0] = found[:, 1]
+    return _between(np.minimum, found, which, gap.shape)
 
 
 def _between(worse: np.ufunc, seen: Array, which: NDArray[np.int64], shape: tuple[int, ...]) -> Array:
@@ -174,8 +182,8 @@ def moved(values: Array, grid: Grid, coarser: Grid) -> Array:
 
 def looks(plan: StepPlan) -> NDArray[np.int64]:
     """The save times at which the finest level is looked at more closely: few, for it costs."""
-    count = len(plan.saves)
-    return np.unique(np.linspace(0, count - 1, min(count, LOOKS)).round().astype(np.int64))
+    last, gaps = len(plan.saves) - 1, min(len(plan.saves), LOOKS) - 1
+    return np.arange(gaps + 1) * last // gaps
 
 
 def _cells_per_width(problem: Problem, fine: Level, looked: NDArray[np.int64], v: Array, norm: Array) -> Array:
@@ -194,11 +202,11 @@ def _cells_per_width(problem: Problem, fine: Level, looked: NDArray[np.int64], v
     return np.asarray(1.0 / np.sqrt(np.maximum(share, np.finfo(float).eps)))
 
 
-def _steps_per_fold(problem: Problem, fine: Level) -> Array:
+def _steps_per_fold(problem: Problem, fine: Level, tau: Array) -> Array:
     """Steps per unit of the clock, the fewest so far; infinite where time itself is the clock."""
     steps = np.full(len(fine.plan.saves), np.inf)
     if problem.dynamics.reversed_time:
-        steps[1:] = fine.plan.counts / np.maximum(np.diff(problem.clock.at(fine.plan.saves)), np.finfo(float).tiny)
+        steps[1:] = fine.plan.counts / np.maximum(np.diff(tau), np.finfo(float).tiny)
     return np.asarray(np.minimum.accumulate(steps))
 
 

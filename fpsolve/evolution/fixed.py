@@ -8,11 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fpsolve.evolution.evidence import look, looks, moved
+from fpsolve.evolution.extrapolate import weighted_gap
 from fpsolve.evolution.march import Level, march
 from fpsolve.evolution.plan import StepPlan
 from fpsolve.evolution.problem import Problem
 from fpsolve.evolution.quiet import noise
-from fpsolve.evolution.smearing import shares
+from fpsolve.evolution.smearing import last_steps, shares
 from fpsolve.evolution.solution import Solution
 from fpsolve.grid import Grid
 from fpsolve.solver import Scheme
@@ -35,25 +36,37 @@ def solve_fixed(
     """
     start = problem.start_values(grid)
     quiet = noise(problem.dynamics, problem.saves)
-    fine = march(problem.dynamics, problem.clock, grid, plan, start, scheme, tick)
-    smearing, smeared = _smearing(problem, fine)
+    tau = problem.clock.at(plan.saves)
+    times = plan.times(problem.clock, tau)
+    # the last time is among them
+    looked = looks(plan)[::-2][::-1]
+    fine = march(problem.dynamics, times, grid, plan, start, scheme, tick, last_steps(plan, looked))
+    smearing, smeared = _smearing(fine, looked)
     if not estimate:
         return Solution(grid, fine.values, None, np.ones(fine.values.shape[:2]), [fine.record], quiet, smearing)
     half = grid.coarsen()
     start = grid.restrict(start)
-    coarse = march(problem.dynamics, problem.clock, half, plan.coarsened(), start, scheme, tick)
-    third = _third(problem, scheme, half, plan, start, tick)
-    found = look(problem, scheme.order, fine, coarse, third)
+    fewer = plan.coarsened()
+    coarse = march(problem.dynamics, fewer.times(problem.clock, tau), half, fewer, start, scheme, tick)
+    third = _third(problem, scheme, half, plan, times, start, tick)
+    gap = weighted_gap(grid, fine.values, coarse.values, problem.weight_values(half))
+    found = look(problem, scheme.order, tau, gap, fine, coarse, third)
     factor = np.maximum(found.factor, SMEARED_SAFETY * smeared)
     records = [level.record for level in ([third[0]] if third else []) + [coarse, fine]]
     return Solution(
         grid, fine.values, coarse.values, factor, records, quiet, smearing,
-        unresolved=found.unresolved, reason=found.reason, figures=found.figures, level_gap=found.gap,
+        unresolved=found.unresolved, reason=found.reason, figures=found.figures, level_gap=gap,
     )  # fmt: skip
 
 
 def _third(
-    problem: Problem, scheme: Scheme, half: Grid, plan: StepPlan, start: Array, tick: Callable[[int], None]
+    problem: Problem,
+    scheme: Scheme,
+    half: Grid,
+    plan: StepPlan,
+    times: Array,
+    start: Array,
+    tick: Callable[[int], None],
 ) -> tuple[Level, NDArray[np.int64]] | None:
     """The level on a quarter of cells and steps with the indices of its save times; None where there are too few."""
     quarter = plan.quartered(problem.clock.breaks)
@@ -62,20 +75,19 @@ def _third(
         return None
     grid = Grid(half.bounds, cells)
     coarser, which = quarter
-    level = march(problem.dynamics, problem.clock, grid, coarser, moved(start, half, grid), scheme, tick)
+    # every fourth step time: what the clock says of them is known
+    times = times[coarser.nodes_in(plan, which)]
+    level = march(problem.dynamics, times, grid, coarser, moved(start, half, grid), scheme, tick)
     return level, which
 
 
-def _smearing(problem: Problem, fine: Level) -> tuple[float, Array]:
+def _smearing(fine: Level, looked: NDArray[np.int64]) -> tuple[float, Array]:
     """Largest share of numerical diffusion, and what its error is per difference of two levels, (starts, saves).
 
     ``f(z)/(f(2z) - f(z))``, the worst so far in the run: 1/3 while the mesh Peclet number z is small, as at the second
     order of the cells; 1 where the noise is too small for the cells and numerical diffusion is proportional to them.
     """
-    looked = looks(fine.plan)
-    # the last one is among them
-    looked = looked[::-2][::-1]
-    own, twice = shares(problem.dynamics, fine.grid, fine.plan.saves[looked], fine.values[:, looked])
+    own, twice = shares(fine, looked)
     ratio = np.divide(own, twice - own, out=np.zeros_like(own), where=twice > own)
     # between two looks the later one counts
     later = np.searchsorted(looked, np.arange(len(fine.plan.saves)))

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fpsolve.dynamics import BaseDynamics, RunClock
+from fpsolve.dynamics import BaseDynamics
 from fpsolve.evolution.plan import StepPlan
 from fpsolve.evolution.quiet import carry, quiet_segments
 from fpsolve.evolution.warm import warm_up
 from fpsolve.grid import Grid
-from fpsolve.solver import Scheme, StepTable, advance, rates_at, step_table
+from fpsolve.solver import Scheme, StepTable, advance, exponents_at, rates_of, step_table
 
 Array = NDArray[np.float64]
 
@@ -39,11 +39,15 @@ class Record:
 
 @dataclass(frozen=True, eq=False)
 class Level:
-    """One solution: grid, plan and the saved cell averages, shape (starts, saves, nx[, ny])."""
+    """One solution: grid, plan and the saved cell averages, shape (starts, saves, nx[, ny]).
+
+    `peclet` has the mesh Peclet numbers of the faces per axis, in the steps that were to be watched and had noise.
+    """
 
     grid: Grid
     plan: StepPlan
     values: Array
+    peclet: dict[int, list[Array]] = field(default_factory=dict)
 
     @property
     def record(self) -> Record:
@@ -53,19 +57,21 @@ class Level:
 
 def march(
     dynamics: BaseDynamics,
-    clock: RunClock,
+    times: Array,
     grid: Grid,
     plan: StepPlan,
     start: Array,
     scheme: Scheme,
     tick: Callable[[int], None] = lambda steps: None,
+    watched: Collection[int] = (),
 ) -> Level:
     """Advance the start densities through the plan and keep them at its save times.
 
     Parameters
     ----------
     dynamics : BaseDynamics
-    clock : RunClock
+    times : array, shape (steps + 1,)
+        Where steps end, those of the plan.
     grid : Grid
     plan : StepPlan
     start : array, shape (starts, nx[, ny])
@@ -73,18 +79,20 @@ def march(
     scheme : Scheme
     tick : callable
         Told how many steps were just done.
+    watched : collection of int
+        Steps, counted from 0, whose mesh Peclet numbers are kept.
 
     Returns
     -------
     Level
     """
     warm_up(grid.dim, dynamics.boundary == "periodic")
-    times = plan.times(clock)
     table = step_table(scheme, np.abs(np.diff(times)), startup=plan.startup)
     nodes = times[:-1] + scheme.node * np.diff(times)
     marks = np.cumsum(plan.counts)
     values = np.empty((len(start), len(plan.saves), *grid.shape))
     values[:, 0] = q = start
+    level = Level(grid, plan, values, {step: [] for step in watched})
     for first, last, quiet in _stretches(dynamics, plan):
         if quiet:
             ends = marks[(marks > first) & (marks <= last)]
@@ -93,32 +101,39 @@ def march(
             q = carried[:, -1]
             tick(last - first)
         else:
-            q = _advance_through(dynamics, grid, nodes, table, marks, (first, last), q, values, tick)
-    return Level(grid, plan, values)
+            q = _advance_through(dynamics, level, nodes, table, marks, (first, last), q, tick)
+    return level
 
 
 def _advance_through(
     dynamics: BaseDynamics,
-    grid: Grid,
+    level: Level,
     nodes: Array,
     table: StepTable,
     marks: NDArray[np.int64],
     stretch: tuple[int, int],
     q: Array,
-    values: Array,
     tick: Callable[[int], None],
 ) -> Array:
-    """Finite-volume steps of a stretch with noise; fills `values` at the marks passed and returns the last density."""
-    chunk = max(1, CHUNK_CELLS // int(np.prod(grid.shape)))
+    """Finite-volume steps of a stretch with noise; fills the level at the marks passed, returns the last density."""
+    periodic = dynamics.boundary == "periodic"
+    chunk = max(1, CHUNK_CELLS // math.prod(level.grid.shape))
     for first in range(*stretch, chunk):
         last = min(first + chunk, stretch[1])
-        rates = rates_at(dynamics, grid, nodes[first:last])
-        inside = marks[(marks > first) & (marks < last)]
-        for a, b in zip([first, *inside], [*inside, last], strict=True):
+        exponents, diffusivity = exponents_at(dynamics, level.grid, nodes[first:last])
+        rates = rates_of(level.grid, exponents, diffusivity)
+        for step in level.peclet:
+            if first <= step < last:
+                level.peclet[step] = [z[step - first].copy() for z in exponents]
+        # the first save time ahead, and those that lie within the chunk
+        ahead, beyond = np.searchsorted(marks, [first, last], side="right")
+        ends = marks[ahead:beyond].tolist()
+        for k, (a, b) in enumerate(pairwise([first, *ends] if ends and ends[-1] == last else [first, *ends, last])):
             part = [(up[a - first : b - first], down[a - first : b - first]) for up, down in rates]
-            q = advance(q, part, table[a:b], periodic=dynamics.boundary == "periodic")
-            values[:, np.flatnonzero(marks == b) + 1] = q[:, None]
-            tick(int(b - a))
+            q = advance(q, part, table[a:b], periodic=periodic)
+            if k < len(ends):
+                level.values[:, ahead + k + 1] = q
+            tick(b - a)
     return q
 
 

@@ -14,6 +14,8 @@ Array = NDArray[np.float64]
 
 #: Startup steps of the coarsest level.
 STARTUP = 2
+#: Save times, about, of the level on a quarter of the steps: orders change slowly along a run, and each costs a call.
+QUARTER_SAVES = 6
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,28 +50,40 @@ class StepPlan:
         return StepPlan(self.saves, np.maximum(self.counts // 2, 1), self.startup // 2)
 
     def quartered(self, fixed: Collection[float] = ()) -> tuple[StepPlan, NDArray[np.int64]] | None:
-        """A quarter of the steps through those save times that it can meet, and which these are; None below 4 steps.
+        """A quarter of the steps through some of the save times that it can meet, and which these are; None below 4.
 
         Save times in `fixed` are met whatever the number of steps before them.
         """
-        done = np.append(0, np.cumsum(self.counts))
-        if self.steps < 4:
+        done = [0, *np.cumsum(self.counts).tolist()]
+        if done[-1] < 4:
             return None
-        kept = [0]
-        for k in range(1, len(done)):
-            ahead = int(done[k] - done[kept[-1]])
-            last = k == len(done) - 1
-            if last and ahead < 8 and len(kept) > 1 and self.saves[kept[-1]] not in fixed:
+        met = {k for k, t in enumerate(self.saves.tolist()) if t in fixed} if fixed else set()
+        kept, end, enough = [0], len(done) - 1, 4
+        for k in range(1, end + 1):
+            ahead = done[k] - done[kept[-1]]
+            if k == end and ahead < 8 and len(kept) > 1 and kept[-1] not in met:
                 # too few for a segment of their own: joined to the one before
                 kept.pop()
-            if last or self.saves[k] in fixed or (ahead >= 4 and ahead % 4 == 0):
+            if k == end or k in met or (ahead >= enough and ahead % 4 == 0):
                 kept.append(k)
+                # more of them at the beginning, where a narrow start spreads
+                enough = max(4, min(done[k], done[-1] // QUARTER_SAVES))
         which = np.array(kept, dtype=np.int64)
-        return StepPlan(self.saves[which], np.maximum(np.diff(done[which]) // 4, 1), self.startup // 4), which
+        steps = np.diff(np.array(done, dtype=np.int64)[which])
+        return StepPlan(self.saves[which], np.maximum(steps // 4, 1), self.startup // 4), which
 
-    def times(self, clock: RunClock) -> Array:
-        """All step times, shape (steps + 1,): smooth under refinement, save times hit exactly."""
-        tau = clock.at(self.saves)
+    def nodes_in(self, finer: StepPlan, which: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Which step times of a finer plan are those of this one, whose save times are `which` of the finer ones."""
+        there = np.append(0, np.cumsum(finer.counts))[which]
+        here = np.append(0, np.cumsum(self.counts))
+        return np.asarray(np.rint(np.interp(np.arange(self.steps + 1), here, there)), dtype=np.int64)
+
+    def times(self, clock: RunClock, tau: Array | None = None) -> Array:
+        """All step times, shape (steps + 1,): smooth under refinement, save times hit exactly.
+
+        `tau` is what the clock shows at the save times, where that is known.
+        """
+        tau = clock.at(self.saves) if tau is None else tau
         fractions = [np.arange(n) / n for n in self.counts]
         inner = np.concatenate([a + f * (b - a) for a, b, f in zip(tau[:-1], tau[1:], fractions, strict=True)])
         times = clock.inverse(np.append(inner, tau[-1]))

@@ -118,14 +118,16 @@ class Problem:
 
         Densities per solver volume times solver volume are masses, so sums with this weight serve in every frame.
         """
-        if self.frame is None:
-            if grid not in self._fixed_weights:
-                self._fixed_weights[grid] = weights.evaluate(self.weight, grid)
-            return np.broadcast_to(self._fixed_weights[grid], (len(self.saves), *grid.shape))
         return self.weight_values_at(grid, self.saves)
 
     def weight_values_at(self, grid: Grid, times: Array) -> Array:
         """V at the cell centres of the solver's grid at some times, shape (times, nx[, ny])."""
         if self.frame is None:
-            return np.broadcast_to(weights.evaluate(self.weight, grid), (len(times), *grid.shape))
-        return np.stack([weights.evaluate(self.weight, self.position_grid(grid, float(t))) for t in times])
+            if grid not in self._fixed_weights:
+                self._fixed_weights[grid] = weights.evaluate(self.weight, grid)
+            return np.broadcast_to(self._fixed_weights[grid], (len(times), *grid.shape))
+        center, scale = self.frame.center(times), self.frame.scale(times)
+        if grid.dim == 1 and (self.weight is None or isinstance(self.weight, weights.Weight)):
+            return weights.evaluate(self.weight, center + scale * grid.x)
+        every = zip(center, scale, strict=True)
+        return np.stack([weights.evaluate(self.weight, m + s * grid.x, grid.dim) for m, s in every])

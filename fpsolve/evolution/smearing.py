@@ -12,9 +12,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from fpsolve.dynamics import BaseDynamics
-from fpsolve.grid import Grid
-from fpsolve.solver import rates_at
+from fpsolve.evolution.march import Level
+from fpsolve.evolution.plan import StepPlan
 
 Array = NDArray[np.float64]
 
@@ -22,43 +21,53 @@ Array = NDArray[np.float64]
 _SMALL = 1e-2
 
 
-def share(z: Array) -> Array:
-    """Numerical diffusion per diffusivity, ``z/2 coth(z/2) - 1``.
+def share(z: Array) -> tuple[Array, Array]:
+    """Numerical diffusion per diffusivity, ``f(z) = z/2 coth(z/2) - 1``, and that of twice as wide cells, f(2z).
+
+    The second from the first: ``2 coth(2x) = coth(x) + tanh(x)``.
 
     Examples
     --------
-    >>> share(np.array([0.0, 1.0, 100.0])).round(4).tolist()
-    [0.0, 0.082, 49.0]
+    >>> [f.round(4).tolist() for f in share(np.array([0.0, 1.0, 100.0]))]
+    [[0.0, 0.082, 49.0], [0.0, 0.313, 99.0]]
     """
-    half = 0.5 * np.abs(z)
-    safe = np.where(half > _SMALL, half, 1.0)
-    return np.where(half > _SMALL, safe / np.tanh(safe) - 1.0, half**2 / 3.0)
+    half = np.abs(z)
+    half *= 0.5
+    steep = np.tanh(np.maximum(half, _SMALL))
+    own = half / steep - 1.0
+    twice = own + half * steep
+    small = half <= _SMALL
+    if small.any():
+        own[small] = half[small] ** 2 / 3.0
+        twice[small] = 4.0 * own[small]
+    return own, twice
 
 
-def shares(dynamics: BaseDynamics, grid: Grid, times: Array, values: Array) -> tuple[Array, Array]:
-    """Means of f(z) and f(2z) over the densities, each (starts, times): of the cells and of twice as wide ones.
+def shares(level: Level, saves: NDArray[np.int64]) -> tuple[Array, Array]:
+    """Means of f(z) and f(2z) over the densities, each (starts, saves): of the cells and of twice as wide ones.
 
     Parameters
     ----------
-    dynamics : BaseDynamics
-    grid : Grid
-    times : array
-        Without noise at one of them there is no share: 0.
-    values : array, shape (starts, times, nx[, ny])
+    level : Level
+        With the mesh Peclet numbers of the steps that end at the save times.
+    saves : int array
+        Which save times. Where there is no noise there is no share: 0.
     """
-    fine, coarse = np.zeros(values.shape[:2]), np.zeros(values.shape[:2])
-    noisy = np.flatnonzero(np.asarray(dynamics.noise(times)) > 0.0)
-    if not len(noisy):
-        return fine, coarse
-    at = times[noisy]
-    diffusivity = np.broadcast_to(dynamics.diffusivity(at), (len(at), grid.dim))
-    for axis, (up, down) in enumerate(rates_at(dynamics, grid, at)):
-        # rates are D/h^2 times Ber(-z) and Ber(z), which differ by z
-        unit = grid.spacing[axis] ** 2 / diffusivity[:, axis].reshape(-1, *(1,) * grid.dim)
-        z = np.moveaxis((up - down) * unit, axis + 1, -1)
-        inner = np.moveaxis(np.abs(values[:, noisy]), axis + 2, -1)[..., : z.shape[-1]]
+    fine, coarse = np.zeros((2, len(level.values), len(saves)))
+    steps = last_steps(level.plan, saves)
+    noisy = [k for k, step in enumerate(steps) if level.peclet[step]]
+    size = np.abs(level.values[:, saves[noisy]])
+    for axis in range(level.grid.dim if noisy else 0):
+        z = np.stack([level.peclet[steps[k]][axis] for k in noisy])
+        inner = size[(slice(None), slice(None), *(slice(n) for n in z.shape[1:]))]
         space = tuple(range(2, inner.ndim))
-        mass = np.maximum(inner.sum(axis=space), np.finfo(float).tiny) * grid.dim
-        fine[:, noisy] += (inner * share(z)).sum(axis=space) / mass
-        coarse[:, noisy] += (inner * share(2.0 * z)).sum(axis=space) / mass
+        mass = np.maximum(inner.sum(axis=space), np.finfo(float).tiny) * level.grid.dim
+        own, twice = share(z)
+        fine[:, noisy] += (inner * own).sum(axis=space) / mass
+        coarse[:, noisy] += (inner * twice).sum(axis=space) / mass
     return fine, coarse
+
+
+def last_steps(plan: StepPlan, saves: NDArray[np.int64]) -> list[int]:
+    """The step that ends at each of some save times, the first for the start itself."""
+    return [max(int(end) - 1, 0) for end in np.append(0, np.cumsum(plan.counts))[saves]]

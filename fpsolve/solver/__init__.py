@@ -4,7 +4,7 @@ Three cuts carry it: *fluxes know arrays, not scores* (`_fluxes`, `_lines`, `_pl
 grids* (`_steps`), and only `_discretise` and `_flow` have met a dynamics.
 """
 
-from fpsolve.solver._discretise import face_points, rates_at
+from fpsolve.solver._discretise import exponents_at, face_points, rates_at, rates_of
 from fpsolve.solver._flow import CellSource, LawSource, Source, Transported, masses_between, transport
 from fpsolve.solver._fluxes import exponents_from_drift, exponents_from_log_gibbs, generator_matrix, jump_rates
 from fpsolve.solver._lines import advance_open, advance_ring, retreat_open
@@ -13,7 +13,7 @@ from fpsolve.solver._planes import sweep_rings, sweep_x, sweep_y
 from fpsolve.solver._steps import SCHEMES, Scheme, StepTable, advance, retreat, scheme_named, step_table
 
 __all__ = ["exponents_from_drift", "exponents_from_log_gibbs", "generator_matrix", "jump_rates"]
-__all__ += ["face_points", "rates_at"]
+__all__ += ["exponents_at", "face_points", "rates_at", "rates_of"]
 __all__ += ["advance_open", "advance_ring", "retreat_open", "sweep_rings", "sweep_x", "sweep_y"]
 __all__ += ["SCHEMES", "Scheme", "StepTable", "advance", "retreat", "scheme_named", "step_table"]
 __all__ += ["Accuracy", "CellSource", "LawSource", "Source", "Traced", "Transported", "masses_between"]

@@ -18,6 +18,22 @@ def rates_at(dynamics: BaseDynamics, grid: Grid, times: Array) -> list[tuple[Arr
     Raises
     ------
     ValueError
+        As `exponents_at`.
+    """
+    return rates_of(grid, *exponents_at(dynamics, grid, times))
+
+
+def rates_of(grid: Grid, exponents: list[Array], diffusivity: Array) -> list[tuple[Array, Array]]:
+    """Jump rates (up, down) per axis from what `exponents_at` gives."""
+    return [jump_rates(z, diffusivity[:, k] / grid.spacing[k] ** 2) for k, z in enumerate(exponents)]
+
+
+def exponents_at(dynamics: BaseDynamics, grid: Grid, times: Array) -> tuple[list[Array], Array]:
+    """Mesh Peclet numbers ``z = b h/D`` of the faces per axis, shape (times, ...) each, and D, shape (times, axes).
+
+    Raises
+    ------
+    ValueError
         Noise that is zero, coefficients that are NaN or infinite, with the time at which it happens.
     """
     diffusivity = np.broadcast_to(dynamics.diffusivity(times), (len(times), grid.dim))
@@ -30,7 +46,7 @@ def rates_at(dynamics: BaseDynamics, grid: Grid, times: Array) -> list[tuple[Arr
     exponents = _exponents(dynamics, grid, times, diffusivity)
     for z in exponents:
         _refuse_non_finite(z, times)
-    return [jump_rates(z, diffusivity[:, k] / grid.spacing[k] ** 2) for k, z in enumerate(exponents)]
+    return exponents, diffusivity
 
 
 def _exponents(dynamics: BaseDynamics, grid: Grid, times: Array, diffusivity: Array) -> list[Array]:

@@ -22,6 +22,7 @@ ORDER = (
     "steps",
     "limits",
     "extrapolation",
+    "evidence",
     "profile",
 )
 
