@@ -11,8 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fpsolve import _checks, samplers, weights
 from fpsolve._times import decreasing, one, same
-from fpsolve.decomposition._chain import SOURCES, Chain, march
-from fpsolve.decomposition._contraction import contractions
+from fpsolve.decomposition._chain import SOURCES, Chain, contractions, march
 from fpsolve.decomposition._steps import Steps
 from fpsolve.dynamics import Reverse
 from fpsolve.grid import Grid

@@ -7,8 +7,7 @@ a matrix. Both have ``push`` (densities forwards in the run) and ``pull`` (funct
 
 from fpsolve.kernels._exact import exact
 from fpsolve.kernels._finite_volume import FiniteVolumeOperator, finite_volume, finite_volume_operator
-from fpsolve.kernels._kernel import LARGEST, Kernel
-from fpsolve.kernels._operator import Operator
+from fpsolve.kernels._kernel import LARGEST, Kernel, Operator
 from fpsolve.kernels._sampler import SamplerOperator, sampler, sampler_operator
 
 __all__ = [

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from math import factorial, prod
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fpsolve import _checks
+from fpsolve._compile import compiled
 from fpsolve.dynamics import Reverse
 from fpsolve.grid import Grid
 from fpsolve.kernels._kernel import Kernel, require_backwards, require_small
@@ -18,8 +19,11 @@ if TYPE_CHECKING:
     from fpsolve.laws import Law
 
 Array = NDArray[np.float64]
+
 Source = Literal["cell", "point"]
 
+#: Terms below exp(-this) of the largest of a row are left out.
+DEEPEST = 200.0
 _NODES = (2, 3, 4, 5, 6, 8, 10, 12, 16, 24, 32, 48, 64)
 #: The source is averaged over its cell where the likelihood's variance is below this many ``h^2/12``.
 _NARROW = 1.5
@@ -138,17 +142,14 @@ class _Rule:
 
     def rows(self, y: Array, alpha: float, variance: Array) -> tuple[Array, Array]:
         """Rows (n, cells) that sum to one, and the logarithms of their sums before; y (n, d), variance (d,)."""
-        from fpsolve.kernels import _bayes
-
-        out = np.empty((len(y), prod(self.cells.shape)))
+        out = np.empty((len(y), math.prod(self.cells.shape)))
         if self.cells.dim == 1:
-            log_sums = _bayes.line(
-                self.log_prior, self.axes[0], self.shares[0], y[:, 0].copy(), alpha, float(variance[0]), out
-            )
+            at = y[:, 0].copy()
+            log_sums = _line(self.log_prior, self.axes[0], self.shares[0], at, alpha, float(variance[0]), out)
         else:
             planes = out.reshape(len(y), *self.cells.shape)
             axes, shares = (self.axes[0], self.axes[1]), (self.shares[0], self.shares[1])
-            log_sums = _bayes.plane(self.log_prior, axes, shares, y, alpha, variance, planes)
+            log_sums = _plane(self.log_prior, axes, shares, y, alpha, variance, planes)
         out /= out.sum(axis=1, keepdims=True)
         return out, np.asarray(log_sums)
 
@@ -161,7 +162,7 @@ def _averaged(
     offsets = np.stack(np.meshgrid(*[0.5 * h * nodes for h in grid.spacing], indexing="ij"), axis=-1)
     shares = np.prod(np.meshgrid(*[0.5 * weights] * grid.dim, indexing="ij"), axis=0).ravel()
     points = grid.x.reshape(-1, grid.dim)
-    matrix, defects = np.zeros((len(points), prod(rule.cells.shape))), np.zeros(len(points))
+    matrix, defects = np.zeros((len(points), math.prod(rule.cells.shape))), np.zeros(len(points))
     spread = np.full(grid.dim, variance)
     for offset, share in zip(offsets.reshape(-1, grid.dim), shares, strict=True):
         rows, log_sums = rule.rows(points + offset, alpha, spread)
@@ -189,7 +190,84 @@ def _node_count(ratio: float) -> int:
     Gaussian is ``(2m)!/(2^m m!)``.
     """
     for m in _NODES:
-        bound = factorial(m) ** 3 / ((2 * m + 1) * factorial(2 * m) ** 2 * 2**m)
+        bound = math.factorial(m) ** 3 / ((2 * m + 1) * math.factorial(2 * m) ** 2 * 2**m)
         if np.log(bound) + 2 * m * np.log(ratio) < np.log(1e-15):
             return m
     return _NODES[-1]
+
+
+@compiled
+def _line(log_prior: Array, x: Array, share: Array, y: Array, alpha: float, variance: float, out: Array) -> Array:
+    """Rows on a line; returns the logarithm of every row's sum before it is normalised.
+
+    Parameters
+    ----------
+    log_prior, x : arrays, shape (cells * nodes,)
+        log p_{t1} at the nodes, in the order of the cells.
+    share : array, shape (nodes,)
+        Quadrature weights of a cell (they sum to its length).
+    y : array, shape (rows,)
+        Where the likelihood N(y; alpha x, variance) is taken.
+    out : array, shape (rows, cells)
+        Probabilities; every row is divided by its sum.
+    """
+    nodes, cells = share.size, out.shape[1]
+    log_sums, terms = np.empty(y.size), np.empty(x.size)
+    log_peak = -0.5 * math.log(2.0 * math.pi * variance)
+    for i in range(y.size):
+        top = -np.inf
+        for a in range(x.size):
+            gap = y[i] - alpha * x[a]
+            terms[a] = log_prior[a] - 0.5 * gap * gap / variance
+            top = max(top, terms[a])
+        total = 0.0
+        for j in range(cells):
+            mass = 0.0
+            for k in range(nodes):
+                depth = terms[j * nodes + k] - top
+                if depth > -DEEPEST:
+                    mass += share[k] * math.exp(depth)
+            out[i, j] = mass
+            total += mass
+        for j in range(cells):
+            out[i, j] /= total
+        log_sums[i] = top + math.log(total) + log_peak
+    return log_sums
+
+
+@compiled
+def _plane(
+    log_prior: Array, axes: tuple[Array, Array], shares: tuple[Array, Array], y: Array, alpha: float, variance: Array,
+    out: Array,
+) -> Array:  # fmt: skip
+    """Rows in the plane, like `line`; log_prior (nx * nodes, ny * nodes), y (rows, 2), out (rows, nx, ny)."""
+    mx, my = shares[0].size, shares[1].size
+    rows, nx, ny = out.shape
+    log_sums, terms = np.empty(rows), np.empty_like(log_prior)
+    log_peak = -math.log(2.0 * math.pi) - 0.5 * math.log(variance[0] * variance[1])
+    along = np.empty(my * ny)
+    for i in range(rows):
+        for b in range(my * ny):
+            gap = y[i, 1] - alpha * axes[1][b]
+            along[b] = -0.5 * gap * gap / variance[1]
+        top = -np.inf
+        for a in range(mx * nx):
+            gap = y[i, 0] - alpha * axes[0][a]
+            here = -0.5 * gap * gap / variance[0]
+            for b in range(my * ny):
+                terms[a, b] = log_prior[a, b] + here + along[b]
+                top = max(top, terms[a, b])
+        total = 0.0
+        for jx in range(nx):
+            for jy in range(ny):
+                mass = 0.0
+                for k in range(mx):
+                    for m in range(my):
+                        depth = terms[jx * mx + k, jy * my + m] - top
+                        if depth > -DEEPEST:
+                            mass += shares[0][k] * shares[1][m] * math.exp(depth)
+                out[i, jx, jy] = mass
+                total += mass
+        out[i] /= total
+        log_sums[i] = top + math.log(total) + log_peak
+    return log_sums

@@ -14,8 +14,7 @@ from fpsolve import _checks
 from fpsolve._times import one
 from fpsolve.dynamics import BaseDynamics, RunClock
 from fpsolve.grid import Grid
-from fpsolve.kernels._kernel import Kernel, require_backwards, require_small
-from fpsolve.kernels._operator import Operator
+from fpsolve.kernels._kernel import Kernel, Operator, require_backwards, require_small
 from fpsolve.solver import Scheme, advance, rates_at, retreat, scheme_named, step_table
 
 if TYPE_CHECKING:

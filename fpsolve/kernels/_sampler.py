@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from fpsolve import _checks, _times, samplers
 from fpsolve.dynamics import Reverse
 from fpsolve.grid import Grid
-from fpsolve.kernels._kernel import Kernel, require_backwards, require_small
-from fpsolve.kernels._operator import Operator
+from fpsolve.kernels._kernel import Kernel, Operator, require_backwards, require_small
 from fpsolve.kernels._remap import Remap, wide_enough
 from fpsolve.samplers import Method, Score, Step
 
@@ -208,7 +207,7 @@ def sampler_operator(
 
 
 def _operator(step: Step, label: str, reverse: Reverse, grid: Grid, cells: Grid, source: Source) -> SamplerOperator:
-    from fpsolve.kernels._pieces import spreads_of
+    from fpsolve.kernels._spread import spreads_of
 
     _checks.one_of("source", source, ("cell", "point"))
     spreads = spreads_of(step, reverse.score, grid, cells, averaging=source == "cell")
