@@ -1,6 +1,7 @@
 """Integrals of V |s| over single cells, s a polynomial, split where s changes sign."""
 
 from collections.abc import Callable
+from functools import cache
 from typing import TypeAlias
 
 import numpy as np
@@ -22,6 +23,7 @@ _STEPS = 40
 _ROOT_TOLERANCE = 1e-11
 
 
+@cache
 def gauss(nodes: int = NODES) -> tuple[FloatArray, FloatArray]:
     """Return Gauss-Legendre nodes and weights on [0, 1]."""
     points, weights = np.polynomial.legendre.leggauss(nodes)
@@ -85,15 +87,14 @@ def absolute_in_cells(powers: FloatArray, locate: Locate, breaks: FloatArray | N
 
 def bracketed_roots(powers: FloatArray, low: FloatArray, high: FloatArray, sign_low: FloatArray) -> FloatArray:
     """Newton's iteration kept inside [low, high], where each polynomial has exactly one root."""
-    slope = powers[:, 1:] * np.arange(1.0, powers.shape[1])
-    found = 0.5 * (low + high)
-    open_ = np.arange(found.size)
-    root = found.copy()
+    # columns lie together: every step runs through all polynomials
+    columns = np.ascontiguousarray(powers.T)
+    root = 0.5 * (low + high)
+    found, open_ = root.copy(), np.arange(root.size)
     for _ in range(_STEPS):
-        value = polynomial(powers, root[:, None])[:, 0]
+        value, steepness = _value_and_slope(columns, root)
         below = np.sign(value) == sign_low
         low, high = np.where(below, root, low), np.where(below, high, root)
-        steepness = polynomial(slope, root[:, None])[:, 0]
         step = np.divide(value, steepness, out=np.full_like(value, 2.0), where=np.abs(steepness) > np.abs(value))
         newton = root - step
         # a root found already sits on an end of its bracket, and rounding must not throw it out
@@ -103,6 +104,15 @@ def bracketed_roots(powers: FloatArray, low: FloatArray, high: FloatArray, sign_
         found[open_] = following
         if not going.any():
             break
-        open_, powers, slope = open_[going], powers[going], slope[going]
+        open_, columns = open_[going], columns[:, going]
         root, low, high, sign_low = (part[going] for part in (following, low, high, sign_low))
     return found
+
+
+def _value_and_slope(columns: FloatArray, u: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return polynomials, coefficients along the first axis, and their derivatives at one place each."""
+    value, slope = columns[-1], np.zeros_like(u)
+    for column in columns[-2::-1]:
+        slope = slope * u + value
+        value = value * u + column
+    return value, slope

@@ -17,12 +17,21 @@ from fpsolve.distances._smoothness import PRIMITIVES, spread
 __all__ = ["squared_displacement"]
 
 _ROUNDING = 8.0 * float(np.finfo(float).eps)
-# pieces of less mass than this cost less than the round-off of the cumulatives
+# pieces of less mass than this are left out
 _LIGHTEST = 1e-18
 # pieces are halved until two rules agree to this share of the whole, or so often
 _TOLERANCE, _HALVINGS = 1e-13, 8
+# pieces of less than this share of the value do not decide whether there are jumps or kinks
+_SMALL = 1e-9
 # levels say nothing before their differences fall like this and the cells are sure of this share of the value
 _REGIME, _SURE = 1 / 12, 3e-4
+# where grids that begin elsewhere differ by more than this share: few cells of a smooth density do better than the
+# sixth order, kinks and jumps do so by chance only
+_AGREE, _SMOOTH, _ORDER = 1 / 4, 1 / 40, 1 / 64
+# the least share of the difference before, which the sixth order divides by 64, that the last one counts for
+_CHANCE = 1 / 256
+# what errors of both signs leave of the sum of their sizes, where nothing is known of their order
+_RANDOM = 1 / 4
 # the least share of the last difference, and of the sum of the errors of the cells, that may be left
 _LEAST, _LEAST_OF_CELLS = 1 / 32, 1 / 256
 
@@ -55,46 +64,74 @@ def _row(p: FloatArray, q: FloatArray) -> tuple[float, float]:
     value, quadrature = quartic.integral(_HALVINGS)
     first = quartic.rule(_cells.NODES)
     gap_2, gap_0 = (spread(np.abs(first - _Pieces.of(p, q, degree).rule(_cells.NODES))) for degree in (2, 0))
-    by_cell = float(PRIMITIVES.error(gap_2, gap_0).sum())
+    errors, rough = PRIMITIVES.error(gap_2, gap_0), PRIMITIVES.is_rough(gap_2, gap_0)
+    by_cell = float(errors.sum())
+    in_rough = float(errors[rough].sum()) if rough[first > _SMALL * value].any() else 0.0
     negative = sum(float(np.maximum(-masses, 0.0).sum()) for masses in (p, q))
     mass = float(np.abs(p).sum() + np.abs(q).sum())
-    rounding = p.size**2 * (_ROUNDING * mass + _LIGHTEST * p.size + negative)
-    return value, min(by_cell, _by_level(p, q, value, by_cell)) + quadrature + rounding
+    # round-off of sequential sums is a random walk; negative masses, and pieces left out, may belong anywhere
+    rounding = _ROUNDING * (1.0 + np.sqrt(p.size) / 8.0) * mass * quartic.lever() + p.size**2 * (
+        negative + quartic.lost
+    )
+    return value, min(by_cell, _by_level(p, q, value, by_cell, in_rough)) + quadrature + rounding
 
 
-def _by_level(p: FloatArray, q: FloatArray, value: float, by_cell: float) -> float:
+def _by_level(p: FloatArray, q: FloatArray, value: float, by_cell: float, in_rough: float) -> float:
     """Return the error judged by grids of a half and a quarter of the cells; infinity where they cannot.
 
     The errors of single cells have both signs and all but cancel in the sum, which the sum of their sizes cannot know.
+    Where jumps or kinks may be, or cells are few, coarse grids must say the same wherever they begin: where their
+    errors change sign with it, those of rough pieces are as good as random, and a part of their sum `in_rough` counts.
     """
-    if p.size % 4 or p.size < 4 * _splines.MINIMUM_CELLS:
+    if p.size < 4 * _splines.MINIMUM_CELLS or by_cell > _SURE * value:
         return np.inf
-    half, quarter = (
-        k**2 * _Pieces.of(p.reshape(-1, k).sum(axis=1), q.reshape(-1, k).sum(axis=1), 4).integral(2)[0] for k in (2, 4)
-    )
-    gap, before = abs(value - half), abs(half - quarter)
-    if not gap < _REGIME * before or by_cell > _SURE * value:
+    gaps, befores = [], []
+    for begin in (0, 1) if in_rough > 0.0 else (0,):
+        half, quarter = _merged(p, q, 2, begin), _merged(p, q, 4, 2 * begin)
+        gaps.append(value - half)
+        befores.append(half - quarter)
+    gap, before, largest = max(map(abs, gaps)), min(map(abs, befores)), max(map(abs, befores))
+    # grids that begin elsewhere agree where the sixth order reigns
+    apart = (max(gaps) - min(gaps)) / gap if gap > 0.0 else 0.0
+    if not gap < (_REGIME if apart < _AGREE else _SMOOTH) * before:
         return np.inf
-    return max(gap * max(_LEAST, gap / before), _LEAST_OF_CELLS * by_cell)
+    # levels may cross, and a difference be small by chance, but not twice by the same one
+    share = max(_LEAST, gap / before, apart * min(1.0, gap / before / _ORDER))
+    certain = len(gaps) == 2 and apart < _AGREE
+    left = (gap if certain else max(gap, _CHANCE * largest)) * min(share, 1.0)
+    random = min(befores) * max(befores) < 0.0
+    return max(left, _LEAST_OF_CELLS * by_cell, _RANDOM * in_rough if random else 0.0)
+
+
+def _merged(p: FloatArray, q: FloatArray, k: int, begin: int) -> float:
+    """Return the integral from sums of k cells, the first of which holds `begin` empty ones: these change nothing."""
+    padded = (np.pad(masses, (begin, -(begin + masses.size) % k)) for masses in (p, q))
+    first, second = (masses.reshape(-1, k).sum(axis=1) for masses in padded)
+    return k**2 * _Pieces.of(first, second, 4).integral(2)[0]
 
 
 @dataclass(frozen=True, eq=False)
 class _Pieces:
-    """Intervals of levels in which both quantiles stay inside of one cell, shape (pieces,) each."""
+    """Intervals of levels in which both quantiles stay inside of one cell, shape (pieces,) each.
+
+    `lost` is the mass of those too light to be kept.
+    """
 
     low: FloatArray
     high: FloatArray
     quantiles: "tuple[_Quantile, _Quantile]"
+    lost: float = 0.0
 
     @classmethod
     def of(cls, p: FloatArray, q: FloatArray, degree: int) -> "_Pieces":
         rising = [np.maximum.accumulate(np.concatenate([np.zeros(1), np.cumsum(masses)])) for masses in (p, q)]
         # the mass that one has and the other has not is the caller's mismatch
         levels = np.unique(np.minimum(np.concatenate(rising), min(faces[-1] for faces in rising)))
-        heavy = np.diff(levels) > _LIGHTEST
+        steps = np.diff(levels)
+        heavy = steps > _LIGHTEST
         low, high = levels[:-1][heavy], levels[1:][heavy]
         first, second = (_Quantile.of(m, faces, degree, low) for m, faces in zip((p, q), rising, strict=True))
-        return cls(low, high, (first, second))
+        return cls(low, high, (first, second), float(steps[~heavy].sum()))
 
     def rule(self, nodes: int) -> FloatArray:
         """Return ``int |F^-1 - G^-1|^2 du`` of every piece by a Gauss rule."""
@@ -102,6 +139,17 @@ class _Pieces:
         level = self.low[:, None] + (self.high - self.low)[:, None] * u
         first, second = (quantile.at(level) for quantile in self.quantiles)
         return np.asarray((self.high - self.low) * ((first - second) ** 2 @ weights))
+
+    def lever(self) -> float:
+        """Return how much an error of the levels counts, as ``sum (2 |F^-1 - G^-1| + r) r`` over ways r of a quantile.
+
+        A level that is off by e moves the mass e along the way of the quantile there: little within a cell, much across
+        a gap.
+        """
+        ends = np.stack([self.low, self.high], axis=1)
+        first, second = (quantile.at(ends).ravel() for quantile in self.quantiles)
+        ways, apart = np.abs(np.diff(first)) + np.abs(np.diff(second)), np.abs(first - second)
+        return float((2.0 * np.maximum(apart[1:], apart[:-1]) + ways) @ ways)
 
     def integral(self, halvings: int) -> tuple[float, float]:
         """Return the sum over the pieces, halved where two rules disagree, and what they still disagree on."""
@@ -150,6 +198,9 @@ class _Quantile:
 
     def at(self, level: FloatArray) -> FloatArray:
         """Return the positions (in cells) where the cumulative reaches the levels, shape (pieces, nodes)."""
+        if self.powers.shape[1] == 2:
+            straight = (level - self.powers[:, :1]) / np.maximum(self.powers[:, 1:], _LIGHTEST)
+            return np.asarray(self.cell[:, None] + np.clip(straight, 0.0, 1.0))
         powers = np.repeat(self.powers, level.shape[1], axis=0)
         powers[:, 0] -= level.ravel()
         inner = np.where(powers[:, 0] >= 0.0, 0.0, 1.0)
