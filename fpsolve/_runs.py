@@ -8,7 +8,8 @@ its attributes held against the data beside them; what is missing is named in on
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,8 @@ Array = NDArray[np.float64]
 
 #: Space dimensions of runs, and the coordinate with the positions along each.
 AXES = {"x": "x", "y": "y", "z": "x", "z_x": "x", "z_y": "y"}
+#: Attributes that say which dynamics a result was made of.
+IDENTITY = ("dynamics", "target", "process", "score_model", "eta", "law")
 # positions this close, in cells, are the same; float32 positions by their own rounding besides
 _SAME = 1e-6
 
@@ -113,6 +116,41 @@ def require_made_of(run: xr.Dataset, **wanted: object) -> None:
         if kept and " at 0x" not in text and not alike:
             remedy = "pass the dynamics that it was made of"
             raise error("run", f"one of the {name} of `reverse`, {text[:100]}", kept[:100], remedy)
+
+
+def identity(made: xr.Dataset) -> dict[str, Any]:
+    """Return what a Dataset says of the dynamics that it was made of, for the attributes of what is made of it."""
+    return {name: made.attrs[name] for name in IDENTITY if name in made.attrs}
+
+
+def require_same_dynamics(
+    first: Mapping[Any, Any], second: Mapping[Any, Any], names: tuple[str, str], parts: Iterable[str] = IDENTITY
+) -> None:
+    """Refuse two results whose attributes name different dynamics; `names` are what they are called.
+
+    What either does not say is not held against it.
+
+    Raises
+    ------
+    ValueError
+        The first part that differs.
+    """
+    for part in parts:
+        ours, theirs = (str(made.get(part, "")) for made in (first, second))
+        if ours and theirs and not _alike(ours, theirs):
+            expected = f"a result of the same {part.replace('_', ' ')} as {names[1]}, {theirs[:100]}"
+            raise error(names[0], expected, ours[:100], "make both of the same one")
+
+
+def _alike(ours: str, theirs: str) -> bool:
+    """Whether two texts name the same thing, as far as they go: long ones are cut."""
+    cut = [text[:-3] for text in (ours, theirs) if text.endswith("...")]
+    if cut:
+        return all(text.startswith(min(cut, key=len)) for text in (ours, theirs))
+    try:
+        return float(ours) == float(theirs)
+    except ValueError:
+        return ours == theirs
 
 
 def grid(run: xr.Dataset) -> Grid:

@@ -20,7 +20,7 @@ from fpsolve.bounds._poincare import poincare
 from fpsolve.bounds._record import Hypothesis, Record
 from fpsolve.bounds._sharp import Sharp
 from fpsolve.bounds._stages import Stages, named_starts, stages
-from fpsolve.dynamics import Reverse
+from fpsolve.dynamics import Reverse, identity
 from fpsolve.grid import Grid
 from fpsolve.laws import Law
 from fpsolve.weights import WeightLike
@@ -245,6 +245,7 @@ def _dataset(
             "kernels": parts.blocks[0].name.split()[0],
             "poincare_constant": str(getattr(any_start[0], "method", "")),
             "version": __version__,
+            **identity(parts.reverse),
         },
     )
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fpsolve import _checks
+from fpsolve import _checks, _runs
 from fpsolve.bounds._ladder import CLOSED, HARRIS, PRODUCT, SHARP
 from fpsolve.bounds._record import Hypothesis
 
@@ -44,7 +44,7 @@ def verify(ladder: xr.Dataset, curve: xr.Dataset | None = None) -> tuple[Hypothe
     Raises
     ------
     ValueError
-        A curve in another weight, or without a common start or time.
+        A curve of other dynamics or in another weight, or without a common start or time.
 
     Examples
     --------
@@ -58,6 +58,8 @@ def verify(ladder: xr.Dataset, curve: xr.Dataset | None = None) -> tuple[Hypothe
         if (table is not None or name == "ladder") and wanted not in getattr(table, "variables", ()):
             got = f"a {type(table).__name__} without it"
             raise _checks.error(name, f"a {name} as fpsolve returns it, with {wanted!r}", got)
+    if curve is not None:
+        _runs.require_same_dynamics(curve.attrs, ladder.attrs, ("curve", "ladder"))
     labels = [str(label) for label in ladder["start"].values]
     lower = ladder["measured"] - ladder["measured_error"]
     checks = []

@@ -4,6 +4,7 @@ from fpsolve.dynamics._base import BaseDynamics, Dynamics, Forward, Langevin
 from fpsolve.dynamics._clock import RunClock as RunClock
 from fpsolve.dynamics._clock import run_clock as run_clock
 from fpsolve.dynamics._frame import Frame, InFrame
+from fpsolve.dynamics._identity import identity, short
 from fpsolve.dynamics._reverse import Reverse
 from fpsolve.dynamics._stochasticity import Churn, Eta, edm_churn
 
@@ -18,4 +19,6 @@ __all__ = [
     "Langevin",
     "Reverse",
     "edm_churn",
+    "identity",
+    "short",
 ]

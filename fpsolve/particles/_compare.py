@@ -79,8 +79,8 @@ def compare(
     Raises
     ------
     ValueError
-        No common time (or only the initial one), an unknown label, 1D mixed with 2D, a cloud with neither
-        positions nor counts, ``false_alarm`` outside (0, 1).
+        A cloud of another target, process or eta than the run, no common time (or only the initial one), an unknown
+        label, 1D mixed with 2D, a cloud with neither positions nor counts, ``false_alarm`` outside (0, 1).
 
     Notes
     -----
@@ -107,6 +107,8 @@ def compare(
         _checks.one_of("start", label, [str(s) for s in run["start"].values])
     if min_expected is not None:
         _checks.positive("min_expected", min_expected, "cells that expect nothing have no chi-square")
+    # score and start may differ: what another model's particles make of the densities is a question
+    _runs.require_same_dynamics(cloud.attrs, run.attrs, ("cloud", "run"), ("dynamics", "target", "process", "eta"))
     pairs = _common(run, cloud, at)
     weight = _weight(run) if weight is None else weight
     share, rows = false_alarm / len(pairs), []
@@ -122,6 +124,7 @@ def compare(
         "reference": reference or "",
         "weight": weights.to_json(weight),
         "false_alarm": false_alarm,
+        **_runs.identity(run),
     }
     return _collect(run, cloud, pairs, rows, attrs)
 

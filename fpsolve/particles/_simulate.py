@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fpsolve import _checks, _progress, _times, samplers
+from fpsolve.dynamics import identity, short
 from fpsolve.grid import Grid
 from fpsolve.laws import Law
 from fpsolve.particles import _cells, _cloud
@@ -167,8 +168,9 @@ def simulate(
         "steps": len(plan.steps),
         "evaluations": len(plan.steps) * sampler.evaluations,
         "t_min": float(knots[-1]),
+        **identity(reverse),
         "eta": reverse.eta_label if sampler.eta is None else sampler.eta,
-        "start": repr(start),
+        "start": short(start),
         **_table_report(plan, table_error),
         "version": _version(),
         "wall_time_s": time.perf_counter() - began,

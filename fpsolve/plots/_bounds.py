@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fpsolve import _checks
+from fpsolve import _checks, _runs
 from fpsolve.bounds import Localization
 from fpsolve.plots._style import (
     DASHES,
@@ -76,7 +76,7 @@ def ladder(
     Raises
     ------
     ValueError
-        An unknown start.
+        An unknown start, a curve of other dynamics.
 
     Examples
     --------
@@ -89,6 +89,7 @@ def ladder(
     require("found", found, _DRAWN, "fpsolve.bounds.ladder")
     if curve is not None:
         require("curve", curve, ("distance", "start", "reverse_time"), "fpsolve.forgetting_curve")
+        _runs.require_same_dynamics(curve.attrs, found.attrs, ("curve", "found"))
     label = label_of(found, start)
     ax = new_axes(7.5, 4.2) if ax is None else ax
     r = _reverse_time(found)

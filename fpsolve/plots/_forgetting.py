@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from fpsolve import _checks
+from fpsolve import _checks, _runs
 from fpsolve.plots._style import (
     MARKERS,
     PALETTE,
@@ -82,7 +82,8 @@ def forgetting(
     Raises
     ------
     ValueError
-        `curve` lacks ``distance(start, t)``, or no start has a positive distance.
+        `curve` lacks ``distance(start, t)``, no start has a positive distance, or a ladder, check or closed form says
+        that it is one of other dynamics.
 
     Examples
     --------
@@ -100,10 +101,14 @@ def forgetting(
     checks = _listed(check)
     for one in checks:
         require("check", one, ("floor_exact",), "fpsolve.particles.compare")
+        _runs.require_same_dynamics(one.attrs, curve.attrs, ("check", "curve"))
     if closed_form is not None and "start" not in getattr(closed_form, "coords", ()):
         raise _checks.error("closed_form", "a DataArray over starts and times", repr(closed_form)[:60])
+    if closed_form is not None:
+        _runs.require_same_dynamics(closed_form.attrs, curve.attrs, ("closed_form", "curve"))
     if ladder is not None:
         require("ladder", ladder, ("bound",), "fpsolve.bounds.ladder")
+        _runs.require_same_dynamics(ladder.attrs, curve.attrs, ("ladder", "curve"))
     handles = [_draw_curve(ax, curve, label, style[label], horizon) for label in _visible(curve)]
     if closed_form is not None:
         handles += _draw_closed_form(ax, closed_form, style, horizon)

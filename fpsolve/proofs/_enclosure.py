@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fpsolve import _checks, weights
-from fpsolve.dynamics import Reverse
+from fpsolve import _checks, _runs, weights
+from fpsolve.dynamics import Reverse, identity
 from fpsolve.laws import Law
 from fpsolve.proofs._balls import Ball, BudgetSpent, Stopwatch, exact, float_above, float_below, precision
 from fpsolve.proofs._distance import Problem, distance
@@ -325,10 +325,12 @@ def verify(
     Raises
     ------
     ValueError
-        As `weighted_tv`; a curve of another kind, labels without a law, a run that did not begin at T.
+        As `weighted_tv`; a curve of another kind or of other dynamics, labels without a law, a run that did not begin
+        at T.
     """
     check_reverse(reverse)
     reference, weight = _asked(curve, reverse)
+    _runs.require_same_dynamics(curve.attrs, identity(reverse), ("curve", "reverse"))
     labels = [str(label) for label in curve["start"].values]
     laws = dict(starts)
     missing = [label for label in labels if label not in laws]

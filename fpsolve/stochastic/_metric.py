@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fpsolve import _checks, _runs
 from fpsolve._callables import values_of
-from fpsolve.dynamics import BaseDynamics
+from fpsolve.dynamics import BaseDynamics, identity
 from fpsolve.stochastic._coupling import gain
 from fpsolve.stochastic._functional import RadialFunction, against_averages, extended_points, radial
 
@@ -121,7 +121,8 @@ def siem_like(
     Raises
     ------
     ValueError
-        A run in the scaled frame, or an error that returns another shape than x, or not finite numbers.
+        A run in the scaled frame or of other dynamics, or an error that returns another shape than x, or not finite
+        numbers.
 
     Examples
     --------
@@ -140,6 +141,7 @@ def siem_like(
     run = _runs.tidy(run, member=members)
     if _runs.attribute(run, "frame") != "fixed":
         raise _checks.error("run", "a run in the fixed frame", "another", "set frame='fixed' in evolve")
+    _runs.require_same_dynamics(run.attrs, identity(dynamics), ("run", "dynamics"))
     grid, phi = _runs.grid(run), radial(test_function)
     points = extended_points(grid)
     gradient = phi.gradient(points, grid.dim)
