@@ -7,8 +7,8 @@ onto the ends of its range, onto the times at which steps have to end, and onto 
 
 Two times are the same where they differ by at most `ROUNDING` of themselves or `SUM` of T, which is what sums of ten
 thousand steps leave; for a number that was computed in float32 (one that float32 holds exactly and that is no short
-fraction) by `SINGLE` of itself, and at an end of the range by `SINGLE_SUM` of T. Times a user means to be different
-are further apart.
+fraction) by `SINGLE` of itself, and at an end of the range by `SINGLE_SUM` of T. Numbers that come as float16 are the
+mark that they round to. Times a user means to be different are further apart.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ ROUNDING = 1e-9
 SUM = 1e-12
 #: Relative distance of two float32 times that are the same: 16 units in the last place.
 SINGLE = 2e-6
+#: Relative distance of a float16 number from the one it stands for.
+HALF = 2.0**-11
 #: Distance that sums of float32 steps leave: 8 units in the last place of T, at most a thousandth of a time.
 SINGLE_SUM, _SHARE = 1e-6, 1e-3
 
@@ -51,6 +53,15 @@ def snapped(times: ArrayLike, marks: Iterable[float], T: float) -> FloatArray:
     return found
 
 
+def _of_half(given: object, times: FloatArray, marks: Iterable[float]) -> FloatArray:
+    """Return times, those handed in as float16 replaced by the mark that they are the rounding of."""
+    if np.asarray(given).dtype != np.float16:
+        return times
+    for mark in marks:
+        times = np.where(np.abs(times - mark) <= HALF * abs(mark), mark, times)
+    return times
+
+
 def within(name: str, value: ArrayLike, T: float, low: float = 0.0) -> FloatArray:
     """Return forward times in [low, T] in the shape given; those outside by rounding are put onto the end they miss.
 
@@ -59,7 +70,7 @@ def within(name: str, value: ArrayLike, T: float, low: float = 0.0) -> FloatArra
     ValueError
         What is not finite numbers, or outside of the range.
     """
-    times = _checks.finite_array(name, value)
+    times = _of_half(value, _checks.finite_array(name, value), (low, T))
     if times.size == 0 or (times.min() >= low and times.max() <= T):
         return times
     outside = (times < low) | (times > T)
@@ -82,7 +93,8 @@ def one(name: str, value: object, low: float, high: float, *, ends: str = "[]", 
     number = _checks.finite(name, value, remedy)
     closed = [mark for mark, bracket in ((low, ends[0]), (high, ends[1])) if bracket in "[]" and np.isfinite(mark)]
     scale = high if np.isfinite(high) else abs(number)
-    return _checks.interval(name, float(snapped(number, closed, scale)), low, high, ends=ends, remedy=remedy)
+    near = snapped(_of_half(value, np.asarray(number), closed), closed, scale)
+    return _checks.interval(name, float(near), low, high, ends=ends, remedy=remedy)
 
 
 def block(
@@ -97,7 +109,8 @@ def block(
     ValueError
         Times out of range, or a second one that is not below the first by more than rounding.
     """
-    inside = [within(name, _checks.finite(name, t), T) for name, t in ((first, t0), (last, t1))]
+    given = [(name, _of_half(t, np.asarray(_checks.finite(name, t)), (T,))) for name, t in ((first, t0), (last, t1))]
+    inside = [within(name, t, T) for name, t in given]
     start, end = snapped(inside, (0.0, T), T).tolist()
     if not end < start or start - end <= float(_reach(end, start, T)):
         remedy = "reverse dynamics run from the larger forward time down to the smaller"
@@ -116,7 +129,7 @@ def saves(name: str, value: ArrayLike, low: float, high: float, *, wanted: str =
     ValueError
         No times, what is not finite numbers, times outside of the range.
     """
-    given = _checks.finite_array(name, value).ravel()
+    given = _of_half(value, _checks.finite_array(name, value).ravel(), (low, high))
     if given.size == 0:
         raise _checks.error(name, "at least one forward time", "none", "leave it out for the default")
     times = np.unique(snapped(given, (low, high), high))
@@ -149,7 +162,7 @@ def places(wanted: ArrayLike, times: ArrayLike, T: float) -> NDArray[np.intp]:
     """Return for every wanted time the number of the time that is the same up to rounding, -1 where there is none."""
     have = np.asarray(times, dtype=np.float64)
     found = []
-    for t in np.atleast_1d(np.asarray(wanted, dtype=np.float64)):
+    for t in np.atleast_1d(_of_half(wanted, np.asarray(wanted, dtype=np.float64), have.tolist())):
         k = int(np.argmin(np.abs(have - t))) if have.size else -1
         found.append(k if have.size and abs(have[k] - t) <= _reach(t, float(have[k]), T) else -1)
     return np.array(found, dtype=np.intp)

@@ -98,6 +98,7 @@ def explicit_kl(reverse: Reverse, steps: int, *, grid: Grid) -> ExplicitKL:
     (0.125, 0.25, 0.1)
     """
     _checks.instances(reverse=(reverse, Reverse), grid=(grid, Grid))
+    _checks.same_dim("grid", grid.dim, "reverse", reverse.dim)
     process, n = reverse.process, _checks.integer("steps", steps)
     _require_preserving(reverse)
     h, beta = process.T / n, float(process.diffusion(process.T)) ** 2

@@ -118,11 +118,12 @@ def girsanov(
     0.005
     """
     _checks.instances(first=(first, Reverse), second=(second, Reverse), grid=(grid, Grid))
-    if first_start is not None:
-        _checks.instances(first_start=(first_start, Law))
-    if second_start is not None:
-        _checks.instances(second_start=(second_start, Law))
     _require(first, second, t_min)
+    _checks.same_dim("grid", grid.dim, "first", first.dim)
+    for name, law in (("first_start", first_start), ("second_start", second_start)):
+        if law is not None:
+            _checks.instances(**{name: (law, Law)})
+            _checks.same_dim(name, law.dim, "first", first.dim)
     T = first.horizon
     start = first.marginal(T) if first_start is None else first_start
     other = start if second_start is None else second_start

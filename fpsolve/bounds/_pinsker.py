@@ -107,6 +107,7 @@ def weighted_pinsker(
 def _side(name: str, one: Array | Law, grid: Grid, weight: WeightLike) -> tuple[float, tuple[str, ...]]:
     """``int V^2`` of a law or of cell averages, and what was taken for granted."""
     if isinstance(one, Law):
+        _checks.same_dim(name, one.dim, "grid", grid.dim)
         found = second_moment(one, weight, grid)
         return (found.value if found.margin >= 0.0 else np.inf), found.unchecked
     density = _checks.values_at(name, one, grid.shape)

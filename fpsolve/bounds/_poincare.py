@@ -110,7 +110,8 @@ def poincare(
     Raises
     ------
     ValueError
-        Times out of order, a constant that is not positive, a weight below 1.
+        Times out of order, a grid or law of another dimension than the target's, a constant that is not positive, a
+        weight below 1.
 
     References
     ----------
@@ -126,6 +127,11 @@ def poincare(
     """
     _checks.instances(reverse=(reverse, Reverse), grid=(grid, Grid))
     start_time, end_time = block(reverse, t0, t1)
+    _checks.same_dim("grid", grid.dim, "reverse", reverse.dim)
+    for name, law in (("start", start), ("reference", reference)):
+        if law is not None:
+            _checks.instances(**{name: (law, Law)})
+            _checks.same_dim(name, law.dim, "reverse", reverse.dim)
     c0, method, of_constant, unchecked = _constant(reverse.target, constant)
     process, p0, p1 = reverse.process, reverse.marginal(start_time), reverse.marginal(end_time)
     c_first, c_last = (process.scale(0.0, t) ** 2 * c0 + process.variance(0.0, t) for t in (start_time, end_time))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from fpsolve._checks import instances, positive
+from fpsolve._checks import digits, error, instances, interval, same_dim
 from fpsolve.bounds._closed import is_mixture
 from fpsolve.laws import Law
 
@@ -16,6 +16,8 @@ _CELLS, _MOST_CELLS, _ITERATIONS = 4000, 40_000, 500
 _PER_WIDTH = 20
 #: Smallest density, relative to the largest, that still counts; a deeper valley makes the constant infinite.
 _DEEPEST = 1e-250
+#: Half-widths of a box that make sense, and the cells in it that must hold the law.
+_REACHES, _LEAST_INSIDE = (1e-3, 1e6), 3
 
 
 def spectral_gap_constant(law: Law, reach: float = 12.0) -> float:
@@ -30,13 +32,18 @@ def spectral_gap_constant(law: Law, reach: float = 12.0) -> float:
     law : Law
         In 1D, with a variance.
     reach : float
-        Half-width of the box in standard deviations: around every component of a Gaussian mixture, those of small
-        weight included, around the mean of any other law.
+        Half-width of the box in standard deviations, from 1e-3 to 1e6: around every component of a Gaussian mixture,
+        those of small weight included, around the mean of any other law.
 
     Returns
     -------
     float
         C in ``Var f <= C E |f'|^2``; inf where the density between two modes underflows.
+
+    Raises
+    ------
+    ValueError
+        A law in 2D, a reach so large that hardly a cell holds the law.
 
     Examples
     --------
@@ -45,7 +52,9 @@ def spectral_gap_constant(law: Law, reach: float = 12.0) -> float:
     0.25
     """
     instances(law=(law, Law))
-    low, high = _box(law, positive("reach", reach))
+    same_dim("law", law.dim, "the line", 1)
+    # beyond the tails of a law there is nothing to see, and within a small part of it there is no law
+    low, high = _box(law, interval("reach", reach, *_REACHES, remedy="about 12 holds a law with its tails"))
     needed = int(_PER_WIDTH * (high - low) / law.smallest_std) if law.smallest_std > 0.0 else 0
     points = np.linspace(low, high, 2 * min(max(_CELLS, needed), _MOST_CELLS) + 1)
     logs = law.log_density(points)
@@ -53,6 +62,9 @@ def spectral_gap_constant(law: Law, reach: float = 12.0) -> float:
         values = np.exp(logs - np.max(logs))
     p, between = values[1::2], values[2:-1:2]
     inside = np.flatnonzero(p > _DEEPEST)
+    if inside.size < _LEAST_INSIDE:
+        got = f"{inside.size} of {p.size} cells of a box of {digits(high - low)}"
+        raise error("reach", f"a box in which at least {_LEAST_INSIDE} cells hold the law", got, "take a smaller one")
     p, between = p[inside[0] : inside[-1] + 1], between[inside[0] : inside[-1]]
     if np.any(between <= _DEEPEST):
         return float("inf")

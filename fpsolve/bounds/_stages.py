@@ -82,6 +82,7 @@ def stages(
 ) -> Stages:
     """Check the request of a ladder and make its kernels."""
     _checks.one_of("frame", frame, ("fixed", "scaled"))
+    _checks.same_dim("grid", grid.dim, "reverse", reverse.dim)
     times = _boundaries(reverse, blocks, t_min)
     grids = tuple(_grid_at(reverse, grid, t, frame) for t in times)
     remedy = "widen it; for a grid in z, as runs of VE and EDM have, say frame='scaled'"
@@ -137,6 +138,8 @@ def named_starts(reverse: Reverse, start: Law | Mapping[str, Law] | None) -> dic
     if not isinstance(given, Mapping) or not all(isinstance(law, Law) for law in given.values()):
         raise _checks.error("start", "a law, or laws by their labels", repr(start)[:60])
     given = dict(given)
+    for label, law in given.items():
+        _checks.same_dim(f"start {label!r}", law.dim, "reverse", reverse.dim)
     taken = sorted(RESERVED & set(given))
     if not given or taken:
         got = f"the reserved {taken[0]!r}" if taken else "no start"

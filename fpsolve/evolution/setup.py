@@ -11,14 +11,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from fpsolve import _checks, _times
 from fpsolve._checks import error
-from fpsolve.dynamics import BaseDynamics, Frame, Reverse, RunClock
+from fpsolve.dynamics import BaseDynamics, Frame, Reverse, RunClock, identity, short
 from fpsolve.evolution.box import Interval, hull, law_box, on_the_way
 from fpsolve.evolution.methods import Method, narrowness
 from fpsolve.evolution.plan import default_saves
 from fpsolve.evolution.problem import Problem, Start
 from fpsolve.grid import Grid
 from fpsolve.laws import Law, PointMass
-from fpsolve.scores import name_of
 
 Array = NDArray[np.float64]
 
@@ -30,6 +29,8 @@ CLOCK_STEP = 0.25
 PLAIN_STEPS = 48
 #: A box wider than so many standard deviations of the narrowest law can never be filled with cells.
 WIDEST = 1e8
+#: Shortest and longest run.
+TIMES = (1e-100, 1e100)
 #: Share of `tol` that a side of the box may cut off where tails are heavy.
 TAIL_SHARE = 0.005
 
@@ -104,7 +105,7 @@ def dimension(starts: Mapping[str, Start]) -> int:
 def time_range(dynamics: BaseDynamics, t_min: float | None, t_max: float | None) -> tuple[float, float]:
     """First and last forward time of the run."""
     if dynamics.reversed_time:
-        horizon = dynamics.horizon
+        horizon = _representable("T of the process", dynamics.horizon)
         if t_max is not None or t_min is None:
             raise error(
                 "t_min",
@@ -120,7 +121,16 @@ def time_range(dynamics: BaseDynamics, t_min: float | None, t_max: float | None)
             "the end of a run from 0 up, and no t_min (that is for reverse dynamics)",
             "t_min" if t_min is not None else "None",
         )
-    return 0.0, _times.one("t_max", t_max, 0.0, dynamics.horizon, ends="(]")
+    return 0.0, _representable("t_max", _times.one("t_max", t_max, 0.0, dynamics.horizon, ends="(]"))
+
+
+def _representable(name: str, t: float) -> float:
+    """Return a time whose powers are numbers; ValueError for others, which no clock can divide into steps."""
+    low, high = TIMES
+    if not low <= t <= high:
+        got, remedy = _checks.digits(t), "measure time in another unit; a steady state comes from steady_state"
+        raise error(name, f"a time from {low:g} to {high:g}, whose powers are numbers", got, remedy)
+    return t
 
 
 def choose_frame(dynamics: BaseDynamics, frame: str, grid: Grid | None, last: float) -> Frame | None:
@@ -152,6 +162,8 @@ def save_times(save_at: ArrayLike, first: float, last: float, steps: int | None 
     """The user's save times with both ends, in the order of the run."""
     low, high = min(first, last), max(first, last)
     given = _checks.finite_array("save_at", save_at).ravel()
+    if given.size:
+        given = _times.saves("save_at", save_at, low, high)
     times = _times.saves("save_at", np.append(given, [low, high]), low, high)
     need = (2 if estimate else 1) * (len(times) - 1)
     if steps is not None and steps < need:
@@ -198,6 +210,7 @@ def base_level(
     cells = []
     for (lo, hi), width in zip(bounds, finest, strict=True):
         if not hi - lo < WIDEST * max(width, np.finfo(float).tiny):
+            _require_near(problem, (lo, hi), width)
             raise error(
                 "weight",
                 "one whose tails beyond a box that cells can fill are small",
@@ -209,6 +222,22 @@ def base_level(
     return Grid.uniform(
         bounds[0] if len(bounds) == 1 else bounds, cells=cells[0] if len(cells) == 1 else cells
     ), clock_step
+
+
+def _require_near(problem: Problem, box: Interval, width: float) -> None:
+    """Refuse starts that need a box by themselves which cells cannot fill, whatever the weight."""
+    for label, start in problem.starts.items():
+        if not isinstance(start, Law):
+            continue
+        reach = float(np.max(np.abs(np.ravel(start.mean)) + np.sqrt(np.diag(np.atleast_2d(start.cov)))))
+        # far or wide starts make the box, where tails in the weighted norm need many standard deviations more
+        if np.isfinite(reach) and reach > (box[1] - box[0]) / 1000.0:
+            raise error(
+                f"starts[{label!r}]",
+                f"a law within {WIDEST:g} widths, of {width:.3g}, of the narrowest law on the way",
+                f"one with positions of {reach:.3g}, so that cells cannot fill the box",
+                "take a narrower or nearer start, or give a grid",
+            )
 
 
 def _bounds(dynamics: BaseDynamics, problem: Problem, allowance: float) -> tuple[Interval, ...]:
@@ -245,21 +274,7 @@ def describe(dynamics: BaseDynamics, starts: Mapping[str, Start], **inputs: Any)
     """Every input as text, for the attributes of the Dataset."""
     from fpsolve import __version__
 
-    attrs: dict[str, str | float | int] = {
-        "dynamics": type(dynamics).__name__,
-        "version": __version__,
-        "seed": "none",
-    }
-    for name in ("target", "process", "score_model", "eta", "law"):
-        if hasattr(dynamics, name):
-            value = getattr(dynamics, name)
-            attrs[name] = value if isinstance(value, int | float) else "exact" if value is None else _short(value)
-    attrs["starts"] = json.dumps({k: _short(s) if isinstance(s, Law) else "array" for k, s in starts.items()})
+    kind, *parts = identity(dynamics).items()
+    attrs: dict[str, str | float | int] = dict([kind, ("version", __version__), ("seed", "none"), *parts])
+    attrs["starts"] = json.dumps({k: short(s) if isinstance(s, Law) else "array" for k, s in starts.items()})
     return attrs | {k: "none" if v is None else v for k, v in inputs.items()}
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    # an address would differ from run to run
-    text = name_of(value) if " at 0x" in text else text
-    return text if len(text) <= 500 else text[:497] + "..."

@@ -111,8 +111,8 @@ def _checked(
     if not reverse.exact or reverse.eta != 1.0:
         got = f"eta = {reverse.eta_label}" if reverse.exact else "a score model"
         raise _checks.error("reverse", "the exact score and eta = 1 for Bayes' rule", got, "use finite_volume")
-    for cells in (grid, grid if to_grid is None else to_grid):
-        _checks.same_dim("grid", cells.dim, "reverse", reverse.dim)
+    for which, cells in (("grid", grid), ("to_grid", grid if to_grid is None else to_grid)):
+        _checks.same_dim(which, cells.dim, "reverse", reverse.dim)
         require_small(cells, remedy="push one density at a time with finite_volume_operator")
     _checks.one_of("source", source, ("cell", "point"))
     return require_backwards(t0, t1, reverse.horizon)

@@ -149,6 +149,7 @@ def sampler(
     _checks.instances(reverse=(reverse, Reverse), grid=(grid, Grid))
     if to_grid is not None:
         _checks.instances(to_grid=(to_grid, Grid))
+        _checks.same_dim("to_grid", to_grid.dim, "grid", grid.dim)
     cells = grid if to_grid is None else to_grid
     for each in (grid, cells):
         require_small(each, remedy="push one density or pull one function at a time with sampler_operator")
@@ -202,6 +203,7 @@ def sampler_operator(
     _checks.instances(reverse=(reverse, Reverse), grid=(grid, Grid))
     if to_grid is not None:
         _checks.instances(to_grid=(to_grid, Grid))
+        _checks.same_dim("to_grid", to_grid.dim, "grid", grid.dim)
     step, label = _step(name, reverse, grid, t0, t1, options)
     return _operator(step, label, reverse, grid, grid if to_grid is None else to_grid, source)
 
