@@ -39,7 +39,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--n", type=int, default=2000, help="number of problems")
     parser.add_argument("--seed", type=int, default=1, help="first seed; the others follow it")
-    parser.add_argument("--kind", choices=("grid", "sensible", "tol", "hostile"), default="grid")
+    parser.add_argument("--kind", choices=("grid", "sensible", "tol", "hostile", "many-saves"), default="grid")
     parser.add_argument("--dim", type=int, choices=(1, 2), default=1)
     parser.add_argument("--jobs", type=int, default=1)
     given = parser.parse_args()
