@@ -190,3 +190,43 @@ def test_overlaps_are_those_of_densities_not_of_cells():
             rows.append(row / row.sum())
         least = min(least, float(np.minimum(*rows).sum()))
     assert found.value <= least + 1e-6
+
+
+@pytest.mark.parametrize("cells", [50, 70, 83, 160])
+def test_the_upper_coefficient_of_coarse_cells_is_above_that_of_the_line(cells):
+    """Rows N(g x + c, v) cross once, halfway, in a cell that hides what is on both sides of the crossing."""
+    mean, var, beta = 0.85, 0.66, 0.05
+    reverse = fp.Reverse(fp.Gaussian(mean, cov=var), fp.SubVP())
+    kernel = kernels.exact(reverse, fp.Grid.uniform((-9.6, 10.4), cells=cells), 1.0, 0.02, source="point")
+    found = bounds.dobrushin(kernel, weight=fp.PolynomialWeight(2, beta), whole_line=True)
+    law = reverse.marginal(0.02)
+    alpha, s = (float(f(0.02, 1.0)) for f in (reverse.process.scale, reverse.process.variance))
+    v = float(law.cov) * s / (alpha**2 * float(law.cov) + s)
+    x = np.linspace(-9.0, 9.0, 73)
+    centres = v * (alpha * x / s + float(law.mean) / float(law.cov))
+
+    def half_moment(m, cut):
+        """``int_cut^inf (1 + beta z^2) N(z; m, v) dz``."""
+        u = (cut - m) / np.sqrt(v)
+        second = (m**2 + v) * norm.sf(u) + np.sqrt(v) * (m + cut) * norm.pdf(u)
+        return norm.sf(u) + beta * second
+
+    a, b = np.meshgrid(centres, centres)
+    cut = 0.5 * (a + b)
+    upper = half_moment(a, cut) - half_moment(b, cut)
+    lower = 1.0 + beta * (b**2 + v) - half_moment(b, cut) - (1.0 + beta * (a**2 + v) - half_moment(a, cut))
+    ratio = np.where(a > b, upper + lower, 0.0) / np.add.outer(1.0 + beta * x**2, 1.0 + beta * x**2)
+    true = float(ratio.max())
+    print(cells, found.value, true, found.upper)
+    assert true <= found.upper <= 1.03 * true
+    assert found.value <= true * (1.0 + 1e-3)
+
+
+def test_the_optimised_certificate_is_no_worse_than_young_s_in_a_box_that_ends_on_one_side():
+    """A law around 4 in a box around 0: levels that the box holds certify little, those of the line much more."""
+    target = fp.GaussianMixture([0.83, 0.09, 0.08], [4.3, 2.9, 3.6], stds=[0.41, 0.6, 0.98])
+    reverse, weight = fp.Reverse(target, fp.CosineVP()), fp.PolynomialWeight(2, 0.0046)
+    kernel = kernels.exact(reverse, fp.Grid.uniform((-10, 10.8), cells=200), 1.0, 0.02, source="point")
+    found = bounds.harris(kernel, weight=weight, optimise=True)
+    closed = bounds.harris_closed_form(reverse, 1.0, 0.02, weight=weight, optimise=True)
+    assert found.certified and found.value <= closed.value < 1.0

@@ -307,3 +307,30 @@ def test_in_the_plane_the_box_is_widened_where_the_law_is_known():
     found = bounds.girsanov(exact, fp.Reverse(exact.target, process, score=refused), t_min=0.5, grid=grid)
     assert found.value is None and "the box holds E|Db|^2" in found.reason
     assert "E|Db|^2 beyond the box" in found.unchecked
+
+
+@pytest.mark.parametrize(("std", "mean"), [(0.5, 0.0), (0.1, 0.15), (0.03, 0.15), (1e-3, 0.0)])
+def test_starts_between_the_nodes_of_the_cells_give_nothing_in_the_plane(std, mean):
+    process = fp.OrnsteinUhlenbeck(T=1.0)
+    exact = fp.Reverse(fp.Gaussian([0.0, 0.0], std=1.0), process)
+    start, other = fp.Gaussian([mean, mean], std=std), fp.Gaussian([0.0, 0.0], std=1.0)
+    grid = fp.Grid.uniform([(-6, 6), (-6, 6)], cells=40)
+    found = bounds.girsanov(exact, exact, t_min=0.5, grid=grid, first_start=start, second_start=other)
+    true = std**2 - 1.0 - 2.0 * np.log(std) + mean**2
+    if std >= 0.1:
+        assert found.value == pytest.approx(true, rel=1e-6)
+    else:
+        assert found.value is None and "the cells resolve the first start" in found.reason
+        assert np.isnan(found.total_variation) and np.isnan(found.weighted)
+
+
+def test_a_law_between_the_nodes_of_the_cells_has_no_bound_in_the_plane():
+    """Integrals over its density are 0 on such a grid: p_0's Fisher information is 2e6, chi-square infinite or so."""
+    grid = fp.Grid.uniform([(-6, 6), (-6, 6)], cells=40)
+    narrow = fp.Gaussian([0.0, 0.0], std=1e-3)
+    found = bounds.explicit_kl(fp.Reverse(narrow, fp.VP()), 50, grid=grid)
+    assert found.value is None and "the cells resolve p_0" in found.reason
+    wide = fp.Reverse(fp.Gaussian([0.0, 0.0], std=0.8), fp.VP())
+    found = bounds.poincare(wide, 1.0, 0.1, grid=grid, start=narrow)
+    assert found.value is None and "the cells resolve start" in found.reason
+    assert bounds.poincare(wide, 1.0, 0.1, grid=grid, start=fp.Gaussian([0.1, 0.0], std=0.7)).value is not None

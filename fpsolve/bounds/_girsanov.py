@@ -12,6 +12,7 @@ from fpsolve import _checks, kernels
 from fpsolve.bounds._line import Line
 from fpsolve.bounds._lyapunov import edge
 from fpsolve.bounds._pinsker import WeightedPinsker, weighted_pinsker
+from fpsolve.bounds._quadrature import resolved
 from fpsolve.bounds._record import Hypothesis, Record, failure, yes
 from fpsolve.bounds._score_error import HELD, RESOLVED, ScoreError, on_cells, under
 from fpsolve.dynamics import Reverse
@@ -141,21 +142,24 @@ def girsanov(
     errors = [_error(p, first, second, float(t), grid, known) for t, p in zip(times, density, strict=True)]
     integrand = factor * np.square(first.process.diffusion(times)) * np.array([error.value for error in errors])
     kl_start = 0.0 if other is start else _entropy(grid, start, other)
+    of_start = () if other is start or grid.dim == 1 else (resolved(grid, "the first start", start),)
     kl_path = float(np.sum(integrand * dr))
     arrived = kernels.finite_volume_operator(second, grid, T, t_min).push(grid.cell_average(other))
     lost = max(lost, _lost(arrived, grid))
     # the first run ends in p_t_min where nothing disturbs it; of the second only cells are known
     ends = first.marginal(t_min) if known else last
-    details = weighted_pinsker(kl_start + kl_path, ends, arrived, grid, weight)
+    entropy = np.inf if failure(of_start) else kl_start + kl_path
+    details = weighted_pinsker(entropy, ends, arrived, grid, weight)
     checked = (
         Hypothesis("the box holds the laws", _LOST - lost, "1e-6 less the mass beyond it, or in the cells at its ends"),
         Hypothesis("the box holds E|Db|^2", min(e.held for e in errors), HELD),
         Hypothesis("the cells resolve E|Db|^2", min(e.resolved for e in errors), RESOLVED),
+        *of_start,
         yes("the starts have a finite relative entropy", bool(np.isfinite(kl_start))),
     )
     reason = failure(checked)
     return Girsanov(
-        value=None if reason else kl_start + kl_path,
+        value=None if reason else entropy,
         statement="KL <= KL(starts) + 1/2 int E|Db|^2/(eta g)^2 dr (Girsanov); Pinsker; Bolley and Villani 2005",
         checked=checked,
         unchecked=(
@@ -167,7 +171,7 @@ def girsanov(
         reason=reason,
         kl_start=kl_start,
         kl_path=kl_path,
-        total_variation=float("nan") if reason else float(np.sqrt(0.5 * (kl_start + kl_path))),
+        total_variation=float("nan") if reason else float(np.sqrt(0.5 * entropy)),
         weighted=float("nan") if reason else details.best,
         details=details,
         times=times,

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from fpsolve import weights
 from fpsolve.bounds._closed import is_mixture
 from fpsolve.bounds._line import Line
-from fpsolve.bounds._quadrature import around_share, end_share
+from fpsolve.bounds._quadrature import around_share, end_share, resolved
 from fpsolve.grid import Grid
 from fpsolve.laws import Law, Tail
 from fpsolve.weights import ExponentialWeight, PolynomialWeight, UnitWeight, WeightLike
@@ -144,7 +144,7 @@ def _in_the_box(law: Law, weight: WeightLike, grid: Grid, unchecked: tuple[str, 
 
     values = grid.cell_average(integrand)
     total = float(values.sum() * grid.volume)
-    margin = min(end_share(values), around_share(grid, integrand, total))
+    margin = min(end_share(values), around_share(grid, integrand, total), resolved(grid, "the law", law).margin)
     return Moment(total, margin, (*unchecked, "V^2 beyond the boxes beside the grid's"))
 
 

@@ -101,7 +101,7 @@ class Sharp:
             return 1.0
         betas = [best_beta(trials, float(np.min(ks))) for trials in sets]
         bests = [trials.best(beta) for trials, beta in zip(sets, betas, strict=True)]
-        at = _chosen([found[0] for found in bests])
+        at = int(np.argmin([found[0] for found in bests]))
         if not np.isfinite(bests[at][0]) or sets[at].levels.ndim == 2:
             return betas[at]
         # levels between those tried move the best beta a little
@@ -126,7 +126,7 @@ class Sharp:
         """abar, its constants and whether they are those of the closed form by Young's inequality."""
         sets: Sequence[Trials] = self._sets()
         bests = [trials.best(beta) for trials in sets]
-        at = _chosen([found[0] for found in bests])
+        at = int(np.argmin([found[0] for found in bests]))
         abar, n, m = bests[at]
         if not np.isfinite(abar):
             return abar, None, False
@@ -174,13 +174,6 @@ class Sharp:
             shown = f"abar = {abar:.6g} there" if np.isfinite(abar) else "no gamma < 1 and R > 2K/(1 - gamma) there"
             return f"{BOX_ONLY}; {shown}"
         return ""
-
-
-def _chosen(abars: Sequence[float]) -> int:
-    """Which set of constants is taken: that of the rows of the matrix where it certifies, unless Young's is better."""
-    if len(abars) == 3 and abars[0] < 1.0 and abars[0] <= abars[2]:
-        return 0
-    return int(np.argmin(abars))
 
 
 def overlap_within(kernel: Kernel, weight: WeightLike, levels: Array, line: Line | None) -> Array:
