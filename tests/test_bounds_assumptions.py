@@ -105,3 +105,16 @@ def test_closed_forms_hold_on_a_wide_line(rng):
         s = law.score(x)
         assert np.all(x * s <= -found.value * x**2 + found.offset * (1 + 1e-9) + 1e-9 * x**2)
         assert np.all(np.abs(s) <= found.growth * (1.0 + np.abs(x)) * (1 + 1e-9))
+
+
+@pytest.mark.parametrize("degrees", [0.0, 1.4, 31.0, 46.4])
+def test_the_softest_direction_of_a_narrow_correlated_score_is_found(degrees):
+    """A model -C^{-1} x with standard deviations 1 and 0.01: within a degree the pull grows from 1 by a factor of 4."""
+    turn = np.radians(degrees)
+    axes = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+    precision = axes @ np.diag([1.0, 1e4]) @ axes.T
+    law = fp.Gaussian([0.0, 0.0], cov=np.linalg.inv(precision))
+    reverse = fp.Reverse(law, fp.VP(), score=fp.scores.checked(lambda t, x: -x @ precision, 2))
+    found = bounds.assumptions(reverse, 0.0, region=8.0)
+    assert found.method == "fitted" and found.value == pytest.approx(0.5, rel=1e-3)
+    assert found.growth >= 1e4 * 8.0**found.power / (1.0 + 8.0**found.power) * (1.0 - 1e-4)

@@ -159,3 +159,16 @@ def test_the_terms_of_the_reverse_bound_by_hand(eta):
     assert tight.value == pytest.approx(factor * gained - lost, rel=1e-2)
     v = np.exp(-0.1) * 0.49 - np.expm1(-0.1)
     assert tight.kl_end == pytest.approx(mean**2 / (2 * v), rel=1e-2)
+
+
+def test_an_error_narrower_than_the_cells_is_no_bound():
+    """A spike at one cell centre: what the centres say of E|e|^2 is several times what it is, or nothing beside it."""
+    law, grid = fp.Gaussian(0.0, std=1.0), fp.Grid.uniform((-8, 8), cells=160)
+    run = fp.evolve(fp.Langevin(law), fp.Gaussian(1.0, std=0.5), grid=grid, steps=20, t_max=0.5)
+
+    def spike(t, x):
+        return np.exp(-0.5 * ((x - 0.05) / 0.01) ** 2)
+
+    found = bounds.langevin_kl(run, law, spike, convexity=1.0)
+    assert found.value is None and "the cells resolve E|e|^2" in found.reason
+    assert bounds.langevin_kl(run, law, lambda t, x: 0.1 * np.cos(x), convexity=1.0).value is not None

@@ -18,6 +18,8 @@ from fpsolve.marginals import QuadratureLaw
 Array = NDArray[np.float64]
 
 _RADII, _ANGLES = 1600, 64
+#: Rounds and angles of the search around the best of them: scores of narrow correlated laws turn within a degree.
+_ROUNDS, _NEAR = 4, 9
 #: Doublings of the radius over which a score is followed beyond the region.
 _DOUBLINGS = 12
 #: What ``-x.s/|x|^2`` may lose over the later half of them, and that loss against the one over the earlier half: where
@@ -206,20 +208,31 @@ def _default_region(law: Law) -> float:
     return float(np.linalg.norm(np.atleast_1d(law.mean))) + _REACH * float(np.sqrt(variance))
 
 
-def _polar(dim: int, radii: Array, offset: float = 0.0) -> Array:
-    """Points at the given radii in all directions: (n, 2) in 1D (both sides), (n, angles, 2) in 2D."""
-    if dim == 1:
-        return np.stack([-radii, radii], axis=-1)
-    angles = 2.0 * np.pi * (np.arange(_ANGLES) + offset) / _ANGLES
-    return np.asarray(radii[:, None, None] * np.stack([np.cos(angles), np.sin(angles)], axis=-1))
-
-
 def _inward(score: Callable[[Array], Array], dim: int, radii: Array, offset: float = 0.0) -> tuple[Array, Array]:
-    """``max x.s`` and ``max |s|`` over the directions, per radius."""
-    x = _polar(dim, radii, offset)
+    """``max x.s`` and ``max |s|`` over the directions, per radius; in 2D looked for between the angles, too."""
+    if dim == 1:
+        x = np.stack([-radii, radii], axis=-1)
+        s = np.asarray(score(x), dtype=np.float64)
+        return (x * s).max(axis=1), np.abs(s).max(axis=1)
+    angles = np.broadcast_to(2.0 * np.pi * (np.arange(_ANGLES) + offset) / _ANGLES, (radii.size, _ANGLES))
+    along, size = _in_directions(score, radii, angles)
+    found = [values.max(axis=1) for values in (along, size)]
+    for k, values in enumerate((along, size)):
+        best, width = angles[0, values.argmax(axis=1)], 2.0 * np.pi / _ANGLES
+        for _ in range(_ROUNDS):
+            near = best[:, None] + width * np.linspace(-1.0, 1.0, _NEAR)
+            both = _in_directions(score, radii, near)
+            found = [np.maximum(old, new.max(axis=1)) for old, new in zip(found, both, strict=True)]
+            best = np.take_along_axis(near, both[k].argmax(axis=1)[:, None], axis=1)[:, 0]
+            width *= 2.0 / (_NEAR - 1)
+    return found[0], found[1]
+
+
+def _in_directions(score: Callable[[Array], Array], radii: Array, angles: Array) -> tuple[Array, Array]:
+    """``x.s`` and ``|s|`` at radii (n,) and angles (n, m)."""
+    x = radii[:, None, None] * np.stack([np.cos(angles), np.sin(angles)], axis=-1)
     s = np.asarray(score(x), dtype=np.float64)
-    along, size = (x * s, np.abs(s)) if dim == 1 else ((x * s).sum(axis=-1), np.hypot(s[..., 0], s[..., 1]))
-    return along.max(axis=1), size.max(axis=1)
+    return (x * s).sum(axis=-1), np.hypot(s[..., 0], s[..., 1])
 
 
 def _fit(

@@ -229,7 +229,7 @@ def _error(p: Array, first: Reverse, second: Reverse, t: float, grid: Grid, know
         gap = np.square(first.score(t, x) - second.score(t, x))
         return np.asarray(gap if grid.dim == 1 else gap.sum(axis=-1))
 
-    return under(first.marginal(t), square, grid) if known else on_cells(p, square, grid)
+    return under(first.marginal(t), square, grid) if known else on_cells(p, square(grid.x), grid)
 
 
 def _entropy(grid: Grid, p: Law, q: Law) -> float:

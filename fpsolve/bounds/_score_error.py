@@ -60,9 +60,9 @@ def under(law: Law, square: Callable[[Array], Array], grid: Grid) -> ScoreError:
     return _over_line(law, square, grid) if grid.dim == 1 else _over_plane(law, square, grid)
 
 
-def on_cells(p: Array, square: Callable[[Array], Array], grid: Grid) -> ScoreError:
-    """Return the same for cell averages: nothing is known beyond their box."""
-    values = p * square(grid.x)
+def on_cells(p: Array, square: Array, grid: Grid) -> ScoreError:
+    """Return the same for cell averages and f at the cell centres: nothing is known beyond their box."""
+    values = p * square
     return ScoreError(float(values.sum() * grid.volume), end_share(values), _resolved(values), False)
 
 
@@ -77,7 +77,7 @@ def _over_line(law: Law, square: Callable[[Array], Array], grid: Grid) -> ScoreE
             values[seen] = square(line.x[seen])
     except ValueError:
         # tables and networks may end somewhere; what fails everywhere fails on the cells, too
-        return on_cells(grid.cell_average(law), square, grid)
+        return on_cells(grid.cell_average(law), square(grid.x), grid)
     log_p = np.where(seen, log_p, -np.inf)
     total = line.mean(log_p, values)
     low, high = grid.bounds[0]
@@ -87,14 +87,14 @@ def _over_line(law: Law, square: Callable[[Array], Array], grid: Grid) -> ScoreE
 
 
 def _over_plane(law: Law, square: Callable[[Array], Array], grid: Grid) -> ScoreError:
-    found, wide = on_cells(grid.cell_average(law), square, grid), grid
+    found, wide = on_cells(grid.cell_average(law), square(grid.x), grid), grid
     inside = found.value
     try:
         for _ in range(_WIDENINGS):
             if found.held >= 0.0:
                 break
             wide = _wider(wide)
-            found = on_cells(wide.cell_average(law), square, wide)
+            found = on_cells(wide.cell_average(law), square(wide.x), wide)
         with np.errstate(over="ignore"):
             around = around_share(wide, lambda x: law.density(x) * square(x), found.value)
     except ValueError:

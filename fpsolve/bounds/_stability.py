@@ -18,6 +18,7 @@ from fpsolve._callables import values_of
 from fpsolve.bounds._closed import score_slope
 from fpsolve.bounds._line import Line
 from fpsolve.bounds._record import Hypothesis, Record, failure
+from fpsolve.bounds._score_error import RESOLVED, on_cells
 from fpsolve.dynamics import Reverse
 from fpsolve.grid import Grid
 from fpsolve.laws import Law
@@ -118,12 +119,13 @@ def langevin_kl(
     grid, density, t = _read(run, start)
     rate = _checks.positive("convexity", convexity) * _checks.positive("diffusivity", diffusivity)
     measured, off = _entropies(run, density, grid, [law] * len(t))
-    size = _mean_squares(density, grid, t, error)
+    size, resolved = _mean_squares(density, grid, t, error)
     r = np.abs(t - t[0])
     bound = np.exp(-rate * r) * measured[0] + np.maximum.accumulate(size) / (2.0 * rate * diffusivity)
     least, where, beyond = _least_convexity(law, grid)
     checked = (
         Hypothesis("Hess(-log pi) >= l", least - convexity * (1.0 - _CONVEXITY_SLACK), where, "Bakry and Emery 1985"),
+        resolved,
     )
     return _record(
         "KL_r <= exp(-l D r) KL_0 + sup E|delta|^2/(2 l D^2) (Bakry and Emery 1985)",
@@ -188,14 +190,15 @@ def reverse_kl(
         raise _checks.error("reverse", "eta > 0", "no noise", "without it entropy is not dissipated")
     laws = [reverse.marginal(float(s)) for s in t]
     measured, off = _entropies(run, density, grid, laws)
-    rate = np.square(0.5 * (g2 + noise2)) / noise2 * _mean_squares(density, grid, t, error)
+    size, resolved = _mean_squares(density, grid, t, error)
+    rate = np.square(0.5 * (g2 + noise2)) / noise2 * size
     if information:
         found = [_information(q, grid.cell_average(law), grid) for q, law in zip(density, laws, strict=True)]
         rate = rate - 0.25 * noise2 * np.array(found)
     gained, doubt = _integral(rate, np.abs(t - t[0]))
     return _record(
         "d/dr KL <= -(eta^2 g^2/4) I + c^2/(eta^2 g^2) E|e|^2, integrated",
-        (Hypothesis("eta > 0", float(np.min(noise2 / g2)), "smallest eta^2 at the saved times"),),
+        (Hypothesis("eta > 0", float(np.min(noise2 / g2)), "smallest eta^2 at the saved times"), resolved),
         ("decay of u log(u/p) at infinity", "E|e|^2 beyond the box and between the saved times", _OF_RUN),
         t, measured[0] + gained, measured, off + doubt,
     )  # fmt: skip
@@ -264,14 +267,15 @@ def _log_ratio(u: Array, p: Array, v: Array) -> float:
     return float(np.max(np.abs(np.log(u[seen] / p[seen])) / v[seen]))
 
 
-def _mean_squares(density: Array, grid: Grid, t: Array, error: Error) -> Array:
-    """``E_u |e|^2`` at every saved time."""
+def _mean_squares(density: Array, grid: Grid, t: Array, error: Error) -> tuple[Array, Hypothesis]:
+    """``E_u |e|^2`` at every saved time, and whether the cells resolve it."""
     found = []
     for q, s in zip(density, t, strict=True):
         e = values_of("error", error, grid.x, t=float(s), vector=True)
         square = np.square(e) if grid.dim == 1 else np.square(e).sum(axis=-1)
-        found.append(float(np.sum(q * square) * grid.volume))
-    return np.array(found)
+        found.append(on_cells(q, square, grid))
+    resolved = Hypothesis("the cells resolve E|e|^2", min(one.resolved for one in found), RESOLVED)
+    return np.array([one.value for one in found]), resolved
 
 
 def _information(u: Array, p: Array, grid: Grid) -> float:
