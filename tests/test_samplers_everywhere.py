@@ -143,6 +143,14 @@ def test_particles_kernels_and_decomposition_are_the_normal_chain_of_the_paper(n
     assert_three_follow(name, CHAINS[name], **ASKED.get(name, {}))
 
 
+def test_the_chain_of_another_method_is_told_from_it():
+    """Negative control: the ancestral step is not the exponential integrator, nor this churn another."""
+    with pytest.raises(AssertionError):
+        assert_three_follow("ddpm", exponential_integrator)
+    with pytest.raises(AssertionError):
+        assert_three_follow("edm", edm, churn=2.0)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_particles_are_drawn_from_the_density_that_the_kernels_push(name):
     """A mixture: every merged cell within its binomial spread; 25 cells, false alarm below 1e-7."""
@@ -191,6 +199,41 @@ def stochastic_midpoint(t, u, n, share=0.5):
         return x + 2.0 * score(s, x)
 
     return lambda x: x + h * slope(middle, x + share * h * slope(t, x)), 0.0, 2.0 * h
+
+
+class Split(samplers.Sampler):
+    """Noise on both sides of a map: half of it, the drift at the midpoint, the other half."""
+
+    def step(self, process, eta, t_from, t_to):
+        whole = StochasticMidpoint().step(process, eta, t_from, t_to)
+        half = whole.std_after * math.sqrt(0.5)
+        return samplers.MapStep(t_from, t_to, whole.move, std_before=half, std_after=half)
+
+
+def split(t, u, n):
+    move, before, after = stochastic_midpoint(t, u, n)
+    return move, 0.5 * (before + after), 0.5 * (before + after)
+
+
+def test_noise_on_both_sides_of_a_map_is_one_step():
+    assert_three_follow(Split(), split)
+
+
+@pytest.mark.parametrize(("method", "truth"), [("ddpm", ddpm), (StochasticMidpoint(), stochastic_midpoint)])
+def test_in_the_plane_every_axis_is_the_normal_chain(method, truth):
+    reverse = fp.Reverse(fp.Gaussian([MEAN, -MEAN], cov=VARIANCE * np.eye(2)), GAUSS.process)
+    start, times = fp.Gaussian([0.2, -0.2], std=0.9), np.linspace(T, 0.5, 6)
+    m, v = chain(truth, times)
+    cloud = particles.simulate(reverse, start, n=50_000, seed=2, times=times, method=method)
+    np.testing.assert_allclose(cloud["mean"][-1], [m, -m], atol=4.5 * math.sqrt(v / 50_000))
+    np.testing.assert_allclose(cloud["cov"][-1], v * np.eye(2), atol=4.5 * v * math.sqrt(2.0 / 50_000))
+    grid = fp.Grid.uniform([(-5.5, 5.5), (-5.5, 5.5)], cells=80)
+    q = grid.cell_average(start)
+    for t, u in pairwise(times):
+        q = kernels.sampler_operator(method, reverse, grid, t, u).push(q)
+    line = fp.Grid.uniform((-5.5, 5.5), cells=80)
+    assert moments(q.sum(axis=1) * line.volume, line) == pytest.approx((m, v), abs=1e-4)
+    assert moments(q.sum(axis=0) * line.volume, line) == pytest.approx((-m, v), abs=1e-4)
 
 
 @pytest.mark.parametrize("given", [StochasticMidpoint(), StochasticMidpoint], ids=["object", "class"])

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from fpsolve import _checks, _progress, _times, samplers
+from fpsolve import __version__, _checks, _progress, _times, samplers
 from fpsolve.dynamics import identity, short
 from fpsolve.grid import Grid
 from fpsolve.laws import Law
@@ -172,7 +172,7 @@ def simulate(
         "eta": reverse.eta_label if sampler.eta is None else sampler.eta,
         "start": short(start),
         **_table_report(plan, table_error),
-        "version": _version(),
+        "version": __version__,
         "wall_time_s": time.perf_counter() - began,
     }
     return _cloud.dataset(tally, plan.saved, float(reverse.process.T), attrs)
@@ -343,9 +343,3 @@ def _shift(step: Step, error: float, dim: int) -> float:
     x = np.zeros((1,) if dim == 1 else (1, 2))
     moved = step.move(lambda t, y: np.full(y.shape, error), x) - step.move(lambda t, y: np.zeros(y.shape), x)
     return float(np.abs(moved.flat[0]))
-
-
-def _version() -> str:
-    import fpsolve
-
-    return str(getattr(fpsolve, "__version__", "unknown"))
