@@ -291,6 +291,33 @@ def test_clouds_of_flows_are_compared_with_runs(name, steps):
     assert verdicts == ["agree", "disagree"]
 
 
+class Fading:
+    """A noise knob that is a function of time."""
+
+    def __call__(self, t):
+        return 0.2 + 0.5 * np.asarray(t)
+
+
+def test_clouds_say_to_which_eta_their_method_tends():
+    """What is compared is of the same dynamics; a churn is of no eta, and nothing is held against it."""
+    start = {"prior": START}
+    noisy, fading = GAUSS, fp.Reverse(GAUSS.target, GAUSS.process, eta=Fading())
+    runs = {name: fp.evolve(r, start, t_min=END, tol=1e-2) for name, r in (("1", noisy), ("t", fading))}
+
+    def compare(run, reverse, **how):
+        cloud = particles.simulate(reverse, START, n=100, seed=0, steps=20, t_min=END, **how)
+        particles.compare(runs[run], cloud, start="prior", at=[END])
+        return cloud.attrs.get("eta", "none")
+
+    assert compare("1", noisy, method="ddim") == 1.0
+    assert "Fading" in compare("t", fading, method="euler-maruyama")
+    assert compare("1", fading, method="ddpm") == 1.0
+    assert compare("1", fading, method="edm", churn=3.0) == "none"
+    for how in ({"method": "heun"}, {"method": "edm"}, {"method": "ddim", "eta": 0.5}):
+        with pytest.raises(ValueError, match="cloud: expected a result of the same eta as run, 1"):
+            compare("1", noisy, **how)
+
+
 def doors(method, **options):
     """Everything that takes a sampler, each as numbers."""
     reverse = options.pop("reverse", GAUSS)

@@ -16,7 +16,7 @@ from fpsolve.grid import Grid
 from fpsolve.laws import Law
 from fpsolve.particles import _cells, _cloud
 from fpsolve.particles._cloud import Tally
-from fpsolve.samplers import Method, Step
+from fpsolve.samplers import Method, Sampler, Step
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -168,8 +168,7 @@ def simulate(
         "steps": len(plan.steps),
         "evaluations": len(plan.steps) * sampler.evaluations,
         "t_min": float(knots[-1]),
-        **identity(reverse),
-        "eta": reverse.eta_label if sampler.eta is None else sampler.eta,
+        **_dynamics(reverse, sampler, plan.steps),
         "start": short(start),
         **_table_report(plan, table_error),
         "version": __version__,
@@ -186,6 +185,17 @@ def _check(reverse: Any, start: Any, n: int, chunk: int) -> None:
     _checks.same_dim("start", start.dim, "reverse", reverse.dim)
     _checks.integer("n", n)
     _checks.integer("chunk", chunk)
+
+
+def _dynamics(reverse: Any, sampler: Sampler, steps: tuple[Step, ...]) -> dict[str, str | float | int]:
+    """What the cloud says of its dynamics: those of `reverse`, with the eta to which the method tends."""
+    said = identity(reverse)
+    if sampler.eta is not None:
+        said["eta"] = sampler.eta
+    if sampler.eta == 0.0 and not all(step.deterministic for step in steps):
+        # noise besides that of any eta: a churn
+        del said["eta"]
+    return said
 
 
 def _knots(reverse: Any, steps: int | None, times: Any, t_min: float | None, save_at: Any) -> tuple[Array, Array]:
