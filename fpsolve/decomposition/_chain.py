@@ -73,7 +73,7 @@ def march(steps: Steps, times: Array, start: Array, first: Array, weights: Array
     with _progress.progress(n, f"{steps.sampler.name}: errors", progress) as bar:
         for k, (t0, t1) in enumerate(pairwise(times.tolist())):
             sampler, kernel = steps.sampled(t0, t1), steps.exactly(t0, t1)
-            told.append(_told(sampler, steps, t0, t1))
+            told.append(_told(sampler, steps, t0, t1, np.abs(rows[0]) * steps.grid.volume))
             exact.append(kernel)
             mu, rows = sampler.push(rows[0]), kernel.push(rows)
             made = {1: mu - rows[0]}
@@ -102,7 +102,7 @@ def _by_source(errors: Array, labels: list[tuple[int, int]]) -> Array:
     return np.stack([errors[sources == source].sum(axis=0) for source in range(len(SOURCES))])
 
 
-def _told(sampler: Kernel | Operator, steps: Steps, t0: float, t1: float) -> dict[str, float]:
+def _told(sampler: Kernel | Operator, steps: Steps, t0: float, t1: float, masses: Array) -> dict[str, float]:
     """What a kernel says of itself: noise in cell widths, averaged sources, mass beyond the box, negative entries."""
     made = steps.step(t0, t1)
     defects = getattr(sampler, "defects", None)
@@ -110,6 +110,7 @@ def _told(sampler: Kernel | Operator, steps: Steps, t0: float, t1: float) -> dic
         "width": max(made.std_before, made.std_after) / max(steps.grid.spacing),
         "averaged": float(getattr(sampler, "averaged", 0.0)),
         "beyond": 0.0 if defects is None else float(np.max(defects)),
+        "thrown": 0.0 if defects is None else float(np.ravel(defects) @ masses.ravel()),
         "negative": float(getattr(sampler, "negative", 0.0)),
     }
 

@@ -13,6 +13,7 @@ from fpsolve import _checks, samplers, weights
 from fpsolve._times import decreasing, one, same
 from fpsolve.decomposition._chain import SOURCES, Chain, contractions, march
 from fpsolve.decomposition._steps import Steps
+from fpsolve.decomposition._total import total_errors
 from fpsolve.dynamics import Reverse
 from fpsolve.grid import Grid
 from fpsolve.laws import Law
@@ -58,7 +59,7 @@ def errors(
     initialization, discretization and score errors, every one a signed density that is carried to the end by the exact
     kernels. All norms are ``||w||_V = int V |w|``, sums over cells with V at their centres (second order in the cell
     width). The identity holds on the grid to rounding (`closure`); how well the grid's exact chain knows ``p_t`` is
-    `reference_error`.
+    `reference_error`, and how well `total` is known `total_error`.
 
     Parameters
     ----------
@@ -98,11 +99,14 @@ def errors(
         `propagated` (what is left at the end), `discount` (their ratio, NaN without local error) and `bound` (local
         times contraction). The initialization error stands in step 0. Over ``t``: `alive(source, t)`, the norm of the
         sum of all errors of a source so far; `total`, the measured ``||mu_k - p_t||_V`` against the exact marginal;
+        `total_error`, how well it is known: V at centres of cells, the sampler's chain on half of the cells, mass that
+        leaves the box (infinite where that is more than 1e-6, or cells cannot be halved: attrs["total_error_reason"]);
         `contraction` from t to the end; `closure`; `reference_error`. Signed densities at the end: `remainder(source,
         x[, y])`, `sampled`, `exact`. Of the sampler's kernels: `width(step)`, the noise in cell widths (a step below
         about 1 moves splines, in 1D), `averaged(step)`, the share of sources averaged over their cells (each such step
-        adds a variance of about h^2/6), `beyond(step)`, the largest mass a source throws out of the box, and
-        `negative(step)`. attrs: `total`, `sum_of_terms`, `sum_of_bounds`, inputs.
+        adds a variance of about h^2/6), `beyond(step)`, the largest mass a source throws out of the box,
+        `thrown(step)`, the mass that the sampler's density throws out, and `negative(step)`. attrs: `total`,
+        `total_error`, `sum_of_terms`, `sum_of_bounds`, inputs.
 
     Raises
     ------
@@ -140,7 +144,7 @@ def errors(
     first = grid.cell_average(plan.exact.marginal(nodes[0]))
     chain = march(plan, nodes, nu, first, v * grid.volume, progress)
     found = contractions(chain.exact, v, _boundaries(blocks, len(nodes) - 1, prod(grid.shape)))
-    dataset = _dataset(chain, plan, nodes, v, found)
+    dataset = _dataset(chain, plan, nodes, v, found, weight)
     inputs = {"weight": weights.to_json(weight), "wall_time_s": time.perf_counter() - began}
     return dataset.assign_attrs(inputs)
 
@@ -184,7 +188,9 @@ def _boundaries(blocks: int, n: int, cells: int) -> list[int]:
     return sorted({int(k) for k in np.linspace(0, n, blocks, endpoint=False)})
 
 
-def _dataset(chain: Chain, plan: Steps, times: Array, v: Array, contraction: Array) -> xr.Dataset:
+def _dataset(
+    chain: Chain, plan: Steps, times: Array, v: Array, contraction: Array, weight: WeightLike
+) -> xr.Dataset:
     import xarray as xr
 
     grid = plan.grid
@@ -194,6 +200,9 @@ def _dataset(chain: Chain, plan: Steps, times: Array, v: Array, contraction: Arr
     marginals = np.stack([grid.cell_average(plan.exact.marginal(t)) for t in times])
     total = (np.abs(chain.sampled - marginals) * cell_weights).sum(axis=space)
     off = (np.abs(chain.reference - marginals) * cell_weights).sum(axis=space)
+    # what a step throws out of the box, kernels put into the cells at its ends
+    lost = np.abs(1.0 - chain.sampled[0].sum() * grid.volume) + np.append(0.0, np.cumsum(chain.steps["thrown"]))
+    uncertain, reason = total_errors(plan, times, chain.sampled, total, marginals, lost, weight)
     bound = chain.local * contraction[1:]
     bound[0] = chain.local[0] * contraction[0]
     discount = np.full_like(chain.local, np.nan)
@@ -208,6 +217,7 @@ def _dataset(chain: Chain, plan: Steps, times: Array, v: Array, contraction: Arr
             "bound": (both, bound),
             "alive": (("source", "t"), chain.alive),
             "total": ("t", total),
+            "total_error": ("t", uncertain),
             "contraction": ("t", contraction),
             "closure": ("t", chain.closure),
             "reference_error": ("t", off),
@@ -232,6 +242,8 @@ def _dataset(chain: Chain, plan: Steps, times: Array, v: Array, contraction: Arr
             "score": "approximate" if plan.perturbed else "exact",
             "eta": plan.exact.eta_label,
             "total": float(total[-1]),
+            "total_error": float(uncertain[-1]),
+            "total_error_reason": reason,
             "sum_of_terms": float(chain.propagated.sum()),
             "sum_of_bounds": float(bound.sum()),
         },
