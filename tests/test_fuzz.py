@@ -28,7 +28,7 @@ import fpsolve as fp
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 ROOMS = ("laws", "processes", "weights", "data", "marginals", "scores", "closed_form", "kernels", "distances", "bounds")
-ROOMS += ("decomposition", "dynamics", "flows", "particles", "plots", "stochastic")
+ROOMS += ("decomposition", "dynamics", "flows", "particles", "plots", "samplers", "stochastic")
 
 #: What only fpsolve makes: results, abstract bases, what adapters and factories return; and long jobs without input.
 NOT_DOORS = {"Law", "Process", "laws.NormalMixture", "laws.Tail", "weights.Weight", "weights.DEFAULT", "data.Table"}
@@ -38,7 +38,10 @@ NOT_DOORS |= {f"scores.{n}" for n in ("TorchModel", "Velocity", "Clipped", "Pert
 NOT_DOORS |= {"scores.ProductScore", "scores.ProductField", "scores.admitted", "scores.name_of", "marginals.FastLaw"}
 NOT_DOORS |= {"kernels.Operator", "kernels.FiniteVolumeOperator", "kernels.SamplerOperator", "closed_form.Distance"}
 NOT_DOORS |= {"bounds.records", "dynamics.BaseDynamics", "dynamics.Churn", "dynamics.Frame", "dynamics.InFrame"}
-NOT_DOORS |= {"flows.FlowDistance", "flows.StationaryPoints", "particles.GaussianStep", "stochastic.RankCorrelation"}
+NOT_DOORS |= {"flows.FlowDistance", "flows.StationaryPoints", "stochastic.RankCorrelation"}
+NOT_DOORS |= {"samplers.Sampler", "samplers.Step", "samplers.GaussianStep", "samplers.MapStep", "samplers.steps"}
+# no arguments, or such as the doors hand on to it
+NOT_DOORS |= {"samplers.Heun", "samplers.get"}
 NOT_DOORS |= {"bounds.WeightedPinsker", "data.old_faithful", "plots.styles", "weights.to_json", "weights.from_json"}
 # the folders and workers of a sweep have tests of their own
 NOT_DOORS |= {"sweep", "UnitWeight"}
@@ -197,6 +200,12 @@ DOORS: dict[str, Callable[[], dict[str, Any]]] = {
     "bounds.spectral_gap_constant": lambda: {"law": LAW},
     "bounds.verify": lambda: {"ladder": made("ladder")},
     "bounds.weighted_pinsker": lambda: {"kl": 0.1, "mu": LAW, "nu": fp.Gaussian(0.0, std=1.2), "grid": GRID},
+    "samplers.step": lambda: {"method": "ddim", "process": PROCESS, "eta": 0.5, "t_from": 0.9, "t_to": 0.8},
+    "samplers.Karras": lambda: {"churn": 2.0, "steps": 4, "s_min": 0.1, "s_max": 10.0, "s_noise": 1.0},
+    "samplers.DDIM": lambda: {"eta": 0.5},
+    "samplers.DDPM": lambda: {"variance": "forward"},
+    "samplers.EulerMaruyama": lambda: {"eta": 0.5},
+    "samplers.ExponentialIntegrator": lambda: {"eta": 0.5, "frozen": "modified"},
     "decomposition.errors": lambda: {
         "reverse": reverse(), "sampler": "euler-maruyama", "start": LAW, "grid": GRID, "steps": 4, "blocks": 2,
         "t_min": 0.2,

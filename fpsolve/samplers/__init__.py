@@ -32,6 +32,7 @@ __all__ = ["SAMPLERS", "GaussianStep", "MapStep", "Method", "Sampler", "Score", 
 
 #: The methods by name.
 SAMPLERS: dict[str, type[Sampler]] = {kind.name: kind for kind in Sampler.__subclasses__()}
+__all__ += [kind.__name__ for kind in SAMPLERS.values()]
 #: How a method is asked for: by name, as a class or as an object.
 Method = str | type[Sampler] | Sampler
 
@@ -102,6 +103,7 @@ def step(method: Method, process: Process, eta: float, t_from: float, t_to: floa
     1.0
     """
     sampler = get(method, "name", **options)
+    _checks.instances(process=(process, Process))
     start, end = _times.block("t_from", t_from, "t_to", t_to, process.T, wanted="a time below {start}")
     return _step(sampler, process, eta, start, end)
 

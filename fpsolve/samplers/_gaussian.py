@@ -43,7 +43,8 @@ class EulerMaruyama(Sampler):
     name: ClassVar[str] = "euler-maruyama"
 
     def __post_init__(self) -> None:
-        _checks.non_negative("eta", self.eta or 0.0)
+        if self.eta is not None:
+            _checks.non_negative("eta", self.eta)
 
     def step(self, process: Process, eta: float, t_from: float, t_to: float) -> GaussianStep:
         """Return the step, see `Sampler.step`."""
@@ -100,7 +101,8 @@ class ExponentialIntegrator(Sampler):
     name: ClassVar[str] = "exponential-integrator"
 
     def __post_init__(self) -> None:
-        _checks.non_negative("eta", self.eta or 0.0)
+        if self.eta is not None:
+            _checks.non_negative("eta", self.eta)
         _checks.one_of("frozen", self.frozen, ("score", "modified"))
 
     def step(self, process: Process, eta: float, t_from: float, t_to: float) -> GaussianStep:
@@ -224,7 +226,8 @@ class DDIM(Sampler):
     name: ClassVar[str] = "ddim"
 
     def __post_init__(self) -> None:
-        self._checked(self.eta or 0.0)
+        if self.eta is not None:
+            self._checked(self.eta)
 
     def step(self, process: Process, eta: float, t_from: float, t_to: float) -> GaussianStep:
         """Return the step, see `Sampler.step`."""

@@ -85,7 +85,7 @@ class Karras(Sampler):
     Raises
     ------
     ValueError
-        A negative churn or noise factor, steps below 1, a churn beyond the level of T
+        A negative churn, level or noise factor, ``s_max < s_min``, steps below 1, a churn beyond the level of T
         of a process that does not go on.
 
     References
@@ -112,6 +112,11 @@ class Karras(Sampler):
     def __post_init__(self) -> None:
         _checks.non_negative("churn", self.churn)
         _checks.non_negative("s_noise", self.s_noise)
+        _checks.non_negative("s_min", self.s_min)
+        if not (isinstance(self.s_max, float) and self.s_max == math.inf):
+            _checks.non_negative("s_max", self.s_max)
+        if self.s_min > self.s_max:
+            raise _checks.error("s_max", f"at least s_min = {digits(self.s_min)}", digits(self.s_max))
         if self.steps is not None:
             _checks.integer("steps", self.steps)
 
