@@ -8,8 +8,8 @@ from scipy.stats import norm
 
 import fpsolve as fp
 from fpsolve import bounds, kernels
-from fpsolve.bounds._posterior import Posterior
-from fpsolve.bounds._radial import radial
+from fpsolve.bounds._lyapunov import radial
+from fpsolve.bounds._whole_line import Posterior
 
 WEIGHT = fp.PolynomialWeight(2, 0.3)
 

@@ -16,7 +16,7 @@ from scipy.special import ndtr
 import fpsolve as fp
 from fpsolve import distances
 from fpsolve.distances import _cells, _splines
-from fpsolve.distances.divergences import root
+from fpsolve.distances._divergences import root
 
 BOX = (-6.0, 6.0)
 

@@ -155,7 +155,7 @@ def test_a_missed_point_shows() -> None:
 
 def test_a_cell_without_its_point_shows() -> None:
     """The control: a saddle and an attracting point taken away together keep the sum, but not their cells."""
-    from fpsolve.flows._search import search
+    from fpsolve.flows._stationary import search
 
     score = fp.scores.product_form(SQUARE, EDM, rtol=1e-6)
     found = flows.stationary_points(score, [(-4.0, 4.0), (-4.0, 4.0)])

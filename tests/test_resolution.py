@@ -11,8 +11,8 @@ import xarray as xr
 
 import fpsolve as fp
 from fpsolve import weights
-from fpsolve.evolution.plan import StepPlan, plan_by_count
-from fpsolve.evolution.smearing import share
+from fpsolve.evolution._march import StepPlan, plan_by_count
+from fpsolve.evolution._methods import share
 from fpsolve.verification import coverage
 from fpsolve.verification._bayes import masses
 

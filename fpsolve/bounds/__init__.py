@@ -7,21 +7,20 @@ hypotheses were checked with what margin, and which were not. `ladder` puts them
 
 from fpsolve.bounds._assumptions import Assumptions, assumptions
 from fpsolve.bounds._blocks import HarrisBlocks, harris_blocks
-from fpsolve.bounds._bracket import Bracket, poincare_bracket
-from fpsolve.bounds._dobrushin import Dobrushin, dobrushin
+from fpsolve.bounds._closed import spectral_gap_constant
+from fpsolve.bounds._dobrushin import Dobrushin, Minorization, dobrushin, minorization
 from fpsolve.bounds._drift import Drift, drift
 from fpsolve.bounds._explicit_kl import ExplicitKL, explicit_kl
 from fpsolve.bounds._girsanov import Girsanov, girsanov
-from fpsolve.bounds._harris import Harris, harris, harris_closed_form
-from fpsolve.bounds._ladder import ladder, records
+from fpsolve.bounds._harris import harris
+from fpsolve.bounds._harris_closed import harris_closed_form
+from fpsolve.bounds._harris_record import Harris
+from fpsolve.bounds._ladder import ladder, records, verify
 from fpsolve.bounds._localization import Localization, localization
-from fpsolve.bounds._minorization import Minorization, minorization
-from fpsolve.bounds._pinsker import WeightedPinsker, weighted_pinsker
-from fpsolve.bounds._poincare import Poincare, poincare
+from fpsolve.bounds._moments import WeightedPinsker, weighted_pinsker
+from fpsolve.bounds._poincare import Bracket, Poincare, poincare, poincare_bracket
 from fpsolve.bounds._record import Hypothesis, Record
-from fpsolve.bounds._spectral_gap import spectral_gap_constant
 from fpsolve.bounds._stability import KLStability, langevin_kl, reverse_kl
-from fpsolve.bounds._verify import verify
 
 __all__ = [
     "Assumptions",

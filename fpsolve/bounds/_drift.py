@@ -9,17 +9,8 @@ from numpy.typing import NDArray
 
 from fpsolve import _checks, kernels
 from fpsolve.bounds import _closed
-from fpsolve.bounds._lyapunov import (
-    BOX_ONLY,
-    INSIDE,
-    INSIDE_DETAIL,
-    Region,
-    gradient_and_laplacian,
-    height,
-    quadratic,
-)
-from fpsolve.bounds._record import Hypothesis, Record, failure
-from fpsolve.bounds._times import same_block
+from fpsolve.bounds._lyapunov import BOX_ONLY, INSIDE, INSIDE_DETAIL, Region, gradient_and_laplacian, height, quadratic
+from fpsolve.bounds._record import Hypothesis, Record, failure, same_block
 from fpsolve.bounds._whole_line import Line, trade_off
 from fpsolve.dynamics import Reverse
 from fpsolve.grid import Grid

@@ -10,10 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fpsolve import _checks
-from fpsolve.bounds._line import Line
-from fpsolve.bounds._quadrature import LOST, end_share, held
+from fpsolve.bounds._line import HELD, LOST, RESOLVED, Line, end_share, held, under
 from fpsolve.bounds._record import Hypothesis, Record, failure, yes
-from fpsolve.bounds._score_error import HELD, RESOLVED, under
 from fpsolve.dynamics import Reverse
 from fpsolve.grid import Grid
 from fpsolve.laws import FromLogDensity, Laplace, Law, NormalMixture, StudentT, Uniform

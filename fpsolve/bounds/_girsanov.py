@@ -9,12 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fpsolve import _checks, kernels
-from fpsolve.bounds._line import Line
+from fpsolve.bounds._line import HELD, RESOLVED, Line, ScoreError, on_cells, resolved, under
 from fpsolve.bounds._lyapunov import edge
-from fpsolve.bounds._pinsker import WeightedPinsker, weighted_pinsker
-from fpsolve.bounds._quadrature import resolved
+from fpsolve.bounds._moments import WeightedPinsker, weighted_pinsker
 from fpsolve.bounds._record import Hypothesis, Record, failure, yes
-from fpsolve.bounds._score_error import HELD, RESOLVED, ScoreError, on_cells, under
 from fpsolve.dynamics import Reverse
 from fpsolve.grid import Grid
 from fpsolve.laws import Law

@@ -1,16 +1,231 @@
-"""Harris' theorem with quantitative constants (Hairer and Mattingly): a contraction from drift and overlap."""
+"""Harris certificates of one kernel and of a chain: from drift and minorization, and sharp.
+
+A kernel analysed for Harris' theorem: every constant that could be used, and what is certain of each.
+
+Harris' theorem with quantitative constants (Hairer and Mattingly): a contraction from drift and overlap.
+
+Harris' contractions chained along a run, with one beta for all blocks of a chain.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
 from fpsolve._checks import flag, instances
-from fpsolve.bounds._harris_closed import harris_closed_form, searched
-from fpsolve.bounds._harris_record import STATEMENT, Harris
-from fpsolve.bounds._sharp import UNCHECKED, Sharp
-from fpsolve.bounds._trials import Trials
+from fpsolve.bounds._dobrushin import _stochastic
+from fpsolve.bounds._harris_closed import Closed, closed_trials, searched
+from fpsolve.bounds._harris_record import NO_TRIALS, Harris, Trials, best_beta, record, refined_beta
+from fpsolve.bounds._lyapunov import (
+    BOX_ONLY,
+    HELD_DETAIL,
+    INSIDE,
+    Region,
+    TradeOff,
+    floor,
+    height,
+    looked_at,
+    quadratic,
+)
+from fpsolve.bounds._record import Hypothesis
+from fpsolve.bounds._whole_line import Line, trade_off
 from fpsolve.kernels import Kernel
 from fpsolve.weights import WeightLike
 
-__all__ = ["STATEMENT", "UNCHECKED", "Harris", "Sharp", "Trials", "harris", "harris_closed_form"]
+Array = NDArray[np.float64]
+
+#: What no grid can check.
+UNCHECKED = ("P V <= gamma V + K beyond the box", "points between cell centres", "densities within cells")
+#: Levels R that the box holds.
+_LEVELS = 1200
+#: Levels from the least admissible one up, in units of it; for many components every third.
+_UP = np.geomspace(1.0, 1e3, 151)
+_MANY = 30
+#: Levels tried around the best one.
+_FINE, _WIDER = 41, 3
+
+
+@dataclass(frozen=True, eq=False)
+class Sharp:
+    """A kernel analysed on its grid and, where it is known in closed form, on the whole space.
+
+    Attributes
+    ----------
+    kernel : Kernel
+    weight : Weight or callable
+    held : float
+        The largest level of V whose sublevel set the box holds.
+    trade : TradeOff
+        gamma against K: on the whole line where that is known, else on the box.
+    line : Line or None
+    trials : Trials
+        With overlaps of rows of the matrix, and no larger than what is certain on the line.
+    others : tuple of Trials
+        Constants that do not need the grid.
+    usable : bool
+        Whether the box holds what some sources send.
+    """
+
+    kernel: Kernel
+    weight: WeightLike
+    held: float
+    trade: TradeOff
+    line: Line | None
+    trials: Trials
+    others: tuple[Trials, ...]
+    usable: bool = True
+
+    @classmethod
+    def of(cls, kernel: Kernel, weight: WeightLike) -> Sharp:
+        """Pull V back once and compare all pairs of rows once."""
+        v, region, line = height(weight, kernel.grid), Region.of(kernel, weight), Line.of(kernel, weight)
+        held = region.held(v)
+        trade = trade_off(kernel, weight, v, region, line)
+        if not region.usable:
+            return cls(kernel, weight, held, trade, line, NO_TRIALS, (), False)
+        others = (_closed(kernel, weight),) if line is None else (_up(trade, line), _closed(kernel, weight))
+        return cls(kernel, weight, held, trade, line, _within(kernel, weight, trade, held, line), others)
+
+    @property
+    def certain(self) -> bool:
+        """Whether some constants hold on the whole space."""
+        return self.line is not None or any(trials.gammas.size for trials in self.others)
+
+    def _sets(self) -> tuple[Trials, ...]:
+        """Trials that certify, or those of the box where there are none."""
+        own = (self.trials,) if self.line is not None else ()
+        return (*own, *self.others) if self.certain else (self.trials,)
+
+    def best(self, beta: float, step: int = 1) -> float:
+        """Smallest abar in the weight ``1 + beta V`` that certifies; infinite where there is none below 1."""
+        if not self.certain:
+            return np.inf
+        abar = min(trials.thinned(step).best(beta)[0] for trials in self._sets())
+        return abar if abar < 1.0 else np.inf
+
+    def best_on_box(self, beta: float, step: int = 1) -> float:
+        """The same, numbers that hold on the box only included."""
+        return min(trials.thinned(step).best(beta)[0] for trials in self._sets())
+
+    def best_beta(self) -> float:
+        """The factor on V with the smallest abar, of the constants that `record` takes."""
+        ks, sets = self.trade.ks[self.trade.admissible], self._sets()
+        if not ks.size:
+            return 1.0
+        betas = [best_beta(trials, float(np.min(ks))) for trials in sets]
+        bests = [trials.best(beta) for trials, beta in zip(sets, betas, strict=True)]
+        at = int(np.argmin([found[0] for found in bests]))
+        if not np.isfinite(bests[at][0]) or sets[at].levels.ndim == 2:
+            return betas[at]
+        # levels between those tried move the best beta a little
+        finer = self._around(sets[at], bests[at][2], at == 0 and self.line is not None, _WIDER)
+        return refined_beta(finer, betas[at] * np.geomspace(0.8, 1.25, 101))
+
+    def record(self, beta: float) -> Harris:
+        """The best contraction in the weight ``1 + beta V``, and why it is none."""
+        abar, constants, own = self._refined(beta)
+        times, found = (self.kernel.t0, self.kernel.t1), np.isfinite(abar)
+        if self.line is None and not (self.others and self.certain):
+            return record(abar, beta, constants, self._on_box(constants), UNCHECKED, times, self._why_not(abar))
+        checked: tuple[Hypothesis, ...] = (_stochastic(self.kernel),)
+        if self.line is not None and constants is not None and not own:
+            known = self.line.drift_holds(*constants[:2]), self.line.overlap_holds(*constants[2:])
+            checked = (*known, self._holds(constants[2]), *checked)
+        reason = "" if found else self._why_not(abar)
+        unchecked = looked_at(self.weight) if self.line is None else self.line.unchecked
+        return record(abar, beta, constants, checked, unchecked, times, reason)
+
+    def _refined(self, beta: float) -> tuple[float, tuple[float, ...] | None, bool]:
+        """abar, its constants and whether they are those of the closed form by Young's inequality."""
+        sets: Sequence[Trials] = self._sets()
+        bests = [trials.best(beta) for trials in sets]
+        at = int(np.argmin([found[0] for found in bests]))
+        abar, n, m = bests[at]
+        if not np.isfinite(abar):
+            return abar, None, False
+        own = self.line is None or at == 2
+        if own:
+            return abar, sets[at].constants(n, m), True
+        finer = self._around(sets[at], m, at == 0)
+        again, i, j = finer.best(beta)
+        return (again, finer.constants(i, j), False) if again < abar else (abar, sets[at].constants(n, m), False)
+
+    def _around(self, trials: Trials, m: int, within: bool, reach: int = 1) -> Trials:
+        """Levels between the neighbours of a level, `reach` away."""
+        low, high = trials.levels[max(m - reach, 0)], trials.levels[min(m + reach, trials.levels.size - 1)]
+        levels = np.geomspace(low, high, _FINE * reach)
+        if within or self.line is None:
+            overlaps = overlap_within(self.kernel, self.weight, levels, self.line)
+        else:
+            overlaps = self.line.overlaps(levels)
+        return Trials(trials.gammas, trials.ks, levels, overlaps)
+
+    def _holds(self, level: float) -> Hypothesis:
+        if level > self.held:
+            return Hypothesis("the box contains {V <= R}", 0.0, "not needed: the overlap at R is in closed form")
+        return Hypothesis("the box contains {V <= R}", self.held - level, HELD_DETAIL)
+
+    def _on_box(self, constants: tuple[float, ...] | None) -> tuple[Hypothesis, ...]:
+        best = self.trade.best()
+        margin = self.trade.margin(best)
+        level = self.held if constants is None else constants[2]
+        return (
+            Hypothesis(INSIDE, margin, f"K is the maximum over cells, as far as V = {self.held:.4g}"),
+            self._holds(min(level, self.held)),
+            _stochastic(self.kernel),
+        )
+
+    def _why_not(self, abar: float) -> str:
+        """Why there is no certificate, and what would help; empty where abar and the hypotheses tell."""
+        if not self.usable:
+            half = None if self.line is None else self.line.half_width()
+            width = "" if half is None else f", to [-{half:.3g}, {half:.3g}] say"
+            return f"the box is too small: its ends matter to sources of every level of V; widen it{width}"
+        if self.line is not None and not self.trade.admissible.any():
+            return self.line.no_drift()
+        if not self.certain:
+            shown = f"abar = {abar:.6g} there" if np.isfinite(abar) else "no gamma < 1 and R > 2K/(1 - gamma) there"
+            return f"{BOX_ONLY}; {shown}"
+        return ""
+
+
+def overlap_within(kernel: Kernel, weight: WeightLike, levels: Array, line: Line | None) -> Array:
+    """a'' from the rows of the matrix, and no more than what is certain on the line."""
+    from fpsolve.bounds import _pairs
+
+    found = 1.0 - _pairs.distance_by_level(kernel.matrix, floor(weight, kernel.grid), levels)
+    return found if line is None else line.at_most(found, levels)
+
+
+def _within(kernel: Kernel, weight: WeightLike, trade: TradeOff, held: float, line: Line | None) -> Trials:
+    """Levels that the box holds."""
+    ok = trade.admissible
+    if not ok.any():
+        return NO_TRIALS
+    low = min(2.0 * float(np.min(trade.ks[ok])), held)
+    levels = np.geomspace(max(low, 1e-6 * held), held, _LEVELS)
+    return Trials(trade.gammas[ok], trade.ks[ok], levels, overlap_within(kernel, weight, levels, line))
+
+
+def _up(trade: TradeOff, line: Line) -> Trials:
+    """Levels from the least admissible one up, whatever the box holds."""
+    ok = trade.admissible
+    if not ok.any():
+        return NO_TRIALS
+    least = float(np.min(2.0 * trade.ks[ok] / (1.0 - trade.gammas[ok])))
+    levels = max(least, 1e-12) * (_UP if line.posterior.gains.size <= _MANY else _UP[::3])
+    return Trials(trade.gammas[ok], trade.ks[ok], levels, line.overlaps(levels))
+
+
+def _closed(kernel: Kernel, weight: WeightLike) -> Trials:
+    """Constants by Young's inequality; no trials where there are none."""
+    reverse, shape = kernel.exact_of, quadratic(weight, kernel.grid.dim)
+    known = reverse is not None and reverse.exact and not callable(reverse.eta) and reverse.eta == 1.0
+    found = closed_trials(reverse, kernel.t0, kernel.t1, shape) if known and reverse and shape is not None else None
+    return NO_TRIALS if found is None else found
 
 
 def harris(kernel: Kernel, *, weight: WeightLike = None, optimise: bool | None = None) -> Harris:
@@ -69,3 +284,45 @@ def harris(kernel: Kernel, *, weight: WeightLike = None, optimise: bool | None =
     instances(kernel=(kernel, Kernel))
     flag("optimise", optimise, optional=True)
     return searched(Sharp.of(kernel, weight), optimise)
+
+#: Factors beta on V that are tried; 1 is the weight as given.
+BETAS = np.append(1.0, np.geomspace(1e-4, 10.0, 31))
+#: Every so many trial gammas and levels are used while beta is searched.
+_COARSE = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Chain:
+    """The kernels between neighbouring boundaries, and from the first boundary to each, analysed.
+
+    Attributes
+    ----------
+    blocks, whole : sequences of Sharp or Closed, one for each boundary but the first
+    """
+
+    blocks: Sequence[Sharp | Closed]
+    whole: Sequence[Sharp | Closed]
+
+    def factors(self) -> tuple[Array, Array]:
+        """Factors on the initial distance at the boundaries in the weight 1 + V, and the beta behind each.
+
+        A contraction in the weight ``1 + beta V`` costs ``max(beta, 1/beta)`` in that of ``1 + V``. At each boundary
+        the best beta is taken, and the better of one block from the start and of a chain that ends with the last block.
+        NaN where there is no certificate.
+        """
+        costs = np.maximum(BETAS, 1.0 / BETAS)
+        rough = np.stack([c * self._products(float(b), _COARSE) for b, c in zip(BETAS, costs, strict=True)])
+        chosen = BETAS[np.argmin(rough, axis=0)]
+        exact = {b: max(b, 1.0 / b) * self._products(b, 1) for b in {float(b) for b in chosen} | {1.0}}
+        values = np.array([min(exact[float(b)][n], exact[1.0][n]) for n, b in enumerate(chosen)])
+        betas = np.where(values == exact[1.0], 1.0, chosen)
+        found = np.isfinite(values)
+        return np.where(found, values, np.nan), np.where(found, betas, np.nan)
+
+    def _products(self, beta: float, step: int) -> Array:
+        """Contractions from the start to every boundary for one beta, infinite without certificate; 1 at the start."""
+        products = [1.0]
+        for block, whole in zip(self.blocks, self.whole, strict=True):
+            products.append(min(whole.best(beta, step), products[-1] * block.best(beta, step)))
+        return np.array(products)
+

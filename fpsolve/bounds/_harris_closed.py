@@ -11,12 +11,9 @@ from numpy.typing import NDArray
 from fpsolve._checks import flag, instances
 from fpsolve.bounds import _closed
 from fpsolve.bounds._drift import closed_constants
-from fpsolve.bounds._harris_record import Harris, record
-from fpsolve.bounds._lyapunov import quadratic
-from fpsolve.bounds._radial import looked_at
-from fpsolve.bounds._record import Hypothesis
-from fpsolve.bounds._times import block
-from fpsolve.bounds._trials import NO_TRIALS, Trials, best_beta
+from fpsolve.bounds._harris_record import NO_TRIALS, Harris, Trials, best_beta, record
+from fpsolve.bounds._lyapunov import looked_at, quadratic
+from fpsolve.bounds._record import Hypothesis, block
 from fpsolve.dynamics import Reverse
 from fpsolve.weights import WeightLike
 

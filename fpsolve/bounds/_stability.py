@@ -16,9 +16,8 @@ from numpy.typing import NDArray
 from fpsolve import _checks, _runs, distances, weights
 from fpsolve._callables import values_of
 from fpsolve.bounds._closed import score_slope
-from fpsolve.bounds._line import Line
+from fpsolve.bounds._line import RESOLVED, Line, on_cells
 from fpsolve.bounds._record import Hypothesis, Record, failure
-from fpsolve.bounds._score_error import RESOLVED, on_cells
 from fpsolve.dynamics import Reverse
 from fpsolve.grid import Grid
 from fpsolve.laws import Law

@@ -1,17 +1,33 @@
-"""What is known of a kernel beyond its box and between its cells: drift and overlap on the whole line."""
+"""Constants of the exact kernel on the whole line, beyond every box.
+
+Drift and overlap of a block on the whole line, where the reverse kernel is a Gaussian mixture in closed form.
+
+For a Gaussian mixture with components ``N(M_k, V_k)`` of p_{t1}, ``alpha = alpha(t1, t0)``, ``s = sigma2(t1, t0)``, the
+exact score and eta = 1,
+
+.. math:: P(y, \\cdot) = \\sum_k \\pi_k(y) N(\\mu_k(y), v_k), \\qquad v_k = V_k s / S_k, \\quad
+          \\mu_k(y) = (\alpha V_k y + s M_k)/S_k, \\quad \\pi_k(y) \\propto w_k N(y; \alpha M_k, S_k), \\quad
+          S_k = \alpha^2 V_k + s .
+
+Rows are exponential tilts of one another, ``P(y, dz) ~ P(0, dz) e^(alpha y z/s)``. So ``(P f)' = (alpha/s) Cov(f, X)``,
+and any two rows cross once: ``TV(P(x, .), P(y, .)) = F_x(c) - F_y(c)`` at that crossing c, which grows as the interval
+[x, y] does. Everything here bounds from the safe side, in double precision.
+
+What is known of a kernel beyond its box and between its cells: drift and overlap on the whole line.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fpsolve.bounds import _closed
 from fpsolve.bounds._harris_record import HELPS
-from fpsolve.bounds._lyapunov import GAMMAS, Region, TradeOff, height
-from fpsolve.bounds._posterior import Posterior
-from fpsolve.bounds._radial import Radial, looked_at, radial
+from fpsolve.bounds._lyapunov import GAMMAS, Radial, Region, TradeOff, height, looked_at, radial
 from fpsolve.bounds._record import Hypothesis
 from fpsolve.kernels import Kernel, Operator
 from fpsolve.weights import WeightLike
@@ -19,7 +35,244 @@ from fpsolve.weights import WeightLike
 if TYPE_CHECKING:
     from fpsolve.dynamics import Reverse
 
+
 Array = NDArray[np.float64]
+
+#: Cells of the line between -Y and Y at first, half of them in the core; and rounds of refinement where K is attained.
+_CELLS, _ROUNDS = 1200, 5
+#: Y in units of the core's half-width: gamma within 1e-4 of the least one is still decided.
+_FAR = 1e5
+#: Room for rounding, relative.
+_ROUNDING = 1e-9
+#: Components times cells that may be open at once.
+_MOST = 100_000
+#: Where an upper bound of K is this close to what is attained, relative, it is not refined.
+_DECIDED = 2e-5
+#: Parts of a level set's boundary at first, how many of the worst are cut, into how many, how often.
+_PARTS, _WORST, _CUTS, _PASSES = 48, 6, 8, 3
+
+
+@dataclass(frozen=True, eq=False)
+class Posterior:
+    """The reverse kernel of a block as a mixture; arrays over the components.
+
+    Attributes
+    ----------
+    alpha, s : float
+        ``alpha(t1, t0)`` and ``sigma2(t1, t0)``.
+    log_weights, evidence_means, evidence_variances : arrays
+        ``log w_k``, ``alpha M_k`` and ``S_k``: the components of p_{t0}.
+    gains, offsets, variances : arrays
+        ``mu_k(y) = gains y + offsets`` and ``v_k``.
+    """
+
+    alpha: float
+    s: float
+    log_weights: Array
+    evidence_means: Array
+    evidence_variances: Array
+    gains: Array
+    offsets: Array
+    variances: Array
+
+    @classmethod
+    def of(cls, reverse: Reverse | None, t0: float, t1: float) -> Posterior | None:
+        """None where the kernel is not of this form: a score model, eta other than 1, another law, the plane."""
+        if reverse is None or not reverse.exact or callable(reverse.eta) or reverse.eta != 1.0 or reverse.dim != 1:
+            return None
+        mixture = reverse.marginal(t1).components if _closed.is_mixture(reverse.target) else None
+        if mixture is None:
+            return None
+        alpha, s = float(reverse.process.scale(t1, t0)), float(reverse.process.variance(t1, t0))
+        means, spreads = mixture.component_means[:, 0], mixture.component_covs[:, 0, 0]
+        total = alpha**2 * spreads + s
+        parts = alpha * means, total, alpha * spreads / total, s * means / total, spreads * s / total
+        return cls(alpha, s, np.asarray(mixture.log_weights), *parts)
+
+    @property
+    def tilt(self) -> float:
+        """``alpha/s``."""
+        return self.alpha / self.s
+
+    def log_evidence(self, y: Array) -> Array:
+        """``log w_k N(y; alpha M_k, S_k)`` without its constant, shape (n, components)."""
+        gap = y[:, None] - self.evidence_means
+        spread = self.evidence_variances
+        return np.asarray(self.log_weights - 0.5 * np.log(spread) - 0.5 * np.square(gap) / spread)
+
+    def shares(self, y: Array) -> tuple[Array, Array]:
+        """``pi_k(y)``, shape (n, components), and ``log p_{t0}(y)`` up to a constant."""
+        terms = self.log_evidence(y)
+        top = terms.max(axis=1, keepdims=True)
+        parts = np.exp(terms - top)
+        sums = parts.sum(axis=1, keepdims=True)
+        return parts / sums, (top + np.log(sums))[:, 0]
+
+    def means(self, y: Array) -> Array:
+        """``mu_k(y)``, shape (n, components)."""
+        return np.asarray(y[:, None] * self.gains + self.offsets)
+
+    @cached_property
+    def gain(self) -> float:
+        """The largest gain: that of the widest component, which decides far out."""
+        return float(self.gains.max())
+
+    @cached_property
+    def core(self) -> float:
+        """Half-width of an interval that holds every component of p_{t0}, ten standard deviations of each."""
+        return float(np.max(np.abs(self.evidence_means) + 10.0 * np.sqrt(self.evidence_variances)))
+
+    # drift
+
+    def pulled(self, v: Radial, y: Array) -> Array:
+        """``(P v)(y)`` at points y, shape (n,)."""
+        return np.asarray((self.shares(y)[0] * v.mean(self.means(y), self.variances)).sum(axis=1))
+
+    def least_constants(self, v: Radial, gammas: Array) -> Array:
+        """For every gamma a K with ``P v <= gamma v + K`` on the whole line; infinite where there is none.
+
+        On cells from -Y to Y the chord of ``P v - gamma v`` plus a bound of what the function exceeds it by; cells are
+        halved where that decides. Beyond, from ``|mu_k(y)| <= gain |y| + offset``.
+        """
+        far, least = v.furthest(_FAR * self.core), np.full(gammas.shape, np.inf)
+        offset, widest = float(np.max(np.abs(self.offsets))), float(self.variances.max())
+        ends = np.where(gammas > v.least(self.gain), v.beyond(gammas, far, self.gain, offset, widest), np.inf)
+        falls = np.isfinite(ends)
+        if falls.any():
+            small = 1e-3 * float(np.min(v.mean(0.0 * self.variances, self.variances)))
+            k = np.maximum(self._largest_excess(v, gammas[falls], far, small), ends[falls])
+            least[falls] = k + _ROUNDING * (np.abs(k) + small)
+        return least
+
+    def _largest_excess(self, v: Radial, gammas: Array, far: float, small: float) -> Array:
+        """Upper bounds of ``P v - gamma v`` on [-far, far]; `small` is a K that nobody would care about."""
+        inner = min(self.core, 0.5 * far)
+        half = np.append(np.linspace(0.0, inner, _CELLS // 4 + 1), np.geomspace(inner, far, _CELLS // 4 + 1)[1:])
+        nodes = np.concatenate([-half[:0:-1], half])
+        low, high = nodes[:-1], nodes[1:]
+        attained, settled = np.full(gammas.shape, -np.inf), np.full(gammas.shape, -np.inf)
+        for last in range(_ROUNDS - 1, -1, -1):
+            values, upper = self._on_cells(v, gammas, low, high)
+            attained = np.maximum(attained, values)
+            open_ = np.any(upper > attained + _DECIDED * np.maximum(np.abs(attained), small), axis=1)
+            if last == 0 or open_.sum() * self.gains.size > _MOST:
+                open_[:] = False
+            settled = np.maximum(settled, upper[~open_].max(axis=0, initial=-np.inf))
+            if not open_.any():
+                break
+            low, high = low[open_], high[open_]
+            middle = 0.5 * (low + high)
+            low, high = np.concatenate([low, middle]), np.concatenate([middle, high])
+        return settled
+
+    def _on_cells(self, v: Radial, gammas: Array, low: Array, high: Array) -> tuple[Array, Array]:
+        """The largest ``P v - gamma v`` attained at ends of cells, (gammas,), and upper bounds, (cells, gammas)."""
+        width, middle = high - low, 0.5 * (low + high)
+        near, far = np.minimum(np.abs(low), np.abs(high)), np.maximum(np.abs(low), np.abs(high))
+        start, end = (self.pulled(v, y)[:, None] - np.multiply.outer(v.height(np.abs(y)), gammas) for y in (low, high))
+        bend, most = self._bend(v, low, middle, high)
+        with np.errstate(divide="ignore", over="ignore"):
+            gap = np.maximum(0.25 * width * (v.slope(far) - v.slope(near)), 0.0)
+        top = np.maximum(start, end)
+        chord = top + (0.125 * np.square(width) * bend)[:, None] + np.multiply.outer(gap, gammas)
+        crude = most[:, None] - np.multiply.outer(v.height(near), gammas)
+        return top.max(axis=0), np.minimum(chord, crude)
+
+    def _bend(self, v: Radial, low: Array, middle: Array, high: Array) -> tuple[Array, Array]:
+        """Upper bounds on cells of ``|(P v)''|`` and of P v.
+
+        ``|(P v)''| = (alpha/s)^2 |Cov(v, (X - m)^2)| <= (alpha/s)^2 sd(v) (sqrt(E(X - c)^4) + 2 E(X - c)^2)``, any c.
+        """
+        shares, _ = self.shares(middle)
+        most_shares, ends, curve = self._moments(low, middle, high)
+        largest, smallest = self._range(v, ends)
+        value = (shares * v.mean(self.means(middle), self.variances)).sum(axis=1, keepdims=True)
+        off = np.maximum(np.square(largest - value), np.square(smallest - value))
+        spread = (most_shares * (v.spread(np.abs(ends).max(axis=0), self.variances) + off)).sum(axis=1)
+        return np.sqrt(spread) * curve, largest.max(axis=1)
+
+    def rows_bend(self, v: Radial, low: Array, high: Array) -> Array:
+        """Upper bounds on cells of ``int (1 + V) |d^2/dy^2 P(y, dz)|``, V = v.shift + v.factor v(|x|)."""
+        most_shares, ends, curve = self._moments(low, 0.5 * (low + high), high)
+        largest, _ = self._range(v, ends)
+        noise = v.factor**2 * v.spread(np.abs(ends).max(axis=0), self.variances)
+        square = (most_shares * (noise + np.square(1.0 + v.shift + v.factor * largest))).sum(axis=1)
+        return np.asarray(np.sqrt(square) * curve)
+
+    def _range(self, v: Radial, ends: Array) -> tuple[Array, Array]:
+        """The largest and the smallest ``E v`` of the components on cells."""
+        nearest = np.where(ends[0] * ends[1] <= 0.0, 0.0, np.abs(ends).min(axis=0))
+        return v.mean(np.abs(ends).max(axis=0), self.variances), v.mean(nearest, self.variances)
+
+    def _moments(self, low: Array, middle: Array, high: Array) -> tuple[Array, Array, Array]:
+        """On cells: bounds of ``pi_k``, mu_k at both ends, and of ``(alpha/s)^2 (sqrt(E(X - c)^4) + 2 E(X - c)^2)``."""
+        shares, log_p = self.shares(middle)
+        log_shares = self.log_evidence(middle) - log_p[:, None]
+        # d log pi_k/dy = l_k - sum pi_j l_j, where l_k is linear in y
+        slopes = -np.stack([(y[:, None] - self.evidence_means) / self.evidence_variances for y in (low, high)])
+        least, most = slopes.min(axis=0), slopes.max(axis=0)
+        rates = np.maximum(most - least.min(axis=1, keepdims=True), most.max(axis=1, keepdims=True) - least)
+        bounded = np.exp(np.minimum(log_shares + 0.5 * (high - low)[:, None] * rates, 0.0))
+        ends = np.stack([self.means(low), self.means(high)])
+        centre = (shares * self.means(middle)).sum(axis=1, keepdims=True)
+        square = np.square(ends - centre).max(axis=0)
+        second = (bounded * (self.variances + square)).sum(axis=1)
+        fourth = (bounded * (np.square(square + 3.0 * self.variances) - 6.0 * np.square(self.variances))).sum(axis=1)
+        return bounded, ends, self.tilt**2 * (np.sqrt(fourth) + 2.0 * second)
+
+    # overlap
+
+    def distance(self, x: Array, y: Array) -> Array:
+        """``TV(P(x, .), P(y, .))`` for x < y, arrays of one shape (n,)."""
+        if self.alpha == 0.0:
+            return np.zeros(x.shape)
+        from fpsolve.bounds import _tilts
+
+        return np.asarray(_tilts.distances(self._numbers, self.alpha, self.s, x, y))
+
+    @cached_property
+    def _numbers(self) -> Array:
+        log_heights = self.log_weights - 0.5 * np.log(self.evidence_variances)
+        spread = self.evidence_means, self.evidence_variances, self.gains, self.offsets, np.sqrt(self.variances)
+        return np.stack([log_heights, *spread])
+
+    def overlaps(self, v: Radial, levels: Array) -> Array:
+        """Lower bounds of ``a'' = inf {1 - TV(P(x, .), P(y, .)): v(|x|) + v(|y|) <= level}``, for levels >= 0.
+
+        The distance grows with the interval [x, y], so the infimum is on the boundary ``v(|x|) + v(|y|) = level`` with
+        x <= 0 <= y. The boundary is cut into parts; on each the interval is the largest that touches it. Where the
+        distance is largest they are cut again.
+        """
+        levels = np.maximum(levels, 0.0)
+        ends = v.radius(0.5 * levels)[:, None] * np.linspace(0.0, 1.0, _PARTS + 1)
+        worst = self._largest(v, levels[:, None], ends[:, :-1], ends[:, 1:])
+        # the compiled sums leave out shares below exp(-40)
+        return np.asarray(np.maximum(1.0 - worst - 1e-12, 0.0))
+
+    def _largest(self, v: Radial, levels: Array, inner: Array, outer: Array) -> Array:
+        """Upper bounds of the largest distance at every level (n, 1), over parts of its boundary (n, parts)."""
+        bounds = self._on_parts(v, levels, inner, outer)
+        rows = np.arange(len(levels))[:, None]
+        for _ in range(_PASSES):
+            order = np.argsort(-bounds, axis=1)
+            cut, keep = order[:, :_WORST], order[:, _WORST:]
+            steps = np.linspace(0.0, 1.0, _CUTS + 1)
+            low, high = inner[rows, cut][..., None], outer[rows, cut][..., None]
+            finer = (low + (high - low) * steps).reshape(len(levels), _WORST, _CUTS + 1)
+            low, high = finer[..., :-1].reshape(len(levels), -1), finer[..., 1:].reshape(len(levels), -1)
+            inner, outer = (np.hstack([a, b[rows, keep]]) for a, b in ((low, inner), (high, outer)))
+            bounds = np.hstack([self._on_parts(v, levels, low, high), bounds[rows, keep]])
+        return np.asarray(bounds.max(axis=1))
+
+    def _on_parts(self, v: Radial, levels: Array, inner: Array, outer: Array) -> Array:
+        """Distances of the ends of the largest intervals that touch parts, the smaller radius from inner to outer."""
+        larger = v.radius(np.maximum(levels - v.height(inner), 0.0))
+        # a level of zero has no pair of different points
+        gap = outer + larger > 0.0
+        found = np.zeros(outer.shape)
+        small, large = outer[gap], larger[gap]
+        found[gap] = np.maximum(self.distance(-small, large), self.distance(-large, small))
+        return found
 
 DRIFT = "P V <= gamma V + K on the whole line"
 OVERLAP = "1 - TV(P(x, .), P(y, .)) >= a'' for all x, y on the line with V(x) + V(y) <= R"

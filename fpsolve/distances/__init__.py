@@ -1,11 +1,9 @@
 """Distances between densities on a grid: Datasets in, numbers with errors out."""
 
-from fpsolve.distances.deviation import to_marginals
-from fpsolve.distances.divergences import chi2, hellinger, kl
-from fpsolve.distances.forgetting import forgetting_curve
-from fpsolve.distances.regions import l1_on
-from fpsolve.distances.transport import wasserstein
-from fpsolve.distances.weighted import total_variation, weighted_norm, weighted_tv
+from fpsolve.distances._divergences import chi2, hellinger, kl
+from fpsolve.distances._forgetting import forgetting_curve, to_marginals
+from fpsolve.distances._transport import wasserstein
+from fpsolve.distances._weighted import l1_on, total_variation, weighted_norm, weighted_tv
 
 __all__ = [
     "chi2",

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from fpsolve._checks import FloatArray
 from fpsolve.distances import _cells, _splines
-from fpsolve.distances._smoothness import spline_error, spread
+from fpsolve.distances._splines import spline_error, spread
 
 __all__ = ["ROUNDING", "Line", "Weigh", "absolute_integral"]
 

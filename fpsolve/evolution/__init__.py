@@ -1,7 +1,7 @@
 """The time loop, tolerance control and the Dataset that comes out of it."""
 
-from fpsolve.evolution.api import evolve
-from fpsolve.evolution.files import load
-from fpsolve.evolution.steady import steady_state
+from fpsolve.evolution._api import evolve
+from fpsolve.evolution._result import load
+from fpsolve.evolution._steady import steady_state
 
 __all__ = ["evolve", "load", "steady_state"]

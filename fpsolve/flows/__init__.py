@@ -8,9 +8,8 @@ in its critical points. Motivated by arXiv 2601.12965, whose results are not rep
 from fpsolve.flows._basins import UNDECIDED, basins
 from fpsolve.flows._density import FlowDistance, distance, log_density
 from fpsolve.flows._field import field_of as field_of
-from fpsolve.flows._hull import outside_hull
 from fpsolve.flows._orbits import end_points, orbits
-from fpsolve.flows._stationary import KINDS, StationaryPoints, stationary_points
+from fpsolve.flows._stationary import KINDS, StationaryPoints, outside_hull, stationary_points
 
 __all__ = [
     "KINDS",

@@ -1,7 +1,13 @@
-"""Ensembles of densities under score error as noise."""
+"""Ensembles of densities under a noisy score, and their Dataset.
+
+From an ensemble to the Dataset users hold.
+
+Ensembles of densities under score error as noise.
+"""
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from typing import TYPE_CHECKING, Literal
@@ -9,27 +15,121 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fpsolve import _checks
+from fpsolve import _checks, weights
 from fpsolve._progress import progress as progress_bar
+from fpsolve._tails import edge_tail
 from fpsolve.dynamics import BaseDynamics, run_clock
-from fpsolve.evolution import setup
-from fpsolve.evolution.footprint import require
-from fpsolve.evolution.plan import StepPlan, plan_by_count, plan_on_nodes
-from fpsolve.evolution.problem import Problem, Start
+from fpsolve.evolution import _setup
+from fpsolve.evolution._estimate import weighted_gap
+from fpsolve.evolution._march import StepPlan, plan_by_count, plan_on_nodes, require
+from fpsolve.evolution._problem import Problem, Start
 from fpsolve.grid import Grid
 from fpsolve.solver import scheme_named
 from fpsolve.stochastic._brownian import BrownianPaths, seed_of
 from fpsolve.stochastic._functional import RadialFunction, radial
-from fpsolve.stochastic._ito import require_well_posed
-from fpsolve.stochastic._march import Ensemble, march
+from fpsolve.stochastic._march import Ensemble, Level, march, require_well_posed
 from fpsolve.stochastic._noise import ScoreNoise
-from fpsolve.stochastic._result import dataset
 from fpsolve.weights import WeightLike
 
 if TYPE_CHECKING:
     import xarray as xr
 
+
 Array = NDArray[np.float64]
+
+
+def dataset(
+    ensemble: Ensemble, fine: Level, coarse: Level | None, weight: WeightLike, attrs: dict[str, str | float | int]
+) -> xr.Dataset:
+    """Densities, masses, negativity, errors and functionals of an ensemble; see `fpsolve.stochastic.evolve`."""
+    import xarray as xr
+
+    grid = fine.grid
+    names = ("x", "y")[: grid.dim]
+    axes = tuple(range(-grid.dim, 0))
+    error, tail = _errors(ensemble, fine, coarse, weight)
+    w = ensemble.brownian.at(np.abs(fine.times - fine.times[0]))
+    run = xr.Dataset(
+        {
+            "density": (
+                ("path", "t", *names), fine.values, {"long_name": "probability density, cell averages"},
+            ),
+            "mass": (("path", "t"), fine.values.sum(axis=axes) * grid.volume),
+            "negative_mass": (
+                ("path", "t"),
+                np.maximum(-fine.values, 0.0).sum(axis=axes) * grid.volume,
+                {"long_name": "mass of the negative part"},
+            ),
+            "smallest_density": (("path", "t"), fine.values.min(axis=axes)),
+            "smallest_density_ever": (("path",), fine.smallest, {"long_name": "over all steps"}),
+            "error_estimate": (("path", "t"), error, {"long_name": "error estimate in the weighted norm"}),
+            "tail": (("path", "t"), tail, {"long_name": "weighted mass beyond the box"}),
+            "functional": (("path", "node"), fine.functional, {"long_name": "<u, phi>"}),
+            "variation": (
+                ("path", "step"),
+                fine.variation,
+                {"long_name": "c^2 sum lambda <u, e . grad phi>^2 dr over the step"},
+            ),
+            "brownian": (("path", "mode", "node"), w, {"long_name": "W at the step times"}),
+        },
+        coords={
+            "path": np.arange(ensemble.brownian.paths),
+            "t": fine.plan.saves,
+            "reverse_time": ("t", np.abs(fine.plan.saves - fine.plan.saves[0])),
+            "node_t": ("node", fine.times),
+            "strength": ("mode", ensemble.noise.variances),
+            **dict(zip(names, grid.axes, strict=True)),
+        },
+    )  # fmt: skip
+    if coarse is not None:
+        before = tuple(f"{name}_previous" for name in names)
+        run = run.assign(density_previous=(("path", "t", *before), coarse.values))
+        run = run.assign_coords(dict(zip(before, coarse.grid.axes, strict=True)))
+    if not ensemble.dynamics.reversed_time:
+        run = run.drop_vars("reverse_time")
+    return run.assign_attrs(attrs | _read_off(ensemble, fine, coarse, weight))
+
+
+def _errors(ensemble: Ensemble, fine: Level, coarse: Level | None, weight: WeightLike) -> tuple[Array, Array]:
+    """Error estimate and tail, shape (paths, saves).
+
+    The companion on half the cells and half the steps follows the same Brownian paths. What noise does to a path in
+    a step is random, and the difference of the levels small by chance on some paths: the root mean square over the
+    ensemble is the least that is taken.
+    """
+    shape = fine.values.shape[:2]
+    v = weights.evaluate(weight, fine.grid)
+    tail = edge_tail(fine.values, fine.grid.axes, v) if ensemble.dynamics.unbounded else np.zeros(shape)
+    if coarse is None:
+        return np.full(shape, np.nan), tail
+    on_coarse = np.broadcast_to(weights.evaluate(weight, coarse.grid), (shape[1], *coarse.grid.shape))
+    # Ito noise may leave so little diffusion that the fluxes become upwind ones, far from their asymptotic order
+    order = 1.0 if ensemble.noise.size == 1 and not ensemble.ito else 0.5
+    gap = weighted_gap(fine.grid, fine.values, coarse.values, on_coarse)
+    gap = np.maximum(gap, np.sqrt(np.mean(np.square(gap), axis=0)))
+    return gap / (2.0**order - 1.0) + tail, tail
+
+
+def _read_off(
+    ensemble: Ensemble, fine: Level, coarse: Level | None, weight: WeightLike
+) -> dict[str, str | float | int]:
+    levels = [level for level in (coarse, fine) if level is not None]
+    return {
+        "convention": "ito" if ensemble.ito else "stratonovich",
+        "noise": ensemble.noise.description,
+        "test_function": ensemble.function.description,
+        "seed": ensemble.brownian.seed,
+        "paths": ensemble.brownian.paths,
+        "brownian_span": float(ensemble.brownian.span),
+        "weight": weights.to_json(weight),
+        "scheme": ensemble.scheme.name,
+        "tol_met": "not asked",
+        "boundary": ensemble.dynamics.boundary,
+        "unbounded": int(ensemble.dynamics.unbounded),
+        "frame": "fixed",
+        "bounds": json.dumps(fine.grid.bounds),
+        "levels": json.dumps([{"cells": level.grid.shape, "steps": level.plan.steps} for level in levels]),
+    }
 
 
 def evolve(
@@ -130,7 +230,7 @@ def evolve(
     True
     """
     began = time.perf_counter()
-    named = setup.check_request(dynamics, {"start": start}, grid, None, _checks.integer("steps", steps))
+    named = _setup.check_request(dynamics, {"start": start}, grid, None, _checks.integer("steps", steps))
     _checks.integer("paths", paths)
     _checks.flag("estimate", estimate)
     _checks.one_of("convention", convention, ("stratonovich", "ito"))
@@ -139,7 +239,7 @@ def evolve(
     if not isinstance(noise, ScoreNoise):
         remedy = "use stochastic.ScoreNoise(modes, strengths) or a ready family"
         raise _checks.error("noise", "a ScoreNoise", type(noise).__name__, remedy)
-    first, last = setup.time_range(dynamics, t_min, t_max)
+    first, last = _setup.time_range(dynamics, t_min, t_max)
     clock = run_clock(dynamics, named.values(), first, last)
     ensemble = Ensemble(
         dynamics=dynamics,
@@ -159,7 +259,7 @@ def evolve(
     with progress_bar(plan.steps + (half.steps if estimate else 0), "stochastic", enabled=progress) as bar:
         coarse = march(ensemble, grid.coarsen(), half, grid.restrict(values), bar.update) if estimate else None
         fine = march(ensemble, grid, plan, values, bar.update)
-    attrs = setup.describe(dynamics, named, t_end=last, steps=steps)
+    attrs = _setup.describe(dynamics, named, t_end=last, steps=steps)
     return dataset(ensemble, fine, coarse, weight, attrs | {"wall_time_s": time.perf_counter() - began})
 
 
@@ -167,7 +267,7 @@ def _plan(ensemble: Ensemble, steps: int, save_at: ArrayLike | None, estimate: b
     clock = ensemble.clock
     if save_at is None:
         return plan_on_nodes(clock, steps)
-    return plan_by_count(clock, setup.save_times(save_at, clock.first, clock.last, steps, estimate), steps)
+    return plan_by_count(clock, _setup.save_times(save_at, clock.first, clock.last, steps, estimate), steps)
 
 
 def _span(dynamics: BaseDynamics, last: float) -> float:

@@ -12,7 +12,7 @@ import pytest
 from benchmarks import report, runs, timing
 
 import fpsolve as fp
-from fpsolve.evolution import fixed
+from fpsolve.evolution import _methods
 
 SECTION = "evidence"
 LIMIT = 15.0
@@ -42,7 +42,7 @@ def shares(work: Callable[[], Any], rounds: int, monkeypatch: pytest.MonkeyPatch
     spent: dict[str, float] = {}
 
     def timed(name: str) -> Callable[..., Any]:
-        function = getattr(fixed, name)
+        function = getattr(_methods, name)
 
         def call(*given: Any, **named: Any) -> Any:
             began = time.process_time()
@@ -55,7 +55,7 @@ def shares(work: Callable[[], Any], rounds: int, monkeypatch: pytest.MonkeyPatch
     found = []
     with monkeypatch.context() as patch:
         for name in PARTS:
-            patch.setattr(fixed, name, timed(name))
+            patch.setattr(_methods, name, timed(name))
         for _ in range(rounds + 1):
             spent.update(dict.fromkeys(PARTS, 0.0))
             whole = timing.once(work)

@@ -13,12 +13,11 @@ from numpy.typing import ArrayLike, NDArray
 from fpsolve import _checks
 from fpsolve._warnings import ToleranceWarning, UnresolvedWarning
 from fpsolve.dynamics import BaseDynamics, InFrame, RunClock, run_clock
-from fpsolve.evolution import setup
-from fpsolve.evolution.footprint import require
-from fpsolve.evolution.methods import method_for
-from fpsolve.evolution.plan import StepPlan, default_saves, plan_by_count, plan_by_density, plan_on_nodes
-from fpsolve.evolution.problem import Problem, Start
-from fpsolve.evolution.result import dataset
+from fpsolve.evolution import _setup
+from fpsolve.evolution._march import StepPlan, default_saves, plan_by_count, plan_by_density, plan_on_nodes, require
+from fpsolve.evolution._methods import method_for
+from fpsolve.evolution._problem import Problem, Start
+from fpsolve.evolution._result import dataset
 from fpsolve.grid import Grid
 from fpsolve.laws import Law
 from fpsolve.weights import WeightLike
@@ -132,10 +131,10 @@ def evolve(
     """
     began = time.perf_counter()
     _checks.flag("estimate", estimate)
-    given = setup.check_request(dynamics, starts, grid, tol, steps)
-    first, last = setup.time_range(dynamics, t_min, t_max)
+    given = _setup.check_request(dynamics, starts, grid, tol, steps)
+    first, last = _setup.time_range(dynamics, t_min, t_max)
     method = method_for(dynamics, scheme)
-    picture = setup.choose_frame(dynamics, frame, grid, last)
+    picture = _setup.choose_frame(dynamics, frame, grid, last)
     clock = run_clock(dynamics, given.values(), first, last)
     seen = dynamics if picture is None else InFrame(picture)
     if steps is not None and grid is not None:
@@ -145,15 +144,15 @@ def evolve(
         solution = method.fixed(problem, grid, plan, estimate=estimate, progress=progress)
         met = "not asked"
     else:
-        saves = setup.saves_or_default(clock, save_at, method.saves(setup.dimension(given)))
+        saves = _setup.saves_or_default(clock, save_at, method.saves(_setup.dimension(given)))
         problem = Problem(seen, clock, picture, given, saves, weight)
         goal = _checks.positive("tol", tol)
-        base, clock_step = setup.base_level(dynamics, problem, method, grid, goal)
+        base, clock_step = _setup.base_level(dynamics, problem, method, grid, goal)
         limit = BUDGET[base.dim] if budget is None else _checks.positive("budget", budget)
         plan = plan_by_density(clock, saves, clock_step)
         solution, reached = method.adaptive(problem, base, plan, tol=goal, budget=limit, progress=progress)
         met = "yes" if reached else "no"
-    attrs = setup.describe(dynamics, given, t_end=last, tol=tol, steps=steps, scheme=method.name)
+    attrs = _setup.describe(dynamics, given, t_end=last, tol=tol, steps=steps, scheme=method.name)
     run = dataset(problem, solution, attrs | {"tol_met": met, "wall_time_s": time.perf_counter() - began})
     if met == "no":
         warnings.warn(_missed(run), ToleranceWarning, stacklevel=2)
@@ -180,7 +179,7 @@ def _plan(clock: RunClock, steps: int, save_at: ArrayLike | None, estimate: bool
     if save_at is None:
         times = default_saves(clock, max(2, min(saves, steps // 4)))
     else:
-        times = setup.save_times(save_at, clock.first, clock.last, steps, estimate)
-    through = setup.with_breaks(clock, times)
+        times = _setup.save_times(save_at, clock.first, clock.last, steps, estimate)
+    through = _setup.with_breaks(clock, times)
     # fewer steps than stretches between breaks resolve nothing, and are said to
     return plan_by_count(clock, through if steps >= len(through) - 1 else times, steps)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from fpsolve._checks import error, instances, same_dim
 from fpsolve.dynamics import BaseDynamics
-from fpsolve.evolution.result import axis_names
+from fpsolve.evolution._result import axis_names
 from fpsolve.grid import Grid
 from fpsolve.solver import generator_matrix, rates_at
 

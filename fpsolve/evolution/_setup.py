@@ -12,10 +12,9 @@ from numpy.typing import ArrayLike, NDArray
 from fpsolve import _checks, _times
 from fpsolve._checks import error
 from fpsolve.dynamics import BaseDynamics, Frame, Reverse, RunClock, identity, short
-from fpsolve.evolution.box import Interval, hull, law_box, on_the_way
-from fpsolve.evolution.methods import Method, narrowness
-from fpsolve.evolution.plan import default_saves
-from fpsolve.evolution.problem import Problem, Start
+from fpsolve.evolution._march import default_saves
+from fpsolve.evolution._methods import Method, narrowness
+from fpsolve.evolution._problem import Interval, Problem, Start, hull, law_box, on_the_way
 from fpsolve.grid import Grid
 from fpsolve.laws import Law, PointMass
 

@@ -1,0 +1,303 @@
+"""Distances along a run: between its starts, and to the exact marginals.
+
+What a run knows of its own errors, and curves made of it: level, quadrature, tail and rounding over (start, t).
+
+How fast a run forgets where it started: distances to a reference start over time, with error and rate.
+
+How far a run is from the marginals that its score should lead to: what a score error costs, with error bars.
+"""
+
+
+import json
+from typing import Literal
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from fpsolve import _checks, _runs, weights
+from fpsolve._checks import FloatArray
+from fpsolve.distances._fields import Frame, Norm, aligned, weigher, weighted_norm_of_rows, weighted_sum
+from fpsolve.distances._weighted import input_rounding
+from fpsolve.dynamics import Reverse
+from fpsolve.grid import Grid
+from fpsolve.marginals import FastLaw
+from fpsolve.weights import WeightLike
+
+# suffix of the dimensions and positions of the previous level
+_PREVIOUS = "_previous"
+_NO_COMPANION = (
+    "the run has no density_previous (estimate=False), so the discretisation error is unknown and error is NaN"
+)
+_CUT = (
+    "the run is cut at its beginning: what the box threw back before is not known of the difference, and tail_error is "
+    "that of the densities themselves, where the run has it in this weight"
+)
+
+
+def curve_of(
+    run: xr.Dataset, frame: Frame, attrs: dict[str, str], norm: Norm, rounding: FloatArray, level: FloatArray
+) -> xr.Dataset:
+    """Put distances, the parts of their errors and the rate together, over the leading dimensions of the frame."""
+    cut = _runs.forgetful(run) and float(run["reverse_time"][0]) > 0.0
+    tail = np.maximum(norm.tail, _tails_before(run, frame, attrs)) if cut else norm.tail
+    lost = _unresolved(run, frame, attrs)
+    parts = {
+        "level_error": np.where(lost, np.inf, level),
+        "quadrature_error": norm.quadrature,
+        "tail_error": _largest_so_far(tail, frame),
+        "rounding_error": rounding,
+    }
+    notes = ([] if "density_previous" in run else [_NO_COMPANION]) + ([_CUT] if cut else [])
+    attrs = attrs | _runs.identity(run) | ({"note": "; ".join(notes)} if notes else {})
+    if lost.any():
+        attrs = attrs | {"resolved": "no", "resolved_reason": str(run.attrs.get("resolved_reason", ""))}
+    curve = frame.labelled(attrs, distance=norm.value, **parts)
+    curve["error"] = xr.zeros_like(curve["distance"]) + sum(curve[name] for name in parts)
+    curve["rate"] = _rate(curve["distance"], _reverse_time(run))
+    return curve[["distance", "error", "rate", *parts]]
+
+
+def _unresolved(run: xr.Dataset, frame: Frame, attrs: dict[str, str]) -> NDArray[np.bool_]:
+    """Return where the run has no estimate of a density, its own or the reference's: nor is there one of the curve."""
+    if "error_estimate" not in run:
+        return np.zeros(frame.leading.size, dtype=bool)
+    lost: xr.DataArray = run["error_estimate"] == np.inf
+    own = lost.sel(start=frame.leading["start"])
+    both = own | lost.sel(start=attrs["reference"], drop=True) if "reference" in attrs else own
+    return np.asarray(both.transpose(*frame.leading.dims).values, dtype=bool).ravel()
+
+
+def _largest_so_far(tail: FloatArray, frame: Frame) -> FloatArray:
+    """Return the largest of the tails up to each time: what the box threw back once is misplaced from then on."""
+    over_time = frame.leading.copy(data=tail.reshape(frame.leading.shape)).transpose(..., "t")
+    grown = over_time.copy(data=np.maximum.accumulate(over_time.values, axis=-1))
+    return np.asarray(grown.transpose(*frame.leading.dims).values).ravel()
+
+
+def _tails_before(run: xr.Dataset, frame: Frame, attrs: dict[str, str]) -> FloatArray:
+    """Return the largest tails so far of both densities as the run has them: a bound of those of their difference."""
+    if "tail" not in run or run.attrs.get("weight") != attrs["weight"]:
+        return np.zeros(frame.leading.size)
+    own = run["tail"].sel(start=frame.leading["start"])
+    both = own + run["tail"].sel(start=attrs["reference"], drop=True) if "reference" in attrs else own
+    return np.asarray(both.transpose(*frame.leading.dims).values, dtype=float).ravel()
+
+
+def previous(run: xr.Dataset) -> xr.DataArray | None:
+    """Return the densities of the previous level, with the names of `density`; None without them."""
+    if "density_previous" not in run:
+        return None
+    before = run["density_previous"].transpose("start", "t", ...)
+    names = [str(name) for name in (*before.dims, *before.coords)]
+    return before.rename({name: name.removesuffix(_PREVIOUS) for name in names if name.endswith(_PREVIOUS)})
+
+
+def level_error(
+    run: xr.Dataset, before: xr.DataArray | None, frame: Frame, w: FloatArray, weight: WeightLike
+) -> FloatArray:
+    """Return the discretisation error of rows w from what they were on the previous level, NaN without one."""
+    if before is None:
+        return np.full(len(w), np.nan)
+    coarse = aligned(density_previous=before)
+    gap = _restrict(w, frame, coarse) - coarse.rows(before)
+    return _runs.number(run, "error_factor") * weighted_sum(gap, coarse, weigher(weight, frame.dim))
+
+
+def unbounded(run: xr.Dataset) -> bool:
+    """Return whether the box only truncates the state space of the run."""
+    return int(run.attrs.get("unbounded", 1)) == 1
+
+
+def solver_rounding(run: xr.Dataset) -> float:
+    """Return how much the round-off of a cell average exceeds that of storing it: a random walk over the steps."""
+    levels = json.loads(run.attrs.get("levels", "[]"))
+    steps = max((float(level["steps"]) for level in levels), default=0.0)
+    return 1.0 + float(np.sqrt(steps))
+
+
+def _restrict(w: FloatArray, frame: Frame, coarse: Frame) -> FloatArray:
+    """Return means over the cells of the coarser frame of the same box."""
+    ratio = [n // m for n, m in zip(frame.shape, coarse.shape, strict=True)]
+    if tuple(r * m for r, m in zip(ratio, coarse.shape, strict=True)) != frame.shape:
+        raise _checks.error(
+            "run", "density_previous on a divisor of the cells of density", f"{coarse.shape} and {frame.shape}"
+        )
+    blocks = [length for pair in zip(coarse.shape, ratio, strict=True) for length in pair]
+    axes = tuple(range(2, 2 * frame.dim + 1, 2))
+    return np.asarray(w.reshape(len(w), *blocks).mean(axis=axes))
+
+
+def _reverse_time(run: xr.Dataset) -> FloatArray:
+    """Return elapsed time: reverse time, or the time since the start of other dynamics."""
+    if "reverse_time" in run.coords:
+        return np.asarray(run["reverse_time"].values, dtype=float)
+    times = np.asarray(run["t"].values, dtype=float)
+    return np.asarray(np.abs(times - times[0]))
+
+
+def _rate(distance: xr.DataArray, r: FloatArray) -> xr.DataArray:
+    """Return -d log(distance) / dr, one-sided of second order at the ends."""
+    if r.size < 2:
+        return xr.full_like(distance, np.nan)
+    values = distance.transpose(..., "t")
+    positive = values.values > 0.0
+    logarithm: FloatArray = np.where(positive, np.log(np.where(positive, values.values, 1.0)), np.nan)
+    order: Literal[1, 2] = 2 if r.size > 2 else 1
+    slope = np.apply_along_axis(np.gradient, -1, logarithm, r, edge_order=order)
+    return values.copy(data=-slope).transpose(*distance.dims)
+
+
+def forgetting_curve(run: xr.Dataset, reference: str = "exact", weight: WeightLike = None) -> xr.Dataset:
+    """Return ``t -> ||nu_1 P_{T->t} - nu_2 P_{T->t}||_V`` for every start against a reference, with rate and error.
+
+    With the signed difference ``w = p_start - p_reference`` of the stored cell averages,
+
+    * distance = ``int V |w| dx``, by the conservative spline split at its roots (see `weighted_tv`);
+    * rate = ``-d log(distance) / dr`` in reverse time r, by second-order differences on the given times;
+    * error = what the discretisation leaves in *w*: ``error_factor * sum V |restrict(w) - w_previous| * volume`` with
+      the previous level (or extrapolation) stored in the run, plus quadrature, plus the V-weighted tail of w
+      beyond the box, plus round-off. The starts share grid and steps, so their errors cancel in w: a distance
+      far below the densities' own errors still has correct digits, and the error shows how many.
+
+    Parameters
+    ----------
+    run : Dataset
+        What `evolve` returns: `density(start, t, x[, y])` (cell averages) and, unless estimated errors were switched
+        off, `density_previous` on half as many cells; attrs `error_factor` and, where the state space is the
+        box itself, ``unbounded = 0``.
+    reference : str, default "exact"
+        Label of the start all others are compared with.
+    weight : weight, callable or None
+        V >= 1, default ``1 + |x|^2``.
+
+    Returns
+    -------
+    Dataset
+        `distance`, `error` and `rate` over (start, t), the reference left out; `quadrature_error`, `level_error`,
+        `tail_error` and `rounding_error` are the parts of `error`. Coordinates of t, such as `reverse_time`, are
+        kept. The rate is NaN where the distance is 0 and where there are fewer than two times. Without
+        `density_previous` the level error, hence `error`, is NaN and attrs["note"] says so.
+
+    Raises
+    ------
+    ValueError
+        If the run lacks a density, times, positions, the attribute that scales its errors or the reference, or has no
+        start besides it, or is two runs put together.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fpsolve import Gaussian, Grid
+    >>> grid, times = Grid.uniform((-9, 9), cells=200), [2.0, 1.0, 0.0]
+    >>> laws = {"exact": lambda t: Gaussian(0.0, std=1.0), "off": lambda t: Gaussian(1e-3 * np.exp(t), std=1.0)}
+    >>> density = [[grid.cell_average(law(t)) for t in times] for law in laws.values()]
+    >>> run = xr.Dataset(
+    ...     {"density": (("start", "t", "x"), density)},
+    ...     coords={"start": list(laws), "t": times, "reverse_time": ("t", [0.0, 1.0, 2.0]), "x": grid.x},
+    ... )
+    >>> curve = forgetting_curve(run)
+    >>> curve.rate.sel(start="off").values.round(3)
+    array([1., 1., 1.])
+    """
+    given, run = run, _runs.tidy(run)
+    _require(run, reference)
+    density = run["density"].transpose("start", "t", ...)
+    fixed = density.sel(start=reference, drop=True)
+    others = density.drop_sel(start=reference)
+    frame = aligned(density=others, reference=fixed)
+    p, q = frame.rows(others), frame.rows(fixed)
+    norm = weighted_norm_of_rows(p - q, frame, weight, unbounded=unbounded(run), densities=(p, q))
+    rounding = input_rounding(frame, weight, p, q, growth=solver_rounding(run))
+    before = previous(run)
+    signed = None if before is None else before.drop_sel(start=reference) - before.sel(start=reference, drop=True)
+    level = level_error(run, signed, frame, p - q, weight)
+    curve = curve_of(run, frame, _attrs(run, reference, weight), norm, rounding, level)
+    return _runs.in_order_of(given, curve)
+
+
+def _require(run: xr.Dataset, reference: str) -> None:
+    labels = run["start"].values.tolist()
+    _checks.one_of("reference", reference, labels, "name a start of the run")
+    if len(labels) < 2:
+        raise _checks.error("run", "a start besides the reference", f"{labels}", "evolve at least two starts")
+
+
+def _attrs(run: xr.Dataset, reference: str, weight: WeightLike) -> dict[str, str]:
+    return {
+        "quantity": "weighted total variation to the reference start",
+        "reference": reference,
+        "weight": weights.to_json(weight),
+    }
+
+
+def to_marginals(run: xr.Dataset, reverse: Reverse, weight: WeightLike = None) -> xr.Dataset:
+    r"""Return ``t -> ||q_t - p_t||_V``, the distance of every start of a run to the marginals of the forward process.
+
+    With the exact score a run from ``p_T`` stays at 0, up to its error; with a score model the curve from ``p_T`` is
+    what the error of the score has cost so far, and the curve from the prior adds the error of the start.
+
+    Parameters
+    ----------
+    run : Dataset
+        What `fpsolve.evolve` returned for `reverse`: cell averages over (start, t, x[, y]).
+    reverse : Reverse
+        Its target and process define ``p_t``; its score and eta are those of the run.
+    weight : weight, callable or None
+        V >= 1, default ``1 + |x|^2``.
+
+    Returns
+    -------
+    Dataset
+        `distance`, `error`, `rate` and the parts of the error over (start, t), as `fpsolve.forgetting_curve` returns
+        them and `fpsolve.plots.forgetting` draws them. The error is that of the run's own density: level, quadrature,
+        tail and rounding. A distance below its error means that nothing was found.
+
+    Raises
+    ------
+    ValueError
+        If the run lacks densities, its dimension is not the target's, or it says that it is one of another target or
+        process.
+
+    Examples
+    --------
+    >>> import fpsolve as fp
+    >>> target, process = fp.Gaussian(0.5, std=0.5), fp.VP()
+    >>> model = fp.scores.perturbed(fp.scores.exact(target, process), fp.scores.errors.Bias(0.1))
+    >>> reverse = fp.Reverse(target, process, score=model)
+    >>> run = fp.evolve(reverse, {"exact": reverse.marginal(1.0)}, t_min=0.01, tol=1e-4)
+    >>> cost = to_marginals(run, reverse).isel(start=0, t=-1)
+    >>> f"{float(cost.distance):.3f}", bool(cost.error < 1e-4)
+    ('0.217', True)
+    """
+    _checks.instances(reverse=(reverse, Reverse))
+    given, run = run, _runs.tidy(run)
+    density = run["density"].transpose("start", "t", ...)
+    truth = _marginals_on(density.isel(start=0, drop=True), reverse)
+    _runs.require_made_of(run, target=reverse.target, process=reverse.process)
+    frame = aligned(density=density, marginals=truth)
+    q, p = frame.rows(density), frame.rows(truth)
+    norm = weighted_norm_of_rows(q - p, frame, weight, unbounded=unbounded(run), densities=(p, q))
+    rounding = input_rounding(frame, weight, q, p, growth=solver_rounding(run))
+    # the marginals are exact on every level, so what is left of the difference is the density's own
+    level = level_error(run, previous(run), frame, q, weight)
+    attrs = {"quantity": "weighted total variation to the marginals", "weight": weights.to_json(weight)}
+    return _runs.in_order_of(given, curve_of(run, frame, attrs, norm, rounding, level))
+
+
+def _marginals_on(density: xr.DataArray, reverse: Reverse) -> xr.DataArray:
+    """Cell averages of p_t where the density (t, x[, y]) has its cells."""
+    frame = aligned(density=density)
+    _checks.same_dim("run", frame.dim, "the target", reverse.target.dim)
+    times = [float(t) for t in density["t"].values]
+    return density.copy(data=[_cells(frame, k, reverse, t) for k, t in enumerate(times)])
+
+
+def _cells(frame: Frame, row: int, reverse: Reverse, t: float) -> FloatArray:
+    low, spacing = ([float(part[min(row, len(part) - 1)]) for part in axis] for axis in (frame.low, frame.spacing))
+    bounds = [(a, a + h * n) for a, h, n in zip(low, spacing, frame.shape, strict=True)]
+    grid = Grid.uniform(bounds[0], cells=frame.shape[0]) if frame.dim == 1 else Grid.uniform(bounds, cells=frame.shape)
+    law = reverse.marginal(t)
+    mixture = law.components
+    # in the plane a rotated component has no closed form of a cell's mass: quadrature of the compiled density
+    return grid.cell_average(law if mixture is None or frame.dim == 1 else FastLaw(mixture))

@@ -1,0 +1,280 @@
+"""How a run is solved: on fixed grids, refined to a tolerance, or along paths; chosen once.
+
+What finite volumes add to a small noise.
+
+An exponentially fitted flux with the mesh Peclet number ``z = b h/D`` diffuses like ``D z/2 coth(z/2)``: the share
+``f(z) = z/2 coth(z/2) - 1`` is the scheme's own. It is ``z^2/12``, second order in the cells, while z is small, and
+``|z|/2``, first order as of upwind differences, once the noise is too small for the cells. Along a reverse dynamics
+``z = (1 + eta^2)/eta^2 h d log p/dx``, so that cells of width h serve an eta down to about the root of h per width of
+the narrowest feature.
+
+A run on a given grid with a given number of steps, and what two coarser ones show of its error.
+
+How a run is solved: finite volumes where there is noise, characteristics where there is none. Chosen once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fpsolve import _checks
+from fpsolve._progress import progress as progress_bar
+from fpsolve.dynamics import BaseDynamics
+from fpsolve.evolution._adaptive import solve_adaptive, solve_flow, solve_flow_to_tolerance
+from fpsolve.evolution._estimate import look, looks, moved, weighted_gap
+from fpsolve.evolution._march import Level, StepPlan, march, noise
+from fpsolve.evolution._problem import Problem
+from fpsolve.evolution._result import Solution
+from fpsolve.grid import Grid
+from fpsolve.laws import Law
+from fpsolve.solver import SCHEMES, Scheme, scheme_named
+
+Array = NDArray[np.float64]
+
+#: Below this the series of f is used.
+_SMALL = 1e-2
+
+
+def share(z: Array) -> tuple[Array, Array]:
+    """Numerical diffusion per diffusivity, ``f(z) = z/2 coth(z/2) - 1``, and that of twice as wide cells, f(2z).
+
+    The second from the first: ``2 coth(2x) = coth(x) + tanh(x)``.
+
+    Examples
+    --------
+    >>> [f.round(4).tolist() for f in share(np.array([0.0, 1.0, 100.0]))]
+    [[0.0, 0.082, 49.0], [0.0, 0.313, 99.0]]
+    """
+    half = np.abs(z)
+    half *= 0.5
+    steep = np.tanh(np.maximum(half, _SMALL))
+    own = half / steep - 1.0
+    twice = own + half * steep
+    small = half <= _SMALL
+    if small.any():
+        own[small] = half[small] ** 2 / 3.0
+        twice[small] = 4.0 * own[small]
+    return own, twice
+
+
+def shares(level: Level, saves: NDArray[np.int64]) -> tuple[Array, Array]:
+    """Means of f(z) and f(2z) over the densities, each (starts, saves): of the cells and of twice as wide ones.
+
+    Parameters
+    ----------
+    level : Level
+        With the mesh Peclet numbers of the steps that end at the save times.
+    saves : int array
+        Which save times. Where there is no noise there is no share: 0.
+    """
+    fine, coarse = np.zeros((2, len(level.values), len(saves)))
+    steps = last_steps(level.plan, saves)
+    noisy = [k for k, step in enumerate(steps) if level.peclet[step]]
+    size = np.abs(level.values[:, saves[noisy]])
+    for axis in range(level.grid.dim if noisy else 0):
+        z = np.stack([level.peclet[steps[k]][axis] for k in noisy])
+        inner = size[(slice(None), slice(None), *(slice(n) for n in z.shape[1:]))]
+        space = tuple(range(2, inner.ndim))
+        mass = np.maximum(inner.sum(axis=space), np.finfo(float).tiny) * level.grid.dim
+        own, twice = share(z)
+        fine[:, noisy] += (inner * own).sum(axis=space) / mass
+        coarse[:, noisy] += (inner * twice).sum(axis=space) / mass
+    return fine, coarse
+
+
+def last_steps(plan: StepPlan, saves: NDArray[np.int64]) -> list[int]:
+    """The step that ends at each of some save times, the first for the start itself."""
+    return [max(int(end) - 1, 0) for end in np.append(0, np.cumsum(plan.counts))[saves]]
+
+#: Safety on the error of levels that smear: twice as much smearing does not make twice the error for long.
+SMEARED_SAFETY = 2.0
+#: Cells per axis of the coarsest level, at least.
+FEWEST_CELLS = 4
+
+
+def solve_fixed(
+    problem: Problem, scheme: Scheme, grid: Grid, plan: StepPlan, *, estimate: bool, tick: Callable[[int], None]
+) -> Solution:
+    """Single-level solution on exactly `grid` and `plan`.
+
+    With `estimate` a companion on half of cells and steps gives the level error, and a third level on a quarter of both
+    says whether it may be believed.
+    """
+    start = problem.start_values(grid)
+    quiet = noise(problem.dynamics, problem.saves)
+    tau = problem.clock.at(plan.saves)
+    times = plan.times(problem.clock, tau)
+    # the last time is among them
+    looked = looks(plan)[::-2][::-1]
+    fine = march(problem.dynamics, times, grid, plan, start, scheme, tick, last_steps(plan, looked))
+    smearing, smeared = _smearing(fine, looked)
+    if not estimate:
+        return Solution(grid, fine.values, None, np.ones(fine.values.shape[:2]), [fine.record], quiet, smearing)
+    half = grid.coarsen()
+    start = grid.restrict(start)
+    fewer = plan.coarsened()
+    coarse = march(problem.dynamics, fewer.times(problem.clock, tau), half, fewer, start, scheme, tick)
+    third = _third(problem, scheme, half, plan, times, start, tick)
+    gap = weighted_gap(grid, fine.values, coarse.values, problem.weight_values(half))
+    found = look(problem, scheme.order, tau, gap, fine, coarse, third)
+    factor = np.maximum(found.factor, SMEARED_SAFETY * smeared)
+    records = [level.record for level in ([third[0]] if third else []) + [coarse, fine]]
+    return Solution(
+        grid, fine.values, coarse.values, factor, records, quiet, smearing,
+        unresolved=found.unresolved, reason=found.reason, figures=found.figures, level_gap=gap,
+    )  # fmt: skip
+
+
+def _third(
+    problem: Problem,
+    scheme: Scheme,
+    half: Grid,
+    plan: StepPlan,
+    times: Array,
+    start: Array,
+    tick: Callable[[int], None],
+) -> tuple[Level, NDArray[np.int64]] | None:
+    """The level on a quarter of cells and steps with the indices of its save times; None where there are too few."""
+    quarter = plan.quartered(problem.clock.breaks)
+    cells = tuple((n + 1) // 2 for n in half.shape)
+    if quarter is None or min(cells) < FEWEST_CELLS:
+        return None
+    grid = Grid(half.bounds, cells)
+    coarser, which = quarter
+    # every fourth step time: what the clock says of them is known
+    times = times[coarser.nodes_in(plan, which)]
+    level = march(problem.dynamics, times, grid, coarser, moved(start, half, grid), scheme, tick)
+    return level, which
+
+
+def _smearing(fine: Level, looked: NDArray[np.int64]) -> tuple[float, Array]:
+    """Largest share of numerical diffusion, and what its error is per difference of two levels, (starts, saves).
+
+    ``f(z)/(f(2z) - f(z))``, the worst so far in the run: 1/3 while the mesh Peclet number z is small, as at the second
+    order of the cells; 1 where the noise is too small for the cells and numerical diffusion is proportional to them.
+    """
+    own, twice = shares(fine, looked)
+    ratio = np.divide(own, twice - own, out=np.zeros_like(own), where=twice > own)
+    # between two looks the later one counts
+    later = np.searchsorted(looked, np.arange(len(fine.plan.saves)))
+    return float(own.max()), np.maximum.accumulate(ratio[:, later], axis=1)
+
+
+@dataclass(frozen=True)
+class Coarsest:
+    """The first grid of a run with `tol`: cell width per smallest standard deviation, limits on the cells per axis."""
+
+    width: float
+    cells: tuple[int, int]
+
+
+class Method(Protocol):
+    """A way to solve a problem on given levels or to a tolerance."""
+
+    @property
+    def name(self) -> str:
+        """What the attribute `scheme` of a run says."""
+        ...
+
+    def coarsest(self, dim: int, narrow: float) -> Coarsest:
+        """The first grid; `narrow` is how many times the narrowest start is narrower than the law at T."""
+        ...
+
+    def saves(self, dim: int) -> int:
+        """How many times are kept by default."""
+        ...
+
+    def fixed(self, problem: Problem, grid: Grid, plan: StepPlan, *, estimate: bool, progress: bool | None) -> Solution:
+        """The solution on exactly `grid`."""
+        ...
+
+    def adaptive(
+        self, problem: Problem, grid: Grid, plan: StepPlan, *, tol: float, budget: float, progress: bool | None
+    ) -> tuple[Solution, bool]:
+        """A solution whose error estimate is below `tol`, or False."""
+        ...
+
+
+@dataclass(frozen=True)
+class FiniteVolumes:
+    """Fokker-Planck steps: fluxes between cells, levels extrapolated."""
+
+    scheme: Scheme
+
+    @property
+    def name(self) -> str:
+        """Name of the scheme in time."""
+        return self.scheme.name
+
+    def coarsest(self, dim: int, narrow: float) -> Coarsest:
+        """Few cells: noise widens a narrow start, and coarse levels cost next to nothing."""
+        return Coarsest(1.0 / 1.5, {1: (32, 256), 2: (32, 96)}[dim])
+
+    def saves(self, dim: int) -> int:
+        """Fifty: they cost memory only."""
+        return 50
+
+    def fixed(self, problem: Problem, grid: Grid, plan: StepPlan, *, estimate: bool, progress: bool | None) -> Solution:
+        """One level, and with `estimate` those on half and a quarter of cells and steps."""
+        total = plan.steps
+        if estimate:
+            quarter = plan.quartered(problem.clock.breaks)
+            total += plan.coarsened().steps + (quarter[0].steps if quarter else 0)
+        with progress_bar(total, "evolve", enabled=progress) as bar:
+            return solve_fixed(problem, self.scheme, grid, plan, estimate=estimate, tick=bar.update)
+
+    def adaptive(
+        self, problem: Problem, grid: Grid, plan: StepPlan, *, tol: float, budget: float, progress: bool | None
+    ) -> tuple[Solution, bool]:
+        """Levels halved until the extrapolations agree."""
+        return solve_adaptive(problem, self.scheme, grid, plan, tol=tol, budget=budget, progress=progress)
+
+
+@dataclass(frozen=True)
+class Characteristics:
+    """Transport along the flow: no noise, no numerical diffusion."""
+
+    name: str = "characteristics"
+
+    def coarsest(self, dim: int, narrow: float) -> Coarsest:
+        """Cells that show the image of the narrowest start; on a line they do not decide on the accuracy."""
+        width = {1: 0.2, 2: 1.0 / 1.5}[dim] / max(narrow, 1.0)
+        return Coarsest(width, {1: (128, 1024), 2: (32, 96)}[dim])
+
+    def saves(self, dim: int) -> int:
+        """Every time has trajectories of its own: fewer in the plane, where they are many."""
+        return {1: 50, 2: 13}[dim]
+
+    def fixed(self, problem: Problem, grid: Grid, plan: StepPlan, *, estimate: bool, progress: bool | None) -> Solution:
+        """Steps of the integrator at most as large as those of the plan, and a companion on half of cells and steps."""
+        with progress_bar(1, "evolve", enabled=progress) as bar:
+            solution = solve_flow(problem, grid, plan.steps, estimate=estimate)
+            bar.update(1)
+        return solution
+
+    def adaptive(
+        self, problem: Problem, grid: Grid, plan: StepPlan, *, tol: float, budget: float, progress: bool | None
+    ) -> tuple[Solution, bool]:
+        """Cells halved and trajectories tightened until two levels agree."""
+        return solve_flow_to_tolerance(problem, grid, tol=tol, budget=budget, progress=progress)
+
+
+def method_for(dynamics: BaseDynamics, scheme: str) -> Method:
+    """Characteristics for a reverse dynamics without any noise, finite volumes for everything else."""
+    _checks.one_of("scheme", scheme, tuple(SCHEMES))
+    if dynamics.noiseless:
+        return Characteristics()
+    return FiniteVolumes(scheme_named(scheme))
+
+
+def narrowness(dynamics: BaseDynamics, problem: Problem) -> float:
+    """Smallest standard deviation of the law at the first time over that of the starts; 1 where either is unknown."""
+    laws = [start for start in problem.starts.values() if isinstance(start, Law)]
+    here = dynamics.laws_at(float(problem.saves[0]), laws)
+    stds = [law.smallest_std for law in laws if law.smallest_std > 0.0]
+    return float(here[0].smallest_std / min(stds)) if stds and here and here[0].smallest_std > 0.0 else 1.0
