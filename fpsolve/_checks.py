@@ -4,8 +4,9 @@ A message names the argument, what was expected, what came and, where there is o
 trusts what passed here.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from decimal import Decimal
+from difflib import get_close_matches
 from numbers import Complex, Integral, Real
 from typing import Any, TypeAlias, TypeVar
 
@@ -97,6 +98,13 @@ def one_of(name: str, value: Any, options: Collection[Any], remedy: str = "") ->
     if not any(value is option or (plain and value == option) for option in options):
         raise error(name, "one of " + ", ".join(repr(option) for option in options), shown(value), remedy)
     return value
+
+
+def meant(given: object, known: Iterable[str]) -> str:
+    """The remedy for a name that does not exist: the most similar one, "" if there is none."""
+    plain, listed = str(given).lower().replace("_", "-").replace(" ", "-"), list(known)
+    found = get_close_matches(plain, listed, n=1, cutoff=0.5) or get_close_matches(str(given), listed, n=1)
+    return f"perhaps {found[0]!r} is meant" if found else ""
 
 
 def flag(name: str, value: Any, *, optional: bool = False) -> Any:

@@ -15,7 +15,8 @@ from matplotlib.figure import Figure
 
 import fpsolve
 from fpsolve import cli
-from fpsolve.studies import _catalogue, _config, _files
+from fpsolve.settings import check_folder, write_all
+from fpsolve.studies import _catalogue, _config
 from fpsolve.studies._report import Check, Report
 from fpsolve.studies._table import Table
 
@@ -99,13 +100,16 @@ def test_a_check_that_fails_ends_with_1(fake: None, tmp_path: Path, capsys: Any,
 
 
 BAD_SETTINGS = {
-    "unknown key": ("value = 1\nvalues = 2\n", r"values: extra inputs are not permitted"),
-    "missing key": ("", r"value: field required"),
-    "two at once": ("value = 'x'\nseed = -1\n", r"seed: .*; value: input should be a valid number"),
+    "unknown key": ("value = 1\nvalues = 2\n", r"line 4, values: unknown key, perhaps 'value' is meant"),
+    "missing key": ("", r"value: missing"),
+    "two at once": (
+        "value = 'x'\nseed = -1\n",
+        r"line 3, value: expected a number, got 'x'; line 4, seed: expected a number >= 0, got -1",
+    ),
     "not TOML": ("value = = 1\n", r"expected a TOML file"),
     "missing column": ("value = 1\ndata.columns = ['height']\n", r"expected a column named 'height'"),
     "missing file": ("value = 1\ndata = {file = 'no.csv', columns = ['a']}\n", r"readable CSV file, got no\.csv"),
-    "infinite": ("value = inf\n", r"value: input should be a finite number"),
+    "infinite": ("value = inf\n", r"value: expected a finite number, got inf"),
 }
 
 
@@ -160,19 +164,19 @@ def test_writing_that_breaks_off_leaves_the_old_results_as_they_were(tmp_path: P
         path.write_text("half")
         raise blow
 
-    _files.write_all(tmp_path, {"a": lambda path: path.write_text("old") and None})
+    write_all(tmp_path, {"a": lambda path: path.write_text("old") and None})
     with pytest.raises((KeyboardInterrupt, ValueError)):
-        _files.write_all(tmp_path, {"a": write, "b": break_off})
+        write_all(tmp_path, {"a": write, "b": break_off})
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
     assert (tmp_path / "a").read_text() == "old"
-    _files.write_all(tmp_path, {"a": write})
+    write_all(tmp_path, {"a": write})
     assert (tmp_path / "a").read_text() == "new"
 
 
 def test_trying_a_folder_leaves_no_trace(tmp_path: Path) -> None:
-    _files.check_folder(tmp_path / "a" / "b")
+    check_folder(tmp_path / "a" / "b")
     assert not list(tmp_path.iterdir())
-    _files.check_folder(tmp_path)
+    check_folder(tmp_path)
     assert not list(tmp_path.iterdir())
 
 

@@ -355,9 +355,10 @@ def test_three_columns_are_no_samples_of_a_law(rng: np.random.Generator) -> None
 
 
 def test_studies_and_sweeps_take_the_users_own_data(tmp_path: Path, rng: np.random.Generator) -> None:
+
     from fpsolve.campaign._forgetting import run
-    from fpsolve.campaign._laws import KernelDensitySettings
     from fpsolve.campaign._settings import SweepSettings
+    from fpsolve.settings import build
     from fpsolve.studies._config import DataSettings
 
     values = rng.standard_normal((40, 3))
@@ -366,7 +367,7 @@ def test_studies_and_sweeps_take_the_users_own_data(tmp_path: Path, rng: np.rand
     ours = data.standardise(DataSettings(file=file, columns=(2, 0)).table())
     assert ours.record()["columns"] == ["column 2", "column 0"]
     np.testing.assert_allclose(ours.mean, values[:, [2, 0]].mean(axis=0))
-    law = KernelDensitySettings(kind="kernel-density", file=file, columns=(1,), bandwidth=0.3).build()
+    law = build({"kind": "kernel-density", "file": file, "columns": [1], "bandwidth": 0.3})
     standard = (values[:, 1] - values[:, 1].mean()) / values[:, 1].std(ddof=1)
     np.testing.assert_allclose(law.samples, standard)
     with_record = {"kind": "kernel-density", "name": "mine", "file": file, "columns": [1]}

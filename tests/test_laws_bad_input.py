@@ -25,7 +25,7 @@ BAD: list[tuple[Callable[[], object], str]] = [
     (lambda: fp.GaussianMixture([0.5, 0.6], [0.0, 1.0], stds=1.0), "weights that sum to 1"),
     (lambda: fp.GaussianMixture([-0.5, 1.5], [0.0, 1.0], stds=1.0), "weights >= 0"),
     (lambda: fp.GaussianMixture([0.5, 0.5], [0.0, 1.0, 2.0], stds=1.0), "GaussianMixture means: expected shape"),
-    (lambda: fp.GaussianMixture([0.5, 0.5], [0.0, 1.0], stds=[1.0, -1.0]), "GaussianMixture std: expected numbers > 0"),
+    (lambda: fp.GaussianMixture([0.5, 0.5], [0.0, 1.0], stds=[1.0, -1.0]), "GaussianMixture stds: expected numbers >"),
     (lambda: fp.GaussianMixture([0.5, 0.5], [0.0, NAN], stds=1.0), "GaussianMixture means: expected finite"),
     (lambda: fp.GaussianMixture([0.5, 0.5], [0.0, 1.0], stds=[1.0, 1.0, 1.0]), "expected one number or 2"),
     (lambda: fp.GaussianMixture([0.5, 0.5], [[0, 0], [1, 1]], covs=[np.eye(2), -np.eye(2)]), r"\(index 1\)"),

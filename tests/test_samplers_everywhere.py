@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 import fpsolve as fp
-from fpsolve import _toml, kernels, particles, samplers
+from fpsolve import kernels, particles, samplers
+from fpsolve.settings import read
 from fpsolve.studies import _config, error_decomposition, step_size
 from fpsolve.studies._catalogue import settings
 from fpsolve.studies._stages import Stages
@@ -424,7 +425,7 @@ def test_an_unknown_name_is_told_with_the_known_ones_and_the_most_similar(where,
 
 def from_toml(sampler):
     text = settings("error-decomposition").replace('"euler-maruyama"', sampler)
-    return _toml.read("config", error_decomposition.Config, "settings", "a.toml", text)
+    return read("config", error_decomposition.Config, "settings", "a.toml", text)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -456,7 +457,7 @@ def test_settings_say_what_is_wrong_with_a_sampler(given, message):
 def test_settings_of_the_step_size_study_refuse_an_unknown_sampler():
     text = settings("step-size").replace("ddpm =", "ddmp =")
     with pytest.raises(ValueError, match=r"orders.ddmp: expected one of .* perhaps 'ddpm' is meant"):
-        _toml.read("config", step_size.Config, "settings", "a.toml", text)
+        read("config", step_size.Config, "settings", "a.toml", text)
 
 
 def test_the_study_of_errors_runs_with_a_churned_sampler():

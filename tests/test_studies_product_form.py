@@ -63,7 +63,7 @@ def test_distances_do_not_depend_on_the_cells(report: Report) -> None:
 @pytest.fixture(scope="module")
 def reference() -> Any:
     config = read("product-form", product_form.Config)
-    return product_form.Reference(config.reference, config.weight.build())
+    return product_form.Reference(config.reference, config.weight)
 
 
 def test_checks_fail_on_wrong_numbers(reference: Any) -> None:
@@ -71,7 +71,7 @@ def test_checks_fail_on_wrong_numbers(reference: Any) -> None:
     config = read("product-form", product_form.Config)
     line = config.line.model_copy(update={"steps": 50, "cells_per_std": 2.0})
     with (stages := Stages("product-form", enabled=False)).total(1), stages("mixture"):
-        case = product_form.solve(line, "mixture", "1D mixture", config.weight.build())
+        case = product_form.solve(line, "mixture", "1D mixture", config.weight)
     failed = {check.name for check in product_form.checks(reference, [case]) if not check.passed}
     assert failed == set()
     wrong = {
@@ -84,9 +84,9 @@ def test_checks_fail_on_wrong_numbers(reference: Any) -> None:
         "eta = 0: error": replace(case, quiet=FlowDistance(1.0, 0.3, 0.5)),
         "eta = 1: error": replace(case, noisy_error=case.noisy),
     }
-    assert product_form.on_cells(case, line, config.weight.build()).passed
+    assert product_form.on_cells(case, line, config.weight).passed
     spoiled = replace(case, quiet=replace(case.quiet, value=1.01 * case.quiet.value))
-    assert not product_form.on_cells(spoiled, line, config.weight.build()).passed
+    assert not product_form.on_cells(spoiled, line, config.weight).passed
     for name, spoiled in wrong.items():
         failed = {check.name for check in product_form.checks(reference, [spoiled]) if not check.passed}
         assert any(name in one for one in failed), name
@@ -95,7 +95,7 @@ def test_checks_fail_on_wrong_numbers(reference: Any) -> None:
 def test_reference_checks_fail_on_other_levels() -> None:
     config = read("product-form", product_form.Config)
     other = config.reference.model_copy(update={"sigma_min": 0.1})
-    checks = product_form.checks(product_form.Reference(other, config.weight.build()), [_Nothing()])
+    checks = product_form.checks(product_form.Reference(other, config.weight), [_Nothing()])
     failed = {check.name for check in checks if not check.passed}
     assert {"reference: stationary point 1", "reference: product-form end points, deviation"} <= failed
 
@@ -106,7 +106,7 @@ class _Nothing:
     def __init__(self) -> None:
         config = read("product-form", product_form.Config)
         line = config.line.model_copy(update={"steps": 20, "cells_per_std": 2.0, "rtol": 1e-3})
-        self.__dict__.update(vars(product_form.solve(line, "mixture", "1D mixture", config.weight.build())))
+        self.__dict__.update(vars(product_form.solve(line, "mixture", "1D mixture", config.weight)))
 
 
 BAD = {

@@ -11,18 +11,18 @@ The file of ``fpsolve sweep`` lists targets, processes, score errors, eta and ac
     tol = [1e-4, 1e-5]              # or [[grids]] with bounds, cells, steps
     # also: seed = 0, save_at = [...], weight = {kind = "polynomial", power = 2, beta = 1}
 
-    [[targets]]                     # gaussian, gaussian-mixture, laplace, student-t, uniform, kernel-density
+    [[targets]]                     # any law: gaussian, gaussian-mixture, laplace, student-t, uniform, ...
     kind = "gaussian-mixture"
     name = "two modes"
     weights = [0.3, 0.7]
     means = [-1.5, 0.8]
     stds = [0.3, 0.4]
 
-    [[processes]]                   # ornstein-uhlenbeck, vp, cosine-vp, sub-vp, ve, edm
+    [[processes]]                   # any process: ornstein-uhlenbeck, vp, cosine-vp, sub-vp, ve, edm
     kind = "vp"
     beta_max = 20.0
 
-    [[score_errors]]                # none, bias, scaling, sine, bump, random-field; default: the exact score
+    [[score_errors]]                # none, bias, scaling, sine, bump, random-field, during; default: the exact score
     kind = "bias"
     vector = 0.1
     units = "noise"                 # of a noise prediction; default "score"
@@ -30,9 +30,11 @@ The file of ``fpsolve sweep`` lists targets, processes, score errors, eta and ac
     [[starts]]                      # prior (the default), or a law of any of the kinds above
     kind = "prior"
 
-Parameters are those of the classes in Python. Every start is compared with the law p_T of the forward process in
-the weighted norm, and the run from it with the forward law at the end (`model_error`). The combined Dataset is
-written to ``sweep.nc`` in the folder of results.
+Parameters are those of the classes in Python, and kinds the names of those of `fpsolve.laws`, `fpsolve.processes`,
+`fpsolve.weights` and `fpsolve.scores.errors` in lower case with hyphens; a "kernel-density" may also name a `file` and
+its `columns`, standardised unless ``standardise = false``. Every start is compared with the law p_T of the forward
+process in the weighted norm, and the run from it with the forward law at the end (`model_error`). The combined Dataset
+is written to ``sweep.nc`` in the folder of results.
 """
 
 from fpsolve.campaign._sweep import sweep

@@ -8,9 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fpsolve.campaign._laws import KernelDensitySettings
-from fpsolve.campaign._score_errors import ScoreModel
-from fpsolve.campaign._settings import SweepSettings
+from fpsolve.campaign._settings import ScoreModel, SweepSettings
 from fpsolve.campaign._sweep import sweep
 from fpsolve.distances import forgetting_curve, to_marginals
 from fpsolve.dynamics import Reverse
@@ -18,6 +16,7 @@ from fpsolve.evolution import evolve
 from fpsolve.grid import Grid
 from fpsolve.laws import Law
 from fpsolve.processes import Process
+from fpsolve.settings import record
 from fpsolve.weights import Weight
 
 if TYPE_CHECKING:
@@ -105,30 +104,27 @@ def run(
     from files which, and how they were standardised.
     """
     accuracy: dict[str, Any]
-    errors = {one.label: one.build() for one in settings.score_errors or ()}
+    errors = {one.label: one.value for one in settings.score_errors or ()}
     if settings.grids is None:
         accuracy = {"tol": settings.tol}
     else:
         accuracy = {"grid": {one.label: (one.build(), one.steps) for one in settings.grids}}
     fixed: dict[str, Any] = {
-        "starts": {one.label: one.build() for one in settings.starts},
+        "starts": {one.label: one.value for one in settings.starts},
         "t_min": settings.t_min,
         "save_at": settings.save_at,
-        "weight": settings.weight.build(),
+        "weight": settings.weight,
     }
-    records = {
-        one.label: one.record()
-        for one in (*settings.targets, *settings.starts)
-        if isinstance(one, KernelDensitySettings)
-    }
+    written = (*settings.targets, *settings.starts)
+    records = {one.label: record(**one.made.given) for one in written if "columns" in one.made.given}
     found = sweep(
         partial(forgetting, **fixed),
         n_jobs=n_jobs,
         seed=settings.seed,
         out=out,
         progress=progress,
-        target={one.label: one.build() for one in settings.targets},
-        process={one.label: one.build() for one in settings.processes},
+        target={one.label: one.value for one in settings.targets},
+        process={one.label: one.value for one in settings.processes},
         **({"score_error": errors} if errors else {}),
         eta=settings.eta,
         **accuracy,

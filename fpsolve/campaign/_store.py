@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import secrets
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +11,7 @@ from typing import TYPE_CHECKING
 from fpsolve._checks import error
 from fpsolve._failure import Failure
 from fpsolve.campaign._results import as_dataset
+from fpsolve.settings import check_folder, packed, write_all
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -67,7 +66,7 @@ class Store:
         return done
 
     def write(self, key: str, configuration: str, dataset: xr.Dataset) -> None:
-        """Write the result of a point beside its place, then rename it there.
+        """Write the result of a point, completely or not at all.
 
         Raises
         ------
@@ -117,48 +116,26 @@ def open_folder(out: str | Path) -> Path:
         If it cannot be written.
     """
     folder = Path(out).expanduser().absolute()
-    # tried, not asked: permissions do not know of full or read-only file systems
-    trial = folder / f".fpsolve-{secrets.token_hex(4)}"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        trial.touch()
-        trial.unlink()
-    except OSError as reason:
-        raise _refusal(folder, reason, "choose another") from None
+    check_folder(folder, remedy="choose another")
+    folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
 def write_netcdf(dataset: xr.Dataset, path: Path) -> None:
-    """Write a file beside its place, then rename it there: it is complete or not there at all.
+    """Write a file that is complete or not there at all.
 
     Raises
     ------
     ValueError
         If the folder cannot be written.
     """
-    unfinished = path.with_name(f".{path.stem}-{secrets.token_hex(4)}.part")
-    try:
-        dataset.to_netcdf(unfinished, engine="h5netcdf", encoding=_encoding(dataset))
-        with unfinished.open("rb") as file:
-            # renamed before its content is on the disk, a power cut would leave an empty file
-            os.fsync(file.fileno())
-        os.replace(unfinished, path)
-    except OSError as reason:
-        raise _refusal(path.parent, reason, "what was finished before is kept") from None
-    finally:
-        unfinished.unlink(missing_ok=True)
 
+    def write(place: Path) -> None:
+        dataset.to_netcdf(place, engine="h5netcdf", encoding=packed(dataset))
 
-def _refusal(folder: Path, reason: OSError, remedy: str) -> ValueError:
-    return error("out", "a folder that can be written", f"{folder}: {reason.strerror or reason}", remedy)
+    write_all(path.parent, {path.name: write}, remedy="what was finished before is kept")
 
 
 def _changed(then: str, now: str) -> bool:
     """Compare fingerprints; those of different Pythons cannot be compared."""
     return then.partition(":")[0] == now.partition(":")[0] and then != now
-
-
-def _encoding(dataset: xr.Dataset) -> dict[str, dict[str, object]]:
-    """Compress without loss what is big."""
-    packed: dict[str, object] = {"zlib": True, "complevel": 1, "shuffle": True}
-    return {str(name): packed for name, v in dataset.variables.items() if v.dtype.kind == "f" and v.size > 10_000}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from fpsolve.evolution._methods import Method, narrowness
 from fpsolve.evolution._problem import Interval, Problem, Start, hull, law_box, on_the_way
 from fpsolve.grid import Grid
 from fpsolve.laws import Law, PointMass
+from fpsolve.settings import dump
 
 Array = NDArray[np.float64]
 
@@ -30,6 +32,8 @@ PLAIN_STEPS = 48
 WIDEST = 1e8
 #: Shortest and longest run.
 TIMES = (1e-100, 1e100)
+#: Characters of a law as JSON in the attributes of a run, at most.
+LONGEST = 64_000
 #: Share of `tol` that a side of the box may cut off where tails are heavy.
 TAIL_SHARE = 0.005
 
@@ -276,4 +280,22 @@ def describe(dynamics: BaseDynamics, starts: Mapping[str, Start], **inputs: Any)
     kind, *parts = identity(dynamics).items()
     attrs: dict[str, str | float | int] = dict([kind, ("version", __version__), ("seed", "none"), *parts])
     attrs["starts"] = json.dumps({k: short(s) if isinstance(s, Law) else "array" for k, s in starts.items()})
-    return attrs | {k: "none" if v is None else v for k, v in inputs.items()}
+    return attrs | _exactly(dynamics, starts) | {k: "none" if v is None else v for k, v in inputs.items()}
+
+
+def _exactly(dynamics: BaseDynamics, starts: Mapping[str, Start]) -> dict[str, str]:
+    """What `fpsolve.settings.build` makes the same laws and process of, as JSON; left out where no file can hold it."""
+    parts = {name: getattr(dynamics, name) for name in ("target", "process", "law") if hasattr(dynamics, name)}
+    written = {f"{name}_json": _written(part) for name, part in parts.items()}
+    tables = {label: _written(start) for label, start in starts.items() if isinstance(start, Law)}
+    known = [f"{json.dumps(label)}: {text}" for label, text in tables.items() if 0 < len(text) < LONGEST // len(tables)]
+    written["starts_json"] = f"{{{', '.join(known)}}}" if known else ""
+    return {name: text for name, text in written.items() if 0 < len(text) < LONGEST}
+
+
+def _written(value: object) -> str:
+    """An object as JSON; "" where no file can hold it."""
+    text = ""
+    with suppress(ValueError):
+        text = json.dumps(dump(value))
+    return text

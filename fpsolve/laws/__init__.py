@@ -13,13 +13,12 @@ from fpsolve.laws._from_log_density import FromLogDensity
 from fpsolve.laws._gaussian import LOG_2PI as LOG_2PI
 from fpsolve.laws._gaussian import Gaussian, GaussianMixture, NormalMixture
 from fpsolve.laws._gaussian import log_sum_exp as log_sum_exp
-from fpsolve.laws._laplace import Laplace
+from fpsolve.laws._laplace import DiffusedLaplace, Laplace
 from fpsolve.laws._panels import Panels as Panels
 from fpsolve.laws._panels import resolve as resolve
 from fpsolve.laws._points import KernelDensity, PointMass
-from fpsolve.laws._student_t import DiffusedStudentT as DiffusedStudentT
-from fpsolve.laws._student_t import StudentT
-from fpsolve.laws._uniform import Uniform
+from fpsolve.laws._student_t import DiffusedStudentT, StudentT
+from fpsolve.laws._uniform import DiffusedUniform, Uniform
 
 __all__ = [
     "Law",
@@ -32,5 +31,8 @@ __all__ = [
     "Uniform",
     "FromLogDensity",
     "PointMass",
+    "DiffusedLaplace",
+    "DiffusedStudentT",
+    "DiffusedUniform",
     "Tail",
 ]

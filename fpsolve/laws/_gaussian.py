@@ -11,7 +11,7 @@ Finite mixtures of normal laws.
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from scipy.special import ndtr
@@ -177,15 +177,16 @@ def log_sum_exp(log_terms: FloatArray) -> FloatArray:
     return np.asarray(top[..., 0] + np.log(np.exp(log_terms - top).sum(axis=-1)))
 
 
-def component_covariances(name: str, stds: Any, covs: Any, dim: int, count: int) -> FloatArray:
+def component_covariances(name: str, stds: Any, covs: Any, dim: int, count: int, plural: str = "") -> FloatArray:
     """Return checked covariances ``(count, dim, dim)`` from standard deviations or covariances, exactly one given.
 
     Standard deviations: one number or one per component, isotropic in 2D. Covariances: variances in 1D and
-    ``(count, 2, 2)`` matrices in 2D.
+    ``(count, 2, 2)`` matrices in 2D. `plural` ends the names of the arguments in messages.
     """
     if (stds is None) == (covs is None):
-        raise ValueError(f"{name}: expected exactly one of std and cov, got {'neither' if stds is None else 'both'}.")
-    label = f"{name} {'cov' if stds is None else 'std'}"
+        got = "neither" if stds is None else "both"
+        raise ValueError(f"{name}: expected exactly one of std{plural} and cov{plural}, got {got}.")
+    label = f"{name} {'cov' if stds is None else 'std'}{plural}"
     power = 2 if stds is None else 1
     values = lengths(label, covs if stds is None else stds, power=power, widths=dim == 1 or power == 1)
     if dim == 2 and stds is None:
@@ -255,6 +256,8 @@ class Gaussian(NormalMixture):
     log_weights: FloatArray = field(init=False)
     component_means: FloatArray = field(init=False)
     component_covs: FloatArray = field(init=False)
+    #: What follows from the other arguments, here from `cov`, and is left out where a law is written down.
+    derived: ClassVar[tuple[str, ...]] = ("std",)
 
     def __post_init__(self) -> None:
         mean = location("Gaussian mean", self.mean)
@@ -327,7 +330,7 @@ class GaussianMixture(SeveralNormals):
         if means.shape not in ((weights.size,), (weights.size, 2)):
             wanted = f"({weights.size},) in 1D or ({weights.size}, 2) in 2D"
             raise ValueError(f"GaussianMixture means: expected shape {wanted}, got {means.shape}.")
-        covs = component_covariances("GaussianMixture", self.stds, self.covs, means.ndim, weights.size)
+        covs = component_covariances("GaussianMixture", self.stds, self.covs, means.ndim, weights.size, plural="s")
         used = weights > 0.0
         for name in ("weights", "means", "stds", "covs"):
             value = getattr(self, name)

@@ -8,7 +8,6 @@ subclass of `Sampler` is all there is to write.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 from inspect import signature
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -68,12 +67,13 @@ def get(method: Method, argument: str = "sampler", /, **options: Any) -> Sampler
             raise _checks.error(name, f"no options beside an object {method!r}", value, "make the object with it")
         return method
     own = isinstance(method, type) and issubclass(method, Sampler)
-    kind: Any = method if own else SAMPLERS[_checks.one_of(argument, method, tuple(SAMPLERS), _meant(method, SAMPLERS))]
+    near = _meant(method, SAMPLERS)
+    kind: Any = method if own else SAMPLERS[_checks.one_of(argument, method, tuple(SAMPLERS), near)]
     known = list(signature(kind).parameters)
     for name, value in options.items():
         if name not in known:
             listed = ", ".join(known) if known else "none"
-            raise _checks.error(name, f"an option of {kind.name!r} ({listed})", value, _meant(name, known))
+            raise _checks.error(name, f"an option of {kind.name!r} ({listed})", value, _checks.meant(name, known))
     made: Sampler = kind(**options)
     return made
 
@@ -134,6 +134,4 @@ def _meant(given: object, known: Iterable[str]) -> str:
     """The remedy for a name that does not exist: the most similar one, if there is any."""
     if not isinstance(given, str):
         return "a method of one's own is an object of a subclass of fpsolve.samplers.Sampler"
-    plain = given.lower().replace("_", "-").replace(" ", "-")
-    found = get_close_matches(plain, list(known), n=1, cutoff=0.5) or get_close_matches(given, list(known), n=1)
-    return f"perhaps {found[0]!r} is meant" if found else ""
+    return _checks.meant(given, known)

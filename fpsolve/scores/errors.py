@@ -148,9 +148,9 @@ class RandomField:
         Standard deviation >= 0 of each component.
     length : float
         Correlation length > 0.
-    dim : int
+    dim : int, default 1
         1 or 2.
-    seed : int
+    seed : int, default 0
         The same seed, the same field.
     waves : int, default 256
         Number M of waves.
@@ -167,8 +167,8 @@ class RandomField:
 
     amplitude: float
     length: float
-    dim: int
-    seed: int
+    dim: int = 1
+    seed: int = 0
     waves: int = 256
 
     def __post_init__(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -17,25 +17,35 @@ from pydantic import (
 )
 
 import fpsolve as fp
-from fpsolve import _checks, _toml, data, samplers
-from fpsolve._toml import Seed, Settings
-from fpsolve.laws import Gaussian
+from fpsolve import data, samplers
+from fpsolve.laws import Law
 from fpsolve.processes import Process
+from fpsolve.settings import Seed, Settings, Table
+from fpsolve.settings import read as read_file
 from fpsolve.studies._catalogue import settings
+from fpsolve.weights import Weight
 
 __all__ = [
+    "AnyLaw",
+    "AnyProcess",
+    "AnyWeight",
     "DataSettings",
-    "GaussianSettings",
-    "MixtureSettings",
+    "LineStart",
+    "LineTarget",
     "ParticleSettings",
-    "ProcessSettings",
     "SamplerName",
     "SamplerSettings",
     "Settings",
     "StudySettings",
-    "WeightSettings",
     "read",
 ]
+
+#: Objects that a file describes by tables with a kind; without one it is the kind that is named here.
+AnyProcess: TypeAlias = Annotated[Process, Table(Process)]
+AnyWeight: TypeAlias = Annotated[Weight, Table(Weight, default="polynomial")]
+AnyLaw: TypeAlias = Annotated[Law, Table(Law, default="gaussian")]
+LineStart: TypeAlias = Annotated[Law, Table(Law, default="gaussian", dim=1)]
+LineTarget: TypeAlias = Annotated[Law, Table(Law, default="gaussian-mixture", dim=1)]
 
 
 class StudySettings(Settings):
@@ -63,37 +73,6 @@ class DataSettings(Settings):
     def kernel_density(self, samples: Any) -> fp.KernelDensity:
         """Return the kernel density of standardised samples."""
         return fp.KernelDensity(samples, bandwidth=None if self.bandwidth == "scott" else self.bandwidth)
-
-
-class GaussianSettings(Settings):
-    """A Gaussian start: mean (one number per axis) and one standard deviation."""
-
-    mean: float | tuple[float, float]
-    std: PositiveFloat
-
-    def law(self, dim: int) -> Gaussian:
-        """Return the law; ValueError if the mean has another dimension."""
-        own = 2 if isinstance(self.mean, tuple) else 1
-        _checks.same_dim("starts: mean", own, "the data", dim)
-        return Gaussian(self.mean, std=self.std)
-
-    def described(self) -> str:
-        """Return ``N(mean, std^2)`` as mathematics."""
-        identity = "I" if isinstance(self.mean, tuple) else ""
-        mean = ", ".join(f"{m:g}" for m in self.mean) if isinstance(self.mean, tuple) else f"{self.mean:g}"
-        return f"$N({f'({mean})' if identity else mean}, {self.std:g}^2{identity})$"
-
-
-class MixtureSettings(Settings):
-    """A Gaussian mixture on the line."""
-
-    weights: tuple[PositiveFloat, ...]
-    means: tuple[float, ...]
-    stds: tuple[PositiveFloat, ...]
-
-    def build(self) -> fp.GaussianMixture:
-        """Return the mixture."""
-        return fp.GaussianMixture(weights=self.weights, means=self.means, stds=self.stds)
 
 
 def _sampler(given: Any) -> samplers.Sampler:
@@ -125,49 +104,6 @@ class ParticleSettings(Settings):
     false_alarm: Annotated[float, Field(gt=0.0, lt=1.0)] = 1e-3
 
 
-class WeightSettings(Settings):
-    """``V(x) = 1 + beta |x|^power``."""
-
-    power: PositiveFloat = 2.0
-    beta: Annotated[float, Field(ge=0.0)] = 1.0
-
-    def build(self) -> fp.PolynomialWeight:
-        """Return the weight."""
-        return fp.PolynomialWeight(power=self.power, beta=self.beta)
-
-
-class _OrnsteinUhlenbeck(Settings):
-    kind: Literal["ornstein-uhlenbeck"]
-    T: PositiveFloat
-
-    def build(self) -> Process:
-        return fp.OrnsteinUhlenbeck(T=self.T)
-
-
-class _VP(Settings):
-    kind: Literal["vp"]
-    beta_min: PositiveFloat = 0.1
-    beta_max: PositiveFloat = 20.0
-    T: PositiveFloat = 1.0
-    sigma: PositiveFloat = 1.0
-    curvature: float = 0.0
-
-    def build(self) -> Process:
-        return fp.VP(
-            beta_min=self.beta_min, beta_max=self.beta_max, T=self.T, sigma=self.sigma, curvature=self.curvature
-        )
-
-
-class _CosineVP(Settings):
-    kind: Literal["cosine-vp"]
-    T: PositiveFloat = 1.0
-
-    def build(self) -> Process:
-        return fp.CosineVP(T=self.T)
-
-
-ProcessSettings = Annotated[_OrnsteinUhlenbeck | _VP | _CosineVP, Field(discriminator="kind")]
-
 _Read = TypeVar("_Read", bound=StudySettings)
 
 
@@ -181,5 +117,5 @@ def read(name: str, kind: type[_Read], path: str | Path | None = None) -> _Read:
     """
     expected = f"settings of {name!r}"
     if path is None:
-        return _toml.read("config", kind, expected, f"{name}.toml", settings(name))
-    return _toml.read("config", kind, expected, path)
+        return read_file("config", kind, expected, f"{name}.toml", settings(name))
+    return read_file("config", kind, expected, path)

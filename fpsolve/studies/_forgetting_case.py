@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Self
 
 import numpy as np
 import xarray as xr
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 import fpsolve as fp
 from fpsolve import _checks, closed_form, data, particles, weights
 from fpsolve._checks import FloatArray
-from fpsolve.studies._config import DataSettings, GaussianSettings, ParticleSettings
+from fpsolve.settings import Misfit, refused
+from fpsolve.studies._config import AnyLaw, DataSettings, ParticleSettings
 from fpsolve.studies._stages import Stages
+from fpsolve.studies._text import formula
+from fpsolve.weights import Weight
 
 if TYPE_CHECKING:
     from fpsolve.laws import Law
@@ -42,8 +45,17 @@ class CaseSettings(DataSettings):
     tol: PositiveFloat
     times: Annotated[tuple[PositiveFloat, ...], Field(min_length=2)]
     saves: PositiveInt = 1
-    starts: dict[str, GaussianSettings]
+    starts: dict[str, AnyLaw]
     particles: CaseParticles
+
+    @model_validator(mode="after")
+    def _one_dimension(self) -> Self:
+        dim = len(self.columns)
+        wrong = [(label, law.dim) for label, law in self.starts.items() if law.dim != dim]
+        if wrong:
+            text = f"expected a law in {dim}D like the data, got one in {{}}D"
+            raise refused([Misfit(("starts", label), text.format(own)) for label, own in wrong])
+        return self
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +71,7 @@ class Case:
         The data.
     reverse : Reverse
     starts : mapping of str to Law
-    weight : PolynomialWeight
+    weight : Weight
     run, curve, plain : Dataset
         The grid run, its forgetting curves in the weighted norm and in plain total variation.
     truth : Dataset
@@ -75,7 +87,7 @@ class Case:
     source: data.Standardised
     reverse: fp.Reverse
     starts: Mapping[str, Law]
-    weight: fp.PolynomialWeight
+    weight: Weight
     run: xr.Dataset
     curve: xr.Dataset
     plain: xr.Dataset
@@ -95,7 +107,7 @@ class Case:
 def solve(
     settings: CaseSettings,
     process: Process,
-    weight: fp.PolynomialWeight,
+    weight: Weight,
     t_min: float,
     seed: int,
     stages: Stages,
@@ -108,10 +120,12 @@ def solve(
     _check(settings, starts, process, t_min)
     with stages(f"{label}: grid"):
         saves = _saves(settings, process, t_min)
+        # the fixed frame: closed form and particles are held against cells that stay where they are
         run = fp.evolve(
-            reverse, starts, t_min=t_min, tol=settings.tol, save_at=saves, weight=weight, progress=stages.enabled
-        )
-        run = _described(run, settings, source)
+            reverse, starts, t_min=t_min, tol=settings.tol, save_at=saves, weight=weight, frame="fixed",
+            progress=stages.enabled,
+        )  # fmt: skip
+        run = _described(run, starts, source)
         curve = fp.forgetting_curve(run, reference=REFERENCE, weight=weight)
         plain = fp.forgetting_curve(run, reference=REFERENCE, weight=fp.UnitWeight())
     with stages(f"{label}: closed form"):
@@ -126,8 +140,7 @@ def _starts(settings: CaseSettings, reverse: fp.Reverse) -> dict[str, Law]:
     if taken:
         raise _checks.error("starts", "labels other than 'exact' and 'prior'", ", ".join(sorted(taken)), "rename")
     dim, process = reverse.dim, reverse.process
-    given = {label: start.law(dim) for label, start in settings.starts.items()}
-    return {REFERENCE: reverse.marginal(process.T), PRIOR: process.prior(dim=dim), **given}
+    return {REFERENCE: reverse.marginal(process.T), PRIOR: process.prior(dim=dim), **settings.starts}
 
 
 def _check(settings: CaseSettings, starts: Mapping[str, Law], process: Process, t_min: float) -> None:
@@ -147,11 +160,10 @@ def _saves(settings: CaseSettings, process: Process, t_min: float) -> FloatArray
     return np.unique(np.concatenate([table, spread[apart]]))
 
 
-def _described(run: xr.Dataset, settings: CaseSettings, source: data.Standardised) -> xr.Dataset:
+def _described(run: xr.Dataset, starts: Mapping[str, Law], source: data.Standardised) -> xr.Dataset:
     """Add what figures and files should say: units of the axes, formulas of the starts."""
-    formulas = {label: start.described() for label, start in settings.starts.items()}
-    prior = "$N(0, 1)$" if len(settings.columns) == 1 else "$N(0, I)$"
-    formulas |= {REFERENCE: "$p_T$", PRIOR: prior}
+    texts = {label: formula(start) for label, start in starts.items()}
+    formulas = {label: f"${text}$" if "N(" in text else text for label, text in texts.items()} | {REFERENCE: "$p_T$"}
     run = run.assign_coords(description=("start", [formulas[str(label)] for label in run["start"].values]))
     for k, (axis, name) in enumerate(zip(("x", "y"), source.table.columns, strict=False)):
         run[axis].attrs.update(
@@ -164,7 +176,7 @@ def _described(run: xr.Dataset, settings: CaseSettings, source: data.Standardise
 
 
 def _truth(
-    settings: CaseSettings, run: xr.Dataset, reverse: fp.Reverse, starts: Mapping[str, Law], weight: fp.PolynomialWeight
+    settings: CaseSettings, run: xr.Dataset, reverse: fp.Reverse, starts: Mapping[str, Law], weight: Weight
 ) -> xr.Dataset:
     """Hold the run against closed-form cell averages at the times of the table, and the end against quadrature."""
     grid, times = run.fpsolve.grid, _table_times(settings, run)
@@ -185,7 +197,7 @@ def _truth(
     return truth.assign(quadrature=("start", _quadrature(reverse, starts, weight, times[-1])))
 
 
-def _quadrature(reverse: fp.Reverse, starts: Mapping[str, Law], weight: fp.PolynomialWeight, t: float) -> list[float]:
+def _quadrature(reverse: fp.Reverse, starts: Mapping[str, Law], weight: Weight, t: float) -> list[float]:
     """Distances at t with no grid at all; NaN in 2D, where quadrature along curves takes too long."""
     known = [label for label in starts if label != REFERENCE and reverse.dim == 1]
     values = {
@@ -213,7 +225,7 @@ def _particles(
     """Simulate and compare, one cloud per start with a seed of its own."""
     ours = settings.particles
     saved = np.array(_table_times(settings, run))
-    ends = _step_ends(reverse.process, saved, ours.steps)
+    ends = _step_ends(reverse, saved, ours.steps)
     compared = {}
     for k, label in enumerate(ours.starts):
         cloud = particles.simulate(
@@ -224,13 +236,16 @@ def _particles(
     return compared
 
 
-def _step_ends(process: Process, saved: FloatArray, steps: int) -> FloatArray:
+def _step_ends(reverse: fp.Reverse, saved: FloatArray, steps: int) -> FloatArray:
     """Ends of about `steps` steps, equal in ``log scale(0, t)``: each forgets the same share.
 
-    Equal steps in t would be coarsest, relative to the drift, just where the starts still differ.
+    Equal steps in t would be coarsest, relative to the drift, just where the starts still differ. Without a drift they
+    are equal in the clock of the dynamics.
     """
     t = np.linspace(saved[-1], saved[0], 20_001)
-    forgotten = -np.log(process.scale(0.0, t))
+    forgotten = -np.log(reverse.process.scale(0.0, t))
+    if not forgotten.any():
+        forgotten = np.sort(reverse.clock(t))
     ends = np.interp(np.linspace(forgotten[0], forgotten[-1], steps + 1), forgotten, t)
-    apart = np.abs(ends[:, None] - saved).min(axis=1) > 1e-9 * process.T
+    apart = np.abs(ends[:, None] - saved).min(axis=1) > 1e-9 * reverse.process.T
     return np.sort(np.concatenate([saved, ends[apart]]))[::-1]

@@ -95,7 +95,8 @@ def leading_order(case: Case, start: str) -> tuple[float, float]:
     .. math:: \|q_t - q_t'\|_V \approx \frac{\alpha}{\sigma^2} \int V p_t |\langle dm, x - m_t \rangle| dx,
        \quad \alpha = \alpha(t, T),\ \sigma^2 = \sigma^2(t, T)
 
-    with dm the difference of the initial means; the next term is smaller by a factor alpha |dm|.
+    with dm the difference of the initial means; the next term is smaller by a factor alpha |dm|. NaN and 0 where that
+    is no small number.
     """
     process, grid = case.reverse.process, case.run.fpsolve.grid
     t = float(case.run["t"][-1])
@@ -104,7 +105,7 @@ def leading_order(case: Case, start: str) -> tuple[float, float]:
     gap = np.atleast_1d(case.starts[start].mean) - np.atleast_1d(case.starts[REFERENCE].mean)
     size = float(np.linalg.norm(gap))
     # the means of the prior and of standardised data agree up to rounding
-    if size < 1e-9:
+    if size < 1e-9 or alpha * size >= 1.0:
         return float("nan"), 0.0
     x = grid.x if grid.dim == 2 else grid.x[:, None]
     moment = np.abs((x - np.atleast_1d(law.mean)) @ gap)

@@ -14,7 +14,8 @@ import fpsolve as fp
 from fpsolve import bounds, kernels
 from fpsolve._checks import FloatArray
 from fpsolve.kernels import Kernel
-from fpsolve.studies._config import GaussianSettings, MixtureSettings, ProcessSettings, Settings, WeightSettings
+from fpsolve.settings import Settings, Table
+from fpsolve.studies._config import AnyProcess, LineStart, LineTarget
 from fpsolve.studies._stages import Stages
 
 __all__ = ["START", "Block", "Case", "CaseSettings", "WholeSettings", "solve"]
@@ -42,17 +43,18 @@ class CaseSettings(Settings):
     boundaries: Annotated[tuple[float, ...], Field(min_length=2)]
     box: tuple[float, float]
     cells: Annotated[int, Field(ge=50, le=2000)]
-    process: ProcessSettings
-    weight: WeightSettings
-    target: MixtureSettings
-    start: GaussianSettings
+    process: AnyProcess
+    # the certificates are looked for over beta
+    weight: Annotated[fp.PolynomialWeight, Table(fp.PolynomialWeight)]
+    target: LineTarget
+    start: LineStart
     certificates: tuple[PositiveFloat | Literal["none"], ...] = ()
     tolerance: PositiveFloat = 0.005
     whole: tuple[WholeSettings, ...] = ()
 
     def reverse(self) -> fp.Reverse:
         """Return the reverse dynamics with the exact score."""
-        return fp.Reverse(self.target.build(), self.process.build())
+        return fp.Reverse(self.target, self.process)
 
     def grid(self) -> fp.Grid:
         """Return the cells."""
@@ -110,11 +112,10 @@ class Case:
 
 def solve(name: str, settings: CaseSettings, t_min: float, tol: float, saves: int, stages: Stages) -> Case:
     """Compute one case: ladder, curve, blocks."""
-    reverse, grid, weight = settings.reverse(), settings.grid(), settings.weight.build()
+    reverse, grid, weight = settings.reverse(), settings.grid(), settings.weight
     times = settings.boundaries
     with stages(f"{name}: ladder"):
-        law = settings.start.law(1)
-        ladder = bounds.ladder(reverse, grid=grid, blocks=times, weight=weight, start={START: law})
+        ladder = bounds.ladder(reverse, grid=grid, blocks=times, weight=weight, start={START: settings.start})
     with stages(f"{name}: curve"):
         curve = _curve(settings, reverse, max(t_min, times[-1]), tol, saves)
     with stages(f"{name}: certificates"):
@@ -131,8 +132,8 @@ def _curve(settings: CaseSettings, reverse: fp.Reverse, t_min: float, tol: float
     """The distance of the start along the run, saved at the boundaries and between them."""
     shared = [t for t in settings.boundaries if t >= t_min]
     between = np.geomspace(shared[0], t_min, saves)
-    starts = {REFERENCE: reverse.marginal(shared[0]), START: settings.start.law(1)}
-    weight = settings.weight.build()
+    starts = {REFERENCE: reverse.marginal(shared[0]), START: settings.start}
+    weight = settings.weight
     times = np.unique(np.concatenate([shared, between[1:-1], [t_min]]))[::-1]
     run = fp.evolve(reverse, starts, t_min=t_min, tol=tol, save_at=times, weight=weight, progress=False)
     return fp.forgetting_curve(run, reference=REFERENCE, weight=weight)

@@ -111,8 +111,8 @@ def _failed(ladder: xr.Dataset) -> set[str]:
 def _replaced(case: Case, dynamics: fp.Reverse) -> xr.Dataset:
     """The ladder with the distance under other dynamics in place of the measured one, as far down as t > 0."""
     grid, times = case.settings.grid(), [t for t in case.settings.boundaries if t > 0.0]
-    v = weights.evaluate(case.settings.weight.build(), grid) * grid.volume
-    gap = grid.cell_average(case.settings.start.law(1)) - grid.cell_average(case.reverse.marginal(times[0]))
+    v = weights.evaluate(case.settings.weight, grid) * grid.volume
+    gap = grid.cell_average(case.settings.start) - grid.cell_average(case.reverse.marginal(times[0]))
     measured = case.ladder["measured"].copy()
     for k, ends in enumerate(pairwise(times), 1):
         gap = kernels.finite_volume_operator(dynamics, grid, *ends).push(gap)
@@ -122,7 +122,7 @@ def _replaced(case: Case, dynamics: fp.Reverse) -> xr.Dataset:
 
 def _without_k(case: Case) -> xr.Dataset:
     """The ladder with Harris' numbers of the single blocks computed as if K were 0."""
-    grid, weight = case.settings.grid(), case.settings.weight.build()
+    grid, weight = case.settings.grid(), case.settings.weight
     numbers = []
     for ends in pairwise(case.settings.boundaries):
         kernel = kernels.exact(case.reverse, grid, *ends, source="point")

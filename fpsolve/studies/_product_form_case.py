@@ -16,7 +16,9 @@ from fpsolve.data import Standardised, standardise
 from fpsolve.flows import FlowDistance, StationaryPoints
 from fpsolve.laws import Law, NormalMixture
 from fpsolve.scores import ProductScore
-from fpsolve.studies._config import DataSettings, Settings
+from fpsolve.settings import Settings, Table
+from fpsolve.studies._config import DataSettings
+from fpsolve.weights import Weight
 
 __all__ = ["Case", "SideSettings", "solve"]
 
@@ -41,18 +43,6 @@ class PointSettings(Settings):
         return fp.GaussianMixture(np.full(n, 1.0 / n), self.at, stds=NARROW)
 
 
-class BlobSettings(Settings):
-    """A mixture of isotropic normal laws in 1D or 2D."""
-
-    weights: tuple[PositiveFloat, ...]
-    means: tuple[float, ...] | tuple[tuple[float, float], ...]
-    stds: tuple[PositiveFloat, ...]
-
-    def build(self) -> fp.GaussianMixture:
-        """Return the mixture."""
-        return fp.GaussianMixture(weights=self.weights, means=self.means, stds=self.stds)
-
-
 class Intervals(Settings):
     """Intervals per axis of the integrals at eta = 0, for each target."""
 
@@ -73,12 +63,12 @@ class SideSettings(Settings):
     bins: Annotated[float, Field(ge=0.0, le=1.0)] | None = None
     basins: PositiveInt = 40
     points: PointSettings
-    mixture: BlobSettings
+    mixture: Annotated[NormalMixture, Table(NormalMixture, default="gaussian-mixture")]
     data: DataSettings
 
     @model_validator(mode="after")
     def _one_dimension(self) -> Self:
-        dims = {"points": self.points.build().dim, "mixture": self.mixture.build().dim, "data": len(self.data.columns)}
+        dims = {"points": self.points.build().dim, "mixture": self.mixture.dim, "data": len(self.data.columns)}
         if len(set(dims.values())) > 1:
             raise ValueError(f"targets of one dimension, but they have {dims}")
         return self
@@ -88,7 +78,7 @@ class SideSettings(Settings):
         if name == "points":
             return self.points.build(), None
         if name == "mixture":
-            return self.mixture.build(), None
+            return self.mixture, None
         source = standardise(self.data.table())
         law = self.data.kernel_density(source.samples)
         return fp.KernelDensity(law.samples, bandwidth=law.bandwidth, bins=self.bins), source
@@ -150,7 +140,7 @@ class Case:
 
 
 def solve(
-    settings: SideSettings, name: Literal["points", "mixture", "data"], label: str, weight: fp.PolynomialWeight
+    settings: SideSettings, name: Literal["points", "mixture", "data"], label: str, weight: Weight
 ) -> Case:
     """Run one target."""
     law, source = settings.law(name)
@@ -171,7 +161,7 @@ def solve(
 
 
 def _noisy(
-    settings: SideSettings, reverse: fp.Reverse, weight: fp.PolynomialWeight
+    settings: SideSettings, reverse: fp.Reverse, weight: Weight
 ) -> tuple[float, float, float, xr.Dataset]:
     """Evolve p_T at eta = 1 with the product-form score; the exact score would end in the marginal."""
     sigma_min, sigma_max = settings.sigma_min, settings.sigma_max

@@ -9,10 +9,11 @@ from dataclasses import replace
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fpsolve import _checks
-from fpsolve.studies import _catalogue, _config, _files, _provenance, _text
+from fpsolve.settings import check_folder, packed, write_all
+from fpsolve.studies import _catalogue, _config, _provenance, _text
 from fpsolve.studies._report import Report
 from fpsolve.studies._stages import Stages
 
@@ -36,32 +37,28 @@ def run_study(
     folder = None if out is None else Path(out).absolute()
     if folder is not None:
         # before the work, not after it
-        _files.check_folder(folder)
+        check_folder(folder)
     began = time.perf_counter()
     stages = Stages(name, progress)
     report: Report = module.run(settings, stages)
     origin = _provenance.collect(settings, stages.seconds, time.perf_counter() - began)
     report = replace(report, provenance={**origin, **report.provenance})
     if folder is not None:
-        _files.write_all(folder, _writers(report))
+        write_all(folder, _writers(report))
     return report
 
 
-def _writers(report: Report) -> dict[str, Callable[[Path], None]]:
+def _writers(report: Report) -> dict[str, Callable[[Path], object]]:
     """What writes each file; the summary comes last and so tells that the others are there."""
-    writers: dict[str, Callable[[Path], None]] = {}
+    writers: dict[str, Callable[[Path], object]] = {}
     if report.datasets:
         writers["run.nc"] = partial(_write_datasets, dict(report.datasets))
     writers["figure.png"] = partial(_write_figure, report.figure, dpi=DPI)
     writers["figure.pdf"] = partial(_write_figure, report.figure, dpi=2 * DPI)
-    writers["report.md"] = lambda path: _write_text(path, _text.markdown(report))
+    writers["report.md"] = lambda path: path.write_text(_text.markdown(report), encoding="utf-8")
     summary = json.dumps(report.summary(), indent=2, allow_nan=False, ensure_ascii=False)
-    writers["summary.json"] = lambda path: _write_text(path, summary + "\n")
+    writers["summary.json"] = lambda path: path.write_text(summary + "\n", encoding="utf-8")
     return writers
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
 
 
 def _write_figure(figure: Figure, path: Path, *, dpi: int) -> None:
@@ -71,11 +68,6 @@ def _write_figure(figure: Figure, path: Path, *, dpi: int) -> None:
 def _write_datasets(datasets: dict[str, xr.Dataset], path: Path) -> None:
     """Write the root first, then every group into the same file; compressed without loss."""
     for k, (group, dataset) in enumerate(datasets.items()):
-        encoding = {name: _encoding(values) for name, values in dataset.data_vars.items()}
-        dataset.to_netcdf(path, mode="w" if k == 0 else "a", group=group or None, engine="h5netcdf", encoding=encoding)
-
-
-def _encoding(values: xr.DataArray) -> dict[str, Any]:
-    """Compress what is big; strings and scalars cannot be."""
-    worthwhile = values.dtype.kind == "f" and values.size > 10_000
-    return {"zlib": True, "complevel": 1, "shuffle": True} if worthwhile else {}
+        dataset.to_netcdf(
+            path, mode="w" if k == 0 else "a", group=group or None, engine="h5netcdf", encoding=packed(dataset)
+        )

@@ -14,6 +14,7 @@ import fpsolve as fp
 from fpsolve import bounds, distances, scores, stochastic
 from fpsolve._checks import FloatArray
 from fpsolve.scores import errors
+from fpsolve.weights import Weight
 
 __all__ = ["Case", "Ground", "given_errors", "noises", "outcome_of_error", "outcome_of_noise"]
 
@@ -38,7 +39,7 @@ class Ground:
     reverse: fp.Reverse
     grid: fp.Grid
     times: FloatArray
-    weight: fp.PolynomialWeight
+    weight: Weight
 
     def run(self, error: Error) -> xr.Dataset:
         """Evolve p_T under the score with an error: two steps between any two of the times, one in the companion."""

@@ -16,6 +16,7 @@ from fpsolve.laws import Law
 from fpsolve.processes import Process
 from fpsolve.scores import Score
 from fpsolve.solver import Accuracy, trace_back
+from fpsolve.weights import Weight
 
 Array = NDArray[np.float64]
 
@@ -35,7 +36,7 @@ class Knob:
         Of the score errors.
     split : (float, float)
         Early errors act above the first time, late ones below the second.
-    weight : PolynomialWeight
+    weight : Weight
     """
 
     target: Law
@@ -45,7 +46,7 @@ class Knob:
     tol: float
     size: float
     split: tuple[float, float]
-    weight: fp.PolynomialWeight
+    weight: Weight
 
 
 def measure(knob: Knob, name: str, labels: Sequence[float], etas: Sequence[Eta]) -> xr.Dataset:
@@ -117,6 +118,6 @@ def _coefficient(knob: Knob, eta: Eta, grid: fp.Grid) -> float:
     return float(np.max((after(ends) / before(origins))[inside]))
 
 
-def _weight_in(frame: Frame, t: float, weight: fp.PolynomialWeight) -> Callable[[Array], Array]:
+def _weight_in(frame: Frame, t: float, weight: Weight) -> Callable[[Array], Array]:
     center, scale = frame.center(t)[0], frame.scale(t)[0]
     return lambda z: weights.evaluate(weight, center + scale * z, 1)

@@ -7,13 +7,19 @@ import textwrap
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
+from fpsolve.laws import Law
+from fpsolve.settings import dump
 from fpsolve.studies._report import Check, Report
 from fpsolve.studies._table import Table, number
 
-__all__ = ["WIDTH", "markdown", "terminal"]
+__all__ = ["WIDTH", "formula", "markdown", "terminal"]
 
 #: Columns of a terminal.
 WIDTH = 100
+#: Components of a mixture that are written out.
+FEW = 4
 
 
 def terminal(report: Report) -> str:
@@ -91,3 +97,27 @@ def _origin(provenance: Mapping[str, Any]) -> str:
 def _groups(report: Report) -> str:
     names = [f"group `{name}`" if name else "the root" for name in report.datasets]
     return ", ".join(names) if names else "nothing this time"
+
+
+def formula(law: Law) -> str:
+    """Return ``0.3 N(-1.5, 0.3^2) + 0.7 N(0.8, 0.4^2)`` for a few round normal laws, or the kind of the law.
+
+    Examples
+    --------
+    >>> import fpsolve as fp
+    >>> formula(fp.Gaussian([3.0, -3.0], std=0.25)), formula(fp.Laplace())
+    ('N((3, -3), 0.25^2I)', 'laplace')
+    """
+    normal = law.components
+    if normal is None or len(normal.log_weights) > FEW:
+        return str(dump(law)["kind"])
+    variances = normal.component_covs[:, 0, 0]
+    if np.any(normal.component_covs != variances[:, None, None] * np.eye(law.dim)):
+        return str(dump(law)["kind"])
+    identity, parts = "I" if law.dim == 2 else "", []
+    for weight, mean, std in zip(np.exp(normal.log_weights), normal.component_means, np.sqrt(variances), strict=True):
+        at = ", ".join(f"{m:g}" for m in mean) if mean.any() else "0"
+        spread = (identity or "1") if std == 1.0 else f"{std:g}^2{identity}"
+        share = "" if weight == 1.0 else f"{weight:g} "
+        parts.append(f"{share}N({f'({at})' if ',' in at else at}, {spread})")
+    return " + ".join(parts)

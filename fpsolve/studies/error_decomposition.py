@@ -11,7 +11,7 @@ from pydantic import Field, PositiveFloat, PositiveInt
 import fpsolve as fp
 from fpsolve import decomposition, plots
 from fpsolve._checks import FloatArray
-from fpsolve.studies._config import MixtureSettings, ProcessSettings, SamplerSettings, StudySettings, WeightSettings
+from fpsolve.studies._config import AnyProcess, AnyWeight, LineTarget, SamplerSettings, StudySettings
 from fpsolve.studies._report import Check, Report
 from fpsolve.studies._stages import Stages
 from fpsolve.studies._table import Table, number
@@ -47,17 +47,17 @@ class LineSettings(StudySettings):
     cells: Annotated[int, Field(ge=50, le=2000)]
     box: tuple[float, float]
     offset: PositiveFloat
-    process: ProcessSettings
-    weight: WeightSettings
-    target: MixtureSettings
+    process: AnyProcess
+    weight: AnyWeight
+    target: LineTarget
 
     def reverse(self, eta: float = 1.0) -> fp.Reverse:
         """Return the reverse dynamics with the exact score."""
-        return fp.Reverse(self.target.build(), self.process.build(), eta=eta)
+        return fp.Reverse(self.target, self.process, eta=eta)
 
     def times(self, steps: int) -> FloatArray:
         """Return decreasing times from T to t_min, geometric in t + offset."""
-        T = self.process.build().T
+        T = self.process.T
         nodes = np.geomspace(T + self.offset, self.t_min + self.offset, steps + 1) - self.offset
         nodes[[0, -1]] = T, self.t_min
         return nodes
@@ -135,7 +135,7 @@ def _errors(config: Config, stages: Stages) -> xr.Dataset:
         grid=config.grid(),
         times=config.times(config.steps),
         score=lambda t, x: exact(t, x) + config.score_error,
-        weight=config.weight.build(),
+        weight=config.weight,
         blocks=config.blocks,
         progress=stages.enabled,
     )

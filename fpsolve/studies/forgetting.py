@@ -13,7 +13,7 @@ import xarray as xr
 from pydantic import PositiveFloat
 
 from fpsolve import particles
-from fpsolve.studies._config import ProcessSettings, StudySettings, WeightSettings
+from fpsolve.studies._config import AnyProcess, AnyWeight, StudySettings
 from fpsolve.studies._forgetting_case import REFERENCE, Case, CaseSettings, solve
 from fpsolve.studies._forgetting_checks import checks, final_truth, leading_order
 from fpsolve.studies._forgetting_figure import caption, figure
@@ -38,15 +38,15 @@ class Config(StudySettings):
     """Settings of the study: one process and weight, a case on the line and one in the plane."""
 
     t_min: PositiveFloat
-    process: ProcessSettings
-    weight: WeightSettings
+    process: AnyProcess
+    weight: AnyWeight
     line: CaseSettings
     plane: CaseSettings
 
 
 def run(config: Config, stages: Stages) -> Report:
     """Run the study."""
-    process, weight = config.process.build(), config.weight.build()
+    process, weight = config.process, config.weight
     with stages.total(7):
         line, plane = (
             solve(settings, process, weight, config.t_min, config.seed + 1000 * k, stages)
@@ -141,9 +141,14 @@ def _answer(case: Case) -> str:
         parts.append(text)
     process, t = case.reverse.process, float(case.run["t"][-1])
     alpha = float(process.scale(t, process.T))
-    return (
+    falls = (
         f"{case.label}: from t = {process.T:g} to t = {t:g} the weighted distance to the exact law falls "
-        f"{'; '.join(parts)}. To leading order a start whose mean is off forgets in proportion to alpha(t, T) = "
+        f"{'; '.join(parts)}."
+    )
+    if alpha == 1.0:
+        return falls
+    return (
+        f"{falls} To leading order a start whose mean is off forgets in proportion to alpha(t, T) = "
         f"{number(alpha, 3)}, the forward gap, times how far its mean is off, and one whose mean is right in "
         f"proportion to the square, {number(alpha**2, 2)}."
     )

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 import numpy as np
 from pydantic import PositiveFloat, PositiveInt
 
 from fpsolve import plots
+from fpsolve.settings import dump
 from fpsolve.studies._config import StudySettings
 from fpsolve.studies._harris_case import START, Block, Case, CaseSettings, solve
 from fpsolve.studies._harris_checks import checks, controls
 from fpsolve.studies._report import Report
 from fpsolve.studies._stages import Stages
 from fpsolve.studies._table import Table, number
+from fpsolve.studies._text import formula
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -144,12 +145,8 @@ def _datasets(cases: list[Case]) -> dict[str, xr.Dataset]:
 
 
 def _described(case: Case) -> str:
-    target, start = case.settings.target, case.settings.start
-    parts = " + ".join(
-        f"{w:g} N({m:g}, {s:g}^2)" for w, m, s in zip(target.weights, target.means, target.stds, strict=True)
-    )
-    kind = json.loads(case.settings.process.model_dump_json())["kind"]
-    return f"{case.name}: {parts}, {kind}, start N({start.mean:g}, {start.std:g}^2)."
+    ours = case.settings
+    return f"{case.name}: {formula(ours.target)}, {dump(ours.process)['kind']}, start {formula(ours.start)}."
 
 
 def _figure(cases: list[Case]) -> Figure:

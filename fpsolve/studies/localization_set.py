@@ -13,7 +13,7 @@ import fpsolve as fp
 from fpsolve import bounds, kernels
 from fpsolve._checks import FloatArray
 from fpsolve.kernels import Kernel
-from fpsolve.studies._config import MixtureSettings, ProcessSettings, Settings, StudySettings
+from fpsolve.studies._config import AnyProcess, LineTarget, Settings, StudySettings
 from fpsolve.studies._localization_figure import figure
 from fpsolve.studies._report import Check, Report
 from fpsolve.studies._stages import Stages
@@ -60,13 +60,13 @@ class Config(StudySettings):
     cells_per_unit: Annotated[int, Field(ge=4, le=80)]
     levels: Annotated[int, Field(ge=10)]
     stability: PositiveFloat
-    process: ProcessSettings
-    target: MixtureSettings
+    process: AnyProcess
+    target: LineTarget
     expected: tuple[ExpectedSettings, ...] = ()
 
     def kernel(self, half: float, refined: int = 1) -> Kernel:
         """Return the exact kernel of the block, from points, on the box [-half, half]."""
-        reverse = fp.Reverse(self.target.build(), self.process.build())
+        reverse = fp.Reverse(self.target, self.process)
         cells = round(2.0 * half * self.cells_per_unit * refined)
         grid = fp.Grid.uniform((-half, half), cells=cells)
         return kernels.exact(reverse, grid, self.t_from, self.t_to, source="point")

@@ -14,12 +14,13 @@ from pydantic import PositiveFloat
 import fpsolve as fp
 from fpsolve import flows
 from fpsolve._checks import FloatArray
-from fpsolve.studies._config import Settings, StudySettings, WeightSettings
+from fpsolve.studies._config import AnyWeight, Settings, StudySettings
 from fpsolve.studies._product_form_case import NARROW, Case, SideSettings, solve
 from fpsolve.studies._product_form_figure import CAPTION, figure
 from fpsolve.studies._report import Check, Report
 from fpsolve.studies._stages import Stages
 from fpsolve.studies._table import Table, with_error
+from fpsolve.weights import Weight
 
 __all__ = ["Config", "Reference", "checks", "on_cells", "run"]
 
@@ -53,7 +54,7 @@ class ReferenceSettings(Settings):
 class Config(StudySettings):
     """Settings of the study."""
 
-    weight: WeightSettings
+    weight: AnyWeight
     reference: ReferenceSettings
     line: SideSettings
     plane: SideSettings
@@ -62,7 +63,7 @@ class Config(StudySettings):
 class Reference:
     """The reference case computed: stationary points, orbits of both flows, the exact flow's law as a control."""
 
-    def __init__(self, settings: ReferenceSettings, weight: fp.PolynomialWeight) -> None:
+    def __init__(self, settings: ReferenceSettings, weight: Weight) -> None:
         n = len(settings.points)
         law = fp.GaussianMixture(np.full(n, 1.0 / n), settings.points, stds=NARROW)
         process = fp.EDM(sigma_min=settings.sigma_min, sigma_max=settings.sigma_max)
@@ -84,7 +85,7 @@ class Reference:
 
 def run(config: Config, stages: Stages) -> Report:
     """Run the study."""
-    weight, cases = config.weight.build(), []
+    weight, cases = config.weight, []
     with stages.total(3 + 2 * len(TARGETS)):
         with stages("reference"):
             reference = Reference(config.reference, weight)
@@ -136,7 +137,7 @@ def checks(reference: Reference, cases: list[Case]) -> tuple[Check, ...]:
     )
 
 
-def on_cells(case: Case, side: SideSettings, weight: fp.PolynomialWeight) -> Check:
+def on_cells(case: Case, side: SideSettings, weight: Weight) -> Check:
     """Hold the distance at eta = 0 against a run on cells, whose masses are carried by characteristics as well."""
     reverse = fp.Reverse(case.reverse.target, case.reverse.process, score=case.score, eta=0.0)
     starts = {"exact": reverse.marginal(side.sigma_max)}

@@ -9,9 +9,9 @@ import xarray as xr
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from fpsolve import _checks, plots, stochastic
+from fpsolve.settings import Settings
 from fpsolve.stochastic import RankCorrelation
 from fpsolve.studies import _score_noise_cases as cases
-from fpsolve.studies._config import Settings
 from fpsolve.studies._report import Check, Report
 from fpsolve.studies._score_noise_oracle import oracle
 from fpsolve.studies._stages import Stages
@@ -67,7 +67,7 @@ class Config(LineSettings):
 
     def ground(self) -> cases.Ground:
         """Return what all errors share."""
-        return cases.Ground(self.reverse(), self.grid(), self.times(self.intervals), self.weight.build())
+        return cases.Ground(self.reverse(), self.grid(), self.times(self.intervals), self.weight)
 
     @property
     def shares(self) -> tuple[float, float]:

@@ -104,7 +104,7 @@ def _one(config: Config, name: str, steps: int) -> xr.Dataset:
         start=reverse.process.prior(),
         grid=config.grid(),
         times=config.times(steps),
-        weight=config.weight.build(),
+        weight=config.weight,
         blocks=0,
         progress=False,
         **options,

@@ -11,16 +11,11 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat
 
 import fpsolve as fp
 from fpsolve import closed_form
+from fpsolve._checks import error
 from fpsolve.dynamics import Eta, edm_churn
+from fpsolve.laws import Law
 from fpsolve.processes import Process
-from fpsolve.studies._config import (
-    GaussianSettings,
-    MixtureSettings,
-    ProcessSettings,
-    Settings,
-    StudySettings,
-    WeightSettings,
-)
+from fpsolve.studies._config import AnyProcess, AnyWeight, LineStart, LineTarget, Settings, StudySettings
 from fpsolve.studies._report import Check, Report
 from fpsolve.studies._stages import Stages
 from fpsolve.studies._stochasticity_case import Knob, coefficients, measure
@@ -64,24 +59,26 @@ class Config(StudySettings):
     box: tuple[float, float]
     size: float
     split: tuple[PositiveFloat, PositiveFloat]
-    process: ProcessSettings
+    process: AnyProcess
     edm: EDMSettings
-    weight: WeightSettings
-    target: MixtureSettings
-    start: GaussianSettings
+    weight: AnyWeight
+    target: LineTarget
+    start: LineStart
 
-    def far(self, process: Process) -> fp.Gaussian:
+    def far(self, process: Process) -> Law:
         """Return the start, in units of the prior of a process."""
-        spread, mean = float(np.sqrt(process.prior().cov)), self.start.mean
-        assert isinstance(mean, float)  # the target is on the line
-        return fp.Gaussian(mean * spread, std=self.start.std * spread)
+        found = self.start.diffused(process.prior_std, 0.0)
+        if found is None:
+            got = f"{self.start!r}, which has no closed form there"
+            raise error("start", "a law that can be measured in standard deviations of the prior", got)
+        return found
 
 
 def run(config: Config, stages: Stages) -> Report:
     """Run the study."""
-    target, process = config.target.build(), config.process.build()
+    target, process = config.target, config.process
     edm = fp.EDM(sigma_min=0.1 * config.t_min, sigma_max=config.edm.sigma_max)
-    weight = config.weight.build()
+    weight = config.weight
     first = Knob(target, process, config.far(process), config.t_min, config.tol, config.size, config.split, weight)
     second = Knob(target, edm, config.far(edm), config.t_min, config.tol, config.size, config.edm.split, weight)
     churn = [edm_churn(s, sigma_min=edm.sigma_min, sigma_max=edm.sigma_max) for s in config.churns]
