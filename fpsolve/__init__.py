@@ -81,6 +81,7 @@ _MODULES = (
     "plots",
     "proofs",
     "samplers",
+    "settings",
     "stochastic",
     "studies",
     "verification",
@@ -105,6 +106,7 @@ if TYPE_CHECKING:
     from fpsolve import proofs as proofs
     from fpsolve import samplers as samplers
     from fpsolve import scores as scores
+    from fpsolve import settings as settings
     from fpsolve import stochastic as stochastic
     from fpsolve import studies as studies
     from fpsolve import verification as verification

@@ -66,12 +66,12 @@ class Family:
     door: str
 
     def classes(self) -> dict[str, type]:
-        """Return the classes by kind, as the door has them now; without those that are made of functions."""
+        """Return the classes by kind, as the door has them now."""
         door = import_module(self.door)
         listed = [getattr(door, name) for name in door.__all__]
         own = [one for one in listed if isinstance(one, type) and "__dataclass_fields__" in vars(one)]
         mine = [one for one in own if issubclass(one, self.base) and not inspect.isabstract(one)]
-        return {kind_of(one): one for one in mine if _can_be_written(_makers(one)[0])}
+        return {kind_of(one): one for one in mine}
 
 
 def family_of(base: type) -> Family:
@@ -172,7 +172,7 @@ def dump(value: Any) -> dict[str, Any]:
     {'kind': 'gaussian', 'mean': 0.5, 'cov': 4.0}
     """
     kind = type(value)
-    if not any(kind in family.classes().values() for family in _FAMILIES):
+    if not any(kind in family.classes().values() for family in _FAMILIES) or not _can_be_written(_makers(kind)[0]):
         got = f"a {kind.__name__}, which a file cannot hold"
         raise error("value", "a law, process, weight, grid or dynamics made of numbers", got)
     parameters = _parameters(_makers(kind)[0])
@@ -195,7 +195,8 @@ def made(table: Any, *families: Family, default: str | None = None, also: Mappin
     """
     if not isinstance(table, Mapping):
         raise Misfits([Misfit((), f"expected a table with its kind, got {shown(table)}")])
-    known = dict(chain.from_iterable(family.classes().items() for family in families))
+    named = dict(chain.from_iterable(family.classes().items() for family in families))
+    known = {kind: one for kind, one in named.items() if _can_be_written(_makers(one)[0])}
     only = next(iter(known)) if len(known) == 1 else None
     kind = table.get("kind", default or only)
     if kind is None:
@@ -206,7 +207,8 @@ def made(table: Any, *families: Family, default: str | None = None, also: Mappin
             raise Misfits(Misfit((key,), f"expected nothing beside the kind {kind!r}") for key in written)
         return Made(kind, {}, also[kind])
     if not isinstance(kind, str) or kind not in known:
-        raise Misfits([Misfit(("kind",), unknown(kind, [*also, *known]))])
+        functions = f"expected {among([*also, *known])}, got {kind!r}, made of functions, which no file can hold"
+        raise Misfits([Misfit(("kind",), functions if kind in [*named] else unknown(kind, [*also, *known]))])
     makers = _makers(known[kind])
     maker = next((one for one in makers if _required(one) <= written.keys()), makers[-1])
     given, found = _arguments(maker, written)
