@@ -1,9 +1,10 @@
-"""The command line: ``fpsolve studies``, ``fpsolve study NAME``, ``fpsolve sweep FILE.toml`` and ``fpsolve verify``.
+"""The command line: ``fpsolve studies``, ``study NAME``, ``sweep FILE.toml``, ``prove RUN.nc`` and ``verify``.
 
-Exit status: 0 if every check passed; 1 if one failed, a point of a sweep failed or its tolerance was not met; 2 on bad
-input; 3 if fpsolve itself failed or its output could not be written; 128 + n when ended by signal n: 130 by Ctrl-C, 143
-by SIGTERM, 129 by SIGHUP, 141 when nobody reads the output any more. What is ignored (SIGHUP under nohup, SIGINT of a
-background job) stays ignored. ``--traceback``, or FPSOLVE_TRACEBACK in the environment, shows where an error arose.
+Exit status: 0 if every check passed; 1 if one failed, a point of a sweep failed or its tolerance was not met, or an
+error bar is proved wrong; 2 on bad input, and where something cannot be proved; 3 if fpsolve itself failed or its
+output could not be written; 128 + n when ended by signal n: 130 by Ctrl-C, 143 by SIGTERM, 129 by SIGHUP, 141 when
+nobody reads the output any more. What is ignored (SIGHUP under nohup, SIGINT of a background job) stays ignored.
+``--traceback``, or FPSOLVE_TRACEBACK in the environment, shows where an error arose.
 """
 
 from __future__ import annotations
@@ -145,6 +146,7 @@ def _parser() -> argparse.ArgumentParser:
 
     import fpsolve
     from fpsolve.campaign.command import add_sweep_command
+    from fpsolve.verification.command import add_prove_command
 
     parser = argparse.ArgumentParser(
         prog="fpsolve", description="Reverse-time diffusion densities on a grid, and what they forget."
@@ -162,6 +164,7 @@ def _parser() -> argparse.ArgumentParser:
     study.add_argument("--traceback", action="store_true", help="show where in the code an error was raised")
     study.set_defaults(run=_study)
     add_sweep_command(commands)
+    add_prove_command(commands)
     verify = commands.add_parser("verify", help="compute the reference values again and hold them against the truth")
     verify.add_argument("groups", nargs="*", metavar="GROUP", help="only these groups of checks (default: all)")
     verify.add_argument("--traceback", action="store_true", help="show where in the code an error was raised")

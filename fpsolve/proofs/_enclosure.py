@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fpsolve import _checks, _runs, weights
+from fpsolve._checks import FloatArray
 from fpsolve.dynamics import Reverse, identity
 from fpsolve.laws import Law
 from fpsolve.proofs._balls import Ball, BudgetSpent, Stopwatch, exact, float_above, float_below, precision
@@ -301,8 +303,8 @@ def verify(
 ) -> xr.Dataset:
     """Say of every start and time whether a measured distance and its error bar agree with an enclosure of it.
 
-    A run stores its laws as text, so dynamics and starts are given again. Weight and reference are those of the curve;
-    the reference "exact" is the exact law p_T unless `starts` says another.
+    Dynamics and starts are given again; ``fpsolve prove RUN.nc`` reads them from the file of a run. Weight and
+    reference are those of the curve; the reference "exact" is the exact law p_T unless `starts` says another.
 
     Parameters
     ----------
@@ -320,7 +322,9 @@ def verify(
     Dataset
         ``distance``, ``error`` of the curve, ``lower``, ``upper``, ``reason`` of the enclosure, and ``agrees`` over
         (start, t): ``[distance - error, distance + error]`` meets ``[lower, upper]``. Where the error bar is not finite
-        nothing agrees: there is no claim. The attribute ``all_agree`` is "yes" or "no".
+        nothing agrees: there is no claim. ``verdict``: "holds" where the error bar is proved to cover the distance (it
+        contains ``[lower, upper]``), "does not hold" where it is proved not to (they are apart), else "undecided". The
+        attribute ``all_agree`` is "yes" or "no".
 
     Raises
     ------
@@ -347,9 +351,20 @@ def verify(
     known = np.isfinite(distance) & np.isfinite(error)
     meets = (distance - error <= found["upper"]) & (distance + error >= found["lower"])
     columns: dict[str, Any] = {"distance": distance, "error": error, "agrees": known & meets} | found
+    columns["verdict"] = _verdicts(distance, error, found["lower"], found["upper"])
     notes = proved.attrs | {"reference": reference, "all_agree": "yes" if bool((known & meets).all()) else "no"}
     rows = {name: (("start", "t"), values) for name, values in columns.items()}
     return proved[["reason"]].isel(start=place).assign(rows).assign_attrs(notes)
+
+
+def _verdicts(distance: FloatArray, error: FloatArray, lower: FloatArray, upper: FloatArray) -> NDArray[np.str_]:
+    """Whether ``[distance - error, distance + error]`` contains an enclosure, is apart from it, or neither is known."""
+    known = np.isfinite(distance) & np.isfinite(error)
+    low, high = distance - error, distance + error
+    # the ends are rounded: a verdict has to stand for both neighbours of each
+    covers = (np.nextafter(low, np.inf) <= lower) & (np.nextafter(high, -np.inf) >= upper)
+    apart = (np.nextafter(low, -np.inf) > upper) | (np.nextafter(high, np.inf) < lower)
+    return np.where(known & covers, "holds", np.where(known & apart, "does not hold", "undecided"))
 
 
 def _asked(curve: Any, reverse: Reverse) -> tuple[str, Any]:
