@@ -6,6 +6,7 @@ import cases
 import numpy as np
 import pytest
 from scipy.linalg import expm
+from scipy.sparse.linalg import expm_multiply
 from scipy.special import ndtr
 
 import fpsolve as fp
@@ -162,6 +163,63 @@ def test_finite_volumes_of_an_autonomous_dynamics_are_the_matrix_exponential():
     print("finite volumes against expm:", errors)
     assert abs(np.log2(errors[1] / errors[2]) - 2.0) <= 0.2
     assert errors[-1] <= 1e-4
+
+
+def _generator(push, diffusivity, grid):
+    """Exponentially fitted fluxes of the drift ``-push x``, written by hand: column sums are zero."""
+    z = -push * grid.face_axes[0][1:-1] * grid.spacing[0] / diffusivity
+    up, down = (diffusivity / grid.spacing[0] ** 2 * s * z / -np.expm1(-s * z) for s in (1.0, -1.0))
+    matrix = np.diag(up, -1) + np.diag(down, 1)
+    return matrix - np.diag(matrix.sum(axis=0))
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [((1.0, 1.0), (1.0, 0.1)), ((0.3, 0.5), (3.0, 0.5))], ids=["noise", "drift"]
+)
+def test_steps_of_a_block_end_where_coefficients_jump(before, after):
+    """Against matrix exponentials on either side of the jump, which equal steps through the block do not meet."""
+    jump, grid = 0.1234, fp.Grid.uniform((-4, 4), cells=61)
+
+    def drift(t, x):
+        return -(before if t <= jump else after)[0] * x
+
+    def noise(t):
+        return (2.0 * (before if t <= jump else after)[1]) ** 0.5
+
+    dynamics = fp.Dynamics(drift, noise, breaks=(jump,))
+    q = normal_cells(1.0, 0.5, grid.face_axes[0])
+    truth = expm_multiply((0.4 - jump) * _generator(*after, grid), expm_multiply(jump * _generator(*before, grid), q))
+    errors = []
+    for steps in (50, 100, 200):
+        operator = kernels.finite_volume_operator(dynamics, grid, 0.0, 0.4, steps=steps)
+        assert jump in operator.times and operator.steps == steps
+        errors.append(np.abs(operator.push_masses(q[None])[0] - truth).sum())
+    print("a jump within a block:", errors)
+    assert errors[-1] <= 2e-5
+    assert abs(np.log2(errors[0] / errors[2]) - 4.0) <= 0.5
+
+
+def test_blocks_with_jumps_of_eta_or_kinks_of_a_process_are_those_of_their_parts():
+    def eta(t):
+        return 1.0 if t > 0.55 else 0.4
+
+    eta.breaks = (0.55,)
+    grid, target = fp.Grid.uniform((-6, 6), cells=240), fp.GaussianMixture([0.4, 0.6], [-1.0, 1.0], stds=[0.4, 0.5])
+    q = normal_cells(0.5, 0.6, grid.face_axes[0])[None]
+    kinked = fp.Reverse(target, fp.CosineVP())
+    for reverse, t0, t1 in ((fp.Reverse(target, fp.OrnsteinUhlenbeck(T=1.0), eta=eta), 0.9, 0.3), (kinked, 1.0, 0.9)):
+        (jump,) = (t for t in reverse.breaks if t1 < t < t0)
+        whole = kernels.finite_volume_operator(reverse, grid, t0, t1)
+        finer = [kernels.finite_volume_operator(reverse, grid, *ends, steps=400) for ends in ((t0, jump), (jump, t1))]
+        gap = np.abs(whole.push_masses(q) - finer[1].push_masses(finer[0].push_masses(q))).sum()
+        print("a block with a break against its parts:", whole.steps, gap)
+        assert jump in whole.times and gap <= 3e-4
+
+
+def test_a_block_takes_a_step_on_either_side_of_a_break_whatever_its_number():
+    dynamics = fp.Dynamics(lambda t, x: -x, breaks=(1e-3, 0.5))
+    operator = kernels.finite_volume_operator(dynamics, fp.Grid.uniform((-4, 4), cells=20), 0.0, 1.0, steps=1)
+    assert operator.times.tolist() == [0.0, 1e-3, 0.5, 1.0]
 
 
 def test_finite_volumes_tend_to_the_exact_kernel(ou):

@@ -41,7 +41,8 @@ class FiniteVolumeOperator(Operator):
     ----------
     dynamics : BaseDynamics
     times : array, shape (steps + 1,)
-        Step times, equal steps in the clock of a run that starts from a single cell.
+        Step times, equal steps in the clock of a run that starts from a single cell between the times at which
+        coefficients jump or have kinks (`breaks` of the dynamics), which are step times.
     scheme : Scheme
     """
 
@@ -100,7 +101,8 @@ def finite_volume_operator(
     t0, t1 : float
         Forward times; ``t0 > t1 > 0`` for reverse dynamics, ``t0 < t1`` for every other.
     steps : int, optional
-        Default: one per 0.05 of the run's clock, at least 16.
+        Default: one per 0.05 of the run's clock, at least 16. Steps end where eta, the process or the score jumps or
+        has a kink (the `breaks` of the dynamics); at least one on either side is taken whatever the number.
     scheme : {"tr-bdf2", "damped-crank-nicolson", "crank-nicolson", "backward-euler"}
         The default damps point starts; only backward Euler keeps every entry non-negative whatever the steps.
 
@@ -126,8 +128,7 @@ def finite_volume_operator(
     clock = RunClock(dynamics, start, end, min(grid.spacing))
     total = float(clock.at(end))
     count = max(FEWEST, ceil(total / CLOCK_STEP)) if steps is None else _checks.integer("steps", steps)
-    times = clock.inverse(np.linspace(0.0, total, count + 1))
-    times[[0, -1]] = start, end
+    times = _step_times(clock, total, count)
     name = f"{scheme} {start:g} -> {end:g}"
     return FiniteVolumeOperator(grid, start, end, grid, name, dynamics=dynamics, times=times, scheme=used)
 
@@ -172,6 +173,19 @@ def finite_volume(
     sums = matrix.sum(axis=1)
     matrix /= sums[:, None]
     return Kernel(matrix, grid, operator.t0, operator.t1, None, operator.name, np.abs(sums - 1.0))
+
+
+def _step_times(clock: RunClock, total: float, count: int) -> Array:
+    """About equal steps in the clock that end at every break: a step across a jump is of first order."""
+    breaks = np.array(clock.breaks)
+    ends = np.concatenate([[clock.first], breaks[np.argsort(clock.at(breaks))], [clock.last]])
+    tau = np.concatenate([[0.0], clock.at(ends[1:-1]), [total]])
+    # the equal steps that end nearest to the breaks, moved there
+    nearest = np.rint(count * tau / total).astype(np.int64)
+    steps = np.append(0, np.cumsum(np.maximum(1, np.diff(nearest))))
+    times = clock.inverse(np.interp(np.arange(steps[-1] + 1), steps, tau))
+    times[steps] = ends
+    return times
 
 
 def _times(dynamics: BaseDynamics, t0: float, t1: float) -> tuple[float, float]:
