@@ -17,8 +17,8 @@ from typing import Any, TypeVar, overload
 
 import numpy as np
 from numba import njit
+from numpy.typing import NDArray
 
-from fpsolve._checks import FloatArray
 from fpsolve._failure import Failure
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -199,7 +199,7 @@ def exp(x: float) -> float:
 
 
 @compiled(inline="always", error_model="python")
-def lost(total: FloatArray, n: int) -> bool:
+def lost(total: NDArray[np.float64], n: int) -> bool:
     """Say whether one of the first n sums may have lost terms to underflow (or is NaN, which must not hide others)."""
     lost = False
     for j in range(n):
