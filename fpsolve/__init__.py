@@ -40,6 +40,8 @@ _NAMES: dict[str, str] = {
     "SubVP": "fpsolve.processes",
     "VE": "fpsolve.processes",
     "EDM": "fpsolve.processes",
+    "GaussianPath": "fpsolve.processes",
+    "RectifiedFlow": "fpsolve.processes",
     # where and V
     "Grid": "fpsolve.grid",
     "PolynomialWeight": "fpsolve.weights",
@@ -138,8 +140,10 @@ if TYPE_CHECKING:
     from fpsolve.processes import VE as VE
     from fpsolve.processes import VP as VP
     from fpsolve.processes import CosineVP as CosineVP
+    from fpsolve.processes import GaussianPath as GaussianPath
     from fpsolve.processes import OrnsteinUhlenbeck as OrnsteinUhlenbeck
     from fpsolve.processes import Process as Process
+    from fpsolve.processes import RectifiedFlow as RectifiedFlow
     from fpsolve.processes import SubVP as SubVP
     from fpsolve.weights import ExponentialWeight as ExponentialWeight
     from fpsolve.weights import PolynomialWeight as PolynomialWeight

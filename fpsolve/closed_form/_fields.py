@@ -13,7 +13,7 @@ from fpsolve._checks import FloatArray
 from fpsolve.closed_form._line import LineIntegral
 from fpsolve.closed_form._mixture import Mixture, as_mixture, landmarks, tensor
 from fpsolve.closed_form._plane import PlaneIntegral
-from fpsolve.laws import Laplace, Law, StudentT, Uniform
+from fpsolve.laws import Gaussian, Laplace, Law, StudentT, Uniform
 
 
 class Field(Protocol):
@@ -191,6 +191,9 @@ def marginal(target: Law, process: Any, t: float, rtol: float) -> Mixture | Smoo
     """
     alpha, variance = float(process.scale(0.0, t)), float(process.variance(0.0, t))
     mixture = as_mixture(target.components if isinstance(target, StudentT) else target)
+    if mixture is None and alpha == 0.0:
+        # nothing is left of the target
+        mixture = as_mixture(Gaussian(0.0 if target.dim == 1 else np.zeros(2), std=1.0))
     if mixture is not None:
         return mixture.noised(alpha, variance)
     if target.dim == 2 and isinstance(target, Laplace | Uniform):

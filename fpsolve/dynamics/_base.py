@@ -67,6 +67,15 @@ class BaseDynamics:
         """Whether there is no noise at any time, and densities move along characteristics."""
         return False
 
+    @property
+    def held_from(self) -> float:
+        """Time from which on coefficients that are infinite at the horizon are held; elsewhere the horizon."""
+        return self.horizon
+
+    def forgotten(self, saves: Array) -> tuple[int, Law] | None:
+        """Number of the save time (0 or 1) from which on nothing is left of the start, and the law there; else None."""
+        return None
+
     def drift(self, t: float, x: ArrayLike) -> Array:
         """b(t, x), the same shape as x."""
         raise NotImplementedError

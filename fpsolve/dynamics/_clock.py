@@ -56,7 +56,9 @@ class Clock:
     @classmethod
     def of(cls, target: Law, process: Process) -> Clock:
         """Tabulate the clock of a target and a process."""
-        end = process.T * (1.0 - np.geomspace(1e-7, 0.3, 250))
+        # where nothing is left of the data at T every e-fold of T - t takes as long
+        nearest = 1e-7 if process.held_from == process.T else 0.1 * (1.0 - process.held_from / process.T)
+        end = process.T * (1.0 - np.geomspace(nearest, 0.3, 250))
         first = _START * process.T
         kinks = [float(t) for t in process.kinks if 2.0 * first < t < process.T * (1.0 - _START)]
         t = np.concatenate([np.geomspace(first, process.T, 1001)[:-1], end])
@@ -79,6 +81,8 @@ class Clock:
 
 #: Clock per factor e in a start's variance.
 LAYER_WEIGHT = 0.5
+#: Share of T, where coefficients are infinite there, within which no densities are kept unless asked for.
+SETTLED = 0.005
 #: Times that differ by less than this share of the larger are one.
 SAME = 1e-9
 #: Rounding errors of the first time within which noise may widen a start to no more than itself.
@@ -110,6 +114,13 @@ class RunClock:
         """Times along the run at which coefficients jump or have kinks; what is an end up to rounding is left out."""
         low, high = min(self.first, self.last), max(self.first, self.last)
         return tuple(t for t in self.dynamics.breaks if low + SAME * high < t < high - SAME * high)
+
+    @property
+    def settled(self) -> float:
+        """Time from which on a run is worth keeping: its first, or below a T at which coefficients are infinite."""
+        if self.first <= self.dynamics.held_from or self.last >= self.first:
+            return self.first
+        return max(self.first * (1.0 - SETTLED), self.first - 0.1 * (self.first - self.last))
 
     @cached_property
     def _begin(self) -> float:

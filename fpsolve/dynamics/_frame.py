@@ -94,6 +94,15 @@ class InFrame(BaseDynamics):
         """Dimension of the inner dynamics."""
         return self.inner.dim
 
+    @property
+    def held_from(self) -> float:
+        """That of the inner dynamics."""
+        return self.inner.held_from
+
+    def forgotten(self, saves: Array) -> tuple[int, Law] | None:
+        """That of the inner dynamics: a law in x."""
+        return self.inner.forgotten(saves)
+
     def noise(self, t: ArrayLike) -> Array:
         """c(t)/S(t) along the first axis; `diffusivity` has every axis."""
         return np.asarray(self.inner.noise(t) / self.frame.scale(t)[..., 0])
@@ -104,7 +113,7 @@ class InFrame(BaseDynamics):
 
     def drift(self, t: float, x: ArrayLike) -> Array:
         """``(b - m' - S' z)/S`` at points z."""
-        z = np.asarray(x, dtype=float)
+        z, t = np.asarray(x, dtype=float), min(t, self.held_from)
         m, s = self.frame.center(t), self.frame.scale(t)
         if self.dim == 1:
             m, s = m[0], s[0]
@@ -113,6 +122,7 @@ class InFrame(BaseDynamics):
 
     def drift_and_divergence(self, t: float, x: Array) -> tuple[Array, Array]:
         """The drift in z, and ``div b + sum_k (a + g^2/(2 S_k^2))``: the divergence in x and that of the frame."""
+        t = min(t, self.held_from)
         m, s = self.frame.center(t), self.frame.scale(t)
         a, g = self.inner.process.drift_rate(t), self.inner.process.diffusion(t)
         drift, divergence = self.inner.drift_and_divergence(t, m + s * x)

@@ -160,7 +160,7 @@ class Reverse(BaseDynamics):
 
     def drift(self, t: float, x: ArrayLike) -> Array:
         """b(t, x) in reverse time, point values of the shape of x."""
-        points = real_array("x", x)
+        points, t = real_array("x", x), min(t, self.held_from)
         a, g = self.process.drift_rate(t), self.process.diffusion(t)
         return np.asarray(-a * points + 0.5 * (1.0 + self._square(t)) * g**2 * self.score(t, points))
 
@@ -170,6 +170,7 @@ class Reverse(BaseDynamics):
         The divergence of the score is in closed form where the target is a normal mixture or where the model has a
         method ``divergence(t, x)``, else by central differences of the score.
         """
+        t = min(t, self.held_from)
         a, g = self.process.drift_rate(t), self.process.diffusion(t)
         factor = 0.5 * (1.0 + self._square(t)) * g**2
         score, divergence = self._score_and_divergence(t, x)
@@ -197,10 +198,27 @@ class Reverse(BaseDynamics):
         """The marginal p_t."""
         return [self.marginal(t)]
 
+    @property
+    def held_from(self) -> float:
+        """That of the process."""
+        return float(self.process.held_from)
+
+    def forgotten(self, saves: Array) -> tuple[int, Law] | None:
+        """Where alpha(0, T) = 0 noise forgets every start at once: ``P_{T->t}(y, .) = p_t`` with the exact score.
+
+        A model's law shortly below T is that in which its drift and the noise, both infinite, balance: the run begins
+        in p_T, of which nothing is left either.
+        """
+        if self.held_from == self.horizon or not float(self.noise(saves[0])) > 0.0:
+            return None
+        first = int(self.exact and saves[1] <= self.held_from)
+        return first, self.marginal(float(saves[first]))
+
     def log_gibbs_on_axes(self, times: Array, *axes: Array) -> Array | None:
         """``[(1 + eta^2) log p_t - a |x|^2 / g^2] / eta^2`` for the exact score, None for a model."""
         if not self.exact:
             return None
+        times = np.minimum(times, self.held_from)
         u = self.marginals.log_density_on_axes(times, *axes)
         square = np.square(self.eta_at(times)).reshape(-1, *(1,) * len(axes))
         u *= 1.0 + square

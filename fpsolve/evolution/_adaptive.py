@@ -36,6 +36,10 @@ from fpsolve.solver import Accuracy, CellSource, LawSource, Scheme, Source, Tran
 
 Array = NDArray[np.float64]
 
+#: Relative error of a mass that all levels of a flow share where a and g are infinite at T: held shortly before, the
+#: velocity, their difference, has a relative error of 1e-8 at the beginning of the first step.
+HELD = 1e-9
+
 
 def solve_adaptive(
     problem: Problem,
@@ -77,7 +81,8 @@ def solve_adaptive(
     while True:
         start = problem.start_values(grid)
         with progress_bar(plan.steps, f"level {len(records) + 1}, {grid.shape} cells", enabled=progress) as bar:
-            fine = march(problem.dynamics, plan.times(problem.clock), grid, plan, start, scheme, bar.update)
+            times, after = plan.times(problem.clock), problem.forgotten(grid)
+            fine = march(problem.dynamics, times, grid, plan, start, scheme, bar.update, forgotten=after)
         records.append(fine.record)
         if coarse is not None:
             before, pair = pair, richardson(fine, coarse, scheme.order)
@@ -185,11 +190,12 @@ def solve_flow(problem: Problem, grid: Grid, steps: int, *, estimate: bool) -> S
     level, record = _level(problem, grid, accuracy, sources)
     factor = np.full(level.values.shape[:2], FACTOR[grid.dim])
     if not estimate:
-        return Solution(grid, level.values, None, factor, [record], _noise(grid, record.steps))
+        return Solution(grid, level.values, None, factor, [record], _noise(problem, grid, record.steps))
     companion, before = _level(problem, grid.coarsen(), accuracy.coarser(RATIO), sources)
     floor = _moved(problem, grid, sources, level, companion, FACTOR[1])
     records = [before, record]
-    return Solution(grid, level.values, companion.values, factor, records, _noise(grid, record.steps), floor=floor)
+    noise = _noise(problem, grid, record.steps)
+    return Solution(grid, level.values, companion.values, factor, records, noise, floor=floor)
 
 
 def solve_flow_to_tolerance(
@@ -220,7 +226,7 @@ def solve_flow_to_tolerance(
         share = FINER_FACTOR if grid.dim == 1 else FACTOR[grid.dim]
         factor = np.full(previous.shape[:2], share)
         floor = _moved(problem, grid, sources, level, before, share)
-        noise = _noise(grid, record.steps)
+        noise = _noise(problem, grid, record.steps)
         solution = Solution(grid, level.values, previous, factor, list(records), noise, floor=floor)
         met = bool(np.max(solution.error(problem)) <= tol)
         hopeless = bool(np.max(MISPLACED * solution.tail(problem) + solution.rounding(problem)) > tol)
@@ -272,6 +278,7 @@ def _sources(problem: Problem, grid: Grid) -> list[Source]:
     ]
 
 
-def _noise(grid: Grid, steps: int) -> float:
+def _noise(problem: Problem, grid: Grid, steps: int) -> float:
     """Round-off of a mass: positions are rounded relative to the box, and a cell is a small part of it."""
-    return float(np.finfo(float).eps * (4.0 + steps**0.5) * max(1.0, max(grid.shape) / 4.0))
+    noise = float(np.finfo(float).eps * (4.0 + steps**0.5) * max(1.0, max(grid.shape) / 4.0))
+    return noise if problem.saves[0] <= problem.dynamics.held_from else noise + HELD

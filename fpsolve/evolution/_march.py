@@ -129,7 +129,9 @@ class StepPlan:
 
 def default_saves(clock: RunClock, count: int = 50) -> Array:
     """`count` times along the run, equally spaced in its clock, both ends included."""
-    saves = clock.inverse(np.linspace(0.0, clock.at(clock.last), count))
+    begin = [] if clock.settled == clock.first else [clock.first]
+    tau = np.linspace(clock.at(clock.settled), clock.at(clock.last), count - len(begin))
+    saves = np.append(begin, clock.inverse(tau))
     saves[[0, -1]] = clock.first, clock.last
     return saves
 
@@ -137,6 +139,10 @@ def default_saves(clock: RunClock, count: int = 50) -> Array:
 def plan_by_density(clock: RunClock, saves: Array, step: float) -> StepPlan:
     """Steps of at most `step` in the clock."""
     gaps = np.abs(np.diff(clock.at(saves)))
+    forgotten = clock.dynamics.forgotten(saves)
+    if forgotten is not None:
+        # what is forgotten at once needs no steps
+        gaps[: forgotten[0]] = 0.0
     return StepPlan(saves, np.maximum(1, np.ceil(gaps / step)).astype(np.int64), STARTUP)
 
 
@@ -279,6 +285,7 @@ def march(
     scheme: Scheme,
     tick: Callable[[int], None] = lambda steps: None,
     watched: Collection[int] = (),
+    forgotten: tuple[int, Array] | None = None,
 ) -> Level:
     """Advance the start densities through the plan and keep them at its save times.
 
@@ -296,6 +303,8 @@ def march(
         Told how many steps were just done.
     watched : collection of int
         Steps, counted from 0, whose mesh Peclet numbers are kept.
+    forgotten : (int, array), optional
+        Number of the save time (0 or 1) from which on every start is this density, times its mass.
 
     Returns
     -------
@@ -308,7 +317,14 @@ def march(
     values = np.empty((len(start), len(plan.saves), *grid.shape))
     values[:, 0] = q = start
     level = Level(grid, plan, values, {step: [] for step in watched})
-    for first, last, quiet in _stretches(dynamics, plan):
+    done = 0
+    if forgotten is not None:
+        mass = start.sum(axis=tuple(range(1, start.ndim)), keepdims=True) * grid.volume
+        q = mass * forgotten[1]
+        if forgotten[0] == 1:
+            values[:, 1], done = q, int(marks[0])
+            tick(done)
+    for first, last, quiet in _stretches(dynamics, plan, done):
         if quiet:
             ends = marks[(marks > first) & (marks <= last)]
             carried = carry(dynamics, grid, times[np.append(first, ends)], q)
@@ -352,12 +368,13 @@ def _advance_through(
     return q
 
 
-def _stretches(dynamics: BaseDynamics, plan: StepPlan) -> list[tuple[int, int, bool]]:
-    """First and last step of every stretch with noise or without."""
+def _stretches(dynamics: BaseDynamics, plan: StepPlan, done: int) -> list[tuple[int, int, bool]]:
+    """First and last step of every stretch with noise or without, from a number of steps on."""
     quiet = quiet_segments(dynamics, plan.saves)
     edges = np.concatenate([[0], np.flatnonzero(np.diff(quiet)) + 1, [len(quiet)]])
     steps = np.append(0, np.cumsum(plan.counts))
-    return [(int(steps[a]), int(steps[b]), bool(quiet[a])) for a, b in pairwise(edges)]
+    every = [(max(int(steps[a]), done), int(steps[b]), bool(quiet[a])) for a, b in pairwise(edges)]
+    return [(first, last, still) for first, last, still in every if first < last]
 
 #: Arrays of the size of a chunk that a march holds besides what it saves: potential, exponents, rates, line factors.
 WORKING_ARRAYS = 16

@@ -111,14 +111,16 @@ def solve_fixed(
     times = plan.times(problem.clock, tau)
     # the last time is among them
     looked = looks(plan)[::-2][::-1]
-    fine = march(problem.dynamics, times, grid, plan, start, scheme, tick, last_steps(plan, looked))
+    watched, after = last_steps(plan, looked), problem.forgotten(grid)
+    fine = march(problem.dynamics, times, grid, plan, start, scheme, tick, watched, after)
     smearing, smeared = _smearing(fine, looked)
     if not estimate:
         return Solution(grid, fine.values, None, np.ones(fine.values.shape[:2]), [fine.record], quiet, smearing)
     half = grid.coarsen()
     start = grid.restrict(start)
     fewer = plan.coarsened()
-    coarse = march(problem.dynamics, fewer.times(problem.clock, tau), half, fewer, start, scheme, tick)
+    after = problem.forgotten(half)
+    coarse = march(problem.dynamics, fewer.times(problem.clock, tau), half, fewer, start, scheme, tick, (), after)
     third = _third(problem, scheme, half, plan, times, start, tick)
     gap = weighted_gap(grid, fine.values, coarse.values, problem.weight_values(half))
     found = look(problem, scheme.order, tau, gap, fine, coarse, third)
@@ -148,7 +150,8 @@ def _third(
     coarser, which = quarter
     # every fourth step time: what the clock says of them is known
     times = times[coarser.nodes_in(plan, which)]
-    level = march(problem.dynamics, times, grid, coarser, moved(start, half, grid), scheme, tick)
+    start = moved(start, half, grid)
+    level = march(problem.dynamics, times, grid, coarser, start, scheme, tick, (), problem.forgotten(grid))
     return level, which
 
 

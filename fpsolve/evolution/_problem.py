@@ -100,6 +100,18 @@ class Problem:
         averages = [self._start_on(name, start, where) for name, start in self.starts.items()]
         return np.stack(averages) * self.jacobian(float(self.saves[0]))
 
+    def forgotten(self, grid: Grid) -> tuple[int, Array] | None:
+        """Number of the save time from which on nothing is left of the starts, and the cell averages of the law there.
+
+        Per volume of the solver's coordinate, shape (nx[, ny]).
+        """
+        found = self.dynamics.forgotten(self.saves)
+        if found is None:
+            return None
+        at = float(self.saves[found[0]])
+        where = self.position_grid(grid, at)
+        return found[0], where.cell_average(found[1]) * self.jacobian(at)
+
     def _start_on(self, name: str, start: Start, grid: Grid) -> Array:
         if isinstance(start, np.ndarray):
             if start.shape != grid.shape:

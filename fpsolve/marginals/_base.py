@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from fpsolve._checks import FloatArray
-from fpsolve.laws import Law
+from fpsolve.laws import Gaussian, Law
 from fpsolve.processes import Process
 
 
@@ -78,6 +78,11 @@ class Marginals(ABC):
         return np.asarray(self.process.scale(0.0, times)), np.asarray(self.process.variance(0.0, times))
 
 
+def only_noise(dim: int, variance: float) -> Gaussian:
+    """Return the law where alpha(0, t) = 0: nothing is left of the target."""
+    return Gaussian(0.0 if dim == 1 else np.zeros(2), std=float(np.sqrt(variance)))
+
+
 @dataclass(frozen=True, eq=False)
 class ClosedFormMarginals(Marginals):
     """Marginals by `Law.diffused`, evaluated by the methods of the law that returns."""
@@ -88,6 +93,8 @@ class ClosedFormMarginals(Marginals):
     def law(self, t: float) -> Law:
         """Return ``target.diffused(alpha(0, t), sigma2(0, t))``."""
         scale, variance = self.transition(t)
+        if scale == 0.0:
+            return only_noise(self.dim, float(variance))
         law = self.target.diffused(float(scale), float(variance))
         if law is None:
             raise ValueError(f"target: expected a law with a closed form of diffused(), got {self.target!r}.")

@@ -16,7 +16,7 @@ import numpy as np
 from fpsolve._checks import FloatArray, generator, points
 from fpsolve.laws import FromLogDensity, Law, Panels, Tail, check_axes, plain, resolve, tensor_points
 from fpsolve.marginals import _hermite, _tensor
-from fpsolve.marginals._base import Marginals
+from fpsolve.marginals._base import Marginals, only_noise
 from fpsolve.processes import Process
 
 _NARROW = 8.0  # the kernel is narrow where the density is smooth over this many of its standard deviations
@@ -56,14 +56,16 @@ class QuadratureMarginals(Marginals):
         """Return p_t as a law; the target itself at t = 0."""
 
         scale, variance = self.transition(t)
+        if scale == 0.0:
+            return only_noise(self.dim, float(variance))
         return self.target if variance == 0.0 else QuadratureLaw(self, float(t), float(scale), float(variance))
 
     def log_density(self, t: float, x: Any) -> FloatArray:
         """Return ``log p_t(x)``, shape ``(...)``."""
         x = points("x", x, self.dim)
         kernel = self._kernel(t)
-        if kernel[1] == 0.0:
-            return self.target.log_density(x)
+        if 0.0 in kernel:
+            return self.law(t).log_density(x)
         flat = np.array(x, order="C").reshape(-1, self.dim)
         return self._at_points(flat, *kernel).reshape(x.shape[: x.ndim - self.dim + 1])
 
@@ -71,8 +73,8 @@ class QuadratureMarginals(Marginals):
         """Return ``grad log p_t(x) = E[(alpha Y - x)/sigma2 | x]``, differentiated under the integral."""
         x = points("x", x, self.dim)
         scale, std = self._kernel(t)
-        if std == 0.0:
-            return self.target.score(x)
+        if std == 0.0 or scale == 0.0:
+            return self.law(t).score(x)
         flat = np.array(x, order="C").reshape(-1, self.dim)
         rule = self._rule(scale, std, flat, len(flat))
         if rule is None:
@@ -90,8 +92,8 @@ class QuadratureMarginals(Marginals):
 
     def _on_axes(self, t: float, x: list[FloatArray]) -> FloatArray:
         scale, std = self._kernel(t)
-        if std == 0.0:
-            return self.target.log_density_on_axes(*x)
+        if std == 0.0 or scale == 0.0:
+            return self.law(t).log_density_on_axes(*x)
         if self.dim == 1:
             return self._at_points(x[0][:, None].copy(), scale, std)
         ends = np.stack([[axis.min(), axis.max()] for axis in x], axis=-1)

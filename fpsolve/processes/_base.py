@@ -62,6 +62,11 @@ class Process(ABC):
         return ()
 
     @property
+    def held_from(self) -> float:
+        """Time from which on a and g are held, because they are infinite at T, where alpha(0, T) = 0; else T."""
+        return self.T
+
+    @property
     @abstractmethod
     def prior_std(self) -> float:
         """Standard deviation of the prior, the law samplers start from."""

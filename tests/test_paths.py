@@ -1,0 +1,210 @@
+"""Gaussian paths: coefficients against mpmath and closed forms, runs against the oracle, also with alpha(0, T) = 0."""
+
+from __future__ import annotations
+
+import mpmath
+import numpy as np
+import pytest
+from scipy.integrate import quad
+from scipy.special import roots_legendre
+
+import fpsolve as fp
+from fpsolve.dynamics import Frame
+
+TARGET = fp.GaussianMixture([0.5, 0.5], [-2.0, 2.0], stds=[0.3, 0.5])
+
+
+def trigonometric(**more):
+    return fp.GaussianPath(scale=lambda t: np.cos(np.pi * t / 2), std=lambda t: np.sin(np.pi * t / 2), **more)
+
+
+def linear_beta(t):
+    return 0.1 * t + 19.9 * t * t / 2
+
+
+#: A path of numpy functions, the same from its log SNR, and one that takes real times only.
+VPS = {
+    "scale and std": {
+        "scale": lambda t: np.exp(-linear_beta(t) / 2),
+        "std": lambda t: np.sqrt(-np.expm1(-linear_beta(t))),
+    },
+    "log SNR": {"log_snr": lambda t: -0.5 * np.log(np.expm1(linear_beta(t)))},
+    "real only": {
+        "scale": lambda t: np.exp(-linear_beta(np.real(t)) / 2),
+        "std": lambda t: np.sqrt(-np.expm1(-linear_beta(np.real(t)))),
+    },
+}
+
+
+def true_coefficients(alpha, s, t):
+    """a, g of mpmath functions by its own derivatives."""
+    with mpmath.workdps(40):
+        t = mpmath.mpf(t)
+        a = mpmath.diff(alpha, t) / alpha(t)
+        return float(a), float(mpmath.sqrt(mpmath.diff(lambda u: s(u) ** 2, t) - 2 * a * s(t) ** 2))
+
+
+def true_transition(alpha, s, first, last):
+    """alpha(s, t), sigma2(s, t) by subtraction in 60 digits."""
+    with mpmath.workdps(60):
+        u, t = mpmath.mpf(first), mpmath.mpf(last)
+        scale = alpha(t) / alpha(u)
+        return float(scale), float(s(t) ** 2 - scale**2 * s(u) ** 2)
+
+
+STRAIGHT = (lambda t: 1 - t, lambda t: t)
+MP = {
+    "trigonometric": (
+        trigonometric(), lambda t: mpmath.cos(mpmath.pi * t / 2), lambda t: mpmath.sin(mpmath.pi * t / 2)
+    ),
+    "rectified": (fp.RectifiedFlow(), *STRAIGHT),
+    "rectified, two functions": (fp.GaussianPath(*STRAIGHT), *STRAIGHT),
+}
+
+
+@pytest.mark.parametrize("name", MP)
+def test_coefficients_and_transitions_against_mpmath(name):
+    process, alpha, s = MP[name]
+    for t in (1e-6, 0.1, 0.5, 0.97, 1.0 - 1e-6):
+        a, g = true_coefficients(alpha, s, t)
+        # cos(pi t/2) has a rounding error of pi t/2
+        rounding = 1e-13 + 1e-15 / (1.0 - t)
+        assert process.drift_rate(t) == pytest.approx(a, rel=rounding)
+        assert process.diffusion(t) == pytest.approx(g, rel=rounding)
+    for first in (1e-6, 0.01, 0.3, 0.9):
+        for gap in (1e-12, 1e-9, 1e-6, 1e-3, 0.05):
+            scale, variance = true_transition(alpha, s, first, first + gap)
+            assert process.scale(first, first + gap) == pytest.approx(scale, rel=1e-14)
+            # what two floats 1e-12 apart differ by is exact
+            assert process.variance(first, first + gap) == pytest.approx(variance, rel=1e-12, abs=0.0)
+
+
+@pytest.mark.parametrize("name", VPS)
+def test_a_path_is_the_process_that_it_describes(name):
+    mine, process = fp.GaussianPath(**VPS[name]), fp.VP()
+    t = np.array([1e-5, 0.01, 0.3, 0.5, 0.9])
+    rough = 1e-7 if name == "real only" else 1e-12
+    np.testing.assert_allclose(mine.drift_rate(t), process.drift_rate(t), rtol=rough)
+    np.testing.assert_allclose(mine.diffusion(t), process.diffusion(t), rtol=rough)
+    for gap in (1e-12, 1e-7, 1e-3, 0.05):
+        np.testing.assert_allclose(mine.scale(t, t + gap), process.scale(t, t + gap), rtol=1e-13)
+        np.testing.assert_allclose(mine.variance(t, t + gap), process.variance(t, t + gap), rtol=rough)
+    assert mine.prior_std == pytest.approx(1.0)
+
+
+def test_transitions_at_the_ends():
+    for process in (fp.RectifiedFlow(), trigonometric()):
+        assert process.scale(0.0, 1.0) == process.scale(0.7, 1.0) == 0.0
+        assert process.variance(0.7, 1.0) == pytest.approx(1.0)
+        assert process.scale(1.0, 1.0) == process.scale(0.0, 0.0) == 1.0
+        assert process.variance(1.0, 1.0) == process.variance(0.0, 0.0) == 0.0
+        assert np.isfinite([process.drift_rate(1.0), process.diffusion(1.0), process.prior_std]).all()
+        assert process.scale(np.zeros((2, 1)), np.array([0.1, 0.2, 0.3])).shape == (2, 3)
+
+
+def test_a_break_is_where_steps_end_and_its_sides_have_their_own_slope():
+    def alpha(t):
+        return np.where(t < 0.4, 1.0 - t, 0.6 - 0.5 * (t - 0.4))
+
+    path = fp.GaussianPath(scale=alpha, std=lambda t: t, breaks=[0.4])
+    assert path.kinks == (0.4,)
+    assert path.drift_rate(0.39) == pytest.approx(-1.0 / 0.61)
+    assert path.drift_rate(0.41) == pytest.approx(-0.5 / alpha(0.41))
+    assert path.scale(0.4 - 1e-12, 0.4 + 1e-12) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"scale": np.cos}, "two of these functions of time, or log_snr alone, got scale"),
+        ({"scale": np.cos, "std": np.sin, "log_snr": np.log}, "got scale and std and log_snr"),
+        ({"scale": 1.0, "std": np.sin}, "scale: expected a function of time, got a float"),
+        ({"scale": lambda t: t, "std": lambda t: 1.0 - t}, "alpha > 0 before T"),
+        ({"scale": lambda t: 1.0 + 0 * t, "std": lambda t: 1.0 - 0.5 * t}, r"log\(alpha/s\) that falls"),
+        ({"scale": lambda t: np.ones(3), "std": lambda t: t}, "values of shape"),
+        ({"scale": lambda t: 1.0 / [], "std": lambda t: t}, "values for times of shape"),
+        ({"scale": np.cos, "std": np.sin, "breaks": [2.0]}, "breaks"),
+        ({"scale": np.cos, "std": np.sin, "T": 0.0}, "T: expected"),
+    ],
+)
+def test_functions_that_make_no_path_are_refused_in_one_sentence(given, said):
+    with pytest.raises(ValueError, match=said):
+        fp.GaussianPath(**given)
+
+
+def test_the_text_of_a_path_says_what_it_is_and_not_where_it_lives():
+    assert repr(trigonometric()) == repr(trigonometric())
+    assert repr(trigonometric()) != repr(fp.GaussianPath(scale=lambda t: 1 - t, std=lambda t: t))
+    assert " at 0x" not in repr(trigonometric())
+
+
+def starts_of(reverse):
+    T = reverse.process.T
+    return {"exact": reverse.marginal(T), "prior": reverse.process.prior(), "far": fp.Gaussian(1.5, std=0.5)}
+
+
+def worst_of(reverse, starts, tol, t_min):
+    """Largest error per estimate and per tol, over starts and some times, against the oracle's cell averages."""
+    run = fp.evolve(reverse, starts, t_min=t_min, tol=tol)
+    assert run.attrs["tol_met"] == "yes"
+    nodes, shares = roots_legendre(6)
+    per_estimate = per_tol = 0.0
+    for label, law in starts.items():
+        for k in (1, 2, 5, 20, 40, run.sizes["t"] - 1):
+            t, own = float(run.t[k]), run.density.sel(start=label).isel(t=k)
+            if "z" in run.dims:
+                frame = Frame(reverse)
+                x, q = float(frame.center(t)[0]) + float(frame.scale(t)[0]) * run.z.values, own.values
+            else:
+                x, q = run.x.values, own.values
+            h = x[1] - x[0]
+            points = (x[:, None] + 0.5 * h * nodes).ravel()
+            truth = fp.closed_form.density(reverse, law, t, points).reshape(len(x), -1) @ (0.5 * shares)
+            distance = h * float(np.sum((1.0 + x**2) * np.abs(q - truth)))
+            per_estimate = max(per_estimate, distance / float(run.error_estimate.sel(start=label)[k]))
+            per_tol = max(per_tol, distance / tol)
+    return per_estimate, per_tol
+
+
+@pytest.mark.parametrize(
+    ("process", "tol"),
+    [(fp.RectifiedFlow(), 1e-3), (fp.RectifiedFlow(), 1e-5), (fp.RectifiedFlow(T=0.95), 1e-3), (trigonometric(), 1e-5)],
+    ids=repr,
+)
+def test_runs_from_clean_noise_against_the_oracle(process, tol):
+    reverse = fp.Reverse(TARGET, process)
+    per_estimate, per_tol = worst_of(reverse, starts_of(reverse), tol, 0.01)
+    assert per_estimate < 1.0
+    assert per_tol < 1.0
+
+
+def test_the_probability_flow_runs_from_clean_noise():
+    reverse = fp.Reverse(fp.Gaussian(0.5, std=0.6), fp.RectifiedFlow(), eta=0.0)
+    per_estimate, per_tol = worst_of(reverse, {"far": fp.Gaussian(1.5, std=0.5)}, 1e-4, 0.01)
+    assert per_estimate < 1.0
+    assert per_tol < 1.0
+
+
+@pytest.mark.parametrize("target", [fp.Laplace(0.5, 0.5), fp.Uniform(-1.0, 1.0)], ids=repr)
+def test_targets_without_components_are_forgotten_too(target):
+    reverse = fp.Reverse(target, fp.RectifiedFlow())
+    per_estimate, per_tol = worst_of(reverse, {"far": fp.Gaussian(1.5, std=0.5)}, 1e-3, 0.1)
+    assert per_estimate < 1.0
+    assert per_tol < 1.0
+
+
+def test_a_model_with_a_constant_error_is_off_by_what_the_linear_equation_says():
+    """Gaussian target, score off by c, eta = 1: ``mean(t) - alpha m = c S_t/(1 - t) int_t^1 2u/S_u du``."""
+    target, c, t_min = fp.Gaussian(0.5, std=0.6), 0.1, 0.2
+    process = fp.RectifiedFlow()
+    score = fp.scores.perturbed(fp.scores.exact(target, process), lambda t, x: c * np.ones_like(x))
+    run = fp.evolve(fp.Reverse(target, process, score=score), fp.Gaussian(1.0, std=0.7), t_min=t_min, tol=1e-5)
+
+    def spread(u):
+        return (1.0 - u) ** 2 * 0.36 + u**2
+
+    expected = (1.0 - t_min) * 0.5
+    expected += c * spread(t_min) / (1.0 - t_min) * quad(lambda u: 2.0 * u / spread(u), t_min, 1.0)[0]
+    last = run.density.isel(start=0, t=-1)
+    mean = float((last * run.x).sum() / last.sum())
+    assert mean == pytest.approx(expected, abs=1e-5)
