@@ -161,8 +161,9 @@ def choose_frame(dynamics: BaseDynamics, frame: str, grid: Grid | None, last: fl
     times = np.geomspace(last, dynamics.held_from, 33)
     scales = picture.scale(times)
     if frame == "auto" and np.all(scales.max(axis=0) / scales.min(axis=0) <= FRAME_RATIO):
-        pull = np.abs(dynamics.process.drift_rate(times)) / (0.5 * np.square(dynamics.process.diffusion(times)))
-        return picture if np.max(pull[:, None] * np.square(scales)) > FRAME_PULL else None
+        pull = np.abs(dynamics.process.drift_rate(times))[:, None] * np.square(scales)
+        spread = 0.5 * np.square(dynamics.process.diffusion(times))[:, None]
+        return picture if np.any(pull > FRAME_PULL * spread) else None
     return picture
 
 
