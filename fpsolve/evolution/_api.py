@@ -12,9 +12,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from fpsolve import _checks
 from fpsolve._warnings import ToleranceWarning, UnresolvedWarning
-from fpsolve.dynamics import BaseDynamics, InFrame, RunClock, run_clock
+from fpsolve.dynamics import BaseDynamics, InFrame, run_clock
 from fpsolve.evolution import _setup
-from fpsolve.evolution._march import StepPlan, default_saves, plan_by_count, plan_by_density, plan_on_nodes, require
+from fpsolve.evolution._march import plan_by_density, require
 from fpsolve.evolution._methods import method_for
 from fpsolve.evolution._problem import Problem, Start
 from fpsolve.evolution._result import dataset
@@ -138,7 +138,7 @@ def evolve(
     clock = run_clock(dynamics, given.values(), first, last)
     seen = dynamics if picture is None else InFrame(picture)
     if steps is not None and grid is not None:
-        plan = _plan(clock, steps, save_at, estimate, method.saves(grid.dim))
+        plan = _setup.counted_plan(clock, steps, save_at, estimate, method.saves(grid.dim))
         require(grid, len(given), len(plan.saves))
         problem = Problem(seen, clock, picture, given, plan.saves, weight)
         solution = method.fixed(problem, grid, plan, estimate=estimate, progress=progress)
@@ -170,16 +170,3 @@ def _missed(run: xr.Dataset) -> str:
         f"{run.start.values[start].item()!r} at t = {float(run.t[save]):.6g}; give a larger budget or tol, end at a "
         "larger time, or take wider starts or a weaker weight."
     )
-
-
-def _plan(clock: RunClock, steps: int, save_at: ArrayLike | None, estimate: bool, saves: int) -> StepPlan:
-    """Exactly `steps` steps, through the user's save times or with save times on their nodes."""
-    if save_at is None and not clock.breaks:
-        return plan_on_nodes(clock, steps, saves)
-    if save_at is None:
-        times = default_saves(clock, max(2, min(saves, steps // 4)))
-    else:
-        times = _setup.save_times(save_at, clock.first, clock.last, steps, estimate)
-    through = _setup.with_breaks(clock, times)
-    # fewer steps than stretches between breaks resolve nothing, and are said to
-    return plan_by_count(clock, through if steps >= len(through) - 1 else times, steps)

@@ -220,6 +220,8 @@ def look(
     fine: Level,
     coarse: Level,
     third: tuple[Level, NDArray[np.int64]] | None,
+    *,
+    along: float | None = None,
 ) -> Evidence:
     """Hold the levels against each other and the finest against what it has to resolve.
 
@@ -235,8 +237,13 @@ def look(
         On all cells and on half of cells and steps.
     third : (Level, indices of its saves) or None
         On a quarter of both.
+    along : float, optional
+        The starts are members of an ensemble whose error along a path of noise is of this order. The difference of two
+        levels of one path is small or large by chance: orders are those of the root mean square over all paths, never
+        believed to be higher than this one, and half of it shows that levels come down.
     """
-    observed = _observed(problem, coarse, third, gap)
+    observed = _observed(problem, coarse, third, gap, pooled=along is not None)
+    least, most = (LEAST_ORDER, scheme_order) if along is None else (min(LEAST_ORDER, 0.5 * along), along)
     looked = looks(fine.plan)
     v = problem.weight_values_at(fine.grid, fine.plan.saves[looked])
     norm = _sum(fine.grid, v, fine.values[:, looked])
@@ -245,7 +252,7 @@ def look(
     width = _between(np.minimum, _cells_per_width(problem, fine, looked, v, norm), looked, gap.shape)
     folds = np.broadcast_to(_steps_per_fold(problem, fine, tau), gap.shape)
     change = _between(np.maximum, _change(fine, looked, v, norm), looked, gap.shape)
-    believed = np.where(observed > scheme_order + EXCESS, 1.0, np.clip(observed, LEAST_ORDER, scheme_order))
+    believed = np.where(observed > scheme_order + EXCESS, min(1, most), np.clip(observed, LEAST_ORDER, most))
     factor = SAFETY / (2.0 ** np.where(np.isnan(believed), LEAST_ORDER, believed) - 1.0)
     below = _below_zero(problem, fine)
     single = np.maximum.accumulate(np.append(False, fine.plan.counts < 2))
@@ -253,8 +260,8 @@ def look(
         "a single step between save times leaves nothing to compare with: take more steps": np.broadcast_to(
             single, gap.shape
         ),
-        f"its levels differ by {{gap:.2g}} and do not come down (observed order {{order:.2g}}, {LEAST_ORDER:g} is the "
-        "least that shows it): take more cells and steps": np.logical_not(observed >= LEAST_ORDER),
+        f"its levels differ by {{gap:.2g}} and do not come down (observed order {{order:.2g}}, {least:g} is the "
+        "least that shows it): take more cells and steps": np.logical_not(observed >= least),
         f"about {{width:.2g}} cells per width of its narrowest feature, {CELLS_PER_WIDTH:g} are needed: take more "
         "cells": width < CELLS_PER_WIDTH,
         f"about {{folds:.2g}} steps while the scale of the law changes by a factor e, {STEPS_PER_FOLD:g} are needed so "
@@ -272,7 +279,7 @@ def look(
         "folds": folds,
         "change": change,
     }
-    reason = _sentence(problem, failing, values) if unresolved.any() else ""
+    reason = _sentence(problem, failing, values, "start" if along is None else "path") if unresolved.any() else ""
     figures = {
         "observed_order": float(np.min(observed[:, 1:])),
         "cells_per_width": float(np.min(width)),
@@ -286,7 +293,14 @@ def _sum(grid: Grid, v: Array, values: Array) -> Array:
     return np.asarray((v * np.abs(values)).sum(axis=tuple(range(-grid.dim, 0))) * grid.volume)
 
 
-def _observed(problem: Problem, coarse: Level, third: tuple[Level, NDArray[np.int64]] | None, gap: Array) -> Array:
+def root_mean_square(gap: Array) -> Array:
+    """Over the members of an ensemble, of the shape of `gap` (paths, saves)."""
+    return np.broadcast_to(np.sqrt(np.mean(np.square(gap), axis=0)), gap.shape)
+
+
+def _observed(
+    problem: Problem, coarse: Level, third: tuple[Level, NDArray[np.int64]] | None, gap: Array, *, pooled: bool
+) -> Array:
     """Order shown by the third level at its saves; between them the lesser of the neighbours'. NaN without one."""
     order = np.full(gap.shape, np.nan)
     if third is None:
@@ -295,7 +309,8 @@ def _observed(problem: Problem, coarse: Level, third: tuple[Level, NDArray[np.in
     seen = problem.weight_values_at(coarse.grid, problem.saves[which]), coarse.values[:, which]
     v, values = (moved(array, coarse.grid, level.grid) for array in seen)
     before = _sum(level.grid, v, values - level.values)
-    found = observed_order(gap[:, which], before)
+    gaps = gap[:, which], before
+    found = observed_order(*(map(root_mean_square, gaps) if pooled else gaps))
     # at the start all levels hold the same law, which shows nothing
     found[:, 0] = found[:, 1]
     return _between(np.minimum, found, which, gap.shape)
@@ -368,12 +383,12 @@ def _below_zero(problem: Problem, fine: Level) -> Array:
     return np.where(signed[:, None], 0.0, below)
 
 
-def _sentence(problem: Problem, failing: dict[str, Flags], values: dict[str, Array]) -> str:
+def _sentence(problem: Problem, failing: dict[str, Flags], values: dict[str, Array], row: str) -> str:
     """Where evidence is missing first, and which."""
     for template, flags in failing.items():
         places = np.argwhere(flags[:, 1:])
         if len(places):
             start, save = places[np.argmin(places[:, 1])] + [0, 1]
             said = template.format(**{name: float(value[start, save]) for name, value in values.items()})
-            return f"start {list(problem.starts)[start]!r} at t = {float(problem.saves[save]):.6g}: {said}"
+            return f"{row} {list(problem.starts)[start]!r} at t = {float(problem.saves[save]):.6g}: {said}"
     return ""

@@ -15,7 +15,7 @@ How a run is solved: finite volumes where there is noise, characteristics where 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -142,17 +142,26 @@ def _third(
     tick: Callable[[int], None],
 ) -> tuple[Level, NDArray[np.int64]] | None:
     """The level on a quarter of cells and steps with the indices of its save times; None where there are too few."""
-    quarter = plan.quartered(problem.clock.breaks)
-    cells = tuple((n + 1) // 2 for n in half.shape)
-    if quarter is None or min(cells) < FEWEST_CELLS:
+    quarter = quarter_of(half, plan, problem.clock.breaks)
+    if quarter is None:
         return None
-    grid = Grid(half.bounds, cells)
-    coarser, which = quarter
+    grid, coarser, which = quarter
     # every fourth step time: what the clock says of them is known
     times = times[coarser.nodes_in(plan, which)]
     start = moved(start, half, grid)
     level = march(problem.dynamics, times, grid, coarser, start, scheme, tick, (), problem.forgotten(grid))
     return level, which
+
+
+def quarter_of(
+    half: Grid, plan: StepPlan, breaks: Collection[float]
+) -> tuple[Grid, StepPlan, NDArray[np.int64]] | None:
+    """Cells, steps and save times of a third level, given half the cells and all steps; None where they are too few."""
+    quarter = plan.quartered(breaks)
+    cells = tuple((n + 1) // 2 for n in half.shape)
+    if quarter is None or min(cells) < FEWEST_CELLS:
+        return None
+    return Grid(half.bounds, cells), *quarter
 
 
 def _smearing(fine: Level, looked: NDArray[np.int64]) -> tuple[float, Array]:

@@ -187,7 +187,7 @@ def dataset(problem: Problem, solution: Solution, attrs: dict[str, str | float |
         variables["density_previous"] = (("start", "t", *coarse), _scale(solution.previous, per_x))
         coordinates |= _positions(problem, solution.grid.coarsen(), "_previous")
     labels = {"start": list(problem.starts), **coordinates}
-    attrs = attrs | _measured(problem, solution, gap) | _resolution(solution, error)
+    attrs = attrs | _measured(problem, solution, gap) | resolution(solution, error)
     return xr.Dataset(variables, coords=labels, attrs=attrs)
 
 
@@ -225,7 +225,7 @@ def _measured(problem: Problem, solution: Solution, gap: Array) -> dict[str, str
     }
 
 
-def _resolution(solution: Solution, error: Array) -> dict[str, str | float | int]:
+def resolution(solution: Solution, error: Array) -> dict[str, str | float | int]:
     """Whether every error is known, and if not why; "not asked" for runs without a companion."""
     if solution.previous is None:
         return {"resolved": "not asked", "resolved_reason": "estimate=False: nothing was compared"}

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from fpsolve import _checks, _times
 from fpsolve._checks import error
 from fpsolve.dynamics import BaseDynamics, Frame, Reverse, RunClock, identity, short
-from fpsolve.evolution._march import default_saves
+from fpsolve.evolution._march import StepPlan, default_saves, plan_by_count, plan_on_nodes
 from fpsolve.evolution._methods import Method, narrowness
 from fpsolve.evolution._problem import Interval, Problem, Start, hull, law_box, on_the_way
 from fpsolve.grid import Grid
@@ -200,6 +200,19 @@ def with_breaks(clock: RunClock, saves: Array) -> Array:
     # a save time that is a jump up to rounding is one
     times = np.unique([*_times.snapped(saves, jumps, max(ends)), *jumps, *ends])
     return times[::-1] if clock.first > clock.last else times
+
+
+def counted_plan(clock: RunClock, steps: int, save_at: ArrayLike | None, estimate: bool, saves: int = 50) -> StepPlan:
+    """Exactly `steps` steps, through the user's save times or with save times on their nodes."""
+    if save_at is None and not clock.breaks:
+        return plan_on_nodes(clock, steps, saves)
+    if save_at is None:
+        times = default_saves(clock, max(2, min(saves, steps // 4)))
+    else:
+        times = save_times(save_at, clock.first, clock.last, steps, estimate)
+    through = with_breaks(clock, times)
+    # fewer steps than stretches between breaks resolve nothing, and are said to
+    return plan_by_count(clock, through if steps >= len(through) - 1 else times, steps)
 
 
 def base_level(

@@ -10,18 +10,20 @@ from __future__ import annotations
 import json
 import math
 import time
+import warnings
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fpsolve import _checks, weights
+from fpsolve import _checks, evolution, weights
 from fpsolve._progress import progress as progress_bar
-from fpsolve._tails import edge_tail
+from fpsolve._warnings import UnresolvedWarning
 from fpsolve.dynamics import BaseDynamics, run_clock
-from fpsolve.evolution import _setup
+from fpsolve.evolution import Solution, _setup, look, moved, quarter_of, resolution, root_mean_square
 from fpsolve.evolution._estimate import weighted_gap
-from fpsolve.evolution._march import StepPlan, plan_by_count, plan_on_nodes, require
+from fpsolve.evolution._march import StepPlan, require
 from fpsolve.evolution._problem import Problem, Start
 from fpsolve.grid import Grid
 from fpsolve.solver import scheme_named
@@ -36,10 +38,11 @@ if TYPE_CHECKING:
 
 
 Array = NDArray[np.float64]
+Attributes = dict[str, str | float | int]
 
 
 def dataset(
-    ensemble: Ensemble, fine: Level, coarse: Level | None, weight: WeightLike, attrs: dict[str, str | float | int]
+    ensemble: Ensemble, fine: Level, coarse: Level | None, found: Solution, problem: Problem, attrs: Attributes
 ) -> xr.Dataset:
     """Densities, masses, negativity, errors and functionals of an ensemble; see `fpsolve.stochastic.evolve`."""
     import xarray as xr
@@ -47,7 +50,8 @@ def dataset(
     grid = fine.grid
     names = ("x", "y")[: grid.dim]
     axes = tuple(range(-grid.dim, 0))
-    error, tail = _errors(ensemble, fine, coarse, weight)
+    tail = found.tail(problem)
+    error = found.total(problem, found.gap(problem), tail)
     w = ensemble.brownian.at(np.abs(fine.times - fine.times[0]))
     run = xr.Dataset(
         {
@@ -63,7 +67,7 @@ def dataset(
             "smallest_density": (("path", "t"), fine.values.min(axis=axes)),
             "smallest_density_ever": (("path",), fine.smallest, {"long_name": "over all steps"}),
             "error_estimate": (("path", "t"), error, {"long_name": "error estimate in the weighted norm"}),
-            "tail": (("path", "t"), tail, {"long_name": "weighted mass beyond the box"}),
+            "tail": (("path", "t"), tail, {"long_name": "weighted mass beyond the box, the largest so far"}),
             "functional": (("path", "node"), fine.functional, {"long_name": "<u, phi>"}),
             "variation": (
                 ("path", "step"),
@@ -87,33 +91,41 @@ def dataset(
         run = run.assign_coords(dict(zip(before, coarse.grid.axes, strict=True)))
     if not ensemble.dynamics.reversed_time:
         run = run.drop_vars("reverse_time")
-    return run.assign_attrs(attrs | _read_off(ensemble, fine, coarse, weight))
+    return run.assign_attrs(attrs | _read_off(ensemble, found, problem) | resolution(found, error))
 
 
-def _errors(ensemble: Ensemble, fine: Level, coarse: Level | None, weight: WeightLike) -> tuple[Array, Array]:
-    """Error estimate and tail, shape (paths, saves).
+def _found(ensemble: Ensemble, problem: Problem, levels: Sequence[Level], which: NDArray[np.int64] | None) -> Solution:
+    """The finest level with its error: what two coarser ones along the same Brownian paths show, as of a run.
 
-    The companion on half the cells and half the steps follows the same Brownian paths. What noise does to a path in
-    a step is random, and the difference of the levels small by chance on some paths: the root mean square over the
-    ensemble is the least that is taken.
+    What noise does to a path in a step is random, and the difference of two levels small by chance on some paths: the
+    root mean square over the ensemble is the least that is taken.
+
+    Parameters
+    ----------
+    levels : sequence of Level
+        On all cells and steps, and with an estimate on half and a quarter of both.
+    which : int array or None
+        Save times of the third level; None without one.
     """
-    shape = fine.values.shape[:2]
-    v = weights.evaluate(weight, fine.grid)
-    tail = edge_tail(fine.values, fine.grid.axes, v) if ensemble.dynamics.unbounded else np.zeros(shape)
-    if coarse is None:
-        return np.full(shape, np.nan), tail
-    on_coarse = np.broadcast_to(weights.evaluate(weight, coarse.grid), (shape[1], *coarse.grid.shape))
+    fine, *coarser = [evolution.Level(one.grid, one.plan, one.values) for one in levels]
+    records = [one.record for one in (*coarser[::-1], fine)]
+    if not coarser:
+        return Solution(fine.grid, fine.values, None, np.ones(fine.values.shape[:2]), records)
+    half = coarser[0]
+    gap = weighted_gap(fine.grid, fine.values, half.values, problem.weight_values(half.grid))
+    gap = np.maximum(gap, root_mean_square(gap))
     # Ito noise may leave so little diffusion that the fluxes become upwind ones, far from their asymptotic order
-    order = 1.0 if ensemble.noise.size == 1 and not ensemble.ito else 0.5
-    gap = weighted_gap(fine.grid, fine.values, coarse.values, on_coarse)
-    gap = np.maximum(gap, np.sqrt(np.mean(np.square(gap), axis=0)))
-    return gap / (2.0**order - 1.0) + tail, tail
+    along = 1.0 if ensemble.noise.size == 1 and not ensemble.ito else 0.5
+    third = None if which is None else (coarser[1], which)
+    tau = problem.clock.at(problem.saves)
+    shown = look(problem, ensemble.scheme.order, tau, gap, fine, half, third, along=along)
+    return Solution(
+        fine.grid, fine.values, half.values, shown.factor, records,
+        unresolved=shown.unresolved, reason=shown.reason, figures=shown.figures, level_gap=gap,
+    )  # fmt: skip
 
 
-def _read_off(
-    ensemble: Ensemble, fine: Level, coarse: Level | None, weight: WeightLike
-) -> dict[str, str | float | int]:
-    levels = [level for level in (coarse, fine) if level is not None]
+def _read_off(ensemble: Ensemble, found: Solution, problem: Problem) -> Attributes:
     return {
         "convention": "ito" if ensemble.ito else "stratonovich",
         "noise": ensemble.noise.description,
@@ -121,14 +133,14 @@ def _read_off(
         "seed": ensemble.brownian.seed,
         "paths": ensemble.brownian.paths,
         "brownian_span": float(ensemble.brownian.span),
-        "weight": weights.to_json(weight),
+        "weight": weights.to_json(problem.weight),
         "scheme": ensemble.scheme.name,
         "tol_met": "not asked",
         "boundary": ensemble.dynamics.boundary,
         "unbounded": int(ensemble.dynamics.unbounded),
         "frame": "fixed",
-        "bounds": json.dumps(fine.grid.bounds),
-        "levels": json.dumps([{"cells": level.grid.shape, "steps": level.plan.steps} for level in levels]),
+        "bounds": json.dumps(found.grid.bounds),
+        "levels": json.dumps([{"cells": level.cells, "steps": level.steps} for level in found.levels]),
     }
 
 
@@ -174,7 +186,7 @@ def evolve(
     grid : Grid
         In x; periodic boundaries in 1D only.
     steps : int
-        Number of steps, equal in the clock of the dynamics.
+        Number of steps, equal in the clock of the dynamics between the times at which coefficients jump or have kinks.
     paths : int
         Members of the ensemble.
     seed : int, Generator or SeedSequence
@@ -192,10 +204,12 @@ def evolve(
     weight : Weight or callable, optional
         V of the error estimate and the tails, default ``1 + |x|^2``.
     estimate : bool
-        Run a companion on half the cells and steps along the same Brownian paths. The order along a path is taken for 1
-        with one mode, and for 1/2 with several (1 in fact where they commute) or Ito noise: the estimate is the
-        difference, or 2.4 times it, and on no path less than the root mean square over the ensemble. Where space and
-        the drift make the errors, ``run.fpsolve.extrapolated`` is of higher order.
+        Run companions on half and on a quarter of cells and steps along the same Brownian paths: the difference to the
+        first is the estimate, up to a factor by the order of the error along a path (3 for one mode, 7.2 for several,
+        whose order is 1/2 unless they commute, or Ito noise), on no path less than the root mean square over the
+        ensemble. The second has to show, as for a run of `fpsolve.evolve`, that differences come down; where it does
+        not, or cells and steps are too coarse for what they compute, the estimate is infinite. Where space and the
+        drift make the errors, ``run.fpsolve.extrapolated`` is of higher order.
     progress : bool, optional
 
     Returns
@@ -205,13 +219,18 @@ def evolve(
         clipped), `smallest_density`, `error_estimate`, `tail` (path, t); `smallest_density_ever` (path), over all
         steps; `density_previous`, the companion's; `functional` ``<u, phi>`` (path, node) at the step times `node_t`;
         `variation` (path, step), what `quadratic_variation` sums up; `brownian` (path, mode, node). Attributes hold
-        every input.
+        every input, and `resolved`, "yes", "no" with a sentence in `resolved_reason`, or "not asked".
 
     Raises
     ------
     ValueError
         Times out of range, mixed dimensions, no noise in the dynamics (eta = 0), Ito noise stronger than the diffusion
         (with the place), noise that folds the grid over in a step, a periodic plane.
+
+    Warns
+    -----
+    UnresolvedWarning
+        Cells or steps are too coarse for an estimate, with the first path and time where it is infinite.
 
     References
     ----------
@@ -250,24 +269,36 @@ def evolve(
         ito=convention == "ito",
         scheme=scheme_named("damped-crank-nicolson"),
     )
-    plan = _plan(ensemble, steps, save_at, estimate)
+    plan = _setup.counted_plan(clock, steps, save_at, estimate)
     require(grid, paths, len(plan.saves))
     if ensemble.ito:
         require_well_posed(dynamics, noise, grid, plan.times(clock))
+    problem = Problem(dynamics, clock, None, {str(path): start for path in range(paths)}, plan.saves, weight)
     values = Problem(dynamics, clock, None, named, plan.saves, weight).start_values(grid)[0]
-    half = plan.coarsened()
-    with progress_bar(plan.steps + (half.steps if estimate else 0), "stochastic", enabled=progress) as bar:
-        coarse = march(ensemble, grid.coarsen(), half, grid.restrict(values), bar.update) if estimate else None
-        fine = march(ensemble, grid, plan, values, bar.update)
+    levels, which = _levels(ensemble, plan, grid, values, progress, estimate=estimate)
     attrs = _setup.describe(dynamics, named, t_end=last, steps=steps)
-    return dataset(ensemble, fine, coarse, weight, attrs | {"wall_time_s": time.perf_counter() - began})
+    attrs |= {"wall_time_s": time.perf_counter() - began}
+    coarse = levels[1] if estimate else None
+    run = dataset(ensemble, levels[0], coarse, _found(ensemble, problem, levels, which), problem, attrs)
+    if run.attrs["resolved"] == "no":
+        warnings.warn(str(run.attrs["resolved_reason"]), UnresolvedWarning, stacklevel=2)
+    return run
 
 
-def _plan(ensemble: Ensemble, steps: int, save_at: ArrayLike | None, estimate: bool) -> StepPlan:
-    clock = ensemble.clock
-    if save_at is None:
-        return plan_on_nodes(clock, steps)
-    return plan_by_count(clock, _setup.save_times(save_at, clock.first, clock.last, steps, estimate), steps)
+def _levels(
+    ensemble: Ensemble, plan: StepPlan, grid: Grid, values: Array, progress: bool | None, *, estimate: bool
+) -> tuple[list[Level], NDArray[np.int64] | None]:
+    """The ensemble on all cells and steps, with `estimate` on half and a quarter of both; the saves of the last."""
+    asked, which, quarter = [(grid, plan, values)], None, None
+    if estimate:
+        half, values = grid.coarsen(), grid.restrict(values)
+        asked.append((half, plan.coarsened(), values))
+        quarter = quarter_of(half, plan, ensemble.clock.breaks)
+    if quarter is not None:
+        coarsest, fewest, which = quarter
+        asked.append((coarsest, fewest, moved(values, half, coarsest)))
+    with progress_bar(sum(level.steps for _, level, _ in asked), "stochastic", enabled=progress) as bar:
+        return [march(ensemble, *level, bar.update) for level in asked], which
 
 
 def _span(dynamics: BaseDynamics, last: float) -> float:
