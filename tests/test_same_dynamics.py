@@ -100,5 +100,20 @@ def test_a_metric_and_a_proof_ask_for_the_dynamics_of_the_run(run, curve):
     other = reverse(process=OTHERS["process"])
     with pytest.raises(ValueError, match="run: expected a result of the same process as dynamics"):
         fp.stochastic.siem_like(run, other, lambda t, x: 0.1 + 0.0 * x)
+    wrong = fp.Reverse(OTHERS["target"], reverse().process, score=lambda t, x: -0.7 * x)
+    with pytest.raises(ValueError, match="run: expected a result of the same target as dynamics"):
+        fp.stochastic.siem_like(run, wrong, lambda t, x: 0.1 + 0.0 * x)
     with pytest.raises(ValueError, match="curve: expected a result of the same process as reverse"):
         fp.proofs.verify(curve, other, {"prior": START})
+
+
+def test_a_metric_takes_the_dynamics_with_the_error_of_the_run_or_without():
+    def error(t, x):
+        return 0.1 + 0.0 * x
+
+    exact = reverse()
+    wrong = fp.Reverse(exact.target, exact.process, score=fp.scores.perturbed(exact.score, error))
+    grid = fp.Grid.uniform((-6, 6), cells=60)
+    run = fp.evolve(wrong, START, grid=grid, steps=16, t_min=0.1, save_at=[1.0, 0.5, 0.1], estimate=False)
+    found = [fp.stochastic.siem_like(run, one, error)["metric"].values for one in (wrong, exact)]
+    assert np.array_equal(*found)

@@ -110,7 +110,7 @@ def siem_like(
     run : Dataset
         From `fpsolve.evolve` under the score with the error, in the fixed frame.
     dynamics : BaseDynamics
-        What it was run with: gives c(t).
+        What it was run with, under the score with the error or without it: gives c(t).
     error : callable ``e(t, x)``
         Score error, of the shape of x.
     test_function : RadialFunction, optional
@@ -146,7 +146,9 @@ def siem_like(
     run = _runs.tidy(run, member=members)
     if _runs.attribute(run, "frame") != "fixed":
         raise _checks.error("run", "a run in the fixed frame", "another", "set frame='fixed' in evolve")
-    _runs.require_same_dynamics(run.attrs, identity(dynamics), ("run", "dynamics"))
+    # c(t) is the same with the score of the run and without its error
+    parts = [part for part in _runs.IDENTITY if part != "score_model"]
+    _runs.require_same_dynamics(run.attrs, identity(dynamics), ("run", "dynamics"), parts)
     grid, phi = _runs.grid(run), radial(test_function)
     points = extended_points(grid)
     gradient = phi.gradient(points, grid.dim)
