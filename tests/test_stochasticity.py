@@ -123,7 +123,7 @@ def test_what_reads_eta_works_with_a_function_or_refuses():
     assert fp.bounds.dobrushin(kernel).value < 1.0
     assert fp.kernels.sampler("euler-maruyama", reverse, grid, 0.5, 0.45).matrix.shape == (120, 120)
     cloud = fp.particles.simulate(reverse, fp.Gaussian(0.0, std=1.0), n=100, steps=20, seed=0)
-    assert cloud.attrs["eta"] == repr(smooth)
+    assert cloud.attrs["eta"] == f"{smooth.__module__}.{smooth.__qualname__}"
     found = fp.bounds.girsanov(reverse, model, t_min=0.1, grid=grid)
     assert found.value is not None and found.value > 0.0
     with pytest.raises(ValueError, match="eta = "):
