@@ -319,3 +319,29 @@ def test_an_infinite_error_leaves_nothing_to_compare(reverse, ladder):
     blind = curve.assign(error=np.inf * (1.0 + curve["error"]))
     found = {name: v for name, v in verdicts(ladder, blind).items() if name.startswith("curve")}
     assert len(found) == 5 and set(found.values()) == {"not checked"}
+
+
+def test_every_number_says_what_it_is(ladder):
+    words = dict(zip(ladder.bound.values.tolist(), ladder.status.values.tolist(), strict=True))
+    # an exact kernel of a mixture has an upper bound on the whole line; the spectral gap is one of a grid
+    assert words["sharp Dobrushin"] == words["Harris"] == "certified" and words["Poincare"] == "estimated"
+    rows = bounds.records(ladder)
+    assert {row["status"] for row in rows if row["value"] is None} <= {"no certificate"}
+    assert {row["status"] for row in rows if row["bound"] == "sharp Dobrushin"} == {"estimated"}, "the maximum on cells"
+    for bound, word in words.items():
+        found = {row["status"] for row in rows if row["bound"] == bound}
+        assert bound in {"sharp Dobrushin", "product of sharp Dobrushin"} or word in found
+
+
+def test_a_rung_without_an_upper_bound_is_an_estimate():
+    flat = fp.Reverse(fp.Laplace(0.0, 1.0), fp.VP())
+    found = bounds.ladder(flat, grid=fp.Grid.uniform((-9, 9), cells=60), blocks=2, weight=WEIGHT)
+    words = dict(zip(found.bound.values.tolist(), found.status.values.tolist(), strict=True))
+    assert words["sharp Dobrushin"] == "estimated" and words["Harris, closed form"] == "no certificate"
+    assert "(estimated)" in str(bounds.dobrushin(kernels.exact(flat, fp.Grid.uniform((-9, 9), cells=60), 1.0, 0.1)))
+
+
+def test_a_poincare_constant_is_an_estimate_or_certified(reverse):
+    grid = fp.Grid.uniform((-9, 9), cells=200)
+    words = [bounds.poincare(reverse, 1.0, 0.1, grid=grid, constant=given).status for given in (None, "bracket")]
+    assert words == ["estimated", "certified"]

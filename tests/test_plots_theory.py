@@ -93,6 +93,21 @@ def test_factors_are_bars_as_long_as_their_block():
     assert len(harris[2]) == 0, "no certificate, no bar"
 
 
+def test_lines_say_what_a_bound_is_and_slots_without_one_are_hatched():
+    words = ["proved", "certified", "certified", "no certificate", "estimated"]
+    found = made_ladder().assign_coords(status=("bound", words))
+    for draw in (plots.ladder, plots.ratio):
+        drawn = [lines(draw(found))[bound].get_linestyle() for bound in BOUNDS]
+        assert [drawn[k] for k in (0, 1, 2, 4)] == ["-", "--", "--", ":"]
+    for draw in (plots.ladder, plots.factors):
+        ax = draw(made_ladder())
+        hatched = [(patch.get_gid(), patch.get_x()) for patch in ax.patches if patch.get_hatch()]
+        last = [x for gid, x in hatched if gid == f"no certificate: {BOUNDS[2]}"]
+        np.testing.assert_allclose(last, [0.7])
+        closed = [x for gid, x in hatched if gid == f"no certificate: {BOUNDS[3]}"]
+        assert len(closed) == (3 if draw is plots.ladder else 0)
+
+
 def test_one_of_several_starts_must_be_named():
     two = made_ladder(("near", "far"))
     assert plots.ladder(two, start="far").get_yscale() == "log"

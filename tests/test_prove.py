@@ -42,6 +42,9 @@ def test_the_error_bars_of_a_run_are_proved_to_hold(run, tmp_path, capsys):
     printed = capsys.readouterr().out
     assert printed.count("holds") == 4 and "Given: the ball arithmetic" in printed
     found = xr.load_dataset(out, engine="h5netcdf")
+    assert [found[name].attrs["status"] for name in ("distance", "error", "lower", "upper", "verdict")] == [
+        "estimated", "estimated", "proved", "proved", "proved"
+    ]  # fmt: skip
     assert (found.verdict == "holds").all() and found.sizes == {"start": 2, "t": 2}
     for label, law in STARTS.items():
         for t in (0.5, 0.1):
@@ -76,6 +79,13 @@ def test_without_a_finite_error_bar_there_is_nothing_to_prove(run, tmp_path, cap
     assert proved(unknown, tmp_path, "--times", "0.5", "--start", "far") == 2
     told = capsys.readouterr()
     assert "undecided" in told.out and "no finite error bar" in told.err
+
+
+def test_runs_and_curves_and_clouds_say_what_their_numbers_are(run):
+    cloud = fp.particles.simulate(REVERSE, STARTS["far"], n=100, steps=10, save_at=[0.5, 0.1], t_min=0.1, seed=0)
+    compared = fp.particles.compare(run, cloud, start="far")
+    words = [one.attrs["status"] for one in (run, fp.forgetting_curve(run), compared)]
+    assert words == ["estimated", "estimated", "Monte Carlo"]
 
 
 def test_the_verdict_is_exact_at_the_ends_of_the_error_bar():

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from fpsolve import _checks, weights
 from fpsolve._checks import flag, instances
 from fpsolve.bounds._lyapunov import GAMMAS, HELD_DETAIL, Region, floor, height
-from fpsolve.bounds._record import Hypothesis, Record, failure
+from fpsolve.bounds._record import Hypothesis, Record, Status, failure
 from fpsolve.bounds._whole_line import Line, trade_off
 from fpsolve.grid import Grid
 from fpsolve.kernels import Kernel
@@ -54,6 +54,11 @@ class Dobrushin(Record):
     y: float | Array
     t0: float
     t1: float
+
+    @property
+    def status(self) -> Status:
+        """Estimated: the largest of the pairs of cells is a lower bound; the certified side is `upper`."""
+        return "estimated"
 
 
 def dobrushin(

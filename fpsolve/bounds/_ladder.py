@@ -23,7 +23,7 @@ from fpsolve.bounds._dobrushin import Dobrushin, dobrushin
 from fpsolve.bounds._harris import Chain, Sharp
 from fpsolve.bounds._harris_closed import Closed
 from fpsolve.bounds._poincare import poincare
-from fpsolve.bounds._record import Hypothesis, Record
+from fpsolve.bounds._record import Hypothesis, Record, Status
 from fpsolve.dynamics import Reverse, identity
 from fpsolve.grid import Grid
 from fpsolve.laws import Law
@@ -95,7 +95,9 @@ def ladder(
         `measured` (start, t): the distance on the grid, `measured_error` its discretisation error; `factor` (bound,
         block): the contraction of every single block in the weight as given, NaN for "no certificate" (for Poincare in
         chi-square); `beta` (harris, t): the factor behind the two Harris rungs;
-        coordinates `reverse_time` (t), `t_from` and `t_to` (block); attribute `records`: JSON of all records with their
+        coordinates `status` (bound): "certified", "estimated" or "no certificate", the weakest word on any number of
+        that rung (what of it is not checked stands in the records); `reverse_time` (t), `t_from` and `t_to` (block);
+        attribute `records`: JSON of all records with their
         constants, hypotheses and margins (see `records`).
 
     Raises
@@ -238,6 +240,7 @@ def _dataset(
         variables,
         coords={
             "bound": [SHARP, PRODUCT, HARRIS, CLOSED, POINCARE],
+            "status": ("bound", _statuses(rungs, betas, poincares)),
             "harris": [HARRIS, CLOSED],
             "t": parts.times,
             "reverse_time": ("t", parts.reverse.horizon - parts.times),
@@ -255,6 +258,21 @@ def _dataset(
     )
 
 
+def _statuses(rungs: _Rungs, betas: Array, poincares: Mapping[str, Sequence[Record]]) -> list[Status]:
+    """The weakest word on each rung: one number of it that is an estimate makes an estimate of the rung."""
+    blocks, whole = rungs.of_blocks(), rungs.of_whole(betas)
+    sharp, product = ([_of_rung(one) for one in listed[SHARP]] for listed in (whole, blocks))
+    harris, closed = ([one.status for one in (*blocks[name], *whole[name])] for name in (HARRIS, CLOSED))
+    last = [one.status for chain in poincares.values() for one in chain]
+    order: tuple[Status, ...] = ("estimated", "certified", "no certificate")
+    return [min(found, key=order.index) for found in (sharp, product, harris, closed, last)]
+
+
+def _of_rung(found: Record) -> Status:
+    """What the number of a sharp rung is: the bound of the whole line where there is one, else the maximum on cells."""
+    return "certified" if np.isfinite(getattr(found, "upper", np.nan)) else found.status
+
+
 def _row(bound: str, start: str, span: str, found: Record) -> dict[str, Any]:
     """A record as JSON: no NaN, which JSON does not know."""
     constants = {name: value if np.isfinite(value) else None for name, value in found.constants().items()}
@@ -263,6 +281,7 @@ def _row(bound: str, start: str, span: str, found: Record) -> dict[str, Any]:
         "start": start,
         "span": span,
         "value": found.value,
+        "status": found.status,
         "reason": found.reason,
         "statement": found.statement,
         "constants": constants,
@@ -288,8 +307,8 @@ def records(found: xr.Dataset) -> list[dict[str, Any]]:
     Returns
     -------
     list of dict
-        ``bound, start, span`` ("block" or "from T"), ``value`` (None: no certificate), ``reason, statement, constants,
-        checked, unchecked``.
+        ``bound, start, span`` ("block" or "from T"), ``value`` (None: no certificate), ``status, reason, statement,
+        constants, checked, unchecked``.
     """
     return list(json.loads(str(found.attrs["records"])))
 

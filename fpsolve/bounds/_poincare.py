@@ -19,7 +19,7 @@ from fpsolve.bounds import _closed
 from fpsolve.bounds._closed import spectral_gap_constant
 from fpsolve.bounds._line import END_SHARE, Line, around_share, end_share, exp_or_inf, held
 from fpsolve.bounds._moments import second_moment
-from fpsolve.bounds._record import Hypothesis, Record, block, failure, yes
+from fpsolve.bounds._record import Hypothesis, Record, Status, block, failure, yes
 from fpsolve.dynamics import Reverse
 from fpsolve.grid import Grid
 from fpsolve.laws import Gaussian, Laplace, Law, PointMass, Uniform
@@ -154,6 +154,11 @@ class Poincare(Record):
     contraction: float
     chi: float
     moment: float
+
+    @property
+    def status(self) -> Status:
+        """Estimated where the constant is: the value is then no certificate."""
+        return "estimated" if self.estimated and self.value is not None else super().status
 
 
 def poincare(

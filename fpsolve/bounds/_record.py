@@ -19,6 +19,9 @@ from fpsolve.kernels import Kernel, Operator
 if TYPE_CHECKING:
     from fpsolve.dynamics import Reverse
 
+#: What a number is. Intervals of `fpsolve.proofs` are "proved", what samples say is "Monte Carlo".
+Status = Literal["certified", "estimated", "no certificate"]
+
 
 @dataclass(frozen=True)
 class Hypothesis:
@@ -93,6 +96,15 @@ class Record:
         """Whether there is a value."""
         return self.value is not None
 
+    @property
+    def status(self) -> Status:
+        """What the value is.
+
+        "certified": the statement gives it and the checked hypotheses hold, in floating point, but for what `unchecked`
+        lists. "estimated": a number that no statement guarantees. "no certificate": there is none, see `reason`.
+        """
+        return "no certificate" if self.value is None else "certified" if self.certified else "estimated"
+
     def constants(self) -> dict[str, float]:
         """The scalar constants by name, without the value: what a summary file keeps."""
         own = {f.name for f in fields(Record)}
@@ -105,7 +117,7 @@ class Record:
 
     def __str__(self) -> str:
         """Return the record as text, one line per fact."""
-        shown = f"no certificate: {self.reason}" if self.value is None else f"{self.value:.6g}"
+        shown = f"no certificate: {self.reason}" if self.value is None else f"{self.value:.6g} ({self.status})"
         lines = [f"{type(self).__name__}: {shown}", f"  {self.statement}"]
         lines += [f"  {name} = {value:.6g}" for name, value in self.constants().items()]
         lines += [f"  {hypothesis}" for hypothesis in self.checked]

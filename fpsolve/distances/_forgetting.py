@@ -49,7 +49,7 @@ def curve_of(
         "rounding_error": rounding,
     }
     notes = ([] if "density_previous" in run else [_NO_COMPANION]) + ([_CUT] if cut else [])
-    attrs = attrs | _runs.identity(run) | ({"note": "; ".join(notes)} if notes else {})
+    attrs = attrs | {"status": "estimated"} | _runs.identity(run) | ({"note": "; ".join(notes)} if notes else {})
     if lost.any():
         attrs = attrs | {"resolved": "no", "resolved_reason": str(run.attrs.get("resolved_reason", ""))}
     curve = frame.labelled(attrs, distance=norm.value, **parts)
@@ -177,7 +177,8 @@ def forgetting_curve(run: xr.Dataset, reference: str = "exact", weight: WeightLi
         `distance`, `error` and `rate` over (start, t), the reference left out; `quadrature_error`, `level_error`,
         `tail_error` and `rounding_error` are the parts of `error`. Coordinates of t, such as `reverse_time`, are
         kept. The rate is NaN where the distance is 0 and where there are fewer than two times. Without
-        `density_previous` the level error, hence `error`, is NaN and attrs["note"] says so.
+        `density_previous` the level error, hence `error`, is NaN and attrs["note"] says so. attrs["status"] is
+        "estimated", as the error bars are; `fpsolve.proofs.verify` proves what it can.
 
     Raises
     ------

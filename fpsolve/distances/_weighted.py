@@ -133,7 +133,7 @@ def input_rounding(frame: Frame, weight: WeightLike, *densities: FloatArray, gro
 
 
 def _dataset(frame: Frame, weight: WeightLike, distance: FloatArray, error: FloatArray) -> xr.Dataset:
-    attrs = {"quantity": "weighted total variation", "weight": weights.to_json(weight)}
+    attrs = {"quantity": "weighted total variation", "weight": weights.to_json(weight), "status": "estimated"}
     return frame.labelled(attrs, distance=distance, error=error)
 
 # places beyond each end of the box at which a function's set is looked for

@@ -215,6 +215,7 @@ def _measured(problem: Problem, solution: Solution, gap: Array) -> dict[str, str
     )
     return smearing | {
         "weight": weights.to_json(problem.weight),
+        "status": "estimated",
         "boundary": problem.dynamics.boundary,
         "unbounded": int(problem.dynamics.unbounded),
         "frame": "fixed" if problem.frame is None else "scaled",

@@ -123,6 +123,7 @@ def compare(
         "start": start,
         "reference": reference or "",
         "weight": weights.to_json(weight),
+        "status": "Monte Carlo",
         "false_alarm": false_alarm,
         **_runs.identity(run),
     }

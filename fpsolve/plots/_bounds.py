@@ -37,6 +37,11 @@ Array = NDArray[np.float64]
 
 _INK = "0.15"
 
+#: Lines of what is proved, certified and estimated.
+LINES: dict[str, Any] = {"proved": "-", "certified": "--", "estimated": ":"}
+#: Height of a hatched strip, as a share of the axes.
+STRIP = 0.04
+
 
 # what `ladder` returns, whatever the starts
 _DRAWN = ("start", "bound", "reverse_time", "measured", "measured_error", "factor")
@@ -52,8 +57,9 @@ def ladder(
 ) -> Axes:
     r"""Draw the distance of one start and every bound on it over reverse time, on one log scale.
 
-    Lines between the block boundaries guide the eye: bounds are known at the markers. A bound without a certificate
-    leaves a gap.
+    Lines between the block boundaries guide the eye: bounds are known at the markers. Proved bounds are solid,
+    certified ones dashed, estimated ones dotted; where a bound has no certificate there is a gap, and a hatched strip
+    in its colour at the top.
 
     Parameters
     ----------
@@ -101,6 +107,7 @@ def ladder(
     ax.errorbar(r, _positive(measured), error, color=_INK, marker="o", linestyle=line, label="measured", zorder=4)
     for bound, style in bound_styles(found).items():
         ax.plot(r, _positive(found[label].sel(bound=bound).values), label=bound_label(found, bound), **style)
+    _hatch(ax, r, {bound: found[label].sel(bound=bound).values[1:] for bound in bound_styles(found)}, found)
     ax.set(yscale="log", xlabel=REVERSE_TIME, ylabel=f"weighted total variation, {weight_formula(found, 'norm')}")
     ax.margins(x=0.02)
     return finished(ax, legend)
@@ -148,7 +155,8 @@ def ratio(
 def factors(found: xr.Dataset, *, legend: Legend = "right", ax: Axes | None = None) -> Axes:
     """Draw the contraction of every single block, as a bar of the block's length for each kind of bound.
 
-    Above the line at 1 nothing contracts; a bound without a certificate for a block has no bar there. The bounds are
+    Above the line at 1 nothing contracts; a bound without a certificate for a block has no bar there but a hatched
+    strip in its colour at the top. Lines are dashed as in `ladder`. The bounds are
     those of one block each in the ladder's weight; Poincare's is in chi-square.
 
     Parameters
@@ -179,23 +187,37 @@ def factors(found: xr.Dataset, *, legend: Legend = "right", ax: Axes | None = No
         ax.hlines(values, r[:-1], r[1:], color=style["color"], linestyle=style["linestyle"], linewidth=1.6)
         middle = 0.5 * (r[:-1] + r[1:])
         ax.plot(middle, values, linestyle="none", **{k: style[k] for k in ("color", "marker", "markersize")})
+    _hatch(ax, r, {bound: found["factor"].sel(bound=bound).values for bound in styles}, found)
     ax.set(ylim=(0.0, None), xlabel=REVERSE_TIME, ylabel="contraction of the block")
     ax.margins(x=0.02)
     return finished(ax, legend)
 
 
 def bound_styles(found: xr.Dataset) -> dict[str, dict[str, Any]]:
-    """Colour, dashes and marker of every bound, by its place in the ladder."""
+    """Colour and marker of every bound, by its place in the ladder, and dashes by what it is, where that is known."""
+    known = found["status"].values if "status" in found.coords else [""] * found.sizes["bound"]
     return {
         str(bound): {
             "color": PALETTE[k % len(PALETTE)],
-            "linestyle": DASHES[k % len(DASHES)],
+            "linestyle": LINES.get(str(known[k]), DASHES[k % len(DASHES)]),
             "marker": MARKERS[k % len(MARKERS)],
             "markersize": 5.0,
             "linewidth": 1.3,
         }
         for k, bound in enumerate(found["bound"].values)
     }
+
+
+def _hatch(ax: Axes, r: Array, values: dict[str, Array], found: xr.Dataset) -> None:
+    """Hatch the slots of a bound that have no number, one strip per bound from the top."""
+    styles = bound_styles(found)
+    lacking = {bound: np.flatnonzero(np.isnan(numbers)) for bound, numbers in values.items()}
+    for place, bound in enumerate(bound for bound, slots in lacking.items() if slots.size):
+        high = 1.0 - STRIP * place
+        for slot in lacking[bound]:
+            ends = {"ymin": high - STRIP, "ymax": high}
+            look = {"edgecolor": styles[bound]["color"], "facecolor": "none", "hatch": "////", "linewidth": 0.0}
+            ax.axvspan(r[slot], r[slot + 1], **ends, **look, gid=f"no certificate: {bound}")
 
 
 def _reverse_time(data: xr.Dataset) -> Array:

@@ -353,7 +353,9 @@ def verify(
     columns: dict[str, Any] = {"distance": distance, "error": error, "agrees": known & meets} | found
     columns["verdict"] = _verdicts(distance, error, found["lower"], found["upper"])
     notes = proved.attrs | {"reference": reference, "all_agree": "yes" if bool((known & meets).all()) else "no"}
-    rows = {name: (("start", "t"), values) for name, values in columns.items()}
+    measured = {"distance", "error"}
+    words = {name: {"status": "estimated" if name in measured else "proved"} for name in columns if name != "reason"}
+    rows = {name: (("start", "t"), values, words.get(name, {})) for name, values in columns.items()}
     return proved[["reason"]].isel(start=place).assign(rows).assign_attrs(notes)
 
 
