@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import decimal
 import math
 from dataclasses import dataclass
 
 from fpsolve import _checks
 
-__all__ = ["Table", "number", "with_error"]
+__all__ = ["Table", "number", "outward", "with_error"]
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,19 @@ class Table:
 
     def _widths(self) -> list[int]:
         return [max(len(row[k]) for row in (self.columns, *self.rows)) for k in range(len(self.columns))]
+
+
+def outward(value: float, *, up: bool, digits: int = 8) -> str:
+    """Return a proved bound in a few digits, at most 15, rounded so that it stays one.
+
+    Examples
+    --------
+    >>> outward(0.12345, up=False, digits=3), outward(0.12345, up=True, digits=3)
+    ('0.123', '0.124')
+    """
+    rounding = decimal.ROUND_CEILING if up else decimal.ROUND_FLOOR
+    # 15 digits survive the way through a double
+    return number(float(decimal.Context(prec=digits, rounding=rounding).create_decimal(value)), digits)
 
 
 def number(value: float, digits: int = 4) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import decimal
 import json
 import sys
 import textwrap
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["add_prove_command", "prove"]
 
-#: Digits that are printed of an end of an interval, rounded outwards.
+#: Digits that are printed of a distance, and of the ends of its interval, rounded outwards.
 DIGITS = 10
 _MISSING = "an earlier fpsolve made it, or no file can hold it; fpsolve.proofs.verify takes the objects themselves"
 
@@ -101,8 +100,9 @@ def prove(
         is no mixture of normal laws, 2D, a score model, eta other than 1; labels and times that the run has not.
     """
     from fpsolve import distances
+    from fpsolve.studies.proof import room
 
-    proofs = _room()
+    proofs = room()
     reverse, labels = _reverse(run), [str(label) for label in run["start"].values]
     weight = _weight(run)
     if reference is None and "exact" not in labels:
@@ -115,15 +115,6 @@ def prove(
     needed = [*chosen, *({curve.attrs["reference"]} & set(labels))]
     found: xr.Dataset = proofs.verify(curve, reverse, {label: _start(run, label) for label in needed}, budget=budget)
     return found
-
-
-def _room() -> Any:
-    """fpsolve.proofs; ValueError without python-flint."""
-    try:
-        from fpsolve import proofs
-    except ImportError as reason:
-        raise _checks.error("prove", "python-flint", "none installed", "pip install 'fpsolve[proofs]'") from reason
-    return proofs
 
 
 def _reverse(run: xr.Dataset) -> Reverse:
@@ -191,28 +182,19 @@ def _places(curve: xr.Dataset, times: list[float] | None, end: float) -> list[in
 
 def _text(found: xr.Dataset) -> str:
     """The table and what it is about."""
-    from fpsolve.studies._table import Table, number
+    from fpsolve.studies._table import Table, number, outward
 
     columns = ("start", "t", "measured", "error bar", "proved, at least", "at most", "verdict")
     rows = []
     for label in found["start"].values:
         for k, t in enumerate(found["t"].values):
             one = found.sel(start=label).isel(t=k)
-            ends = (_outward(float(one[name]), name) for name in ("lower", "upper"))
+            ends = (outward(float(one[name]), up=name == "upper", digits=DIGITS) for name in ("lower", "upper"))
             told = number(float(one["distance"]), DIGITS), number(float(one["error"]), 2)
             rows.append((str(label), f"{float(t):.6g}", *told, *ends, str(one["verdict"].item())))
     about = f"Weighted total variation to {found.attrs['reference']!r}; error bars are estimates, intervals are proved."
     given = [textwrap.fill(f"Given: {text}.", 100) for text in str(found.attrs["hypotheses"]).split("; ")]
     return "\n".join([about, "", Table(columns, tuple(rows)).text(), "", *given])
-
-
-def _outward(value: float, end: str) -> str:
-    """An end of an interval in a few digits, the lower one rounded down and the upper one up."""
-    from fpsolve.studies._table import number
-
-    rounding = decimal.ROUND_FLOOR if end == "lower" else decimal.ROUND_CEILING
-    # ten digits survive the way through a double
-    return number(float(decimal.Context(prec=DIGITS, rounding=rounding).create_decimal(value)), DIGITS)
 
 
 def _undecided(found: xr.Dataset) -> list[str]:
