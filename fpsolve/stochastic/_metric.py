@@ -147,8 +147,8 @@ def siem_like(
     if _runs.attribute(run, "frame") != "fixed":
         raise _checks.error("run", "a run in the fixed frame", "another", "set frame='fixed' in evolve")
     # c(t) is the same with the score of the run and without its error
-    parts = [part for part in _runs.IDENTITY if part != "score_model"]
-    _runs.require_same_dynamics(run.attrs, identity(dynamics), ("run", "dynamics"), parts)
+    named = [part for part in _runs.IDENTITY if part != "score_model"]
+    _runs.require_same_dynamics(run.attrs, identity(dynamics), ("run", "dynamics"), named)
     grid, phi = _runs.grid(run), radial(test_function)
     points = extended_points(grid)
     gradient = phi.gradient(points, grid.dim)
