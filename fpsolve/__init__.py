@@ -40,6 +40,7 @@ _NAMES: dict[str, str] = {
     "SubVP": "fpsolve.processes",
     "VE": "fpsolve.processes",
     "EDM": "fpsolve.processes",
+    "FromAlphasCumprod": "fpsolve.processes",
     "GaussianPath": "fpsolve.processes",
     "RectifiedFlow": "fpsolve.processes",
     # where and V
@@ -140,6 +141,7 @@ if TYPE_CHECKING:
     from fpsolve.processes import VE as VE
     from fpsolve.processes import VP as VP
     from fpsolve.processes import CosineVP as CosineVP
+    from fpsolve.processes import FromAlphasCumprod as FromAlphasCumprod
     from fpsolve.processes import GaussianPath as GaussianPath
     from fpsolve.processes import OrnsteinUhlenbeck as OrnsteinUhlenbeck
     from fpsolve.processes import Process as Process

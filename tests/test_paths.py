@@ -208,3 +208,91 @@ def test_a_model_with_a_constant_error_is_off_by_what_the_linear_equation_says()
     last = run.density.isel(start=0, t=-1)
     mean = float((last * run.x).sum() / last.sum())
     assert mean == pytest.approx(expected, abs=1e-5)
+
+
+TABLES = [(name, zero) for name in ("linear", "scaled_linear", "squaredcos_cap_v2") for zero in (False, True)]
+
+
+def table_of(name, zero):
+    """alphas_cumprod of 1000 levels, by hand."""
+    n = np.arange(1000)
+    if name == "linear":
+        beta = 1e-4 + (0.02 - 1e-4) * n / 999
+    elif name == "scaled_linear":
+        beta = (0.00085**0.5 + (0.012**0.5 - 0.00085**0.5) * n / 999) ** 2
+    else:
+        alpha_bar = [np.cos((k / 1000 + 0.008) / 1.008 * np.pi / 2) ** 2 for k in range(1001)]
+        beta = np.array([min(1 - alpha_bar[k + 1] / alpha_bar[k], 0.999) for k in range(1000)])
+    root = np.sqrt(np.cumprod(1.0 - beta))
+    return ((root - root[-1]) * root[0] / (root[0] - root[-1])) ** 2 if zero else root**2
+
+
+@pytest.mark.parametrize(("name", "zero"), TABLES)
+def test_tables_are_met_at_their_levels_and_the_rate_between_them_is_their_own(name, zero):
+    process, table = fp.VP.from_betas(name, zero_snr=zero), table_of(name, zero)
+    times = process.time_of(np.arange(1000))
+    np.testing.assert_allclose(np.square(process.scale(0.0, times)), table, rtol=1e-11, atol=1e-300)
+    np.testing.assert_allclose(process.variance(0.0, times), 1.0 - table, rtol=1e-12, atol=1e-15)
+    assert process.beta(np.linspace(0.0, 1.0, 7001)).min() > 0.0
+    # the transition over one step is that of the table, and over no time at all beta dt
+    steps = np.square(process.scale(times[10:-2], times[11:-1]))
+    np.testing.assert_allclose(steps, table[11:-1] / table[10:-2], rtol=1e-9)
+    for t in (0.0004, 0.31, 0.97):
+        end = t + 1e-12
+        np.testing.assert_allclose(process.variance(t, end), process.beta(t) * (end - t), rtol=1e-8)
+        inner = times[(t < times) & (times < t + 0.002)]
+        integral = quad(lambda u: float(process.beta(u)), t, t + 0.002, points=inner)[0]
+        assert -2.0 * np.log(process.scale(t, t + 0.002)) == pytest.approx(integral, rel=1e-9)
+
+
+def test_timesteps_both_ways():
+    process = fp.VP.from_betas("linear", T=2.0)
+    assert process.time_of(0) == 0.002
+    assert process.time_of(999) == process.T
+    assert process.timestep_of(process.time_of(437)) == 437
+    assert isinstance(process.timestep_of(0.002), int)
+    assert process.timestep_of(0.003) == pytest.approx(0.5)
+    np.testing.assert_array_equal(process.timestep_of(process.time_of(np.arange(1000))), np.arange(1000))
+    assert process.timestep_of(process.time_of(np.arange(1000))).dtype.kind == "i"
+    with pytest.raises(ValueError, match="n: expected timesteps from 0 to 999"):
+        process.time_of(1000)
+
+
+def test_the_linear_table_is_nearly_the_linear_schedule():
+    """10.118 against 10.05 of ``-log alpha^2`` at the end."""
+    process = fp.VP.from_betas("linear")
+    ratio = np.log(process.scale(0.0, 1.0)) / np.log(fp.VP().scale(0.0, 1.0))
+    assert 1.006 < ratio < 1.008
+
+
+def test_tables_are_equal_by_their_numbers_and_do_not_print_them():
+    one, other = fp.VP.from_betas("linear"), fp.VP.from_betas("cosine")
+    same = fp.FromAlphasCumprod(table_of("linear", False))
+    assert one == fp.VP.from_betas("linear")
+    assert repr(one) != repr(other)
+    assert max(len(repr(p)) for p in (one, same, other)) < 100
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: fp.FromAlphasCumprod([0.9, 0.95, 0.5, 0.1]), "alphas_cumprod: expected numbers that decrease"),
+        (lambda: fp.FromAlphasCumprod([0.9, 0.5, 0.1, -0.1]), "at n = 3"),
+        (lambda: fp.FromAlphasCumprod([1e-4, 2e-4, 3e-4, 4e-4]), r"from betas: fpsolve.VP.from_betas\(betas\)"),
+        (lambda: fp.FromAlphasCumprod([0.5]), "at least four levels"),
+        (lambda: fp.VP.from_betas([0.1, 0.0, 0.1, 0.1]), "betas: expected numbers in"),
+        (lambda: fp.VP.from_betas("quadratic"), "schedule: expected one of"),
+    ],
+)
+def test_tables_that_are_none_are_refused_in_one_sentence(make, said):
+    with pytest.raises(ValueError, match=said):
+        make()
+
+
+@pytest.mark.parametrize("tol", [1e-3, 1e-5])
+@pytest.mark.parametrize(("name", "zero"), [TABLES[0], TABLES[2], TABLES[3], TABLES[4]])
+def test_runs_of_tables_against_the_oracle(name, zero, tol):
+    reverse = fp.Reverse(TARGET, fp.VP.from_betas(name, zero_snr=zero))
+    per_estimate, per_tol = worst_of(reverse, starts_of(reverse), tol, 0.01)
+    assert per_estimate < 1.0
+    assert per_tol < 1.0

@@ -2,6 +2,7 @@
 
 from fpsolve.processes._base import Process, checked_process
 from fpsolve.processes._path import GaussianPath, RectifiedFlow
+from fpsolve.processes._table import FromAlphasCumprod, betas, from_betas, zero_terminal_snr
 from fpsolve.processes._ve import EDM, VE
 from fpsolve.processes._vp import VP, CosineVP, OrnsteinUhlenbeck, SubVP
 
@@ -10,10 +11,14 @@ __all__ = [
     "VE",
     "VP",
     "CosineVP",
+    "FromAlphasCumprod",
     "GaussianPath",
     "OrnsteinUhlenbeck",
     "Process",
     "RectifiedFlow",
     "SubVP",
+    "betas",
     "checked_process",
+    "from_betas",
+    "zero_terminal_snr",
 ]

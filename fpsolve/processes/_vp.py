@@ -14,10 +14,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from fpsolve import _checks
 from fpsolve._checks import FloatArray
 from fpsolve.processes._base import Process, check_schedule, constant, mean_ramp, ramp
+from fpsolve.processes._table import FromAlphasCumprod, Schedule, from_betas
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,13 @@ class VP(Process):
     def variance(self, s: Any, t: Any) -> FloatArray:
         """Return sigma2(s, t)."""
         return -(self.sigma**2) * np.expm1(-self._integral(s, t) / self.sigma**2)
+
+    @staticmethod
+    def from_betas(
+        table: Schedule | ArrayLike = "linear", *, steps: int = 1000, zero_snr: bool = False, T: float = 1.0
+    ) -> FromAlphasCumprod:
+        """Return the process of a discrete table, by name or as an array: `fpsolve.processes.from_betas`."""
+        return from_betas(table, steps=steps, zero_snr=zero_snr, T=T)
 
     def longer(self, T: float) -> "VP | None":
         """Return the same diffusion on [0, T]: beta goes on as it did, as long as it is > 0."""

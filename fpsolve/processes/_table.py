@@ -1,0 +1,325 @@
+"""Variance-preserving processes from the tables of discrete diffusion models: betas or cumulative products of 1 - beta.
+
+A table of N levels says ``alpha(0, t_n)^2`` at ``t_n = T (n + 1)/N``, n = 0..N-1; t = 0 is clean data. Between them
+``B = -log alpha^2`` is a cubic spline, beta = B' is smooth; where the table itself jumps (the clipped end of cosine
+tables) B is monotone (Fritsch and Butland 1984, doi:10.1137/0905021), and the kinks of beta are announced.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal, cast
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fpsolve import _checks
+from fpsolve._checks import FloatArray, digits, error
+from fpsolve.processes._base import Process
+from fpsolve.processes._path import HELD
+
+Schedule = Literal["linear", "scaled_linear", "squaredcos_cap_v2", "cosine"]
+#: First and last beta of the tables that have them, per table of 1000: DDPM's, Stable Diffusion's.
+_ENDS = {"linear": (1e-4, 0.02), "scaled_linear": (0.00085, 0.012)}
+_OFFSET, _CAP = 0.008, 0.999
+#: Second difference of the steps of B, per step, beyond which the table is rough there; most kinks that are announced.
+_ROUGH, _MOST_KINKS = 0.05, 300
+#: Beyond this share a time is not the time of a level.
+_SAME = 1e-9
+
+
+@dataclass(frozen=True, repr=False)
+class FromAlphasCumprod(Process):
+    """The variance-preserving process with ``alpha(0, t_n)^2 = alphas_cumprod[n]`` at ``t_n = T (n + 1)/N``.
+
+    ``alpha(s, t) = exp(-B(s, t)/2)``, ``sigma2(s, t) = 1 - exp(-B(s, t))``, ``B(s, t) = int_s^t beta``, beta the smooth
+    one of the module's text. A last level of 0 (zero terminal signal-to-noise ratio) is legal: then
+    ``B = -2 log(1 - t/T) +`` a spline, and beta, infinite at T, is held from ``T (1 - 1e-8)`` on.
+
+    Parameters
+    ----------
+    alphas_cumprod : array_like of shape (N,)
+        Cumulative products of 1 - beta, decreasing, in (0, 1), the last one >= 0; N >= 4.
+    T : float, default 1
+        Final time > 0, the time of the last level.
+
+    Raises
+    ------
+    ValueError
+        A table that is none.
+
+    References
+    ----------
+    Ho et al. 2020, arXiv:2006.11239; Lin et al. 2023, arXiv:2305.08891 (zero terminal signal-to-noise ratio).
+
+    Examples
+    --------
+    >>> process = FromAlphasCumprod(np.cumprod(1.0 - np.linspace(1e-4, 0.02, 1000)))
+    >>> process.time_of(499), round(float(process.scale(0.0, process.time_of(999))) ** 2 * 1e5, 4)
+    (0.5, 4.0358)
+    """
+
+    alphas_cumprod: tuple[float, ...]
+    T: float = 1.0
+
+    def __post_init__(self) -> None:
+        _checks.positive("T", self.T)
+        table = _checks.finite_array("alphas_cumprod", self.alphas_cumprod, shape=(None,))
+        if len(table) < 4:
+            raise error("alphas_cumprod", "at least four levels", f"{len(table)}", "VP() has a linear schedule")
+        wrong = np.flatnonzero((np.diff(table, prepend=1.0) >= 0.0) | (table < 0.0))
+        if wrong.size:
+            k = int(wrong[0])
+            got, remedy = f"{digits(table[k])} at n = {k}", "from betas: fpsolve.VP.from_betas(betas)"
+            raise error("alphas_cumprod", "numbers that decrease from below 1 to >= 0", got, remedy)
+        object.__setattr__(self, "alphas_cumprod", tuple(table.tolist()))
+
+    def __repr__(self) -> str:
+        table = self.alphas_cumprod
+        key = hashlib.sha256(np.array(table).tobytes()).hexdigest()[:8]
+        ends = f"{len(table)} levels from {table[0]:.6g} to {table[-1]:.6g}"
+        return f"FromAlphasCumprod({ends}, {key}, T={digits(self.T)})"
+
+    @property
+    def levels(self) -> int:
+        """Number N of levels."""
+        return len(self.alphas_cumprod)
+
+    def time_of(self, n: ArrayLike) -> Any:
+        """Return the time ``T (n + 1)/N`` of timestep n, 0 <= n < N, or of a number between; -1 is clean data."""
+        step = _checks.finite_array("n", n)
+        if step.size and not (step.min() >= -1.0 and step.max() <= self.levels - 1):
+            raise error("n", f"timesteps from 0 to {self.levels - 1} (-1 for clean data)", digits(step.ravel()[0]))
+        time = self.T * (step + 1.0) / self.levels
+        return float(time) if time.ndim == 0 else time
+
+    def timestep_of(self, t: ArrayLike) -> Any:
+        """Return the timestep ``N t/T - 1`` that a model takes at time t: an int where it is one, else between two."""
+        step = np.asarray(self._time(t)) * self.levels / self.T - 1.0
+        whole = np.rint(step)
+        step = np.where(np.abs(step - whole) <= _SAME * self.levels, whole, step)
+        if step.ndim == 0:
+            return int(step) if step == np.rint(step) else float(step)
+        return step.astype(np.int64) if np.array_equal(step, np.rint(step)) else step
+
+    @property
+    def held_from(self) -> float:
+        """``T (1 - 1e-8)`` where the last level is 0, else T."""
+        return self.T * (1.0 - HELD) if self._vanishes else self.T
+
+    @property
+    def kinks(self) -> tuple[float, ...]:
+        """Levels at which the table is rough, as at the end of cosine tables; none where it is so everywhere."""
+        rough = self._rough
+        edge = rough.copy()
+        edge[1:] |= rough[:-1]
+        edge[:-1] |= rough[1:]
+        at = self._nodes[edge]
+        at = at[(at > 0.0) & (at < self.T)]
+        return tuple(at.tolist()) if at.size <= _MOST_KINKS else ()
+
+    def beta(self, t: Any) -> FloatArray:
+        """Return the noise rate beta(t) = B'(t)."""
+        time = np.minimum(self._time(t), self.held_from)
+        k, c = self._piece(time)
+        u = time - self._nodes[k]
+        rate = (3.0 * c[0] * u + 2.0 * c[1]) * u + c[2]
+        return np.asarray(rate + 2.0 / (self.T - time) if self._vanishes else rate)[()]
+
+    def drift_rate(self, t: Any) -> FloatArray:
+        """Return a(t) = -beta(t)/2."""
+        return -0.5 * self.beta(t)
+
+    def diffusion(self, t: Any) -> FloatArray:
+        """Return g(t) = sqrt(beta(t))."""
+        return np.sqrt(self.beta(t))
+
+    def scale(self, s: Any, t: Any) -> FloatArray:
+        """Return alpha(s, t)."""
+        return np.exp(-0.5 * self._integral(s, t))
+
+    def variance(self, s: Any, t: Any) -> FloatArray:
+        """Return sigma2(s, t)."""
+        return -np.expm1(-self._integral(s, t))
+
+    @property
+    def prior_std(self) -> float:
+        """Standard deviation 1 of the prior, the stationary law."""
+        return 1.0
+
+    @property
+    def _vanishes(self) -> bool:
+        return self.alphas_cumprod[-1] == 0.0
+
+    @cached_property
+    def _nodes(self) -> FloatArray:
+        """Times of the levels that have a finite B, 0 included."""
+        count = self.levels - self._vanishes
+        return self.T * np.arange(count + 1) / self.levels
+
+    @cached_property
+    def _values(self) -> FloatArray:
+        """B at the nodes, without ``-2 log(1 - t/T)`` where the last level is 0."""
+        table = np.array(self.alphas_cumprod[: len(self._nodes) - 1])
+        values = np.append(0.0, -np.log(table))
+        return values + 2.0 * np.log1p(-self._nodes / self.T) if self._vanishes else values
+
+    @cached_property
+    def _rough(self) -> NDArray[np.bool_]:
+        """Which nodes have steps of B beside them that do not change smoothly."""
+        steps = np.diff(-np.log(np.append(1.0, self.alphas_cumprod[: len(self._nodes) - 1])))
+        least = np.minimum(steps[:-2], np.minimum(steps[1:-1], steps[2:]))
+        bent = np.abs(np.diff(self._values, n=3)) > _ROUGH * least
+        rough = np.zeros(len(self._nodes), dtype=bool)
+        # a second difference of three steps lies between four nodes
+        rough[1:-2] |= bent
+        rough[2:-1] |= bent
+        return rough
+
+    @cached_property
+    def _cubics(self) -> FloatArray:
+        """Coefficients per piece, highest power first, shape (4, pieces)."""
+        from scipy.interpolate import CubicHermiteSpline, CubicSpline, PchipInterpolator
+
+        x, y, rough = self._nodes, self._values, self._rough
+        slopes = PchipInterpolator(x, y).derivative()(x)
+        edges = np.flatnonzero(np.diff(np.concatenate([[True], rough, [True]]).astype(int)))
+        for first, last in zip(edges[::2], edges[1::2], strict=True):
+            if last - first >= 4:
+                slopes[first:last] = CubicSpline(x[first:last], y[first:last])(x[first:last], 1)
+        smooth = np.asarray(CubicHermiteSpline(x, y, slopes).c)
+        if self._rises(smooth):
+            return smooth
+        return np.asarray(PchipInterpolator(x, y).c)
+
+    def _rises(self, c: FloatArray) -> bool:
+        """Return whether beta > 0 at nine places of every piece."""
+        share = np.linspace(0.0, 1.0, 9)[:, None]
+        u = share * np.diff(self._nodes)
+        rate = (3.0 * c[0] * u + 2.0 * c[1]) * u + c[2]
+        if self._vanishes:
+            rate = rate + 2.0 / (self.T - self._nodes[:-1] - u)
+        return bool(rate.min() > 0.0)
+
+    def _piece(self, t: FloatArray) -> tuple[NDArray[np.intp], FloatArray]:
+        k = np.clip(np.searchsorted(self._nodes, t, side="right") - 1, 0, len(self._nodes) - 2)
+        return k, self._cubics[:, k]
+
+    def _integral(self, s: Any, t: Any) -> FloatArray:
+        """Return B(s, t) as a sum over pieces: within one the difference of cubics is divided by t - s beforehand."""
+        start, end = self._interval(s, t)
+        (i, _), (j, _) = self._piece(start), self._piece(end)
+        last = np.where(i == j, end, self._nodes[i + 1])
+        first = np.where(i == j, end, self._nodes[j])
+        whole = self._within(i, start, last) + self._within(j, first, end)
+        whole = whole + np.where(i == j, 0.0, self._values[j] - self._values[np.minimum(i + 1, j)])
+        if self._vanishes:
+            with np.errstate(divide="ignore"):
+                gap = np.where(end > start, (end - start) / np.where(start < self.T, self.T - start, 1.0), 0.0)
+                whole = whole - 2.0 * np.log1p(-gap)
+        return np.asarray(whole)[()]
+
+    def _within(self, k: NDArray[np.intp], s: FloatArray, t: FloatArray) -> FloatArray:
+        """Return the cubic of piece k at t less at s."""
+        c = self._cubics[:, k]
+        u, v = s - self._nodes[k], t - self._nodes[k]
+        return np.asarray((t - s) * (c[0] * (u * u + u * v + v * v) + c[1] * (u + v) + c[2]))
+
+
+def betas(
+    schedule: Schedule = "linear", steps: int = 1000, *, first: float | None = None, last: float | None = None
+) -> FloatArray:
+    """Return a table of betas by the name that practitioners use, shape (steps,).
+
+    "linear": evenly from 1e-4 to 0.02 (Ho et al. 2020, arXiv:2006.11239); "scaled_linear": squares of evenly spaced
+    square roots, 0.00085 to 0.012 (Rombach et al. 2022, arXiv:2112.10752); "squaredcos_cap_v2", also "cosine":
+    ``min(1 - f((n + 1)/N)/f(n/N), 0.999)``, ``f(u) = cos^2(pi/2 (u + 0.008)/1.008)`` (Nichol and Dhariwal 2021,
+    arXiv:2102.09672).
+
+    Parameters
+    ----------
+    schedule : {"linear", "scaled_linear", "squaredcos_cap_v2", "cosine"}
+    steps : int, default 1000
+        Number N of levels.
+    first, last : float, optional
+        Other ends of the linear ones, in (0, 1).
+
+    Raises
+    ------
+    ValueError
+        An unknown name, ends out of range or given for a cosine table.
+
+    Examples
+    --------
+    >>> betas("linear")[[0, -1]].tolist()
+    [0.0001, 0.02]
+    """
+    _checks.one_of("schedule", schedule, ("linear", "scaled_linear", "squaredcos_cap_v2", "cosine"))
+    count = _checks.integer("steps", steps, minimum=4)
+    if schedule not in _ENDS:
+        if first is not None or last is not None:
+            raise error("first, last", f"none for {schedule!r}, which has no ends", "one")
+        f = np.square(np.cos(0.5 * np.pi * (np.arange(count + 1) / count + _OFFSET) / (1.0 + _OFFSET)))
+        return np.asarray(np.minimum(1.0 - f[1:] / f[:-1], _CAP))
+    ends = [own if given is None else given for own, given in zip(_ENDS[schedule], (first, last), strict=True)]
+    for name, end in zip(("first", "last"), ends, strict=True):
+        _checks.interval(name, end, 0.0, 1.0, ends="()")
+    if schedule == "linear":
+        return np.linspace(ends[0], ends[1], count)
+    return np.square(np.linspace(ends[0] ** 0.5, ends[1] ** 0.5, count))
+
+
+def zero_terminal_snr(alphas_cumprod: ArrayLike) -> FloatArray:
+    """Return a table whose square roots are shifted to end at 0 and scaled to begin where they did, shape (N,).
+
+    Lin et al. 2023, arXiv:2305.08891, section 3.1.
+
+    Examples
+    --------
+    >>> float(zero_terminal_snr(np.cumprod(1.0 - betas("scaled_linear")))[-1])
+    0.0
+    """
+    root = np.sqrt(_checks.finite_array("alphas_cumprod", alphas_cumprod, shape=(None,)))
+    return np.asarray(np.square((root - root[-1]) * (root[0] / (root[0] - root[-1]))))
+
+
+def from_betas(
+    table: Schedule | ArrayLike = "linear", *, steps: int = 1000, zero_snr: bool = False, T: float = 1.0
+) -> FromAlphasCumprod:
+    """Return the process of a table of betas, ``alphas_cumprod = cumprod(1 - beta)``.
+
+    Parameters
+    ----------
+    table : str or array_like of shape (N,)
+        A name that `betas` knows, or betas in (0, 1); the last one may be 1.
+    steps : int, default 1000
+        Levels of a named table.
+    zero_snr : bool, default False
+        Shift and scale it to zero terminal signal-to-noise ratio, see `zero_terminal_snr`.
+    T : float, default 1
+        Final time > 0.
+
+    Raises
+    ------
+    ValueError
+        Betas out of range, an unknown name.
+
+    Examples
+    --------
+    >>> from_betas("scaled_linear", zero_snr=True)
+    FromAlphasCumprod(1000 levels from 0.99915 to 0, ..., T=1)
+    """
+    if isinstance(table, str):
+        rates = betas(cast(Schedule, table), steps)
+    else:
+        rates = _checks.finite_array("betas", table, shape=(None,))
+    if rates.size == 0 or not (rates.min() > 0.0 and rates.max() <= 1.0):
+        wrong = rates[(rates <= 0.0) | (rates > 1.0)]
+        raise error("betas", "numbers in (0, 1)", digits(wrong[0]) if wrong.size else "none")
+    with np.errstate(divide="ignore"):
+        levels = np.exp(np.cumsum(np.log1p(-rates)))
+    if _checks.flag("zero_snr", zero_snr):
+        levels = zero_terminal_snr(levels)
+    return FromAlphasCumprod(tuple(levels.tolist()), T)
