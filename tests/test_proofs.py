@@ -120,6 +120,13 @@ def test_random_cases_contain_the_oracle(seeds):
     assert sum(narrow) >= 7
 
 
+def test_no_early_stopping_costs_nothing():
+    found = proofs.early_stopping(TWO_MODES, t_min=0)
+    assert (found.lower, found.upper, found.reason) == (0.0, 0.0, "") and 0.0 in found
+    with pytest.raises(ValueError, match=r"t_min: expected a number in \[0, 1\], got 1\.5"):
+        proofs.early_stopping(TWO_MODES, t_min=1.5)
+
+
 def test_early_stopping_against_quadrature():
     found = proofs.early_stopping(TWO_MODES, t_min=0.01)
     process, target = TWO_MODES.process, TWO_MODES.target

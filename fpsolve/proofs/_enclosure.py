@@ -169,7 +169,8 @@ def early_stopping(
     reverse : Reverse
         Target and process as for `weighted_tv`; score and eta do not matter.
     t_min : float
-        Forward time in (0, T].
+        Forward time in [0, T]; at 0 the distance is 0. The nearer to 0, the longer it takes: two laws that are nearly
+        the same have signs that are hard to prove.
     weight, rtol, budget
         As for `weighted_tv`.
 
@@ -189,6 +190,8 @@ def early_stopping(
     mixture("reverse.target", reverse.target)
 
     def attempt(small: Ball, watch: Stopwatch) -> Ball:
+        if time == 0.0:
+            return exact(0.0)
         law = mixture("reverse.target", reverse.target)
         return signed_norm(law.diffused(path(reverse.process, 0.0, time)).minus(law), Sides(weight), small, watch)
 
