@@ -231,6 +231,17 @@ def random_cases(draw):
     return target, process, start, [process.T, *(process.T * f for f in fractions)], real(0.03, 1.0)
 
 
+@pytest.mark.parametrize("mean", [5e-324, -1e-310, 1e-160])
+def test_a_mean_that_is_zero_but_for_rounding_breaks_nothing(mean):
+    near, zero = (
+        checked_ladder(fp.Gaussian(m, std=1.0), fp.VP(), fp.Gaussian(0.5, std=1.0), [1.0, 0.25], 1.0)
+        for m in (mean, 0.0)
+    )
+    # the closed form is an upper bound in either case, by other constants
+    rest = [name for name in near.bound.values if name != "Harris, closed form"]
+    np.testing.assert_allclose(near["nu"].sel(bound=rest), zero["nu"].sel(bound=rest), rtol=1e-9)
+
+
 @pytest.mark.slow
 def test_no_random_case_breaks_the_ladder():
     """measured <= sharp <= Harris <= closed form, measured <= Poincare, KL <= Girsanov; and the rungs are there."""

@@ -71,7 +71,9 @@ class Line:
     @cached_property
     def _log_weights(self) -> Array:
         weights = np.polynomial.legendre.leggauss(_NODES)[1]
-        return np.log(0.5 * np.diff(self.ends)[:, None] * weights).ravel()
+        # a mean of 5e-324 ends a panel at 0 whose nodes weigh less than any number: nothing
+        with np.errstate(divide="ignore"):
+            return np.log(0.5 * np.diff(self.ends)[:, None] * weights).ravel()
 
     def log_integral(self, log_values: Array) -> float:
         """``log int e^f`` from f at the nodes; -inf where all are -inf, inf where it does not decay."""
