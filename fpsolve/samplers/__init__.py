@@ -16,6 +16,7 @@ import numpy as np
 
 from fpsolve import _checks, _times
 from fpsolve.processes import Process
+from fpsolve.samplers import grids as grids
 from fpsolve.samplers._gaussian import DDIM as DDIM
 from fpsolve.samplers._gaussian import DDPM as DDPM
 from fpsolve.samplers._gaussian import EulerMaruyama as EulerMaruyama
@@ -27,7 +28,7 @@ from fpsolve.samplers._step import GaussianStep, MapStep, Sampler, Score, Step, 
 if TYPE_CHECKING:
     from fpsolve.dynamics import Reverse
 
-__all__ = ["SAMPLERS", "GaussianStep", "MapStep", "Method", "Sampler", "Score", "Step", "get", "step", "steps"]
+__all__ = ["SAMPLERS", "GaussianStep", "MapStep", "Method", "Sampler", "Score", "Step", "get", "grids", "step", "steps"]
 
 #: The methods by name.
 SAMPLERS: dict[str, type[Sampler]] = {kind.name: kind for kind in Sampler.__subclasses__()}
