@@ -296,3 +296,39 @@ def test_runs_of_tables_against_the_oracle(name, zero, tol):
     per_estimate, per_tol = worst_of(reverse, starts_of(reverse), tol, 0.01)
     assert per_estimate < 1.0
     assert per_tol < 1.0
+
+
+def test_kernels_forget_everything_from_clean_noise_on():
+    """``P_{T->t}(y, .) = p_t``: rows of the exact kernel, of the closed form from a point, and the closed drift."""
+    reverse, grid = fp.Reverse(TARGET, fp.RectifiedFlow()), fp.Grid.uniform((-6.0, 6.0), cells=120)
+    kernel = fp.kernels.exact(reverse, grid, 1.0, 0.5)
+    assert fp.bounds.dobrushin(kernel).value < 1e-12
+    x = np.linspace(-3.0, 3.0, 13)
+    for start in (fp.PointMass(2.0), fp.Gaussian(1.0, std=0.5)):
+        found = fp.closed_form.density(reverse, start, 0.5, x)
+        np.testing.assert_allclose(found, reverse.marginal(0.5).density(x), rtol=1e-9)
+    ladder = fp.bounds.ladder(reverse, grid=grid, blocks=2, t_min=0.1)
+    assert float(ladder["prior"].sel(bound="sharp Dobrushin").isel(t=-1)) < 1e-12
+    assert float(ladder["prior"].sel(bound="Poincare").isel(t=-1)) == 0.0
+    assert float(ladder["factor"].sel(bound="Poincare").isel(block=1)) == 0.0
+
+
+@pytest.mark.parametrize("method", ["ddim", "ddpm", "euler-maruyama", "heun", "edm"])
+def test_samplers_say_that_they_cannot_step_from_clean_noise(method):
+    reverse = fp.Reverse(TARGET, fp.RectifiedFlow())
+    with pytest.raises(ValueError, match="where no data are left; begin shortly before"):
+        fp.samplers.step(method, reverse.process, 1.0, 1.0, 0.9)
+
+
+@pytest.mark.parametrize(
+    ("adapter", "model"),
+    [
+        ("from_noise_prediction", lambda t, x: x),
+        ("from_denoiser", lambda t, x: 0.0 * x),
+        ("from_flow_velocity", lambda t, x: x),
+    ],
+)
+def test_adapters_answer_at_clean_noise(adapter, model):
+    """At T x is the noise: every kind of model that knows nothing of x has the score -x there."""
+    score = getattr(fp.scores, adapter)(model, fp.RectifiedFlow())
+    np.testing.assert_allclose(score(1.0, np.array([0.0, 1.0, -2.0])), [0.0, -1.0, 2.0], atol=1e-7)

@@ -150,6 +150,10 @@ def drift_constants(
     a, b = dissipativity(numbers, share)
     first, last = (process.scale(0.0, t) ** 2 / a + process.variance(0.0, t) for t in (t0, t1))
     alpha = float(process.scale(t1, t0))
+    if alpha == 0.0:
+        # with noise everything is forgotten at once: rho = gamma = 0; without it K has no limit
+        noisy = (1.0 + eta**2) * (b + numbers.dim) + eta**2 * numbers.dim
+        return (0.0, noisy * float(last) / eta**2) if eta > 0.0 else None
     # 1 - rho = sigma2(t1, t0)/S_{t0}, without cancellation on short blocks
     log_rho = float(np.log1p(-process.variance(t1, t0) / first))
     power = (1.0 + eta**2) * (b + numbers.dim) + eta**2 * numbers.dim

@@ -225,7 +225,10 @@ def _dataset(
     any_start, of_blocks = next(iter(poincares.values())), rungs.of_blocks()
     contraction = np.array([getattr(r, "contraction", np.nan) if r.certified else np.nan for r in any_start])
     sharp, certified, closed = rungs.sharp_of_blocks(), *(_numbers(of_blocks[name]) for name in (HARRIS, CLOSED))
-    factor = np.stack([sharp, sharp, certified, closed, contraction / np.append(1.0, contraction[:-1])])
+    before = np.append(1.0, contraction[:-1])
+    # what is forgotten altogether (alpha(0, T) = 0) stays so
+    shares = np.divide(contraction, before, out=np.zeros_like(contraction), where=before != 0.0)
+    factor = np.stack([sharp, sharp, certified, closed, shares])
     variables: dict[str, Any] = {label: (("bound", "t"), values) for label, values in rows.items()}
     variables |= {
         "measured": (("start", "t"), measured[0]),
