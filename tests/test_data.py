@@ -389,8 +389,8 @@ def test_studies_and_sweeps_take_the_users_own_data(tmp_path: Path, rng: np.rand
 
 
 def test_the_forgetting_study_runs_on_the_users_own_data(tmp_path: Path, rng: np.random.Generator) -> None:
+    from fpsolve.studies._config import Stages
     from fpsolve.studies._forgetting_case import CaseSettings, solve
-    from fpsolve.studies._stages import Stages
 
     np.save(tmp_path / "mine.npy", np.concatenate([rng.normal(3.0, 0.5, 40), rng.normal(7.0, 1.0, 60)]))
     settings = CaseSettings.model_validate(

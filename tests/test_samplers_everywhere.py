@@ -18,7 +18,7 @@ from fpsolve import kernels, particles, samplers
 from fpsolve.settings import read
 from fpsolve.studies import _config, error_decomposition, step_size
 from fpsolve.studies._catalogue import settings
-from fpsolve.studies._stages import Stages
+from fpsolve.studies._config import Stages
 
 T, END, MEAN, VARIANCE = 2.0, 0.1, 0.6, 0.3
 GAUSS = fp.Reverse(fp.Gaussian(MEAN, cov=VARIANCE), fp.OrnsteinUhlenbeck(T=T))

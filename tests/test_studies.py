@@ -17,10 +17,9 @@ import xarray as xr
 import fpsolve as fp
 from fpsolve import cli, studies
 from fpsolve.studies import _catalogue, _config, _forgetting_case, forgetting
-from fpsolve.studies._forgetting_checks import checks
-from fpsolve.studies._report import Check, Report
-from fpsolve.studies._stages import Stages
-from fpsolve.studies._table import Table, number, with_error
+from fpsolve.studies._config import Stages
+from fpsolve.studies._forgetting_case import checks
+from fpsolve.studies._report import Check, Report, Table, number, with_error
 
 QUICK = {
     "tol = 1e-5": "tol = 1e-3",

@@ -10,8 +10,8 @@ from test_studies_decomposition import FILES, as_shipped, run_small
 
 import fpsolve as fp
 from fpsolve import studies
-from fpsolve.studies import _config, _harris_case, _harris_checks, harris_ladder, localization_set
-from fpsolve.studies._stages import Stages
+from fpsolve.studies import _config, _harris_case, harris_ladder, localization_set
+from fpsolve.studies._config import Stages
 
 QUICK = {"cells = 600": "cells = 160", "tol = 1e-7": "tol = 1e-4", "saves = 40": "saves = 8"}
 # overlaps of coarse cells are below those of fine ones
@@ -38,7 +38,7 @@ def case(tmp_path_factory):
 
 
 def failing(case):
-    return [check.name for check in _harris_checks.checks(case) if not check.passed]
+    return [check.name for check in _harris_case.checks(case) if not check.passed]
 
 
 def test_the_ladder_passes_and_writes_its_files(ladder):
@@ -91,10 +91,10 @@ def test_spoiled_certificates_fail_named_checks(case):
 
 
 def test_controls_break_what_they_must_and_right_dynamics_do_not(case):
-    assert set(_harris_checks.broken(case)) == set(_harris_checks.CONTROLS)
-    assert all(check.passed for check in _harris_checks.controls(case))
-    again = _harris_checks._replaced(case, fp.Reverse(case.reverse.target, case.reverse.process, case.reverse.score))
-    assert not _harris_checks._failed(again)
+    assert set(_harris_case.broken(case)) == set(_harris_case.CONTROLS)
+    assert all(check.passed for check in _harris_case.controls(case))
+    again = _harris_case._replaced(case, fp.Reverse(case.reverse.target, case.reverse.process, case.reverse.score))
+    assert not _harris_case._failed(again)
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,7 @@ from functools import cached_property, partial
 from typing import Any
 
 from fpsolve._checks import error
-from fpsolve.campaign._identity import canonical
-from fpsolve.campaign._reads import Reads, reads
+from fpsolve.campaign._identity import Reads, canonical, reads
 
 __all__ = ["Target", "target"]
 

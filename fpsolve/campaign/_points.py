@@ -1,13 +1,18 @@
-"""The points of a sweep: checked axes, their labels, and the product of them with hash and seed."""
+"""The points of a sweep, and the Dataset they are combined into.
+
+The points of a sweep: checked axes, their labels, and the product of them with hash and seed.
+
+Results of all points as one Dataset: swept names first, everything in the given order.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from numbers import Real
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +20,8 @@ from numpy.typing import NDArray
 from fpsolve._checks import error
 from fpsolve.campaign._identity import canonical, digest, spelled
 
-__all__ = ["Axis", "Point", "axes", "points"]
+if TYPE_CHECKING:
+    import xarray as xr
 
 
 @dataclass(frozen=True)
@@ -109,3 +115,134 @@ def _text(value: Any) -> str:
     if isinstance(value, str):
         return value
     return str(getattr(value, "__qualname__", "")) or repr(value)
+
+#: Name of the variable with the error texts; the second where a result uses the first.
+ERROR = ("error", "error_text")
+
+
+@dataclass(frozen=True)
+class _Labels:
+    """The common labels of an inner dimension, and where each result's own labels are among them."""
+
+    size: int
+    coordinate: NDArray[Any] | None
+    positions: dict[int, NDArray[np.intp]]
+
+
+def combine(axes: Sequence[Axis], results: Sequence[xr.Dataset | None], errors: Sequence[str]) -> xr.Dataset:
+    """Return one Dataset over all points.
+
+    `xarray.combine_by_coords` would sort the labels and build the result piece by piece; here every variable is
+    allocated once. Variables get the swept dimensions in front of their own; coordinates do so only where they differ
+    between points. Where the points' own labels differ along an inner dimension, the union is taken: missing entries
+    are NaN (bools and integers become floats), missing strings are "".
+
+    Parameters
+    ----------
+    axes : sequence of Axis
+    results : sequence of Dataset or None
+        In the order of the points, the last axis fastest; None where a point failed.
+    errors : sequence of str
+        "" where it did not.
+
+    Raises
+    ------
+    ValueError
+        Results that do not fit together: the same name with other dimensions, or numbers here and strings there.
+    """
+    import xarray as xr
+
+    swept = {axis.name: len(axis.labels) for axis in axes}
+    given = {k: dataset for k, dataset in enumerate(results) if dataset is not None}
+    inner = {dim: _union(dim, given) for dim in _names(given, "dims")}
+    coordinates: dict[Hashable, Any] = {axis.name: axis.labels for axis in axes}
+    coordinates |= {dim: (dim, known.coordinate) for dim, known in inner.items() if known.coordinate is not None}
+    variables: dict[Hashable, Any] = {}
+    for name in _names(given, "variables"):
+        if name in inner:
+            continue
+        parts = {k: dataset.variables[name] for k, dataset in given.items() if name in dataset.variables}
+        if all(name in dataset.coords for dataset in given.values()) and _equal(parts):
+            coordinates[name] = next(iter(parts.values()))
+            continue
+        kind = coordinates if any(name in dataset.coords for dataset in given.values()) else variables
+        kind[name] = _stack(name, parts, swept, inner)
+    text = ERROR[1] if ERROR[0] in {*variables, *coordinates} else ERROR[0]
+    told = np.array(list(errors), dtype=np.str_).reshape(tuple(swept.values()))
+    variables[text] = (tuple(swept), told, {"long_name": "error of a failed point, empty where there was none"})
+    combined = xr.Dataset(variables, coords=coordinates)
+    return combined.assign_attrs(_common([dataset.attrs for dataset in given.values()]))
+
+
+def _names(given: dict[int, xr.Dataset], what: str) -> list[Hashable]:
+    """Names of all results in the order of their first appearance."""
+    return list(dict.fromkeys(name for dataset in given.values() for name in getattr(dataset, what)))
+
+
+def _union(dim: Hashable, given: dict[int, xr.Dataset]) -> _Labels:
+    """Labels of all results: the first one's where all agree, else all of them, numbers sorted."""
+    import pandas as pd
+
+    having = {k: dataset for k, dataset in given.items() if dim in dataset.dims}
+    labelled = all(dim in dataset.coords for dataset in having.values())
+    own = {k: dataset[dim].values if labelled else np.arange(dataset.sizes[dim]) for k, dataset in having.items()}
+    first = next(iter(own.values()))
+    if all(np.array_equal(labels, first) for labels in own.values()):
+        everywhere = np.arange(len(first))
+        return _Labels(len(first), first if labelled else None, dict.fromkeys(own, everywhere))
+    index = pd.Index(np.concatenate(list(own.values()))).unique()
+    if first.dtype.kind != "U":
+        index = index.sort_values(ascending=not all(np.all(np.diff(labels) < 0) for labels in own.values()))
+    for labels in own.values():
+        if len(np.unique(labels)) < len(labels):
+            raise error("result", f"different labels along {dim!r}", "a label twice", "return them without")
+    positions = {k: np.asarray(index.get_indexer(labels)) for k, labels in own.items()}
+    coordinate = np.asarray(index, dtype=None if first.dtype.kind != "U" else np.str_)
+    return _Labels(len(index), coordinate if labelled else None, positions)
+
+
+def _equal(parts: dict[int, Any]) -> bool:
+    first = next(iter(parts.values()))
+    return all(first.identical(part) for part in parts.values())
+
+
+def _stack(name: Hashable, parts: dict[int, Any], swept: dict[str, int], inner: dict[Hashable, _Labels]) -> Any:
+    """Return (dims, values, attrs) of one variable over all points."""
+    first = next(iter(parts.values()))
+    for part in parts.values():
+        if set(part.dims) != set(first.dims) or (part.dtype.kind == "U") != (first.dtype.kind == "U"):
+            shapes = f"{first.dtype} over {first.dims} and {part.dtype} over {part.dims}"
+            raise error("result", f"{name!r} of one kind at all points", shapes, "give them different names")
+    sizes = tuple(inner[dim].size for dim in first.dims)
+    points = int(np.prod(list(swept.values())))
+    whole = len(parts) == points and all(part.shape == sizes for part in _ordered(parts, first.dims))
+    values = _blank((points, *sizes), [part.dtype for part in parts.values()], whole=whole)
+    for k, part in zip(parts, _ordered(parts, first.dims), strict=True):
+        values[np.ix_(np.array([k]), *(inner[dim].positions[k] for dim in first.dims))] = part.values
+    shaped = values.reshape(*swept.values(), *sizes)
+    return ((*swept, *first.dims), shaped, _common([part.attrs for part in parts.values()]))
+
+
+def _ordered(parts: dict[int, Any], dims: tuple[Hashable, ...]) -> list[Any]:
+    return [part.transpose(*dims) for part in parts.values()]
+
+
+def _blank(shape: tuple[int, ...], dtypes: list[np.dtype[Any]], *, whole: bool) -> NDArray[Any]:
+    """Allocate: NaN or "" until filled, of a type that holds all parts and, unless all is filled, NaN."""
+    dtype = np.result_type(*dtypes)
+    if dtype.kind == "U":
+        return np.full(shape, "", dtype)
+    if whole:
+        return np.empty(shape, dtype)
+    return np.full(shape, np.nan, dtype if dtype.kind == "f" else np.float64)
+
+
+def _common(attrs: Sequence[dict[Any, Any]]) -> dict[Any, Any]:
+    """Attributes that all have, with one value."""
+    if not attrs:
+        return {}
+    return {
+        key: value
+        for key, value in attrs[0].items()
+        if all(key in other and np.array_equal(other[key], value) for other in attrs[1:])
+    }

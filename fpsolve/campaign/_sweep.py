@@ -16,12 +16,10 @@ from fpsolve import _checks
 from fpsolve._failure import Failure
 from fpsolve._progress import Progress
 from fpsolve._progress import progress as progress_bar
-from fpsolve.campaign._combine import combine
-from fpsolve.campaign._compute import Outcome, Task, compute, one_thread
 from fpsolve.campaign._function import Target, target
 from fpsolve.campaign._identity import digest
-from fpsolve.campaign._points import Axis, Point, axes, points
-from fpsolve.campaign._store import Store, open_folder
+from fpsolve.campaign._points import Axis, Point, axes, combine, points
+from fpsolve.campaign._store import Outcome, Store, Task, compute, one_thread, open_folder
 
 if TYPE_CHECKING:
     import xarray as xr

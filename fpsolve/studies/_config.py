@@ -1,7 +1,15 @@
-"""Settings of studies, read from TOML by pydantic: unknown keys are errors, all errors are told at once."""
+"""Settings that studies share, and the stages they report.
+
+Settings of studies, read from TOML by pydantic: unknown keys are errors, all errors are told at once.
+
+Where a study is: named stages, shown as a bar on a terminal, timed for the report.
+"""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
@@ -18,27 +26,14 @@ from pydantic import (
 
 import fpsolve as fp
 from fpsolve import data, samplers
+from fpsolve._progress import progress
 from fpsolve.laws import Law
 from fpsolve.processes import Process
-from fpsolve.settings import Seed, Settings, Table
+from fpsolve.settings import Seed, Table
+from fpsolve.settings import Settings as Settings
 from fpsolve.settings import read as read_file
 from fpsolve.studies._catalogue import settings
 from fpsolve.weights import Weight
-
-__all__ = [
-    "AnyLaw",
-    "AnyProcess",
-    "AnyWeight",
-    "DataSettings",
-    "LineStart",
-    "LineTarget",
-    "ParticleSettings",
-    "SamplerName",
-    "SamplerSettings",
-    "Settings",
-    "StudySettings",
-    "read",
-]
 
 #: Objects that a file describes by tables with a kind; without one it is the kind that is named here.
 AnyProcess: TypeAlias = Annotated[Process, Table(Process)]
@@ -119,3 +114,43 @@ def read(name: str, kind: type[_Read], path: str | Path | None = None) -> _Read:
     if path is None:
         return read_file("config", kind, expected, f"{name}.toml", settings(name))
     return read_file("config", kind, expected, path)
+
+
+class Stages:
+    """Names, counts and times the stages of a study.
+
+    Parameters
+    ----------
+    study : str
+        Text in front of the bar.
+    enabled : bool, optional
+        Show the bar; default only on a terminal or in a notebook.
+
+    Examples
+    --------
+    >>> stages = Stages("forgetting", enabled=False)
+    >>> with stages.total(1), stages("adding"):
+    ...     total = 1 + 1
+    >>> list(stages.seconds)
+    ['adding']
+    """
+
+    def __init__(self, study: str, enabled: bool | None = None) -> None:
+        self.study, self.enabled = study, enabled
+        #: Wall time of every stage so far, in seconds.
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def total(self, count: int) -> Iterator[None]:
+        """Show a bar of `count` stages while the block runs."""
+        with progress(count, self.study, self.enabled) as self._bar:
+            yield
+
+    @contextmanager
+    def __call__(self, name: str) -> Iterator[None]:
+        """Run one stage."""
+        self._bar.set_postfix_str(name)
+        began = time.perf_counter()
+        yield
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - began
+        self._bar.update()

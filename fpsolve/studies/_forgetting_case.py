@@ -1,29 +1,36 @@
-"""One dimension of the forgetting study: laws, grid run, curves, closed form and particles."""
+"""The forgetting study's runs, checks and figure.
+
+One dimension of the forgetting study: laws, grid run, curves, closed form and particles.
+
+What the forgetting study checks, each check one that can fail.
+
+The figure of the forgetting study: curves, a heat map in 1D, panels in 2D.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import numpy as np
 import xarray as xr
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 import fpsolve as fp
-from fpsolve import _checks, closed_form, data, particles, weights
+from fpsolve import _checks, closed_form, data, particles, plots, weights
 from fpsolve._checks import FloatArray
 from fpsolve.settings import Misfit, refused
-from fpsolve.studies._config import AnyLaw, DataSettings, ParticleSettings
-from fpsolve.studies._stages import Stages
-from fpsolve.studies._text import formula
+from fpsolve.studies._config import AnyLaw, DataSettings, ParticleSettings, Stages
+from fpsolve.studies._report import Check, formula
 from fpsolve.weights import Weight
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from fpsolve.laws import Law
     from fpsolve.processes import Process
 
-__all__ = ["REFERENCE", "Case", "CaseParticles", "CaseSettings", "solve"]
 
 #: Label of the start every other one is compared with: the law p_T of the forward process.
 REFERENCE = "exact"
@@ -249,3 +256,163 @@ def _step_ends(reverse: fp.Reverse, saved: FloatArray, steps: int) -> FloatArray
     ends = np.interp(np.linspace(forgotten[0], forgotten[-1], steps + 1), forgotten, t)
     apart = np.abs(ends[:, None] - saved).min(axis=1) > 1e-9 * reverse.process.T
     return np.sort(np.concatenate([saved, ends[apart]]))[::-1]
+
+#: Mass is never renormalised, so it shows what the steps lose.
+MASS_TOLERANCE = 1e-12
+#: Rounding of a weighted norm, relative to the weighted mass.
+ROUNDING = 1e-13
+
+
+def checks(case: Case) -> list[Check]:
+    """Return all checks of one dimension."""
+    return [*_of_the_run(case), *_of_the_curves(case), *_of_the_particles(case)]
+
+
+def _of_the_run(case: Case) -> list[Check]:
+    run, label = case.run, case.label
+    mass = run["mass"].values
+    estimate = run["error_estimate"].sel(t=case.truth["t"]).values
+    # what rounding alone does to a norm of the densities themselves
+    noise = ROUNDING * (case.curve["distance"].max() + 2.0)
+    return [
+        Check.at_most(f"{label} mass: largest change", np.abs(mass - mass[:, :1]).max(), MASS_TOLERANCE),
+        Check.at_most(f"{label} densities: error estimate", run["error_estimate"].values.max(), case.settings.tol),
+        Check.at_most(
+            f"{label} densities: true error / estimate",
+            _worst_ratio(case.truth["density_error"].values, estimate + float(noise)),
+            1.0,
+        ),
+    ]
+
+
+def _of_the_curves(case: Case) -> list[Check]:
+    label, found = case.label, []
+    for start in case.others:
+        distance, error = (float(case.curve[name].sel(start=start)[-1]) for name in ("distance", "error"))
+        name = f"{label} {start}: final weighted TV vs closed form"
+        found.append(Check(name, distance, final_truth(case, start), error))
+    here = case.curve.sel(t=case.truth["t"])
+    off = abs(here["distance"] - case.truth["distance"].sel(start=case.others))
+    ratio = _worst_ratio(off.values, here["error"].values)
+    found.append(Check.at_most(f"{label} curves: true error / reported", ratio, 1.0))
+    found.append(Check.at_most(f"{label} plain TV: growth beyond its errors", _growth(case), 0.0))
+    for start in case.others:
+        ratio, tolerance = leading_order(case, start)
+        # equal means: the leading term is zero and says nothing
+        if tolerance > 0.0:
+            found.append(Check(f"{label} {start}: final weighted TV / leading order", ratio, 1.0, tolerance))
+    return found
+
+
+def final_truth(case: Case, start: str) -> float:
+    """Return the closed form of the final distance: by quadrature where that is affordable, else from cells."""
+    one = case.truth.sel(start=start)
+    direct = float(one["quadrature"])
+    return direct if np.isfinite(direct) else float(one["distance"][-1])
+
+
+def _of_the_particles(case: Case) -> list[Check]:
+    found = []
+    for start, compared in case.checks.items():
+        wrong = int(np.sum(compared["verdict"].values != "agree"))
+        name = f"{case.label} {start}: times at which particles disagree, of {compared.sizes['t']}"
+        found.append(Check.at_most(name, wrong, 0.0))
+    return found
+
+
+def _worst_ratio(error: FloatArray, estimate: FloatArray) -> float:
+    """Largest error/estimate; an estimate of zero covers an error of zero only."""
+    if np.any((estimate <= 0.0) & (error > 0.0)):
+        return float("inf")
+    known = estimate > 0.0
+    return float(np.max(error[known] / estimate[known], initial=0.0))
+
+
+def _growth(case: Case) -> float:
+    """Largest increase of plain total variation between saved times beyond both errors; 0 if there is none."""
+    distance, error = case.plain["distance"].values, case.plain["error"].values
+    growth = np.diff(distance, axis=1) - error[:, 1:] - error[:, :-1]
+    return float(max(0.0, growth.max()))
+
+
+def leading_order(case: Case, start: str) -> tuple[float, float]:
+    r"""Return measured/predicted final distance and how close to 1 first order in alpha should be.
+
+    .. math:: \|q_t - q_t'\|_V \approx \frac{\alpha}{\sigma^2} \int V p_t |\langle dm, x - m_t \rangle| dx,
+       \quad \alpha = \alpha(t, T),\ \sigma^2 = \sigma^2(t, T)
+
+    with dm the difference of the initial means; the next term is smaller by a factor alpha |dm|. NaN and 0 where that
+    is no small number.
+    """
+    process, grid = case.reverse.process, case.run.fpsolve.grid
+    t = float(case.run["t"][-1])
+    alpha, variance = float(process.scale(t, process.T)), float(process.variance(t, process.T))
+    law = case.reverse.marginal(t)
+    gap = np.atleast_1d(case.starts[start].mean) - np.atleast_1d(case.starts[REFERENCE].mean)
+    size = float(np.linalg.norm(gap))
+    # the means of the prior and of standardised data agree up to rounding
+    if size < 1e-9 or alpha * size >= 1.0:
+        return float("nan"), 0.0
+    x = grid.x if grid.dim == 2 else grid.x[:, None]
+    moment = np.abs((x - np.atleast_1d(law.mean)) @ gap)
+    v = weights.evaluate(case.weight, grid)
+    predicted = alpha / variance * float(np.sum(v * moment * grid.cell_average(law))) * grid.volume
+    measured = float(case.curve["distance"].sel(start=start)[-1])
+    return measured / predicted, alpha * size
+
+#: The start that has most to forget.
+SHOWN = "far"
+SIZE = (11.0, 7.6)
+PANELS = 4
+
+
+def figure(line: Case, plane: Case) -> Figure:
+    """Return the figure; no window is opened."""
+    from matplotlib.figure import Figure
+
+    whole = Figure(figsize=SIZE, layout="constrained")
+    upper, lower = np.asarray(whole.subfigures(2, 1, height_ratios=(1.35, 1.0), hspace=0.03))
+    left, right = upper.subplots(1, 2, width_ratios=(1.1, 1.0))
+    plots.forgetting(
+        line.curve, check=line.checks.values(), closed_form=line.truth["distance"], legend="below", ax=left
+    )
+    plots.density(line.run, start=_shown(line), ax=right)
+    axes = lower.subplots(1, PANELS)
+    plots.density(plane.run, start=_shown(plane), times=_panel_times(plane), ax=axes)
+    for letter, ax in zip("abc", (left, right, axes[0]), strict=True):
+        _letter(ax, letter)
+    return whole
+
+
+def caption(line: Case, plane: Case) -> str:
+    """Return what the figure shows, in words."""
+    one, two = (str(case.run["description"].sel(start=_shown(case)).item()) for case in (line, plane))
+    n = next(iter(line.checks.values())).attrs["n"]
+    return (
+        f"(a) 1D: weighted total variation to the exact law against reverse time. Lines: grid, with the band of their "
+        f"error (too narrow to see); circles: closed form; crosses: what histograms of {n} particles show, the band "
+        f"around them what they should show; dotted: the floor below which a histogram cannot see. (b) 1D: density "
+        f"from the start {one}. (c) 2D: density from the start {two} at four times. An arrow at a colour bar: the "
+        f"narrow start is higher. Data are standardised: {_standardised(plane)}."
+    )
+
+
+def _standardised(case: Case) -> str:
+    columns = zip(case.source.table.columns, case.source.mean, case.source.std, strict=True)
+    return "; ".join(f"{name} has mean {mean:.2f} and standard deviation {std:.2f}" for name, mean, std in columns)
+
+
+def _shown(case: Case) -> str:
+    return SHOWN if SHOWN in case.starts else case.others[-1]
+
+
+def _panel_times(case: Case) -> list[float]:
+    """T, t_min and two between, from the times of the table."""
+    times = sorted(case.settings.times, reverse=True)
+    between = [times[round(k * (len(times) - 1) / (PANELS - 1))] for k in range(PANELS)]
+    return [float(case.run["t"][0]), *between[1:-1], float(case.run["t"][-1])]
+
+
+def _letter(ax: Any, letter: str) -> None:
+    ax.set_title(f"({letter})  {ax.get_title()}", loc="left", fontsize="medium")
+    ax.set_title("", loc="center")

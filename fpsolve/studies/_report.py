@@ -1,19 +1,126 @@
-"""What a study returns: checks with verdicts, a table, a figure, numbers and the data behind them."""
+"""What a study returns: checks, tables and figures, and their text.
+
+Tables of short texts, for the terminal and for Markdown; numbers with as many digits as their errors allow.
+
+What a study returns: checks with verdicts, a table, a figure, numbers and the data behind them.
+
+A report as text: for the terminal, 100 columns wide, and as Markdown.
+"""
 
 from __future__ import annotations
 
+import decimal
+import json
 import math
+import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from fpsolve.studies._table import Table
+import numpy as np
+
+from fpsolve import _checks
+from fpsolve.laws import Law
+from fpsolve.settings import dump
 
 if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.figure import Figure
 
-__all__ = ["Check", "Report"]
+
+@dataclass(frozen=True)
+class Table:
+    """A header and rows of texts; the first column is aligned left, all others right.
+
+    Parameters
+    ----------
+    columns : tuple of str
+    rows : tuple of tuples of str
+
+    Raises
+    ------
+    ValueError
+        If a row has another length than the header.
+
+    Examples
+    --------
+    >>> print(Table(("start", "t"), (("prior", "0.5"), ("far", "0.01"))).text())
+    start     t
+    -----  ----
+    prior   0.5
+    far    0.01
+    """
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+    def __post_init__(self) -> None:
+        for row in self.rows:
+            if len(row) != len(self.columns):
+                raise _checks.error("row", f"{len(self.columns)} cells", f"{len(row)}")
+
+    def text(self) -> str:
+        """Return the table for a terminal."""
+        widths = self._widths()
+        rule = tuple("-" * width for width in widths)
+        lines = [
+            "  ".join(
+                cell.ljust(width) if k == 0 else cell.rjust(width)
+                for k, (cell, width) in enumerate(zip(row, widths, strict=True))
+            )
+            for row in (self.columns, rule, *self.rows)
+        ]
+        return "\n".join(line.rstrip() for line in lines)
+
+    def markdown(self) -> str:
+        """Return the table as Markdown, readable as it stands."""
+        rule = tuple(":--" if k == 0 else "--:" for k in range(len(self.columns)))
+        return "\n".join("| " + " | ".join(row) + " |" for row in (self.columns, rule, *self.rows))
+
+    def _widths(self) -> list[int]:
+        return [max(len(row[k]) for row in (self.columns, *self.rows)) for k in range(len(self.columns))]
+
+
+def outward(value: float, *, up: bool, digits: int = 8) -> str:
+    """Return a proved bound in a few digits, at most 15, rounded so that it stays one.
+
+    Examples
+    --------
+    >>> outward(0.12345, up=False, digits=3), outward(0.12345, up=True, digits=3)
+    ('0.123', '0.124')
+    """
+    rounding = decimal.ROUND_CEILING if up else decimal.ROUND_FLOOR
+    # 15 digits survive the way through a double
+    return number(float(decimal.Context(prec=digits, rounding=rounding).create_decimal(value)), digits)
+
+
+def number(value: float, digits: int = 4) -> str:
+    """Return a number with `digits` significant digits, in powers of ten where that is shorter.
+
+    Examples
+    --------
+    >>> number(0.031234), number(6.5589e-06), number(0.0)
+    ('0.03123', '6.559e-06', '0')
+    """
+    if value == 0.0 or not math.isfinite(value):
+        return f"{value:g}"
+    if 1e-3 <= abs(value) < 1e5:
+        return f"{value:.{max(0, digits - 1 - math.floor(math.log10(abs(value))))}f}"
+    return f"{value:.{digits - 1}e}"
+
+
+def with_error(value: float, error: float) -> str:
+    """Return ``value ± error``, the value to two digits of its error, eight at most.
+
+    Examples
+    --------
+    >>> with_error(6.558912e-06, 3.2e-10)
+    '6.5589e-06 ± 3e-10'
+    """
+    if not (value > 0.0 and error > 0.0 and math.isfinite(value / error)):
+        return f"{number(value)} ± {error:.0e}"
+    digits = math.ceil(math.log10(value / error)) + 1 if value > error else 1
+    return f"{number(value, min(8, max(2, digits)))} ± {error:.0e}"
 
 
 @dataclass(frozen=True)
@@ -107,3 +214,109 @@ class Report:
 
 def _json_number(value: float | int | str) -> float | int | str | None:
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+#: Columns of a terminal.
+WIDTH = 100
+#: Components of a mixture that are written out.
+FEW = 4
+
+
+def terminal(report: Report) -> str:
+    """Return the report for a terminal."""
+    blocks = [
+        f"{report.title}\n{'=' * min(len(report.title), WIDTH)}",
+        _wrapped(report.question),
+        report.table.text(),
+        "\n".join(_wrapped(note) for note in report.notes),
+        check_table(report.checks).text(),
+        _wrapped(verdict(report)),
+        *(_wrapped(paragraph) for paragraph in report.answer),
+    ]
+    return _plain("\n\n".join(block for block in blocks if block))
+
+
+def markdown(report: Report) -> str:
+    """Return ``report.md``."""
+    blocks = [
+        f"# {report.title}",
+        f"**Question.** {report.question}",
+        f"![{report.title}](figure.png)",
+        f"*{report.caption}*",
+        "## Answer",
+        *report.answer,
+        verdict(report),
+        "## Table",
+        report.table.markdown(),
+        *report.notes,
+        "## Checks",
+        "A check passes if value and reference differ by at most the tolerance.",
+        check_table(report.checks).markdown(),
+        "## Provenance",
+        _origin(report.provenance),
+        "Densities and curves are in `run.nc`: " + _groups(report) + ". The figure for print is `figure.pdf`, "
+        "all numbers are in `summary.json`.",
+    ]
+    return "\n\n".join(blocks) + "\n"
+
+
+def check_table(checks: tuple[Check, ...]) -> Table:
+    """Return one row per check."""
+    rows = [
+        (check.name, *(number(v) for v in (check.value, check.reference, check.tolerance)), check.verdict)
+        for check in checks
+    ]
+    return Table(("check", "value", "reference", "tolerance", "verdict"), tuple(rows))
+
+
+def verdict(report: Report) -> str:
+    """Return one sentence on the checks."""
+    failed = [check.name for check in report.checks if not check.passed]
+    if not failed:
+        return f"All {len(report.checks)} checks pass."
+    return f"{len(failed)} of {len(report.checks)} checks FAIL: {'; '.join(failed)}."
+
+
+def _wrapped(text: str) -> str:
+    return textwrap.fill(text, WIDTH)
+
+
+def _plain(text: str) -> str:
+    """Take the marks of mathematics and code out, which a terminal shows as they stand."""
+    return text.replace("$", "").replace("`", "")
+
+
+def _origin(provenance: Mapping[str, Any]) -> str:
+    """One line per entry, what is nested as one block of JSON."""
+    nested = {name: value for name, value in provenance.items() if isinstance(value, dict | list)}
+    lines = [f"- {name}: {value}" for name, value in provenance.items() if name not in nested]
+    block = json.dumps(nested, indent=1, ensure_ascii=False)
+    return "\n".join([*lines, "", "```json", block, "```"])
+
+
+def _groups(report: Report) -> str:
+    names = [f"group `{name}`" if name else "the root" for name in report.datasets]
+    return ", ".join(names) if names else "nothing this time"
+
+
+def formula(law: Law) -> str:
+    """Return ``0.3 N(-1.5, 0.3^2) + 0.7 N(0.8, 0.4^2)`` for a few round normal laws, or the kind of the law.
+
+    Examples
+    --------
+    >>> import fpsolve as fp
+    >>> formula(fp.Gaussian([3.0, -3.0], std=0.25)), formula(fp.Laplace())
+    ('N((3, -3), 0.25^2I)', 'laplace')
+    """
+    normal = law.components
+    if normal is None or len(normal.log_weights) > FEW:
+        return str(dump(law)["kind"])
+    variances = normal.component_covs[:, 0, 0]
+    if np.any(normal.component_covs != variances[:, None, None] * np.eye(law.dim)):
+        return str(dump(law)["kind"])
+    identity, parts = "I" if law.dim == 2 else "", []
+    for weight, mean, std in zip(np.exp(normal.log_weights), normal.component_means, np.sqrt(variances), strict=True):
+        at = ", ".join(f"{m:g}" for m in mean) if mean.any() else "0"
+        spread = (identity or "1") if std == 1.0 else f"{std:g}^2{identity}"
+        share = "" if weight == 1.0 else f"{weight:g} "
+        parts.append(f"{share}N({f'({at})' if ',' in at else at}, {spread})")
+    return " + ".join(parts)

@@ -1,27 +1,77 @@
-"""The way of every study: read settings, check the folder, run, write."""
+"""Run a study: settings in, report and files out, with their provenance.
+
+Where a result comes from: versions, settings, machine, time and memory it took.
+
+The way of every study: read settings, check the folder, run, write.
+"""
 
 from __future__ import annotations
 
 import json
+import os
+import platform
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 from functools import partial
 from importlib import import_module
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import fpsolve
 from fpsolve import _checks
 from fpsolve.settings import check_folder, packed, write_all
-from fpsolve.studies import _catalogue, _config, _provenance, _text
+from fpsolve.studies import _catalogue, _config, _report
+from fpsolve.studies._config import Stages, StudySettings
 from fpsolve.studies._report import Report
-from fpsolve.studies._stages import Stages
 
 if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.figure import Figure
 
-__all__ = ["run_study"]
+
+_PACKAGES = ("numpy", "scipy", "xarray", "numba", "matplotlib")
+
+
+def collect(settings: StudySettings, seconds: Mapping[str, float], wall_time: float) -> dict[str, Any]:
+    """Return the provenance of a study that just ended."""
+    origin = {
+        "fpsolve": fpsolve.__version__,
+        "python": platform.python_version(),
+        "packages": {name: version(name) for name in _PACKAGES},
+        "platform": f"{platform.system()} {platform.machine()}",
+        "cpus": os.cpu_count() or 0,
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "wall_time_s": round(wall_time, 2),
+        "stages_s": {name: round(value, 2) for name, value in seconds.items()},
+        "seed": settings.seed,
+        "settings": settings.model_dump(mode="json", exclude={"title", "question"}),
+    }
+    peak = peak_memory()
+    return origin if peak is None else origin | {"peak_memory_MB": round(peak)}
+
+
+def peak_memory() -> float | None:
+    """Return the largest resident memory of this process so far in MB, None where the system does not tell.
+
+    On Linux this is VmHWM: ``ru_maxrss`` survives `exec`, so a command started by a large process would report that
+    process's peak as its own.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) / 2**10
+    if find_spec("resource") is None:
+        return None
+    import resource
+
+    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # kilobytes, but bytes on macOS
+    return used / 2**20 if sys.platform == "darwin" else used / 2**10
 
 #: Dots per inch of ``figure.png``.
 DPI = 200
@@ -41,7 +91,7 @@ def run_study(
     began = time.perf_counter()
     stages = Stages(name, progress)
     report: Report = module.run(settings, stages)
-    origin = _provenance.collect(settings, stages.seconds, time.perf_counter() - began)
+    origin = collect(settings, stages.seconds, time.perf_counter() - began)
     report = replace(report, provenance={**origin, **report.provenance})
     if folder is not None:
         write_all(folder, _writers(report))
@@ -55,7 +105,7 @@ def _writers(report: Report) -> dict[str, Callable[[Path], object]]:
         writers["run.nc"] = partial(_write_datasets, dict(report.datasets))
     writers["figure.png"] = partial(_write_figure, report.figure, dpi=DPI)
     writers["figure.pdf"] = partial(_write_figure, report.figure, dpi=2 * DPI)
-    writers["report.md"] = lambda path: path.write_text(_text.markdown(report), encoding="utf-8")
+    writers["report.md"] = lambda path: path.write_text(_report.markdown(report), encoding="utf-8")
     summary = json.dumps(report.summary(), indent=2, allow_nan=False, ensure_ascii=False)
     writers["summary.json"] = lambda path: path.write_text(summary + "\n", encoding="utf-8")
     return writers

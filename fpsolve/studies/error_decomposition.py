@@ -11,10 +11,8 @@ from pydantic import Field, PositiveFloat, PositiveInt
 import fpsolve as fp
 from fpsolve import decomposition, plots
 from fpsolve._checks import FloatArray
-from fpsolve.studies._config import AnyProcess, AnyWeight, LineTarget, SamplerSettings, StudySettings
-from fpsolve.studies._report import Check, Report
-from fpsolve.studies._stages import Stages
-from fpsolve.studies._table import Table, number
+from fpsolve.studies._config import AnyProcess, AnyWeight, LineTarget, SamplerSettings, Stages, StudySettings
+from fpsolve.studies._report import Check, Report, Table, number
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -13,13 +13,19 @@ import xarray as xr
 from pydantic import PositiveFloat
 
 from fpsolve import particles
-from fpsolve.studies._config import AnyProcess, AnyWeight, StudySettings
-from fpsolve.studies._forgetting_case import REFERENCE, Case, CaseSettings, solve
-from fpsolve.studies._forgetting_checks import checks, final_truth, leading_order
-from fpsolve.studies._forgetting_figure import caption, figure
-from fpsolve.studies._report import Report
-from fpsolve.studies._stages import Stages
-from fpsolve.studies._table import Table, number, with_error
+from fpsolve.studies._config import AnyProcess, AnyWeight, Stages, StudySettings
+from fpsolve.studies._forgetting_case import (
+    REFERENCE,
+    Case,
+    CaseSettings,
+    caption,
+    checks,
+    figure,
+    final_truth,
+    leading_order,
+    solve,
+)
+from fpsolve.studies._report import Report, Table, number, with_error
 
 __all__ = ["Config", "run"]
 

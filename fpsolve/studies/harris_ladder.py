@@ -9,13 +9,9 @@ from pydantic import PositiveFloat, PositiveInt
 
 from fpsolve import plots
 from fpsolve.settings import dump
-from fpsolve.studies._config import StudySettings
-from fpsolve.studies._harris_case import START, Block, Case, CaseSettings, solve
-from fpsolve.studies._harris_checks import checks, controls
-from fpsolve.studies._report import Report
-from fpsolve.studies._stages import Stages
-from fpsolve.studies._table import Table, number
-from fpsolve.studies._text import formula
+from fpsolve.studies._config import Stages, StudySettings
+from fpsolve.studies._harris_case import START, Block, Case, CaseSettings, checks, controls, solve
+from fpsolve.studies._report import Report, Table, formula, number
 
 if TYPE_CHECKING:
     import xarray as xr

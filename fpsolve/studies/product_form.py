@@ -14,12 +14,9 @@ from pydantic import PositiveFloat
 import fpsolve as fp
 from fpsolve import flows
 from fpsolve._checks import FloatArray
-from fpsolve.studies._config import AnyWeight, Settings, StudySettings
-from fpsolve.studies._product_form_case import NARROW, Case, SideSettings, solve
-from fpsolve.studies._product_form_figure import CAPTION, figure
-from fpsolve.studies._report import Check, Report
-from fpsolve.studies._stages import Stages
-from fpsolve.studies._table import Table, with_error
+from fpsolve.studies._config import AnyWeight, Settings, Stages, StudySettings
+from fpsolve.studies._product_form_case import CAPTION, NARROW, Case, SideSettings, figure, solve
+from fpsolve.studies._report import Check, Report, Table, with_error
 from fpsolve.weights import Weight
 
 __all__ = ["Config", "Reference", "checks", "on_cells", "run"]

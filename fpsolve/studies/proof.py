@@ -12,10 +12,8 @@ from pydantic import Field, PositiveFloat, PositiveInt
 import fpsolve as fp
 from fpsolve import _checks, bounds, closed_form, kernels
 from fpsolve.plots import PALETTE
-from fpsolve.studies._config import AnyProcess, AnyWeight, LineStart, LineTarget, StudySettings
-from fpsolve.studies._report import Check, Report
-from fpsolve.studies._stages import Stages
-from fpsolve.studies._table import Table, number, outward
+from fpsolve.studies._config import AnyProcess, AnyWeight, LineStart, LineTarget, Stages, StudySettings
+from fpsolve.studies._report import Check, Report, Table, number, outward
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

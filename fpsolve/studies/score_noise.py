@@ -12,10 +12,9 @@ from fpsolve import _checks, plots, stochastic
 from fpsolve.settings import Settings
 from fpsolve.stochastic import RankCorrelation
 from fpsolve.studies import _score_noise_cases as cases
-from fpsolve.studies._report import Check, Report
-from fpsolve.studies._score_noise_oracle import oracle
-from fpsolve.studies._stages import Stages
-from fpsolve.studies._table import Table
+from fpsolve.studies._config import Stages
+from fpsolve.studies._report import Check, Report, Table
+from fpsolve.studies._score_noise_cases import oracle
 from fpsolve.studies.error_decomposition import LineSettings
 
 if TYPE_CHECKING:

@@ -10,10 +10,8 @@ from pydantic import Field, PositiveFloat, PositiveInt
 
 from fpsolve import decomposition
 from fpsolve.plots import PALETTE, legend_beside, weight_formula
-from fpsolve.studies._config import SamplerName
-from fpsolve.studies._report import Check, Report
-from fpsolve.studies._stages import Stages
-from fpsolve.studies._table import Table, number
+from fpsolve.studies._config import SamplerName, Stages
+from fpsolve.studies._report import Check, Report, Table, number
 from fpsolve.studies.error_decomposition import LineSettings
 
 if TYPE_CHECKING:

@@ -15,12 +15,9 @@ from fpsolve._checks import error
 from fpsolve.dynamics import Eta, edm_churn
 from fpsolve.laws import Law
 from fpsolve.processes import Process
-from fpsolve.studies._config import AnyProcess, AnyWeight, LineStart, LineTarget, Settings, StudySettings
-from fpsolve.studies._report import Check, Report
-from fpsolve.studies._stages import Stages
-from fpsolve.studies._stochasticity_case import Knob, coefficients, measure
-from fpsolve.studies._stochasticity_figure import figure
-from fpsolve.studies._table import Table, number, with_error
+from fpsolve.studies._config import AnyProcess, AnyWeight, LineStart, LineTarget, Settings, Stages, StudySettings
+from fpsolve.studies._report import Check, Report, Table, number, with_error
+from fpsolve.studies._stochasticity_case import Knob, coefficients, figure, measure
 
 __all__ = ["Config", "run"]
 

@@ -26,7 +26,7 @@ import fpsolve as fp
 from fpsolve import bounds, closed_form, flows, kernels, weights
 from fpsolve._checks import FloatArray
 from fpsolve.studies._report import Check
-from fpsolve.studies._score_noise_oracle import oracle
+from fpsolve.studies._score_noise_cases import oracle
 
 if TYPE_CHECKING:
     import xarray as xr
