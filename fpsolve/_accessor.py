@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import xarray as xr
 
-    from fpsolve.evolution._result import RunAccessor
+    from fpsolve.evolution import RunAccessor
 
 _NAME = "xarray"
 
@@ -38,7 +38,7 @@ def _register(module: Any) -> None:
 
 def _accessor(run: xr.Dataset) -> RunAccessor:
     """What a run's Dataset knows about itself, see `fpsolve.evolution._result.RunAccessor`."""
-    from fpsolve.evolution._result import RunAccessor
+    from fpsolve.evolution import RunAccessor
 
     return RunAccessor(run)
 

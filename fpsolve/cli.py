@@ -200,7 +200,7 @@ def _study(arguments: argparse.Namespace) -> int:
 
     out = Path(RESULTS) / arguments.name if arguments.out is None else arguments.out
     report = studies.run(arguments.name, out=out, config=arguments.config)
-    from fpsolve.studies._report import terminal
+    from fpsolve.studies.report import terminal
 
     print(terminal(report))
     print(f"\nThe report (report.md, summary.json), the figure and the data (run.nc) are in {out}")
@@ -209,7 +209,7 @@ def _study(arguments: argparse.Namespace) -> int:
 
 def _verify(arguments: argparse.Namespace) -> int:
     from fpsolve import verification
-    from fpsolve.studies._report import check_table
+    from fpsolve.studies.report import check_table
 
     found = verification.run(arguments.groups or None)
     checks = tuple(check for group in found.values() for check in group)

@@ -17,7 +17,7 @@ import fpsolve
 from fpsolve import cli
 from fpsolve.settings import check_folder, write_all
 from fpsolve.studies import _catalogue, _config
-from fpsolve.studies._report import Check, Report, Table
+from fpsolve.studies.report import Check, Report, Table
 
 FILES = ["figure.pdf", "figure.png", "report.md", "run.nc", "summary.json"]
 

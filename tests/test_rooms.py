@@ -100,6 +100,8 @@ def violations(source: str, module: str) -> list[str]:
         other = room_of(target)
         if not target.startswith("fpsolve.") or other in {room, "__version__"}:
             continue
+        if any(part.startswith("_") for part in target.split(".")[2:]):
+            found.append(f"{module}:{line} imports {target} behind the door of {other}")
         above = other in ROW_OF and ROW_OF[other] < ROW_OF[room]
         if not (above or (room, other) in NEIGHBOURS) or other in cuts:
             found.append(f"{module}:{line} imports {target}")
@@ -154,6 +156,10 @@ def test_every_module_imports_from_above_only() -> None:
         ("fpsolve.solver._steps", "from fpsolve.grid import Grid", True),
         ("fpsolve.solver._discretise", "from fpsolve.grid import Grid", False),
         ("fpsolve.solver._flow", "from fpsolve import evolution", True),
+        ("fpsolve.dynamics._reverse", "from fpsolve.laws import log_sum_exp", False),
+        ("fpsolve.dynamics._reverse", "from fpsolve.laws._gaussian import log_sum_exp", True),
+        ("fpsolve.dynamics._reverse", "def f():\n    import fpsolve.laws._gaussian", True),
+        ("fpsolve.cli", "from fpsolve.studies.report import Check", False),
         ("fpsolve.attic", "import numpy", True),
         ("fpsolve.weights", "import fpsolve", False),
     ],

@@ -19,7 +19,7 @@ from fpsolve import cli, studies
 from fpsolve.studies import _catalogue, _config, _forgetting_case, forgetting
 from fpsolve.studies._config import Stages
 from fpsolve.studies._forgetting_case import checks
-from fpsolve.studies._report import Check, Report, Table, number, with_error
+from fpsolve.studies.report import Check, Report, Table, number, with_error
 
 QUICK = {
     "tol = 1e-5": "tol = 1e-3",

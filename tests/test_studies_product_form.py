@@ -11,7 +11,7 @@ from fpsolve import studies
 from fpsolve.flows import FlowDistance
 from fpsolve.studies import product_form
 from fpsolve.studies._config import Stages, read
-from fpsolve.studies._report import Report
+from fpsolve.studies.report import Report
 
 #: Three cells per width and some dozen steps are few on purpose; what they leave unresolved is said.
 pytestmark = pytest.mark.filterwarnings("ignore::fpsolve.UnresolvedWarning")

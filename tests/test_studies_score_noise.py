@@ -8,7 +8,7 @@ from scipy.stats import spearmanr
 import fpsolve as fp
 from fpsolve import stochastic, studies
 from fpsolve.studies import score_noise
-from fpsolve.studies._report import check_table
+from fpsolve.studies.report import check_table
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from fpsolve import _checks, weights
 from fpsolve._checks import FloatArray
 from fpsolve._warnings import UnresolvedWarning
 from fpsolve.dynamics import Reverse
-from fpsolve.evolution._problem import covering_box
+from fpsolve.evolution import covering_box
 from fpsolve.flows._field import as_points, jacobian
 from fpsolve.flows._orbits import integrate, prepared
 from fpsolve.grid import Grid

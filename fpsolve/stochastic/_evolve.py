@@ -21,10 +21,20 @@ from fpsolve import _checks, evolution, weights
 from fpsolve._progress import progress as progress_bar
 from fpsolve._warnings import UnresolvedWarning
 from fpsolve.dynamics import BaseDynamics, run_clock
-from fpsolve.evolution import Solution, _setup, look, moved, quarter_of, resolution, root_mean_square
-from fpsolve.evolution._estimate import weighted_gap
-from fpsolve.evolution._march import StepPlan, require
-from fpsolve.evolution._problem import Problem, Start
+from fpsolve.evolution import (
+    Problem,
+    Solution,
+    Start,
+    StepPlan,
+    _setup,
+    look,
+    moved,
+    quarter_of,
+    require,
+    resolution,
+    root_mean_square,
+    weighted_gap,
+)
 from fpsolve.grid import Grid
 from fpsolve.solver import scheme_named
 from fpsolve.stochastic._brownian import BrownianPaths, seed_of

@@ -23,8 +23,7 @@ from numpy.typing import NDArray
 from fpsolve import _checks
 from fpsolve._compile import saying_if_compiled
 from fpsolve.dynamics import BaseDynamics, RunClock
-from fpsolve.evolution import _march
-from fpsolve.evolution._march import CHUNK_CELLS, StepPlan
+from fpsolve.evolution import CHUNK_CELLS, StepPlan, _march
 from fpsolve.grid import Grid
 from fpsolve.solver import Scheme, advance, face_points, jump_rates, rates_at, step_table
 from fpsolve.stochastic._brownian import BrownianPaths

@@ -14,7 +14,7 @@ from fpsolve.studies._catalogue import names, settings, title
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from fpsolve.studies._report import Report
+    from fpsolve.studies.report import Report
 
 __all__ = ["names", "run", "settings", "title"]
 

@@ -25,9 +25,9 @@ from typing import TYPE_CHECKING, Any
 import fpsolve
 from fpsolve import _checks
 from fpsolve.settings import check_folder, packed, write_all
-from fpsolve.studies import _catalogue, _config, _report
+from fpsolve.studies import _catalogue, _config
 from fpsolve.studies._config import Stages, StudySettings
-from fpsolve.studies._report import Report
+from fpsolve.studies.report import Report, markdown
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -105,7 +105,7 @@ def _writers(report: Report) -> dict[str, Callable[[Path], object]]:
         writers["run.nc"] = partial(_write_datasets, dict(report.datasets))
     writers["figure.png"] = partial(_write_figure, report.figure, dpi=DPI)
     writers["figure.pdf"] = partial(_write_figure, report.figure, dpi=2 * DPI)
-    writers["report.md"] = lambda path: path.write_text(_report.markdown(report), encoding="utf-8")
+    writers["report.md"] = lambda path: path.write_text(markdown(report), encoding="utf-8")
     summary = json.dumps(report.summary(), indent=2, allow_nan=False, ensure_ascii=False)
     writers["summary.json"] = lambda path: path.write_text(summary + "\n", encoding="utf-8")
     return writers

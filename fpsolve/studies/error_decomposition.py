@@ -12,7 +12,7 @@ import fpsolve as fp
 from fpsolve import decomposition, plots
 from fpsolve._checks import FloatArray
 from fpsolve.studies._config import AnyProcess, AnyWeight, LineTarget, SamplerSettings, Stages, StudySettings
-from fpsolve.studies._report import Check, Report, Table, number
+from fpsolve.studies.report import Check, Report, Table, number
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -25,7 +25,7 @@ from fpsolve.studies._forgetting_case import (
     leading_order,
     solve,
 )
-from fpsolve.studies._report import Report, Table, number, with_error
+from fpsolve.studies.report import Report, Table, number, with_error
 
 __all__ = ["Config", "run"]
 

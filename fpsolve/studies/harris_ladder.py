@@ -11,7 +11,7 @@ from fpsolve import plots
 from fpsolve.settings import dump
 from fpsolve.studies._config import Stages, StudySettings
 from fpsolve.studies._harris_case import START, Block, Case, CaseSettings, checks, controls, solve
-from fpsolve.studies._report import Report, Table, formula, number
+from fpsolve.studies.report import Report, Table, formula, number
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -18,7 +18,7 @@ from fpsolve._checks import FloatArray
 from fpsolve.kernels import Kernel
 from fpsolve.plots import PALETTE
 from fpsolve.studies._config import AnyProcess, LineTarget, Settings, Stages, StudySettings
-from fpsolve.studies._report import Check, Report, Table, number
+from fpsolve.studies.report import Check, Report, Table, number
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist

@@ -16,7 +16,7 @@ from fpsolve import flows
 from fpsolve._checks import FloatArray
 from fpsolve.studies._config import AnyWeight, Settings, Stages, StudySettings
 from fpsolve.studies._product_form_case import CAPTION, NARROW, Case, SideSettings, figure, solve
-from fpsolve.studies._report import Check, Report, Table, with_error
+from fpsolve.studies.report import Check, Report, Table, with_error
 from fpsolve.weights import Weight
 
 __all__ = ["Config", "Reference", "checks", "on_cells", "run"]

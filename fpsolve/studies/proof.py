@@ -13,7 +13,7 @@ import fpsolve as fp
 from fpsolve import _checks, bounds, closed_form, kernels
 from fpsolve.plots import PALETTE
 from fpsolve.studies._config import AnyProcess, AnyWeight, LineStart, LineTarget, Stages, StudySettings
-from fpsolve.studies._report import Check, Report, Table, number, outward
+from fpsolve.studies.report import Check, Report, Table, number, outward
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -13,9 +13,9 @@ from fpsolve.settings import Settings
 from fpsolve.stochastic import RankCorrelation
 from fpsolve.studies import _score_noise_cases as cases
 from fpsolve.studies._config import Stages
-from fpsolve.studies._report import Check, Report, Table
-from fpsolve.studies._score_noise_cases import oracle
+from fpsolve.studies._score_noise_cases import oracle as oracle
 from fpsolve.studies.error_decomposition import LineSettings
+from fpsolve.studies.report import Check, Report, Table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

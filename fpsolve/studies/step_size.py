@@ -11,8 +11,8 @@ from pydantic import Field, PositiveFloat, PositiveInt
 from fpsolve import decomposition
 from fpsolve.plots import PALETTE, legend_beside, weight_formula
 from fpsolve.studies._config import SamplerName, Stages
-from fpsolve.studies._report import Check, Report, Table, number
 from fpsolve.studies.error_decomposition import LineSettings
+from fpsolve.studies.report import Check, Report, Table, number
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

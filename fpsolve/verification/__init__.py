@@ -13,7 +13,7 @@ from fpsolve.verification._groups import GROUPS
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fpsolve.studies._report import Check
+    from fpsolve.studies.report import Check
 
 __all__ = ["GROUPS", "run"]
 

@@ -25,8 +25,8 @@ import numpy as np
 import fpsolve as fp
 from fpsolve import bounds, closed_form, flows, kernels, weights
 from fpsolve._checks import FloatArray
-from fpsolve.studies._report import Check
-from fpsolve.studies._score_noise_cases import oracle
+from fpsolve.studies.report import Check
+from fpsolve.studies.score_noise import oracle
 
 if TYPE_CHECKING:
     import xarray as xr

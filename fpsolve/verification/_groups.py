@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
-    from fpsolve.studies._report import Check
+    from fpsolve.studies.report import Check
 
 __all__ = ["GROUPS"]
 

@@ -182,7 +182,7 @@ def _places(curve: xr.Dataset, times: list[float] | None, end: float) -> list[in
 
 def _text(found: xr.Dataset) -> str:
     """The table and what it is about."""
-    from fpsolve.studies._report import Table, number, outward
+    from fpsolve.studies.report import Table, number, outward
 
     columns = ("start", "t", "measured", "error bar", "proved, at least", "at most", "verdict")
     rows = []

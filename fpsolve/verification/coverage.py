@@ -20,7 +20,7 @@ import numpy as np
 import fpsolve as fp
 from fpsolve import weights
 from fpsolve._checks import FloatArray
-from fpsolve.studies._report import Check
+from fpsolve.studies.report import Check
 from fpsolve.verification._bayes import masses
 
 __all__ = ["Coverage", "RandomProblem", "coverage", "covered", "curve_errors", "random_problem", "solve", "table"]
