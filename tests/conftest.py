@@ -1,6 +1,7 @@
 """A strict environment for every test: floating-point errors raise, no display, seeded randomness."""
 
 import os
+import sys
 
 os.environ["MPLBACKEND"] = "Agg"
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -24,6 +25,14 @@ def strict_floating_point() -> Iterator[None]:
     before = np.seterr(all="raise", under="ignore")
     yield
     np.seterr(**before)
+
+
+@pytest.fixture(autouse=True)
+def no_figure_left_open() -> Iterator[None]:
+    """Matplotlib warns at the twenty-first open figure, in whichever test it happens to be."""
+    yield
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")
 
 
 @pytest.fixture
