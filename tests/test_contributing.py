@@ -97,4 +97,4 @@ def test_a_contraction_bound(added: dict[str, Any]) -> None:
     assert record.value == pytest.approx(float(found.distance), rel=1e-4)
     refused = added["wasserstein_contraction"](reverse, 0.0, 0.3)
     assert refused.value is None and "log-concave" in refused.reason
-    assert "unchecked" not in str(record) and "not checked: -hess" in str(record)
+    assert "not checked: -hess log p_0 >= concavity I" in str(record)

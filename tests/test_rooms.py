@@ -50,9 +50,9 @@ _PHYSICS = {"laws", "processes", "weights", "marginals", "scores", "dynamics", "
 CUTS: dict[str, set[str]] = {
     # the oracle shares no code with the solver beyond laws and processes
     "closed_form": {"marginals", "scores", "dynamics"},
-    # fluxes know arrays, not scores
     # a proof shares nothing with what it proves
     "proofs": {"marginals", "scores"},
+    # fluxes know arrays, not scores
     "solver._fluxes": _PHYSICS,
     "solver._lines": _PHYSICS,
     "solver._planes": _PHYSICS,
