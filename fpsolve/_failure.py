@@ -6,8 +6,6 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Self
 
-__all__ = ["Failure"]
-
 
 class Failure(AbstractContextManager["Failure"]):
     """Keep the text of any error of the block and go on behind it.

@@ -7,8 +7,6 @@ from numpy.typing import NDArray
 
 from fpsolve._checks import FloatArray
 
-__all__ = ["edge_tail"]
-
 # cells per block: one in a hundred, so that the decay measured is the decay at the edge
 _CELLS_PER_BLOCK = 100
 # a decay length that grows as fast as the distance is no decay at all: the integral diverges at 1

@@ -281,7 +281,8 @@ def doors() -> dict[str, Any]:
         found.setdefault(id(getattr(fp, name)), (name, getattr(fp, name)))
     for room in ROOMS:
         module = import_module(f"fpsolve.{room}")
-        for name in module.__all__:
+        tried_here = [label.removeprefix(f"{room}.") for label in DOORS if label.rpartition(".")[0] == room]
+        for name in (*module.__all__, *tried_here):
             found.setdefault(id(getattr(module, name)), (f"{room}.{name}", getattr(module, name)))
     ours = [(name, thing) for name, thing in found.values() if callable(thing)]
     return {n: t for n, t in ours if t.__module__.startswith("fpsolve") and not (inspect.isclass(t) and _made(t))}

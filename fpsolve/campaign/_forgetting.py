@@ -22,8 +22,6 @@ from fpsolve.weights import Weight
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["REFERENCE", "forgetting", "run"]
-
 #: Label of the reference: the law p_T of the forward process.
 REFERENCE = "exact"
 EXACT = ScoreModel(None)

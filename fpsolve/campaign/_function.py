@@ -13,8 +13,6 @@ from typing import Any
 from fpsolve._checks import error
 from fpsolve.campaign._identity import Reads, canonical, reads
 
-__all__ = ["Target", "target"]
-
 _Kind = inspect.Parameter
 
 

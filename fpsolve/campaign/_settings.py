@@ -19,8 +19,6 @@ from fpsolve.scores import errors
 from fpsolve.settings import ERRORS, Family, Made, Misfit, Misfits, Seed, Settings, Table, family_of, made, refused
 from fpsolve.weights import Weight
 
-__all__ = ["GridSettings", "Named", "ScoreModel", "SweepSettings", "read"]
-
 _Several = Field(min_length=1)
 _Value = TypeVar("_Value", covariant=True)
 

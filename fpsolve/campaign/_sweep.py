@@ -24,8 +24,6 @@ from fpsolve.campaign._store import Outcome, Store, Task, compute, one_thread, o
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["sweep"]
-
 #: (function, name) of objects that functions were seen to change themselves, in this process.
 _OWN: set[tuple[str, str]] = set()
 

@@ -9,8 +9,6 @@ from fpsolve import _checks
 from fpsolve._checks import FloatArray
 from fpsolve.data._table import Table
 
-__all__ = ["Standardised", "standardise"]
-
 
 @dataclass(frozen=True, eq=False)
 class Standardised:

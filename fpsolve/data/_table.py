@@ -10,8 +10,6 @@ import numpy as np
 from fpsolve import _checks
 from fpsolve._checks import FloatArray
 
-__all__ = ["Column", "Table", "checked_table", "from_array", "positions"]
-
 #: A column by its name, or by its place counted from 0.
 Column = str | int
 

@@ -6,19 +6,10 @@ a matrix. Both have ``push`` (densities forwards in the run) and ``pull`` (funct
 """
 
 from fpsolve.kernels._exact import exact
-from fpsolve.kernels._finite_volume import FiniteVolumeOperator, finite_volume, finite_volume_operator
-from fpsolve.kernels._kernel import LARGEST, Kernel, Operator
-from fpsolve.kernels._sampler import SamplerOperator, sampler, sampler_operator
+from fpsolve.kernels._finite_volume import finite_volume, finite_volume_operator
+from fpsolve.kernels._kernel import LARGEST as LARGEST
+from fpsolve.kernels._kernel import Kernel
+from fpsolve.kernels._kernel import Operator as Operator
+from fpsolve.kernels._sampler import sampler, sampler_operator
 
-__all__ = [
-    "LARGEST",
-    "FiniteVolumeOperator",
-    "Kernel",
-    "Operator",
-    "SamplerOperator",
-    "exact",
-    "finite_volume",
-    "finite_volume_operator",
-    "sampler",
-    "sampler_operator",
-]
+__all__ = ["Kernel", "exact", "finite_volume", "finite_volume_operator", "sampler", "sampler_operator"]

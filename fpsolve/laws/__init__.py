@@ -5,13 +5,15 @@ Every law is a frozen dataclass with `dim`, `mean`, `cov`, `log_density`, `densi
 and ``(..., 2)`` in 2D. A further law costs one class with its formula and is registered nowhere else.
 """
 
-from fpsolve.laws._base import Law, Tail
+from fpsolve.laws._base import Law
+from fpsolve.laws._base import Tail as Tail
 from fpsolve.laws._base import check_axes as check_axes
 from fpsolve.laws._base import plain as plain
 from fpsolve.laws._base import tensor_points as tensor_points
 from fpsolve.laws._from_log_density import FromLogDensity
 from fpsolve.laws._gaussian import LOG_2PI as LOG_2PI
-from fpsolve.laws._gaussian import Gaussian, GaussianMixture, NormalMixture
+from fpsolve.laws._gaussian import Gaussian, GaussianMixture
+from fpsolve.laws._gaussian import NormalMixture as NormalMixture
 from fpsolve.laws._gaussian import log_sum_exp as log_sum_exp
 from fpsolve.laws._laplace import DiffusedLaplace, Laplace
 from fpsolve.laws._panels import Panels as Panels
@@ -22,7 +24,6 @@ from fpsolve.laws._uniform import DiffusedUniform, Uniform
 
 __all__ = [
     "Law",
-    "NormalMixture",
     "Gaussian",
     "GaussianMixture",
     "KernelDensity",
@@ -34,5 +35,4 @@ __all__ = [
     "DiffusedLaplace",
     "DiffusedStudentT",
     "DiffusedUniform",
-    "Tail",
 ]

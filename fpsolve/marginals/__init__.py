@@ -8,12 +8,14 @@ transition kernel.
 from fpsolve._checks import instances
 from fpsolve.laws import Law
 from fpsolve.marginals._base import ClosedFormMarginals, Marginals
-from fpsolve.marginals._mixture import FastLaw, MixtureMarginals
+from fpsolve.marginals._mixture import FastLaw as FastLaw
+from fpsolve.marginals._mixture import MixtureMarginals
 from fpsolve.marginals._mixture import coefficients as coefficients
-from fpsolve.marginals._quadrature import QuadratureLaw, QuadratureMarginals
+from fpsolve.marginals._quadrature import QuadratureLaw as QuadratureLaw
+from fpsolve.marginals._quadrature import QuadratureMarginals
 from fpsolve.processes import Process
 
-__all__ = ["FastLaw", "Marginals", "QuadratureLaw", "family"]
+__all__ = ["Marginals", "family"]
 
 
 def family(target: Law, process: Process) -> Marginals:

@@ -8,13 +8,13 @@ from fpsolve.plots._bounds import factors, ladder, localization, ratio
 from fpsolve.plots._density import density, orbits, phase_portrait
 from fpsolve.plots._ensemble import ensemble, metric_against_distance, rank_correlations
 from fpsolve.plots._forgetting import alive, contributions, discounts, forgetting
-from fpsolve.plots._style import PALETTE, styles
+from fpsolve.plots._style import PALETTE as PALETTE
 from fpsolve.plots._style import REVERSE_TIME as REVERSE_TIME
 from fpsolve.plots._style import legend_beside as legend_beside
+from fpsolve.plots._style import styles
 from fpsolve.plots._style import weight_formula as weight_formula
 
 __all__ = [
-    "PALETTE",
     "alive",
     "contributions",
     "density",

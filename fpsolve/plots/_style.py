@@ -14,23 +14,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure, SubFigure
 
-__all__ = [
-    "DASHES",
-    "PALETTE",
-    "REVERSE_TIME",
-    "Legend",
-    "Style",
-    "axis_label",
-    "bound_label",
-    "finished",
-    "label_of",
-    "legend_beside",
-    "new_axes",
-    "parent",
-    "styles",
-    "weight_formula",
-]
-
 #: Okabe and Ito (2008), Color universal design: blue, vermilion, green, purple, orange, sky blue.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 

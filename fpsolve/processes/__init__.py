@@ -1,6 +1,7 @@
 """Linear forward processes ``dX = a(t) X dt + g(t) dW``: one file per family."""
 
-from fpsolve.processes._base import Process, checked_process
+from fpsolve.processes._base import Process
+from fpsolve.processes._base import checked_process as checked_process
 from fpsolve.processes._path import GaussianPath, RectifiedFlow
 from fpsolve.processes._table import FromAlphasCumprod, betas, from_betas, zero_terminal_snr
 from fpsolve.processes._ve import EDM, VE
@@ -18,7 +19,6 @@ __all__ = [
     "RectifiedFlow",
     "SubVP",
     "betas",
-    "checked_process",
     "from_betas",
     "zero_terminal_snr",
 ]

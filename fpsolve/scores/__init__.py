@@ -10,35 +10,33 @@ against the exact score. `checked` stands at the border and refuses what a user'
 
 from fpsolve.scores import errors
 from fpsolve.scores._adapters import (
-    Denoiser,
-    EDMDenoiser,
-    FlowVelocity,
-    NoisePrediction,
-    Velocity,
     from_denoiser,
     from_edm_denoiser,
     from_flow_velocity,
     from_noise_prediction,
     from_velocity,
 )
-from fpsolve.scores._base import CheckedScore, ExactScore, Score, checked, exact, name_of
-from fpsolve.scores._energy import EnergyScore, from_energy
+from fpsolve.scores._base import CheckedScore as CheckedScore
+from fpsolve.scores._base import ExactScore as ExactScore
+from fpsolve.scores._base import Score, checked, exact
+from fpsolve.scores._base import name_of as name_of
+from fpsolve.scores._energy import from_energy
 from fpsolve.scores._error_curve import error_curve
-from fpsolve.scores._modified import Clipped, Perturbed, Smoothed, clipped, perturbed, smoothed
-from fpsolve.scores._probe import Probe, ProbeWarning, admitted, probe
+from fpsolve.scores._modified import clipped, perturbed, smoothed
+from fpsolve.scores._probe import Probe, ProbeWarning, probe
+from fpsolve.scores._probe import admitted as admitted
 from fpsolve.scores._product_form import Field as Field
 from fpsolve.scores._product_form import ProductField, ProductScore, product_form
 from fpsolve.scores._product_form import as_points as as_points
 from fpsolve.scores._product_form import evaluate as evaluate
 from fpsolve.scores._product_form import jacobian as jacobian
-from fpsolve.scores._tabulated import Tabulated, tabulate, tabulated
-from fpsolve.scores._torch import TorchModel, from_torch
+from fpsolve.scores._tabulated import tabulate, tabulated
+from fpsolve.scores._torch import from_torch
 
-__all__ = ["Score", "exact", "ExactScore", "checked", "CheckedScore", "admitted"]
+__all__ = ["Score", "exact", "checked"]
 __all__ += ["ProductField", "ProductScore", "product_form"]
-__all__ += ["Denoiser", "EDMDenoiser", "EnergyScore", "FlowVelocity", "NoisePrediction", "TorchModel", "Velocity"]
 __all__ += ["from_denoiser", "from_edm_denoiser", "from_energy", "from_flow_velocity", "from_noise_prediction"]
 __all__ += ["from_torch", "from_velocity"]
-__all__ += ["Clipped", "Perturbed", "Smoothed", "clipped", "errors", "perturbed", "smoothed"]
-__all__ += ["Tabulated", "tabulate", "tabulated"]
-__all__ += ["Probe", "ProbeWarning", "error_curve", "name_of", "probe"]
+__all__ += ["clipped", "errors", "perturbed", "smoothed"]
+__all__ += ["tabulate", "tabulated"]
+__all__ += ["Probe", "ProbeWarning", "error_curve", "probe"]

@@ -8,8 +8,6 @@ from typing import Any, Literal
 from fpsolve import data
 from fpsolve.laws import KernelDensity
 
-__all__ = ["kernel_density", "record"]
-
 
 def kernel_density(
     file: str = "old_faithful",

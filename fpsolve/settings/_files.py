@@ -14,8 +14,6 @@ from fpsolve._checks import error
 if TYPE_CHECKING:
     import xarray as xr
 
-__all__ = ["check_folder", "packed", "write_all"]
-
 _PREFIX = ".fpsolve-"
 _REMEDY = "choose another with --out DIR"
 #: Numbers from which on compressing pays.

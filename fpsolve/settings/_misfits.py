@@ -7,8 +7,6 @@ from typing import Any, NamedTuple
 
 from fpsolve._checks import meant
 
-__all__ = ["Misfit", "Misfits", "among", "place", "shown", "unknown", "unknown_key"]
-
 
 class Misfit(NamedTuple):
     """One of them: where, as keys and places in lists, and a sentence without its stop."""

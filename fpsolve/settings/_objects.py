@@ -29,8 +29,6 @@ from fpsolve.settings._columns import kernel_density
 from fpsolve.settings._misfits import Misfit, Misfits, among, shown, unknown, unknown_key
 from fpsolve.weights import Weight
 
-__all__ = ["ERRORS", "Family", "Made", "build", "dump", "family_of", "kind_of", "made"]
-
 Maker = Callable[..., Any]
 
 #: How a class is made where not by itself alone: by the first that has all it needs, else by the last.

@@ -16,8 +16,6 @@ from fpsolve._checks import error
 from fpsolve.settings._misfits import Misfit, Misfits, shown, unknown_key
 from fpsolve.settings._objects import dump, family_of, made
 
-__all__ = ["Seed", "Settings", "Table", "read", "refused"]
-
 #: Bytes of a file of settings, at most: more is a mistake, and takes minutes to read.
 LIMIT = 1_000_000
 #: Lines of a file within which those of misfits are looked for: the time goes with the square.

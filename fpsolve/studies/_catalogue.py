@@ -8,8 +8,6 @@ from importlib import resources
 
 from fpsolve import _checks
 
-__all__ = ["module_name", "names", "settings", "title"]
-
 
 def names() -> list[str]:
     """Return the names of all studies.
