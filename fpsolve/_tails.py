@@ -64,7 +64,8 @@ def edge_tail(values: FloatArray, axes: Sequence[FloatArray], weight_values: Flo
 
 def _both_sides(profile: FloatArray) -> FloatArray:
     """Sum of a positive profile continued beyond both ends, in units of cells."""
-    return _beyond_last(profile) + _beyond_last(profile[..., ::-1])
+    last, first = _beyond_last(np.stack([profile, profile[..., ::-1]]))
+    return np.asarray(last + first)
 
 
 def _beyond_last(profile: FloatArray) -> FloatArray:

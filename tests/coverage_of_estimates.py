@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 
 from fpsolve.verification.coverage import Coverage, covered, random_problem, solve, table
+
+#: Problems between two lines on how far it is.
+EVERY = 100
 
 
 def one(seed: int, kind: str, dim: int) -> Coverage:
@@ -20,13 +24,14 @@ def one(seed: int, kind: str, dim: int) -> Coverage:
     return covered(problem, run, seconds)
 
 
-def many(seeds: range, kind: str = "grid", dim: int = 1, jobs: int = 1) -> list[Coverage]:
-    """All seeds, in `jobs` processes."""
+def many(seeds: range, kind: str = "grid", dim: int = 1, jobs: int = 1) -> Iterator[Coverage]:
+    """All seeds one after another, in `jobs` processes."""
     job = partial(one, kind=kind, dim=dim)
     if jobs == 1:
-        return [job(seed) for seed in seeds]
+        yield from map(job, seeds)
+        return
     with ProcessPoolExecutor(jobs) as pool:
-        return list(pool.map(job, seeds, chunksize=4))
+        yield from pool.map(job, seeds, chunksize=4)
 
 
 def failures(found: list[Coverage]) -> list[str]:
@@ -45,9 +50,14 @@ def main() -> int:
     given = parser.parse_args()
     seeds = range(given.seed, given.seed + given.n)
     print(f"seeds {seeds[0]} to {seeds[-1]}, {given.kind}, {given.dim}D", flush=True)
-    found = many(seeds, given.kind, given.dim, given.jobs)
-    for line in failures(found):
-        print("not covered:", line)
+    found: list[Coverage] = []
+    for coverage in many(seeds, given.kind, given.dim, given.jobs):
+        found.append(coverage)
+        for line in failures([coverage]):
+            print("not covered:", line, flush=True)
+        if len(found) % EVERY == 0 and len(found) < given.n:
+            held = sum(c.held.sum() for c in found) / sum(c.held.size for c in found)
+            print(f"{len(found)} problems: {held:.2%} covered or said unresolved", flush=True)
     for what, figure in table(found):
         print(f"{what:50} {figure}")
     share = sum(c.held.sum() for c in found) / sum(c.held.size for c in found)

@@ -191,7 +191,7 @@ def test_without_an_estimate_nothing_is_asked():
 
 @pytest.mark.parametrize(("kind", "dim", "count"), [("grid", 1, 40), ("sensible", 1, 6), ("grid", 2, 4)])
 def test_random_problems_are_covered_or_said_to_be_unresolved(kind, dim, count):
-    found = coverage_of_estimates.many(range(1, count + 1), kind, dim)
+    found = list(coverage_of_estimates.many(range(1, count + 1), kind, dim))
     for what, figure in coverage.table(found):
         print(f"{kind}, {dim}D, seeds 1 to {count}: {what}: {figure}")
     held = np.concatenate([c.held.ravel() for c in found])
@@ -230,7 +230,7 @@ def test_tolerances_asked_from_hostile_starts_are_covered_or_said_to_be_unresolv
 @pytest.mark.parametrize("seeds", [range(1, 2), pytest.param(range(2, 9), marks=pytest.mark.slow)])
 def test_backward_euler_with_many_save_times_and_a_tolerance_is_covered(seeds):
     """A step or two between save times, and a first order that extrapolations have to see through."""
-    found = coverage_of_estimates.many(seeds, "many-saves")
+    found = list(coverage_of_estimates.many(seeds, "many-saves"))
     assert all(len(c.problem.ask["save_at"]) >= 100 for c in found)
     held = np.concatenate([c.held.ravel() for c in found])
     assert held.all(), coverage_of_estimates.failures(found)

@@ -29,6 +29,7 @@ Roache 1994, doi:10.1115/1.2910291 (grid convergence studies need three grids).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import reduce
 
@@ -56,6 +57,8 @@ LEVEL_SHARE = 1.0 / 20.0
 #: error that an extrapolation of such a start keeps: up to 1/5, twice that in undamped steps.
 JUMP = 0.5
 JUMP_SHARE = 0.4
+#: Values looked at together.
+CHUNK = 2_000_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,6 +92,13 @@ def weighted_gap(grid: Grid, better: Array, previous: Array, v: Array) -> Array:
     """
     axes = tuple(range(-grid.dim, 0))
     return np.asarray((v * np.abs(grid.restrict(better) - previous)).sum(axis=axes) * grid.volume * 2**grid.dim)
+
+
+def over_saves(function: Callable[[slice], Array], values: Array, saves: int | None = None) -> Array:
+    """Apply a function to slices of save times of densities, few at a time: no temporary of the size of all."""
+    step = max(1, CHUNK * values.shape[1] // max(values.size, 1))
+    count = values.shape[1] if saves is None else saves
+    return np.concatenate([function(slice(k, k + step)) for k in range(0, count, step)], axis=1)
 
 
 def observed_order(gap: Array, gap_before: Array) -> Array:
@@ -246,12 +256,15 @@ def look(
     least, most = (LEAST_ORDER, scheme_order) if along is None else (min(LEAST_ORDER, 0.5 * along), along)
     looked = looks(fine.plan)
     v = problem.weight_values_at(fine.grid, fine.plan.saves[looked])
-    norm = _sum(fine.grid, v, fine.values[:, looked])
+    count = len(looked)
+    norm = over_saves(lambda s: _sum(fine.grid, v[s], fine.values[:, looked[s]]), fine.values, count)
     still = gap <= NOISE * np.finfo(float).eps * (4.0 + fine.plan.steps**0.5) * norm.max(axis=1, keepdims=True)
     observed[still] = scheme_order
-    width = _between(np.minimum, _cells_per_width(problem, fine, looked, v, norm), looked, gap.shape)
+    widths = over_saves(lambda s: _cells_per_width(problem, fine, looked[s], v[s], norm[:, s]), fine.values, count)
+    width = _between(np.minimum, widths, looked, gap.shape)
     folds = np.broadcast_to(_steps_per_fold(problem, fine, tau), gap.shape)
-    change = _between(np.maximum, _change(fine, looked, v, norm), looked, gap.shape)
+    changes = over_saves(lambda s: _change(fine, looked[s], v[s], norm[:, s]), fine.values, count)
+    change = _between(np.maximum, changes, looked, gap.shape)
     believed = np.where(observed > scheme_order + EXCESS, min(1, most), np.clip(observed, LEAST_ORDER, most))
     factor = SAFETY / (2.0 ** np.where(np.isnan(believed), LEAST_ORDER, believed) - 1.0)
     below = _below_zero(problem, fine)
@@ -379,7 +392,8 @@ def _below_zero(problem: Problem, fine: Level) -> Array:
     signed = fine.values[:, 0].reshape(len(fine.values), -1).min(axis=1) < 0.0
     if fine.values.min() >= -NOISE * np.finfo(float).eps * fine.values.max():
         return np.zeros(fine.values.shape[:2])
-    below = _sum(fine.grid, problem.weight_values(fine.grid), np.minimum(fine.values, 0.0))
+    v = problem.weight_values(fine.grid)
+    below = over_saves(lambda s: _sum(fine.grid, v[s], np.minimum(fine.values[:, s], 0.0)), fine.values)
     return np.where(signed[:, None], 0.0, below)
 
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -26,7 +27,7 @@ from fpsolve import _checks
 from fpsolve._progress import progress as progress_bar
 from fpsolve.dynamics import BaseDynamics
 from fpsolve.evolution._adaptive import solve_adaptive, solve_flow, solve_flow_to_tolerance
-from fpsolve.evolution._estimate import look, looks, moved, weighted_gap
+from fpsolve.evolution._estimate import look, looks, moved, over_saves, weighted_gap
 from fpsolve.evolution._march import Level, StepPlan, march, noise
 from fpsolve.evolution._problem import Problem
 from fpsolve.evolution._result import Solution
@@ -75,15 +76,19 @@ def shares(level: Level, saves: NDArray[np.int64]) -> tuple[Array, Array]:
     fine, coarse = np.zeros((2, len(level.values), len(saves)))
     steps = last_steps(level.plan, saves)
     noisy = [k for k, step in enumerate(steps) if level.peclet[step]]
-    size = np.abs(level.values[:, saves[noisy]])
+
+    def means(axis: int, part: slice) -> Array:
+        some = noisy[part]
+        z = np.stack([level.peclet[steps[k]][axis] for k in some])
+        size = np.abs(level.values[:, saves[some]][(slice(None), slice(None), *(slice(n) for n in z.shape[1:]))])
+        space = tuple(range(2, size.ndim))
+        mass = np.maximum(size.sum(axis=space), np.finfo(float).tiny) * level.grid.dim
+        return np.stack([(size * smeared).sum(axis=space) / mass for smeared in share(z)], axis=-1)
+
     for axis in range(level.grid.dim if noisy else 0):
-        z = np.stack([level.peclet[steps[k]][axis] for k in noisy])
-        inner = size[(slice(None), slice(None), *(slice(n) for n in z.shape[1:]))]
-        space = tuple(range(2, inner.ndim))
-        mass = np.maximum(inner.sum(axis=space), np.finfo(float).tiny) * level.grid.dim
-        own, twice = share(z)
-        fine[:, noisy] += (inner * own).sum(axis=space) / mass
-        coarse[:, noisy] += (inner * twice).sum(axis=space) / mass
+        found = over_saves(partial(means, axis), level.values, len(noisy))
+        fine[:, noisy] += found[..., 0]
+        coarse[:, noisy] += found[..., 1]
     return fine, coarse
 
 
@@ -122,7 +127,8 @@ def solve_fixed(
     after = problem.forgotten(half)
     coarse = march(problem.dynamics, fewer.times(problem.clock, tau), half, fewer, start, scheme, tick, (), after)
     third = _third(problem, scheme, half, plan, times, start, tick)
-    gap = weighted_gap(grid, fine.values, coarse.values, problem.weight_values(half))
+    v = problem.weight_values(half)
+    gap = over_saves(lambda s: weighted_gap(grid, fine.values[:, s], coarse.values[:, s], v[s]), fine.values)
     found = look(problem, scheme.order, tau, gap, fine, coarse, third)
     factor = np.maximum(found.factor, SMEARED_SAFETY * smeared)
     records = [level.record for level in ([third[0]] if third else []) + [coarse, fine]]

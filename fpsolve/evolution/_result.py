@@ -12,7 +12,6 @@ Runs from files.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +23,7 @@ from numpy.typing import NDArray
 from fpsolve import _checks, _runs, weights
 from fpsolve._checks import error
 from fpsolve._tails import edge_tail
-from fpsolve.evolution._estimate import weighted_gap
+from fpsolve.evolution._estimate import over_saves, weighted_gap
 from fpsolve.evolution._march import Record
 from fpsolve.evolution._problem import Problem
 from fpsolve.grid import Grid
@@ -41,8 +40,6 @@ Array = NDArray[np.float64]
 MISPLACED = 2.0
 #: Relative rounding of a cell's mass per cell between the origin and the edge: a face is rounded as its position is.
 POSITIONS = 0.125
-#: Values looked at together when errors are summed up.
-CHUNK = 2_000_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +95,7 @@ class Solution:
             return np.full(self.values.shape[:2], np.nan)
         half = self.grid.coarsen()
         v = problem.weight_values(half)
-        return self._over_saves(lambda s: weighted_gap(self.grid, self.values[:, s], previous[:, s], v[s]))
+        return over_saves(lambda s: weighted_gap(self.grid, self.values[:, s], previous[:, s], v[s]), self.values)
 
     def tail(self, problem: Problem) -> Array:
         """V-weighted mass beyond the box, extrapolated from the edges; 0 where the box is the state space.
@@ -109,7 +106,7 @@ class Solution:
         if not problem.dynamics.unbounded:
             return np.zeros(self.values.shape[:2])
         v = problem.weight_values(self.grid)
-        now = self._over_saves(lambda s: edge_tail(self.values[:, s], self.grid.axes, v[s]))
+        now = over_saves(lambda s: edge_tail(self.values[:, s], self.grid.axes, v[s]), self.values)
         return np.asarray(np.maximum.accumulate(now, axis=1))
 
     def rounding(self, problem: Problem) -> Array:
@@ -118,7 +115,7 @@ class Solution:
         """
         v = problem.weight_values(self.grid)
         axes = tuple(range(-self.grid.dim, 0))
-        norm = self._over_saves(lambda s: (v[s] * np.abs(self.values[:, s])).sum(axis=axes))
+        norm = over_saves(lambda s: (v[s] * np.abs(self.values[:, s])).sum(axis=axes), self.values)
         noise = self.noise
         if noise is None:
             where = problem.position_grid(self.grid, float(problem.saves[0]))
@@ -136,11 +133,7 @@ class Solution:
         error = level + MISPLACED * tail + self.rounding(problem)
         return np.asarray(error if self.unresolved is None else np.where(self.unresolved, np.inf, error))
 
-    def _over_saves(self, function: Callable[[slice], Array]) -> Array:
-        """Apply a function to slices of save times, few at a time: no temporary of the size of all densities."""
-        saves = self.values.shape[1]
-        step = max(1, CHUNK * saves // max(self.values.size, 1))
-        return np.concatenate([function(slice(k, k + step)) for k in range(0, saves, step)], axis=1)
+
 Coordinates = dict[str, tuple[tuple[str, ...], Array]]
 
 

@@ -67,9 +67,13 @@ class Family:
         """Return the classes by kind, as the door has them now."""
         door = import_module(self.door)
         listed = [getattr(door, name) for name in door.__all__]
-        own = [one for one in listed if isinstance(one, type) and "__dataclass_fields__" in vars(one)]
-        mine = [one for one in own if issubclass(one, self.base) and not inspect.isabstract(one)]
-        return {kind_of(one): one for one in mine}
+        return _classes(self.base, tuple(one for one in listed if isinstance(one, type)))
+
+
+@cache
+def _classes(base: type, listed: tuple[type, ...]) -> dict[str, type]:
+    own = [one for one in listed if "__dataclass_fields__" in vars(one)]
+    return {kind_of(one): one for one in own if issubclass(one, base) and not inspect.isabstract(one)}
 
 
 def family_of(base: type) -> Family:
@@ -170,7 +174,8 @@ def dump(value: Any) -> dict[str, Any]:
     {'kind': 'gaussian', 'mean': 0.5, 'cov': 4.0}
     """
     kind = type(value)
-    if not any(kind in family.classes().values() for family in _FAMILIES) or not _can_be_written(_makers(kind)[0]):
+    families = [family for family in _FAMILIES if issubclass(kind, family.base)]
+    if not any(kind in family.classes().values() for family in families) or not _can_be_written(_makers(kind)[0]):
         got = f"a {kind.__name__}, which a file cannot hold"
         raise error("value", "a law, process, weight, grid or dynamics made of numbers", got)
     parameters = _parameters(_makers(kind)[0])

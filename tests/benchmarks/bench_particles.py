@@ -6,6 +6,7 @@ from typing import Any
 
 import cases
 import numpy as np
+import pytest
 from benchmarks import problem, report, runs, timing, truth, tune
 from numpy.typing import NDArray
 
@@ -39,6 +40,8 @@ def histogram() -> NDArray[np.float64]:
     return np.asarray(cloud["count"].isel(t=-1).values / (PARTICLES * grid.volume))
 
 
+# the search for a pair tries grids that are too coarse to be judged without the truth
+@pytest.mark.filterwarnings("ignore::fpsolve.UnresolvedWarning")
 def test_million_particles(benchmark: Any, judge: Any) -> None:
     found: list[NDArray[np.float64]] = []
     theirs = timing.once(lambda: found.append(histogram()))
