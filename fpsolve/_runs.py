@@ -173,6 +173,30 @@ def grid(run: xr.Dataset) -> Grid:
     return Grid(tuple(ends), tuple(density.sizes[name] for name in names))
 
 
+def grid_at(data: Any, index: int) -> Grid:
+    """Return the grid in x of a run or a cloud (anything with centres ``x[, y]``) at its saved time number `index`.
+
+    In a fixed frame ``x`` is an index; in a scaled frame it is a coordinate ``x(t, z)``: uniform at every time.
+
+    Raises
+    ------
+    ValueError
+        Positions that are missing, or not uniform and increasing.
+    """
+    bounds, shape = [], []
+    for name in (name for name in ("x", "y") if name in data.coords):
+        raw = data.coords[name]
+        centres = np.asarray(raw.isel(t=index) if "t" in raw.dims else raw, dtype=np.float64)
+        h = float(centres[-1] - centres[0]) / (centres.size - 1) if centres.size > 1 else 0.0
+        if not h > 0.0 or np.any(np.abs(np.diff(centres) - h) > position_slack(raw.values, h) * h):
+            raise error("run", f"uniform increasing positions along {name}", "others", "sort it")
+        bounds.append((float(centres[0] - 0.5 * h), float(centres[-1] + 0.5 * h)))
+        shape.append(centres.size)
+    if not shape:
+        raise error("run", "cell centres in the coordinates x (and y)", "none", "pass what evolve returned")
+    return Grid(tuple(bounds), tuple(shape))
+
+
 def _density(run: xr.Dataset, member: str | None) -> xr.DataArray:
     import xarray as xr
 

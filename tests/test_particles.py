@@ -268,12 +268,11 @@ def test_counts_are_those_of_the_positions(grid: fp.Grid) -> None:
 def test_counts_in_2d_are_those_of_the_positions() -> None:
     rng = np.random.default_rng(0)
     x = rng.normal(size=(5000, 2)) * 3
-    cells = _cells.from_grid(PLANE)
-    counts, outside = cells.count(x)
+    counts, outside = _cells.count(PLANE, x)
     np.testing.assert_array_equal(counts, np.histogram2d(x[:, 0], x[:, 1], bins=PLANE.face_axes)[0])
     assert counts.sum() + outside.sum() == 5000
     assert outside.sum() > 0
-    counts, outside = cells.count(np.array([[1e300, 0.0], [-1e300, 0.0], [6.0, 5.0]]))
+    counts, outside = _cells.count(PLANE, np.array([[1e300, 0.0], [-1e300, 0.0], [6.0, 5.0]]))
     assert (counts[-1, -1], outside[0]) == (1, 2)
 
 
@@ -372,8 +371,7 @@ def test_expectations_are_of_fourth_order(dim: int) -> None:
     means = []
     for n in (24, 48, 96, 384) if dim == 1 else (16, 32, 64, 256):
         grid = fp.Grid.uniform(box, cells=n)
-        cells = _cells.from_grid(grid)
-        means.append(_cells.expectations(grid.cell_average(law) * grid.volume, cells, centre, width))
+        means.append(_cells.expectations(grid.cell_average(law) * grid.volume, grid, centre, width))
     errors = [np.max(np.abs(mean - means[-1][0])) for mean, _ in means[:-1]]
     assert np.all(np.log2(np.array(errors[:-1]) / errors[1:]) > 3.5)
     # and the limit is right

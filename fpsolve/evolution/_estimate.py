@@ -36,6 +36,7 @@ from functools import reduce
 import numpy as np
 from numpy.typing import NDArray
 
+from fpsolve._cumulative import Cumulative
 from fpsolve.evolution._march import Level, StepPlan
 from fpsolve.evolution._problem import Problem
 from fpsolve.grid import Grid
@@ -340,14 +341,11 @@ def moved(values: Array, grid: Grid, coarser: Grid) -> Array:
     """Cell averages on about half as many cells: means of neighbours, or by a spline of the cumulative where odd."""
     if all(n == 2 * m for n, m in zip(grid.shape, coarser.shape, strict=True)):
         return grid.restrict(values)
-    from scipy.interpolate import CubicSpline
-
     for axis in range(grid.dim):
         rows = np.moveaxis(values, axis - grid.dim, -1) * grid.spacing[axis]
-        cumulative = np.concatenate([np.zeros((*rows.shape[:-1], 1)), np.cumsum(rows, axis=-1)], axis=-1)
-        at_faces = CubicSpline(grid.face_axes[axis], cumulative, axis=-1)(coarser.face_axes[axis])
-        values = np.moveaxis(np.diff(at_faces, axis=-1) / coarser.spacing[axis], -1, axis - grid.dim)
-    return np.asarray(values)
+        masses = Cumulative((grid.face_axes[axis],), rows, degree=3).masses(coarser.face_axes[axis])
+        values = np.moveaxis(masses / coarser.spacing[axis], -1, axis - grid.dim)
+    return values
 
 
 def looks(plan: StepPlan) -> NDArray[np.int64]:

@@ -118,7 +118,7 @@ def _z_scores(grid_side: GridSide, sample: ParticleSide, level: float) -> dict[s
 def distances(grid_side: GridSide, sample: ParticleSide, weight: WeightLike) -> dict[str, Any]:
     """Weighted distance of the histogram to its own law, with what a perfect match would show."""
     here = grid_side.on(sample.cells)
-    v = weights.evaluate(weight, here.cells.points(), here.cells.dim)
+    v = weights.evaluate(weight, here.cells.x, here.cells.dim)
     exact = _floor.binomial_deviation(here.probability, sample.n)
     return {
         "histogram_distance": float(np.sum(v * np.abs(sample.counts / sample.n - here.probability))),
@@ -131,7 +131,7 @@ def distances(grid_side: GridSide, sample: ParticleSide, weight: WeightLike) -> 
 def to_reference(grid_side: GridSide, sample: ParticleSide, reference: GridSide, weight: WeightLike) -> dict[str, Any]:
     """Weighted distance of the histogram to another law; its mean and spread if the density is right."""
     here, there = grid_side.on(sample.cells), reference.on(sample.cells)
-    v = weights.evaluate(weight, here.cells.points(), here.cells.dim)
+    v = weights.evaluate(weight, here.cells.x, here.cells.dim)
     shift = here.probability - there.probability
     expected = _floor.binomial_distance(here.probability, there.probability, sample.n)
     return {

@@ -1,16 +1,16 @@
-"""Uniform cells at one time: particles counted in them, what a density says of them, bounded test functions on them."""
+"""Grids at one time: particles counted in their cells, what a density says of them, bounded test functions on them."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from fpsolve import _checks, _runs
+from fpsolve._cumulative import Cumulative
+from fpsolve.grid import Grid
 
 Array = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]
@@ -40,96 +40,27 @@ _PLANE: dict[str, Callable[[Array, Array], Array]] = {
 }
 
 
-@dataclass(frozen=True)
-class Cells:
-    """A uniform tensor grid of cells: lower ends, spacings and numbers of cells per axis."""
+def count(grid: Grid, x: Array) -> tuple[Counts, Counts]:
+    """Particles per cell, and outside of the box: (below, above) in 1D, (total,) in 2D.
 
-    low: tuple[float, ...]
-    spacing: tuple[float, ...]
-    shape: tuple[int, ...]
-
-    @property
-    def dim(self) -> int:
-        """1 or 2."""
-        return len(self.shape)
-
-    @property
-    def volume(self) -> float:
-        """Length (1D) or area (2D) of a cell."""
-        return float(np.prod(self.spacing))
-
-    @property
-    def faces(self) -> tuple[Array, ...]:
-        """Faces per axis, (cells + 1,) each."""
-        return tuple(
-            np.asarray(lo + h * np.arange(n + 1), dtype=np.float64)
-            for lo, h, n in zip(self.low, self.spacing, self.shape, strict=True)
-        )
-
-    @property
-    def centres(self) -> tuple[Array, ...]:
-        """Centres per axis, (cells,) each."""
-        return tuple(
-            np.asarray(lo + h * (np.arange(n) + 0.5), dtype=np.float64)
-            for lo, h, n in zip(self.low, self.spacing, self.shape, strict=True)
-        )
-
-    def points(self, offset: tuple[float, ...] | None = None) -> Array:
-        """Centres, moved by ``offset`` cells per axis: (nx,) in 1D, (nx, ny, 2) in 2D."""
-        shift = offset or (0.0,) * self.dim
-        axes = [c + o * h for c, o, h in zip(self.centres, shift, self.spacing, strict=True)]
-        return axes[0] if self.dim == 1 else np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
-
-    def count(self, x: Array) -> tuple[Counts, Counts]:
-        """Particles per cell, and outside of the box: (below, above) in 1D, (total,) in 2D.
-
-        ``x`` is (n,) in 1D and (n, 2) in 2D. A cell holds its lower face; the last one also its upper face.
-        """
-        columns = [x] if self.dim == 1 else [x[:, 0], x[:, 1]]
-        inside = np.ones(len(x), dtype=bool)
-        index = np.zeros(len(x), dtype=np.int64)
-        for column, lo, h, n in zip(columns, self.low, self.spacing, self.shape, strict=True):
-            place = (column - lo) / h
-            inside &= (place >= 0) & (place <= n)
-            # Bounded before the conversion: a particle far outside must not overflow an integer.
-            index = index * n + np.clip(place, 0, n - 1).astype(np.int64)
-        counts = np.bincount(index[inside], minlength=int(np.prod(self.shape))).reshape(self.shape)
-        if self.dim == 2:
-            return counts, np.array([np.count_nonzero(~inside)], dtype=np.int64)
-        below = np.count_nonzero(columns[0] < self.low[0])
-        return counts, np.array([below, np.count_nonzero(~inside) - below], dtype=np.int64)
-
-
-def from_grid(grid: Any) -> Cells:
-    """Cells of a `fpsolve.Grid`."""
-    return Cells(tuple(float(lo) for lo, _ in grid.bounds), tuple(float(h) for h in grid.spacing), tuple(grid.shape))
-
-
-def from_dataset(data: Any, index: int) -> Cells:
-    """Cells of a run or a cloud (anything with centres ``x[, y]``) at its saved time number ``index``.
-
-    In a fixed frame ``x`` is an index; in a scaled frame it is a coordinate ``x(t, z)``: uniform at every
-    time.
+    ``x`` is (n,) in 1D and (n, 2) in 2D. A cell holds its lower face; the last one also its upper face.
     """
-    low, spacing, shape = [], [], []
-    for name in AXES:
-        if name not in data.coords:
-            continue
-        centres = data.coords[name]
-        values = np.asarray(centres.isel(t=index) if "t" in centres.dims else centres, dtype=np.float64)
-        h = float(values[-1] - values[0]) / (values.size - 1) if values.size > 1 else 0.0
-        slack = _runs.position_slack(centres.values, h)
-        if not h > 0.0 or np.any(np.abs(np.diff(values) - h) > slack * h):
-            raise _checks.error("run", f"uniform increasing positions along {name}", "others", "sort it")
-        low.append(float(values[0]) - 0.5 * h)
-        spacing.append(h)
-        shape.append(int(values.size))
-    if not shape:
-        raise _checks.error("run", "cell centres in the coordinates x (and y)", "none", "pass what evolve returned")
-    return Cells(tuple(low), tuple(spacing), tuple(shape))
+    columns = [x] if grid.dim == 1 else [x[:, 0], x[:, 1]]
+    inside = np.ones(len(x), dtype=bool)
+    index = np.zeros(len(x), dtype=np.int64)
+    for column, (low, _), h, n in zip(columns, grid.bounds, grid.spacing, grid.shape, strict=True):
+        place = (column - low) / h
+        inside &= (place >= 0) & (place <= n)
+        # Bounded before the conversion: a particle far outside must not overflow an integer.
+        index = index * n + np.clip(place, 0, n - 1).astype(np.int64)
+    counts = np.bincount(index[inside], minlength=int(np.prod(grid.shape))).reshape(grid.shape)
+    if grid.dim == 2:
+        return counts, np.array([np.count_nonzero(~inside)], dtype=np.int64)
+    below = np.count_nonzero(columns[0] < grid.bounds[0][0])
+    return counts, np.array([below, np.count_nonzero(~inside) - below], dtype=np.int64)
 
 
-def on_cells(probability: Array, source: Cells, target: Cells) -> Array:
+def on_cells(probability: Array, source: Grid, target: Grid) -> Array:
     """Probabilities of other cells, from the spline of the cumulative distribution at the source's faces.
 
     Exact (to rounding) where the target's faces are source faces, of order h^6 (1D) or h^4 (2D) elsewhere.
@@ -137,33 +68,20 @@ def on_cells(probability: Array, source: Cells, target: Cells) -> Array:
     """
     if _same(source, target):
         return probability
-    ends = [(faces[0], faces[-1]) for faces in source.faces]
-    wanted = [np.clip(faces, *end) for faces, end in zip(target.faces, ends, strict=True)]
-    if source.dim == 1:
-        from scipy.interpolate import make_interp_spline
-
-        cumulative = np.concatenate([[0.0], np.cumsum(probability)])
-        return np.asarray(np.diff(make_interp_spline(source.faces[0], cumulative, k=5)(wanted[0])), dtype=np.float64)
-    from scipy.interpolate import RectBivariateSpline
-
-    cumulative = np.zeros((source.shape[0] + 1, source.shape[1] + 1))
-    cumulative[1:, 1:] = np.cumsum(np.cumsum(probability, axis=0), axis=1)
-    corner = RectBivariateSpline(*source.faces, cumulative)(*wanted)
-    return np.asarray(np.diff(np.diff(corner, axis=0), axis=1), dtype=np.float64)
+    return Cumulative(source.face_axes, probability, degree=5 if source.dim == 1 else 3).masses(*target.face_axes)
 
 
-def _same(a: Cells, b: Cells) -> bool:
+def _same(a: Grid, b: Grid) -> bool:
     """Whether two sets of cells agree to 1e-9 of a cell."""
     if a.shape != b.shape:
         return False
-    gaps = [abs(fa[[0, -1]] - fb[[0, -1]]) for fa, fb in zip(a.faces, b.faces, strict=True)]
-    return bool(np.max(gaps) <= 1e-9 * min(a.spacing))
+    return bool(np.max(np.abs(np.subtract(a.bounds, b.bounds))) <= 1e-9 * min(a.spacing))
 
 
-def frame_of_density(probability: Array, cells: Cells) -> tuple[Array, Array]:
+def frame_of_density(probability: Array, cells: Grid) -> tuple[Array, Array]:
     """Mean and standard deviation per axis of a grid density: where the test functions sit; each (dim,)."""
     centre, width = [], []
-    for axis, points in enumerate(cells.centres):
+    for axis, points in enumerate(cells.axes):
         line = probability if cells.dim == 1 else probability.sum(axis=1 - axis)
         mean = float(line @ points) / float(line.sum())
         centre.append(mean)
@@ -171,7 +89,7 @@ def frame_of_density(probability: Array, cells: Cells) -> tuple[Array, Array]:
     return np.array(centre), np.array(width)
 
 
-def expectations(probability: Array, cells: Cells, centre: Array, width: Array) -> tuple[Array, Array]:
+def expectations(probability: Array, cells: Grid, centre: Array, width: Array) -> tuple[Array, Array]:
     r"""Mean and variance of every test function under cell probabilities, each (functions,), of order h^4.
 
     .. math:: \int f q = \sum_i P_i \bar f_i + \sum_i \tfrac{h^2}{12}\, |C|\, f'_i q'_i + O(h^4)
@@ -197,9 +115,10 @@ def expectations(probability: Array, cells: Cells, centre: Array, width: Array) 
     return mean, second - mean**2
 
 
-def _at(cells: Cells, offset: tuple[float, ...], centre: Array, width: Array) -> Array:
+def _at(cells: Grid, offset: tuple[float, ...], centre: Array, width: Array) -> Array:
     """Test functions at the cell centres moved by ``offset`` cells: (functions, nx[, ny])."""
-    points = cells.points(offset)
+    ends = zip(cells.bounds, offset, cells.spacing, strict=True)
+    points = Grid(tuple((low + o * h, high + o * h) for (low, high), o, h in ends), cells.shape).x
     flat = points.ravel() if cells.dim == 1 else points.reshape(-1, 2)
     return function_values(flat, centre, width, cells.dim).reshape(-1, *cells.shape)
 

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fpsolve import _checks
-from fpsolve.particles._cells import AXES, Cells, function_names, function_values
+from fpsolve.grid import Grid
+from fpsolve.particles._cells import AXES, count, function_names, function_values
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -27,7 +28,7 @@ class Tally:
         Dimension and total number of particles.
     centre, width : array (times, dim)
         Frame of the test functions at each saved time.
-    cells : tuple of Cells, or empty
+    cells : tuple of Grid, or empty
         Where to count at each saved time.
     keep : bool
         Whether positions are kept; only then does memory grow with n.
@@ -37,7 +38,7 @@ class Tally:
     n: int
     centre: Array
     width: Array
-    cells: tuple[Cells, ...] = ()
+    cells: tuple[Grid, ...] = ()
     keep: bool = True
     functions: Array = field(init=False)
     first: Array = field(init=False)
@@ -67,7 +68,7 @@ class Tally:
         self.first[index] += shifted.sum(axis=0)
         self.second[index] += shifted.T @ shifted
         if self.cells:
-            counts, outside = self.cells[index].count(x)
+            counts, outside = count(self.cells[index], x)
             self.counts[index] += counts
             self.outside[index] += outside
 
@@ -119,7 +120,7 @@ def _with_counts(data: xr.Dataset, tally: Tally) -> xr.Dataset:
     names = AXES[: tally.dim]
     dims = names if fixed else (("z",) if tally.dim == 1 else ("z_x", "z_y"))
     for i, (name, dim) in enumerate(zip(names, dims, strict=True)):
-        centres = [cells.centres[i] for cells in tally.cells]
+        centres = [cells.axes[i] for cells in tally.cells]
         data = data.assign_coords({name: (dim, centres[0]) if fixed else (("t", dim), np.stack(centres))})
     data["count"] = (("t", *dims), np.stack(tally.counts))
     data["count"].attrs["long_name"] = "particles per cell"

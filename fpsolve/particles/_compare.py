@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fpsolve import _checks, _runs, _times, weights
+from fpsolve.grid import Grid
 from fpsolve.particles import _agreement, _cells
-from fpsolve.particles._cells import Cells
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -190,7 +190,7 @@ class GridSide:
 
     Attributes
     ----------
-    cells : Cells
+    cells : Grid
     probability, slack : array, the cells' shape
         Cell probabilities, and the signed estimate of their error (0 where the run has none).
     outside : array (2,) below and above in 1D, (1,) in 2D
@@ -199,14 +199,14 @@ class GridSide:
         Estimated V-weighted mass beyond the box; error of the density in the weighted norm.
     """
 
-    cells: Cells
+    cells: Grid
     probability: Array
     slack: Array
     outside: Array
     tail: float
     error: float
 
-    def on(self, cells: Cells) -> GridSide:
+    def on(self, cells: Grid) -> GridSide:
         """The same density on other cells; what falls outside of those counts as outside."""
         if cells is self.cells:
             return self
@@ -215,7 +215,7 @@ class GridSide:
         if cells.dim == 2:
             outside = np.array([total - probability.sum()])
         else:
-            edges = np.array([self.cells.faces[0][0], cells.faces[0][0]])
+            edges = np.array([self.cells.bounds[0][0], cells.bounds[0][0]])
             # One cell from the run's left end to the new box's: what lies below it.
             low = 0.0 if edges[1] <= edges[0] else float(_below(self.probability, self.cells, edges[1]))
             below = float(self.outside[0]) + low
@@ -223,11 +223,9 @@ class GridSide:
         return GridSide(cells, probability, slack, outside, self.tail, self.error)
 
 
-def _below(probability: Array, cells: Cells, face: float) -> float:
+def _below(probability: Array, cells: Grid, face: float) -> float:
     """Probability of the run's box below a point, from the same spline as everything else."""
-    left = cells.faces[0][0]
-    one = Cells((float(left),), (float(face - left),), (1,))
-    return float(_cells.on_cells(probability, cells, one)[0])
+    return float(_cells.on_cells(probability, cells, Grid(((cells.bounds[0][0], face),), (1,)))[0])
 
 
 @dataclass(frozen=True, eq=False)
@@ -235,7 +233,7 @@ class ParticleSide:
     """Particles at one time: counts per cell and outside (as in GridSide), means of the test functions."""
 
     n: int
-    cells: Cells
+    cells: Grid
     counts: npt.NDArray[np.int64]
     outside: npt.NDArray[np.int64]
     centre: Array
@@ -245,7 +243,7 @@ class ParticleSide:
 
 def grid_side(run: Any, start: str, index: int) -> GridSide:
     """Read a run's density at one start and saved time number ``index``."""
-    cells = _cells.from_dataset(run, index)
+    cells = _runs.grid_at(run, index)
     at = run.sel(start=start).isel(t=index)
     density = _checks.finite_array("run density", at["density"].values, shape=cells.shape)
     probability = density * cells.volume
@@ -291,7 +289,7 @@ def particle_side(cloud: Any, other: GridSide, index: int) -> ParticleSide:
         return _count_positions(np.asarray(at["position"].values, dtype=np.float64), other)
     if "count" not in cloud:
         raise _checks.error("cloud", "positions or counts", str(list(cloud)), "make it with particles.simulate")
-    cells = _cells.from_dataset(cloud, index)
+    cells = _runs.grid_at(cloud, index)
     _checks.same_dim("cloud", cells.dim, "run", dim)
     counts, outside, centre, width, means = (
         np.asarray(at[name].values) for name in ("count", "outside", "centre", "width", "function_mean")
@@ -310,7 +308,7 @@ def _count_positions(x: Array, other: GridSide) -> ParticleSide:
     )
     sums = np.zeros(len(_cells.function_names(dim)))
     for i in range(0, len(x), _BLOCK):
-        inside, beyond = other.cells.count(x[i : i + _BLOCK])
+        inside, beyond = _cells.count(other.cells, x[i : i + _BLOCK])
         counts += inside
         outside += beyond
         sums += _cells.function_values(x[i : i + _BLOCK], centre, width, dim).sum(axis=1)

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from fpsolve import _checks, weights
+from fpsolve import _checks, _runs, weights
 from fpsolve.grid import Grid
-from fpsolve.particles import _cells
 
 if TYPE_CHECKING:
     from fpsolve.weights import WeightLike
@@ -162,13 +161,11 @@ def _masses(density: Any, grid: Grid | None, weight: WeightLike) -> tuple[Array,
     if grid is None:
         if not hasattr(density, "coords"):
             raise _checks.error("grid", "a grid beside a plain array", "None", "pass the grid the density lives on")
-        cells = _cells.from_dataset(density, 0)
-    else:
-        _checks.instances(grid=(grid, Grid))
-        cells = _cells.from_grid(grid)
-    values = _checks.finite_array("density", density, shape=cells.shape)
-    probability = values * cells.volume
+        grid = _runs.grid_at(density, 0)
+    _checks.instances(grid=(grid, Grid))
+    values = _checks.finite_array("density", density, shape=grid.shape)
+    probability = values * grid.volume
     if np.max(probability) > 1.0 + 1e-9:
         got = f"a largest cell probability of {np.max(probability):.3g}"
         raise _checks.error("density", "cell averages per unit x", got, "do not pass masses or counts")
-    return np.minimum(probability, 1.0), weights.evaluate(weight, cells.points(), cells.dim)
+    return np.minimum(probability, 1.0), weights.evaluate(weight, grid.x, grid.dim)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from fpsolve import __version__, _checks, _progress, _times, samplers
+from fpsolve import __version__, _checks, _progress, _runs, _times, samplers
 from fpsolve.dynamics import identity, short
 from fpsolve.grid import Grid
 from fpsolve.laws import Law
@@ -288,14 +288,14 @@ def _tally(reverse: Any, plan: _Plan, n: int, histogram: Any, positions: bool | 
     return Tally(reverse.dim, n, centre, width, cells, keep)
 
 
-def _counting_cells(histogram: Any, saved: Array) -> tuple[_cells.Cells, ...]:
+def _counting_cells(histogram: Any, saved: Array) -> tuple[Grid, ...]:
     """Cells at every saved time: a grid's, or those of a run at the same times."""
     if not hasattr(histogram, "coords"):
-        return (_cells.from_grid(histogram),) * len(saved)
+        return (histogram,) * len(saved)
     index = _times.places(saved, histogram.coords["t"].values, float(saved[0])).tolist()
     if min(index) < 0:
         raise _checks.error("save_at", "times saved in the run given as histogram", saved.tolist(), "leave save_at out")
-    return tuple(_cells.from_dataset(histogram, i) for i in index)
+    return tuple(_runs.grid_at(histogram, i) for i in index)
 
 
 def _run(plan: _Plan, tally: Tally, start: Any, seed: int, chunk: int, progress: bool | None) -> Array:

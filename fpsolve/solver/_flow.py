@@ -11,26 +11,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fpsolve._cumulative import Cumulative
 from fpsolve.dynamics import BaseDynamics
 from fpsolve.grid import Grid
 from fpsolve.laws import Law
 from fpsolve.solver._origins import Accuracy, trace_back
-
-if TYPE_CHECKING:
-    from scipy.interpolate import BSpline, RectBivariateSpline
-
 
 Array = NDArray[np.float64]
 
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(8)
 #: Cells of the table of cumulative masses of a law that has none in closed form.
 _TABLE_CELLS = 4096
-_DEGREE = 5
 
 
 class Source(Protocol):
@@ -117,32 +113,15 @@ class CellSource:
 
     def masses(self, faces: Array) -> Array:
         """Differences of the spline through the cumulative masses at the faces: sums are kept exactly."""
-        low, high = self.grid.bounds[0]
-        return np.diff(np.asarray(self._line(np.clip(faces, low, high))))
+        return self._spline.masses(faces)
 
     def density(self, points: Array) -> Array:
         """Mixed derivative of the spline through the cumulative masses at the corners."""
-        (x_low, x_high), (y_low, y_high) = self.grid.bounds
-        x, y = points[:, 0], points[:, 1]
-        inside = (x >= x_low) & (x <= x_high) & (y >= y_low) & (y <= y_high)
-        out = np.zeros(len(points))
-        out[inside] = self._plane.ev(x[inside], y[inside], dx=1, dy=1)
-        return out
+        return self._spline.density(points)
 
     @cached_property
-    def _line(self) -> BSpline:
-        from scipy.interpolate import make_interp_spline
-
-        cumulative = np.append(0.0, np.cumsum(self.averages) * self.grid.volume)
-        return make_interp_spline(self.grid.face_axes[0], cumulative, k=_DEGREE)
-
-    @cached_property
-    def _plane(self) -> RectBivariateSpline:
-        from scipy.interpolate import RectBivariateSpline
-
-        corner = np.zeros(tuple(n + 1 for n in self.grid.shape))
-        corner[1:, 1:] = np.cumsum(np.cumsum(self.averages, axis=0), axis=1) * self.grid.volume
-        return RectBivariateSpline(*self.grid.face_axes, corner, kx=_DEGREE, ky=_DEGREE, s=0.0)
+    def _spline(self) -> Cumulative:
+        return Cumulative(self.grid.face_axes, self.averages * self.grid.volume)
 #: A later and an earlier forward time.
 Stretch = tuple[float, float]
 
