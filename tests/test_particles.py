@@ -385,7 +385,7 @@ def test_expectations_are_of_fourth_order(dim: int) -> None:
 def test_probabilities_of_other_cells(dim: int) -> None:
     law, grid = (TWO, LINE) if dim == 1 else (TILTED, fp.Grid.uniform([(-6, 6), (-5, 5)], cells=(200, 180)))
     other = fp.Grid.uniform((-1.03, 9.0), cells=57) if dim == 1 else fp.Grid.uniform([(-2.2, 3), (-8, 1)], cells=33)
-    source, target = _cells.from_grid(grid), _cells.from_grid(other)
+    source, target = grid, other
     p = grid.cell_average(law) * grid.volume
     exact = other.cell_average(law) * other.volume
     # Beyond the run's box there is nothing to give.
@@ -575,8 +575,7 @@ def test_counts_on_another_grid_are_compared_as_well() -> None:
     other = fp.Grid.uniform((-2.51, 3.3), cells=97)
     x = NORMAL.sample(50_000, np.random.default_rng(2))
     for move, verdict in ((0.0, "agree"), (0.05, "disagree")):
-        cells = _cells.from_grid(other)
-        counts, outside = cells.count(x + move)
+        counts, outside = _cells.count(other, x + move)
         cloud = xr.Dataset(
             {
                 "count": (("t", "x"), counts[None]),

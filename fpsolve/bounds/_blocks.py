@@ -263,7 +263,7 @@ def stages(
     _checks.one_of("frame", frame, ("fixed", "scaled"))
     _checks.same_dim("grid", grid.dim, "reverse", reverse.dim)
     times = _boundaries(reverse, blocks, t_min)
-    grids = tuple(_grid_at(reverse, grid, t, frame) for t in times)
+    grids = tuple(grid if frame == "fixed" else Frame(reverse).grid(t, grid) for t in times.tolist())
     remedy = "widen it; for a grid in z, as runs of VE and EDM have, say frame='scaled'"
     _require_held(grids[0], reverse.marginal(float(times[0])), "grid", "p_T", remedy)
     if reverse.exact and reverse.eta == 1.0:
@@ -302,11 +302,6 @@ def _boundaries(reverse: Reverse, blocks: int | ArrayLike, t_min: float | None) 
     return _times.decreasing("blocks", blocks, T, wanted="a number, or at least two decreasing")
 
 
-def _grid_at(reverse: Reverse, grid: Grid, t: float, frame: str) -> Grid:
-    if frame == "fixed":
-        return grid
-    ends = Frame(reverse).to_x(float(t), tuple(np.asarray(b) for b in grid.bounds))
-    return Grid(tuple((float(e[0]), float(e[1])) for e in ends), grid.shape)
 
 
 def named_starts(reverse: Reverse, start: Law | Mapping[str, Law] | None) -> dict[str, Law]:

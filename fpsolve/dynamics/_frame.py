@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fpsolve.dynamics._base import BaseDynamics, square_norm_on_axes
 from fpsolve.dynamics._reverse import Reverse
+from fpsolve.grid import Grid
 from fpsolve.laws import Law
 from fpsolve.processes import Process
 
@@ -59,6 +60,11 @@ class Frame:
         """Positions ``m + S z`` of points z on every axis at time t."""
         m, s = self.center(t), self.scale(t)
         return tuple(m[k] + s[k] * z for k, z in enumerate(axes))
+
+    def grid(self, t: float, grid: Grid) -> Grid:
+        """The grid in x of cells in z, at time t."""
+        ends = self.to_x(t, tuple(np.asarray(b) for b in grid.bounds))
+        return Grid(tuple((float(low), float(high)) for low, high in ends), grid.shape)
 
 
 @dataclass(frozen=True, eq=False)

@@ -86,13 +86,7 @@ class Problem:
 
     def position_grid(self, grid: Grid, t: float) -> Grid:
         """The grid in x that the solver's grid covers at time t."""
-        if self.frame is None:
-            return grid
-        ends = self.frame.to_x(t, tuple(np.asarray(b, dtype=float) for b in grid.bounds))
-        bounds = [(float(e[0]), float(e[1])) for e in ends]
-        return Grid.uniform(
-            bounds[0] if grid.dim == 1 else bounds, cells=grid.shape[0] if grid.dim == 1 else grid.shape
-        )
+        return grid if self.frame is None else self.frame.grid(t, grid)
 
     def start_values(self, grid: Grid) -> Array:
         """Cell averages of all starts per volume of the solver's coordinate, shape (starts, nx[, ny])."""
