@@ -617,7 +617,7 @@ FLAT = squares(fp.Gaussian([0.0, 0.0], std=1.0), 20)
         (lambda: distances.weighted_norm(P.assign_coords(x=P.x**3)), r"w: expected uniform increasing positions"),
         (lambda: distances.weighted_norm(P[:5]), r"at least 8 cells"),
         (lambda: distances.weighted_tv(P, P, lambda x: 0.5 + 0 * x), r"weight: expected V >= 1"),
-        (lambda: distances.wasserstein(FLAT, FLAT), r"densities in 1D, got 2D"),
+        (lambda: distances.sliced_wasserstein(P, P), r"densities in 2D, got 1D"),
         (lambda: distances.wasserstein(P, P, 3), r"order: expected one of 1, 2, got 3"),
         (lambda: distances.wasserstein(P, 1.1 * P), r"equal masses"),
         (lambda: distances.l1_on(P, P, (1.0, 0.0)), r"region: expected .*lo < hi"),

@@ -1,0 +1,224 @@
+"""Energy distance, MMD, sliced and plane Wasserstein, Frechet: closed forms of Gaussians lie within the errors."""
+
+import builtins
+
+import numpy as np
+import pytest
+import xarray as xr
+from scipy.linalg import sqrtm
+from scipy.special import ive, ndtr
+
+import fpsolve as fp
+from fpsolve import distances
+
+
+def cells(law, grid):
+    axes = dict(zip(("x", "y"), grid.axes, strict=False))
+    return xr.DataArray(grid.cell_average(law), dims=list(axes), coords=axes)
+
+
+def mean_size(m, s):
+    """E|N(m, s^2)|."""
+    return s * np.sqrt(2.0 / np.pi) * np.exp(-0.5 * (m / s) ** 2) + m * (1.0 - 2.0 * ndtr(-m / s))
+
+
+def mean_length(m, s):
+    """E|N(m, s^2 I)| in the plane (Rice)."""
+    x = 0.5 * (m / s) ** 2
+    return s * np.sqrt(0.5 * np.pi) * ((1.0 + x) * ive(0, 0.5 * x) + x * ive(1, 0.5 * x))
+
+
+def energy_of(size, m, s, t):
+    return np.sqrt(max(2.0 * size(m, np.hypot(s, t)) - size(0.0, s * 2**0.5) - size(0.0, t * 2**0.5), 0.0))
+
+
+def mmd_of(dim, b, m, s, t):
+    def mean_kernel(m, v):
+        return (b**2 / (b**2 + v)) ** (0.5 * dim) * np.exp(-0.5 * m**2 / (b**2 + v))
+
+    return np.sqrt(max(mean_kernel(0.0, 2 * s**2) + mean_kernel(0.0, 2 * t**2) - 2 * mean_kernel(m, s**2 + t**2), 0.0))
+
+
+def frechet_of(m, c, n, d):
+    root = np.real(sqrtm(c))
+    return np.sqrt(np.sum((m - n) ** 2) + np.trace(c + d - 2.0 * np.real(sqrtm(root @ d @ root))))
+
+
+def sliced_of(m, c, n, d):
+    angles = np.pi * np.arange(2000) / 2000
+    u = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    stds = [np.sqrt(np.einsum("ni,ij,nj->n", u, cov, u)) for cov in (c, d)]
+    return np.sqrt(np.mean((u @ (m - n)) ** 2 + (stds[0] - stds[1]) ** 2))
+
+
+def random_line(rng):
+    means, stds = rng.uniform(-2.0, 2.0, 2), np.exp(rng.uniform(np.log(0.2), np.log(1.2), 2))
+    half, n = rng.uniform(6.0, 12.0), int(rng.integers(40, 260))
+    return means, stds, fp.Grid.uniform((-half, half), cells=n)
+
+
+def random_plane(rng, isotropic=False):
+    means, covs = rng.uniform(-1.2, 1.2, (2, 2)), []
+    for _ in range(2):
+        a, (s, t) = rng.uniform(0.0, np.pi), np.exp(rng.uniform(np.log(0.4), 0.0, 2))
+        turn = np.array([[np.cos(a), -np.sin(a)], [np.sin(a), np.cos(a)]])
+        covs.append(s**2 * np.eye(2) if isotropic else turn @ np.diag([s**2, t**2]) @ turn.T)
+    half, n = rng.uniform(5.0, 7.0), int(rng.integers(28, 44))
+    return means, covs, fp.Grid.uniform([(-half, half)] * 2, cells=(n, n + 6))
+
+
+def test_the_errors_cover_in_1d():
+    rng, missed, tight = np.random.default_rng(5), 0, []
+    for _ in range(40):
+        (m, n), (s, t), grid = random_line(rng)
+        p, q, width = cells(fp.Gaussian(m, std=s), grid), cells(fp.Gaussian(n, std=t), grid), rng.uniform(0.3, 3.0)
+        cases = (
+            (distances.energy(p, q), energy_of(mean_size, m - n, s, t)),
+            (distances.mmd(p, q, width), mmd_of(1, width, m - n, s, t)),
+            (distances.frechet(p, q), np.hypot(m - n, s - t)),
+        )
+        for result, truth in cases:
+            # the closed forms cancel: their own rounding is allowed for
+            missed += abs(float(result.distance) - truth) > float(result.error) + 1e-15 / truth
+        tight += [float(result.error) for result, _ in cases if grid.spacing[0] < 0.4 * min(s, t)]
+    assert missed == 0 and len(tight) > 60
+    assert np.median(tight) < 1e-7
+
+
+def test_the_errors_cover_in_2d():
+    rng, missed = np.random.default_rng(6), 0
+    for k in range(8):
+        (m, n), (c, d), grid = random_plane(rng, isotropic=k % 2 == 0)
+        p, q, width = cells(fp.Gaussian(m, cov=c), grid), cells(fp.Gaussian(n, cov=d), grid), rng.uniform(0.5, 3.0)
+        cases = [(distances.frechet(p, q), frechet_of(m, c, n, d))]
+        if k % 2 == 0:
+            far, s, t = np.linalg.norm(m - n), c[0, 0] ** 0.5, d[0, 0] ** 0.5
+            cases += [(distances.energy(p, q), energy_of(mean_length, far, s, t))] if k < 4 else []
+            cases += [(distances.mmd(p, q, width), mmd_of(2, width, far, s, t))]
+        elif k < 4:
+            cases += [(distances.sliced_wasserstein(p, q), sliced_of(m, c, n, d))]
+        missed += sum(abs(float(r.distance) - truth) > float(r.error) + 1e-14 for r, truth in cases)
+    assert missed == 0
+
+
+def test_transport_in_the_plane_lies_between_its_bounds():
+    pytest.importorskip("ot")
+    rng = np.random.default_rng(7)
+    for k in range(6):
+        (m, n), (c, d), grid = random_plane(rng)
+        n = m + 1e-3 * (n - m) if k == 0 else n
+        p, q, moved = (cells(fp.Gaussian(a, cov=b), grid) for a, b in ((m, c), (n, d), (n, c)))
+        w2, w1 = distances.wasserstein(p, q, 2), distances.wasserstein(p, moved, 1)
+        far = np.linalg.norm(m - n)
+        assert abs(float(w2.distance) - frechet_of(m, c, n, d)) <= float(w2.error)
+        # a translation: W1 is its length
+        assert abs(float(w1.distance) - far) <= float(w1.error) <= 0.25 * far
+
+
+def test_equal_means_and_rings():
+    """W1 of N(0, s^2 I) and N(0, t^2 I) is |s - t| (pi/2)^(1/2): mass moves along rays, as |x| tells."""
+    pytest.importorskip("ot")
+    grid = fp.Grid.uniform([(-5.0, 5.0)] * 2, cells=(60, 60))
+    p, q = (cells(fp.Gaussian([0.0, 0.0], std=s), grid) for s in (0.6, 1.0))
+    result = distances.wasserstein(p, q)
+    assert abs(float(result.distance) - 0.4 * np.sqrt(0.5 * np.pi)) <= float(result.error) < 0.1
+
+
+def test_without_pot_a_clear_word(monkeypatch):
+    known = builtins.__import__
+
+    def missing(name, *rest):
+        if name == "ot":
+            raise ModuleNotFoundError(name)
+        return known(name, *rest)
+
+    grid = fp.Grid.uniform([(-4.0, 4.0)] * 2, cells=(20, 20))
+    p, q = (cells(fp.Gaussian([m, 0.0], std=0.8), grid) for m in (0.0, 0.5))
+    monkeypatch.setattr(builtins, "__import__", missing)
+    with pytest.raises(ModuleNotFoundError, match=r"pip install 'fpsolve\[ot\]'"):
+        distances.wasserstein(p, q)
+
+
+def test_samples_in_1d():
+    rng, missed, off, count = np.random.default_rng(8), 0, [], 0
+    for k in range(40):
+        (m, n), (s, t), grid = random_line(rng)
+        s = max(s, 0.4)
+        n, t = (m, s) if k % 3 == 0 else (n, t)
+        p, x, width = cells(fp.Gaussian(m, std=s), grid), rng.normal(n, t, int(10 ** rng.uniform(1.4, 4.0))), 1.0
+        cases = [
+            (distances.energy(p, x), energy_of(mean_size, m - n, s, t)),
+            (distances.mmd(p, x, width), mmd_of(1, width, m - n, s, t)),
+            (distances.frechet(p, x), np.hypot(m - n, s - t)),
+            (distances.wasserstein(p, x, 2), np.hypot(m - n, s - t)),
+        ]
+        cases += [(distances.wasserstein(p, x, 1), abs(m - n))] if s == t else []
+        for result, truth in cases:
+            count += 1
+            missed += abs(float(result.distance) - truth) > float(result.error)
+            off.append((float(result.distance) - truth) / float(result.standard_error))
+            assert 0.0 < float(result.standard_error) < float(result.error) > abs(float(result.bias))
+    assert missed <= 0.01 * count
+    # an upper bound of the deviation, yet no far one
+    assert 0.2 < np.sqrt(np.mean(np.square(off))) < 1.2
+
+
+def test_samples_in_the_plane():
+    pytest.importorskip("ot")
+    rng = np.random.default_rng(9)
+    m, n, c = np.array([0.5, -0.2]), np.array([-0.5, 0.6]), np.array([[0.6, 0.2], [0.2, 0.4]])
+    grid, x = fp.Grid.uniform([(-5.0, 5.0)] * 2, cells=(48, 48)), rng.multivariate_normal(n, c, size=3000)
+    p = xr.concat([cells(fp.Gaussian(mean, cov=c), grid) for mean in (m, n)], "t")
+    far, iso = np.linalg.norm(m - n), cells(fp.Gaussian(m, std=0.7), grid)
+    for distance, truth in (
+        (distances.frechet, far),
+        (distances.sliced_wasserstein, far / 2**0.5),
+        (distances.wasserstein, far),
+        (lambda p, x: distances.wasserstein(p, x, 2), far),
+    ):
+        result = distance(p, x)
+        assert np.all(np.abs(result.distance - [truth, 0.0]) <= result.error), result
+    y = n + 0.5 * rng.standard_normal((3000, 2))
+    for result, truth in (
+        (distances.energy(iso, y), energy_of(mean_length, far, 0.7, 0.5)),
+        (distances.mmd(iso, y, 0.8), mmd_of(2, 0.8, far, 0.7, 0.5)),
+    ):
+        assert abs(float(result.distance) - truth) <= float(result.error) < 0.2
+
+
+def test_small_distances_keep_their_digits():
+    grid = fp.Grid.uniform((-9.0, 9.0), cells=300)
+    p, q = (cells(fp.Gaussian(m, std=1.0), grid) for m in (0.0, 1e-6))
+    # to first order in the shift: 2 int (shift density)^2 = shift^2/pi^(1/2), and the derivative of the mean kernel
+    assert float(distances.energy(p, q).distance) == pytest.approx(1e-6 * np.pi**-0.25, rel=1e-8)
+    assert float(distances.mmd(p, q, 1.0).distance) == pytest.approx(1e-6 * 3.0**-0.75, rel=1e-8)
+    assert float(distances.frechet(p, q).distance) == pytest.approx(1e-6, rel=1e-6)
+    assert float(distances.energy(p, p).distance) == 0.0 == float(distances.mmd(p, p, 1.0).distance)
+
+
+def test_what_the_cells_do_not_resolve_has_no_error_bar():
+    narrow = fp.Grid.uniform((-9.0, 9.0), cells=60)
+    p, q = (cells(fp.Gaussian(m, std=0.05), narrow) for m in (0.0, 1.0))
+    x = np.random.default_rng(0).normal(0.0, 0.05, 100)
+    for result in (
+        distances.energy(p, q), distances.mmd(p, q, 1.0), distances.frechet(p, q), distances.energy(p, x),
+        distances.wasserstein(p, x),
+    ):  # fmt: skip
+        assert float(result.error) == np.inf and "resolve" in result.attrs["reason"]
+
+
+def test_a_run_over_its_times():
+    reverse = fp.Reverse(fp.Gaussian(0.5, std=0.5), fp.VP())
+    run = fp.evolve(reverse, {"exact": reverse.marginal(1.0), "prior": fp.Gaussian(0.3, std=1.0)}, t_min=0.05, tol=1e-4)
+    p, q = (run.density.sel(start=name) for name in ("prior", "exact"))
+    for result in (distances.energy(p, q), distances.mmd(p, q, 0.5), distances.frechet(p, q)):
+        assert result.distance.dims == ("t",) and np.all(np.isfinite(result.error))
+        assert float(result.distance[-1]) < float(result.distance[0])
+    assert float(distances.frechet(p, q).distance[0]) == pytest.approx(0.3, abs=0.01)
+
+
+@pytest.mark.parametrize("samples", [np.zeros(5), np.full(40, np.nan), np.zeros((40, 2)), "x"])
+def test_samples_that_are_none(samples):
+    p = cells(fp.Gaussian(0.0, std=1.0), fp.Grid.uniform((-9.0, 9.0), cells=60))
+    with pytest.raises(ValueError, match="q: expected"):
+        distances.energy(p, samples)
