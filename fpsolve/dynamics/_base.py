@@ -72,6 +72,13 @@ class BaseDynamics:
         """Time from which on coefficients that are infinite at the horizon are held; elsewhere the horizon."""
         return self.horizon
 
+    def origins(self, times: Array, x: Array) -> tuple[Array, Array] | None:
+        """Where paths without noise, on a line at positions x (n,) at `times`, are at ``times[0]``; None where unknown.
+
+        Positions in closed form and what they may be wrong by, each (times, n).
+        """
+        return None
+
     def forgotten(self, saves: Array) -> tuple[int, Law] | None:
         """Number of the save time (0 or 1) from which on nothing is left of the start, and the law there; else None."""
         return None

@@ -109,6 +109,20 @@ class InFrame(BaseDynamics):
         """That of the inner dynamics: a law in x."""
         return self.inner.forgotten(saves)
 
+    def origins(self, times: Array, x: Array) -> tuple[Array, Array] | None:
+        """Those of the inner dynamics, seen in the frame."""
+        if self.dim != 1:
+            return None
+        m, s = self.frame.center(times)[:, 0], self.frame.scale(times)[:, 0]
+        found, unsure = np.empty((2, len(times), len(x)))
+        for k in range(len(times)):
+            known = self.inner.origins(times[[0, k]], m[k] + s[k] * x)
+            if known is None:
+                return None
+            found[k], unsure[k] = (known[0][1] - m[0]) / s[0], known[1][1] / s[0]
+        found[0], unsure[0] = x, 0.0
+        return found, unsure
+
     def noise(self, t: ArrayLike) -> Array:
         """c(t)/S(t) along the first axis; `diffusivity` has every axis."""
         return np.asarray(self.inner.noise(t) / self.frame.scale(t)[..., 0])

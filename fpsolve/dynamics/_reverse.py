@@ -14,6 +14,7 @@ from fpsolve import marginals, scores
 from fpsolve._checks import error, finite, non_negative, real_array, values_at
 from fpsolve.dynamics._base import BaseDynamics, break_times, central_divergence, square_norm_on_axes
 from fpsolve.dynamics._clock import Clock
+from fpsolve.dynamics._ranks import at_rank_of
 from fpsolve.dynamics._stochasticity import Churn, Eta, eta_breaks, eta_values
 from fpsolve.laws import Law
 from fpsolve.processes import EDM, Process, checked_process
@@ -213,6 +214,19 @@ class Reverse(BaseDynamics):
             return None
         first = int(self.exact and saves[1] <= self.held_from)
         return first, self.marginal(float(saves[first]))
+
+    def origins(self, times: Array, x: Array) -> tuple[Array, Array] | None:
+        """By rank among the marginals, which the flow with the exact score carries into each other."""
+        if not self.exact or self.dim != 1:
+            return None
+        first, found = self.marginal(float(times[0])), []
+        for t in times[1:]:
+            at = at_rank_of(self.marginal(float(t)), x, first)
+            if at is None:
+                return None
+            found.append(at)
+        positions, unsure = zip((x, np.zeros_like(x)), *found, strict=True)
+        return np.stack(positions), np.stack(unsure)
 
     def log_gibbs_on_axes(self, times: Array, *axes: Array) -> Array | None:
         """``[(1 + eta^2) log p_t - a |x|^2 / g^2] / eta^2`` for the exact score, None for a model."""

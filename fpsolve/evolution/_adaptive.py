@@ -39,6 +39,8 @@ Array = NDArray[np.float64]
 #: Relative error of a mass that all levels of a flow share where a and g are infinite at T: held shortly before, the
 #: velocity, their difference, has a relative error of 1e-8 at the beginning of the first step.
 HELD = 1e-9
+#: Safety on the mass that an error of an origin moves.
+RANK_SAFETY = 2.0
 
 
 def solve_adaptive(
@@ -188,13 +190,15 @@ def solve_flow(problem: Problem, grid: Grid, steps: int, *, estimate: bool) -> S
     accuracy = Accuracy(FIXED_RTOL, length(grid), span / steps)
     sources = _sources(problem, grid)
     level, record = _level(problem, grid, accuracy, sources)
+    if level.unsure is not None:
+        return _by_rank(problem, grid, sources, level, record, estimate=estimate)
     factor = np.full(level.values.shape[:2], FACTOR[grid.dim])
     if not estimate:
-        return Solution(grid, level.values, None, factor, [record], _noise(problem, grid, record.steps))
+        return Solution(grid, level.values, None, factor, [record], _traced_noise(problem, grid, record.steps))
     companion, before = _level(problem, grid.coarsen(), accuracy.coarser(RATIO), sources)
     floor = _moved(problem, grid, sources, level, companion, FACTOR[1])
     records = [before, record]
-    noise = _noise(problem, grid, record.steps)
+    noise = _traced_noise(problem, grid, record.steps)
     return Solution(grid, level.values, companion.values, factor, records, noise, floor=floor)
 
 
@@ -214,6 +218,9 @@ def solve_flow_to_tolerance(
     rtol = min(max(RTOL_SHARE * tol, RTOL_RANGE[0]), RTOL_RANGE[1]) * RATIO
     sources = _sources(problem, grid)
     level, record = _level(problem, grid, Accuracy(rtol, length(grid)), sources)
+    if level.unsure is not None:
+        solution = _by_rank(problem, grid, sources, level, record, estimate=True)
+        return solution, bool(np.max(solution.error(problem)) <= tol)
     records = [record]
     while True:
         before, rtol = level, rtol / RATIO
@@ -226,7 +233,7 @@ def solve_flow_to_tolerance(
         share = FINER_FACTOR if grid.dim == 1 else FACTOR[grid.dim]
         factor = np.full(previous.shape[:2], share)
         floor = _moved(problem, grid, sources, level, before, share)
-        noise = _noise(problem, grid, record.steps)
+        noise = _traced_noise(problem, grid, record.steps)
         solution = Solution(grid, level.values, previous, factor, list(records), noise, floor=floor)
         met = bool(np.max(solution.error(problem)) <= tol)
         hopeless = bool(np.max(MISPLACED * solution.tail(problem) + solution.rounding(problem)) > tol)
@@ -241,6 +248,25 @@ def _level(
     """Cell averages per volume of the solver's coordinate, and what they cost."""
     done = transport(problem.dynamics, grid, problem.saves, sources, accuracy, companion)
     return done, Record(grid.shape, done.steps, done.cost)
+
+
+def _by_rank(
+    problem: Problem, grid: Grid, sources: list[Source], level: Transported, record: Record, *, estimate: bool
+) -> Solution:
+    """The solution where origins are known in closed form: its error is what their own error does to the masses.
+
+    To first order the mass that changes hands at a face is that between its origin and the origin moved by its error;
+    `RANK_SAFETY` times it is taken, of both faces of a cell.
+    """
+    assert level.origins is not None and level.unsure is not None
+    known = np.stack([level.origins, level.origins + level.unsure], axis=-1).reshape(len(level.origins), -1)
+    moved = np.abs([[masses_between(source, row)[::2] for row in known] for source in sources])
+    change = RANK_SAFETY * (moved[..., 1:] + moved[..., :-1])
+    floor = np.asarray((problem.weight_values(grid) * change).sum(axis=-1))
+    previous = grid.restrict(level.values) if estimate else None
+    factor = np.ones(floor.shape)
+    noise = _noise(grid, record.steps)
+    return Solution(grid, level.values, previous, factor, [record], noise, floor=floor)
 
 
 def _moved(
@@ -278,7 +304,11 @@ def _sources(problem: Problem, grid: Grid) -> list[Source]:
     ]
 
 
-def _noise(problem: Problem, grid: Grid, steps: int) -> float:
+def _noise(grid: Grid, steps: int) -> float:
     """Round-off of a mass: positions are rounded relative to the box, and a cell is a small part of it."""
-    noise = float(np.finfo(float).eps * (4.0 + steps**0.5) * max(1.0, max(grid.shape) / 4.0))
-    return noise if problem.saves[0] <= problem.dynamics.held_from else noise + HELD
+    return float(np.finfo(float).eps * (4.0 + steps**0.5) * max(1.0, max(grid.shape) / 4.0))
+
+
+def _traced_noise(problem: Problem, grid: Grid, steps: int) -> float:
+    """Round-off of a mass, and what velocities shortly before coefficients become infinite leave."""
+    return _noise(grid, steps) + (0.0 if problem.saves[0] <= problem.dynamics.held_from else HELD)

@@ -95,6 +95,13 @@ class Law(ABC):
         """
         return None
 
+    def log_tail(self, x: Any, side: Any) -> FloatArray | None:
+        """Return ``log P(X <= x)`` where `side` is 1 and ``log P(X >= x)`` where it is -1, or None without closed form.
+
+        On a line, at points x of shape ``(n,)`` and sides of that shape; finite and accurate however far out.
+        """
+        return None
+
     def diffused(self, scale: float, variance: float) -> Law | None:
         """Return the law of ``scale X + sqrt(variance) Z``, Z standard normal, or None without a closed form."""
         return None

@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from scipy.special import ndtr
+from scipy.special import log_ndtr, ndtr
 
 from fpsolve._checks import FloatArray, generator, integer, points, probabilities
 from fpsolve.laws._base import Law, Tail, check_axes, frozen, lengths, location, plain, symmetric_interval_probabilities
@@ -116,6 +116,17 @@ class NormalMixture(Law):
             per_axis[0] *= np.exp(self.log_weights[rows])[:, None]
             total += per_axis[0].sum(axis=0) if self.dim == 1 else per_axis[0].T @ per_axis[1]
         return total
+
+    def log_tail(self, x: Any, side: Any) -> FloatArray | None:
+        """Return the logarithms of tails of a law on a line by log-sum-exp over the components; None in 2D."""
+        if self.dim != 1:
+            return None
+        x, side = points("x", x, 1), points("side", side, 1)
+        out = np.empty(x.shape)
+        for rows in _chunks(len(x), len(self.log_weights)):
+            z = (x[rows, None] - self.component_means[:, 0]) / self._cholesky[:, 0, 0]
+            out[rows] = log_sum_exp(self.log_weights + log_ndtr(side[rows, None] * z))
+        return out
 
     def diffused_components(self, scale: float, variance: float) -> tuple[FloatArray, FloatArray]:
         """Return means ``scale m_k`` and covariances ``scale^2 C_k + variance I`` of the diffused components."""

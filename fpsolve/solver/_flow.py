@@ -141,7 +141,7 @@ class Transported:
     """Cell averages, shape (sources, times, nx[, ny]), the integrator's steps and their cost.
 
     On a line also `origins`, where the faces at every time come from, shape (times, nx + 1), and the `taken` steps
-    between pairs of times.
+    between pairs of times; where the origins are known in closed form, what they may be `unsure` by.
     """
 
     values: Array
@@ -149,6 +149,7 @@ class Transported:
     cost: int
     origins: Array | None = None
     taken: Mapping[Stretch, int] = field(default_factory=dict)
+    unsure: Array | None = None
 
 
 def transport(
@@ -161,7 +162,8 @@ def transport(
 ) -> Transported:
     """Carry densities along ``dY = b(t, Y) dr`` and average them over the cells of a grid at every time.
 
-    On a line, ``mass of a cell at t = mass of the source between the origins of its faces``. In the plane,
+    On a line, ``mass of a cell at t = mass of the source between the origins of its faces``: in closed form where the
+    dynamics knows them as well as `accuracy` asks, else by following paths back. In the plane,
     ``q_t(x) = q(Y) exp(-int div b dr)`` with Y the origin of x, at the cell centres and three rows of them around the
     box, and from those the averages by an eighth-order formula.
 
@@ -201,6 +203,10 @@ def _line(
         return dynamics.drift(t, states[0])[None]
 
     faces, steps, cost = grid.face_axes[0], 0, 0
+    known = dynamics.origins(times, faces)
+    if known is not None and np.max(known[1]) <= accuracy.rtol * accuracy.length:
+        values = np.stack([[masses_between(source, row) for row in known[0]] for source in sources]) / grid.volume
+        return Transported(values, 1, known[0].size, known[0], unsure=known[1])
     group = min(max(1, 2 * _CHUNK // len(faces)), _JOINED)
     parts, every = [faces[None]], dict[Stretch, int]()
     for first in range(1, len(times), group):
