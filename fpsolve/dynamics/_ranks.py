@@ -20,6 +20,8 @@ _STEPS = 100
 #: Beyond all positions.
 _FAR = 1e150
 _EPS = float(np.finfo(float).eps)
+#: Logarithm of a slope beyond which its value does not matter.
+_STEEPEST = 300.0
 #: Rounding errors in a logarithm of a tail and in a position.
 _ROUNDING = 8.0
 
@@ -43,9 +45,9 @@ def at_rank_of(here: Law, x: Array, there: Law) -> tuple[Array, Array] | None:
             return None
         gap = tail - goal
         # d log tail / dy, of the sign of `side`
-        steep = np.exp(np.minimum(there.log_density(y) - tail, 300.0))
+        steep = np.exp(np.clip(there.log_density(y) - tail, -_STEEPEST, _STEEPEST))
         low, high = np.where(side * gap < 0.0, y, low), np.where(side * gap > 0.0, y, high)
-        moved = y - side * gap / np.maximum(steep, np.finfo(float).tiny)
+        moved = y - side * gap / steep
         left = (moved < low) | (moved > high)
         moved = np.where(left, 0.5 * (low + high), moved)
         blur = _ROUNDING * _EPS * ((1.0 + np.abs(goal)) / steep + np.abs(y))
