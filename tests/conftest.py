@@ -37,5 +37,5 @@ def no_figure_left_open() -> Iterator[None]:
 
 @pytest.fixture
 def rng() -> np.random.Generator:
-    """Return a generator with the same seed in every test."""
-    return np.random.default_rng(20_240_611)
+    """Return a generator with the same seed in every test; FPSOLVE_TEST_SEED takes another."""
+    return np.random.default_rng(int(os.environ.get("FPSOLVE_TEST_SEED", "20240611")))
