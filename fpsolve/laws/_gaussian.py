@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from scipy.special import log_ndtr, ndtr
 
-from fpsolve._checks import FloatArray, generator, integer, points, probabilities
+from fpsolve._checks import FloatArray, error, generator, integer, non_negative, points, probabilities
 from fpsolve.laws._base import Law, Tail, check_axes, frozen, lengths, location, plain, symmetric_interval_probabilities
 
 LOG_2PI = float(np.log(2.0 * np.pi))
@@ -358,6 +358,92 @@ class GaussianMixture(SeveralNormals):
     def diffused(self, scale: float, variance: float) -> "GaussianMixture":
         """Return the mixture of ``N(scale m_k, scale^2 C_k + variance I)`` with the same weights."""
         return mixture_from_arrays(self.log_weights, *self.diffused_components(scale, variance))
+
+    def given(self, label: Any, labels: Any = None) -> "GaussianMixture":
+        """Return the law of x given its label: the mixture of the components of that label.
+
+        Parameters
+        ----------
+        label : hashable
+            A label, by default the number of a component from 0; a tuple or list of labels for any of them.
+        labels : sequence, optional
+            The label of every component, in the order of `weights`; components may share one.
+
+        Returns
+        -------
+        GaussianMixture
+            Weights divided by ``p(label)``, their sum.
+
+        Raises
+        ------
+        ValueError
+            If no component of positive weight has the label, or there are not as many labels as components.
+
+        Examples
+        --------
+        >>> from fpsolve.laws import GaussianMixture
+        >>> law = GaussianMixture(weights=[0.5, 0.3, 0.2], means=[-2.0, 0.0, 1.0], stds=0.5)
+        >>> law.given(2), law.given("right", labels=["left", "right", "right"]).weights.tolist()
+        (GaussianMixture([1.0], [1.0], stds=[0.5]), [0.6, 0.4])
+        """
+        chosen = self._chosen(label, labels)
+        spread = {} if self.stds is None else {"stds": np.broadcast_to(self.stds, self.weights.shape)[chosen]}
+        if self.covs is not None:
+            shape = self.weights.shape if self.dim == 1 else (*self.weights.shape, 2, 2)
+            spread = {"covs": np.broadcast_to(self.covs, shape)[chosen]}
+        weights = self.weights[chosen]
+        return GaussianMixture(weights / weights.sum(), self.means[chosen], **spread)
+
+    def tilted(self, label: Any, power: float, labels: Any = None) -> Law:
+        """Return the law proportional to ``p(x) p(label|x)^power``, what guidance is said to sample.
+
+        By quadrature; power 1 is `given` the label, 0 the mixture itself. See `fpsolve.scores.guided`.
+
+        Parameters
+        ----------
+        label, labels
+            As in `given`.
+        power : float
+            The guidance scale w >= 0.
+
+        Returns
+        -------
+        FromLogDensity
+
+        Raises
+        ------
+        ValueError
+            As in `given`; a power below 0, for which nothing bounds the tails.
+
+        Examples
+        --------
+        >>> from fpsolve.laws import GaussianMixture
+        >>> law = GaussianMixture(weights=[0.5, 0.5], means=[-1.0, 1.0], stds=0.7)
+        >>> round(law.tilted(1, 0.0).mean, 9) == 0.0, round(law.tilted(1, 1.0).mean, 9), law.tilted(1, 3.0).mean > 1.0
+        (True, 1.0, True)
+        """
+        from fpsolve.laws._from_log_density import FromLogDensity
+
+        power = non_negative("power", power)
+        share, part = float(self.weights[self._chosen(label, labels)].sum()), self.given(label, labels)
+
+        def log_density(x: FloatArray) -> FloatArray:
+            whole = self.log_density(x)
+            return np.asarray(whole + power * (np.log(share) + part.log_density(x) - whole))
+
+        return FromLogDensity(log_density, self.dim)
+
+    def _chosen(self, label: Any, labels: Any) -> Any:
+        """Which components have the label."""
+        known = list(range(self.weights.size)) if labels is None else list(labels)
+        if len(known) != self.weights.size:
+            raise error("labels", f"one label per component, {self.weights.size}", f"{len(known)}")
+        wanted = list(label) if isinstance(label, tuple | list) else [label]
+        strangers = [one for one in wanted if one not in known]
+        chosen = np.array([one in wanted for one in known])
+        if strangers or not self.weights[chosen].sum() > 0.0:
+            raise error("label", f"one of {sorted(set(map(str, known)))} with positive weight", repr(label))
+        return chosen
 
     def axis_marginal(self, axis: int) -> "GaussianMixture":
         """Return the 1D mixture of coordinate `axis`."""

@@ -4,7 +4,8 @@
 `from_noise_prediction`, `from_denoiser`, `from_velocity`, `from_flow_velocity`, `from_edm_denoiser` and `from_energy`
 turn what a network predicts into a score, `from_torch` calls a torch module. `tabulate` evaluates a slow model once,
 `tabulated` stands in for it. `perturbed` adds an error (ready ones in `fpsolve.scores.errors`); `clipped` and
-`smoothed` are modifications one has to ask for by name. `probe` looks at a model once, `error_curve` measures it
+`smoothed` are modifications one has to ask for by name, `guided` is
+classifier-free guidance. `probe` looks at a model once, `error_curve` measures it
 against the exact score. `checked` stands at the border and refuses what a user's model must not return.
 """
 
@@ -22,6 +23,7 @@ from fpsolve.scores._base import Score, checked, exact
 from fpsolve.scores._base import name_of as name_of
 from fpsolve.scores._energy import from_energy
 from fpsolve.scores._error_curve import error_curve
+from fpsolve.scores._guided import guided
 from fpsolve.scores._modified import clipped, perturbed, smoothed
 from fpsolve.scores._probe import Probe, ProbeWarning, probe
 from fpsolve.scores._probe import admitted as admitted
@@ -36,6 +38,7 @@ from fpsolve.scores._torch import from_torch
 __all__ = ["Score", "exact", "checked"]
 __all__ += ["ProductField", "ProductScore", "product_form"]
 __all__ += ["from_denoiser", "from_edm_denoiser", "from_energy", "from_flow_velocity", "from_noise_prediction"]
+__all__ += ["guided"]
 __all__ += ["from_torch", "from_velocity"]
 __all__ += ["clipped", "errors", "perturbed", "smoothed"]
 __all__ += ["tabulate", "tabulated"]

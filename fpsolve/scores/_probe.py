@@ -23,6 +23,7 @@ from fpsolve.processes import Process
 from fpsolve.scores import _likeness
 from fpsolve.scores._adapter import ADAPTERS, Adapter, transition
 from fpsolve.scores._base import CheckedScore, ExactScore, answer, as_numpy, checked, name_of
+from fpsolve.scores._guided import Guided
 from fpsolve.scores._modified import Clipped, Perturbed, Smoothed
 from fpsolve.scores._product_form import ProductScore
 
@@ -76,7 +77,7 @@ def _remedy(swapped: Predict, t: float, x: FloatArray) -> str:
 _DRAWS = 128
 
 #: Scores somebody changed knowingly.
-_ON_PURPOSE = (Perturbed, Clipped, Smoothed, ProductScore)
+_ON_PURPOSE = (Perturbed, Clipped, Guided, Smoothed, ProductScore)
 
 _Adapted = TypeVar("_Adapted", bound=Adapter)
 
