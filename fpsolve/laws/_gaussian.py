@@ -1,10 +1,6 @@
 """Gaussians and their mixtures, and everything closed under both.
 
 Finite mixtures of normal laws, as arrays: the base of Gaussian, GaussianMixture and KernelDensity.
-
-The normal law.
-
-Finite mixtures of normal laws.
 """
 
 
@@ -369,11 +365,6 @@ class GaussianMixture(SeveralNormals):
         labels : sequence, optional
             The label of every component, in the order of `weights`; components may share one.
 
-        Returns
-        -------
-        GaussianMixture
-            Weights divided by ``p(label)``, their sum.
-
         Raises
         ------
         ValueError
@@ -405,10 +396,6 @@ class GaussianMixture(SeveralNormals):
             As in `given`.
         power : float
             The guidance scale w >= 0.
-
-        Returns
-        -------
-        FromLogDensity
 
         Raises
         ------
