@@ -41,7 +41,9 @@ NOT_DOORS |= {"bounds.records", "dynamics.BaseDynamics", "dynamics.Churn", "dyna
 NOT_DOORS |= {"flows.FlowDistance", "flows.StationaryPoints", "stochastic.RankCorrelation"}
 NOT_DOORS |= {"samplers.Sampler", "samplers.Step", "samplers.GaussianStep", "samplers.MapStep", "samplers.steps"}
 # no arguments, or such as the doors hand on to it
-NOT_DOORS |= {"samplers.Heun", "samplers.get"}
+NOT_DOORS |= {f"samplers.{n}" for n in ("Heun", "get", "names", "Composed", "MemoryStep", "Euler", "FlowMatchEuler")}
+NOT_DOORS |= {f"samplers.DPMSolver{n}" for n in ("2", "PP2S", "PP2M")}
+NOT_DOORS |= {f"samplers.{n}" for n in ("SDEDPMSolverPP2M", "UniPC", "PLMS")}
 NOT_DOORS |= {"bounds.WeightedPinsker", "data.old_faithful", "plots.styles", "weights.to_json", "weights.from_json"}
 # the folders and workers of a sweep have tests of their own
 NOT_DOORS |= {"sweep", "UnitWeight"}
@@ -208,6 +210,10 @@ DOORS: dict[str, Callable[[], dict[str, Any]]] = {
     "samplers.step": lambda: {"method": "ddim", "process": PROCESS, "eta": 0.5, "t_from": 0.9, "t_to": 0.8},
     "samplers.Karras": lambda: {"churn": 2.0, "steps": 4, "s_min": 0.1, "s_max": 10.0, "s_noise": 1.0},
     "samplers.DDIM": lambda: {"eta": 0.5},
+    "samplers.EulerAncestral": lambda: {"eta": 0.5},
+    "samplers.LMS": lambda: {"slopes": 3},
+    "samplers.DPMSolverPP3M": lambda: {"parabola": True},
+    "samplers.PredictorCorrector": lambda: {"snr": 0.2, "corrections": 2},
     "samplers.DDPM": lambda: {"variance": "forward"},
     "samplers.EulerMaruyama": lambda: {"eta": 0.5},
     "samplers.ExponentialIntegrator": lambda: {"eta": 0.5, "frozen": "modified"},

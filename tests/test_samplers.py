@@ -9,7 +9,8 @@ import fpsolve as fp
 from fpsolve import samplers
 
 PROCESSES = [fp.VP(), fp.OrnsteinUhlenbeck(T=2.0), fp.SubVP(), fp.VE(sigma_min=0.01, sigma_max=5.0), fp.EDM(0.002, 5.0)]
-NAMES = tuple(samplers.SAMPLERS)
+# a correction does not shrink with its step
+NAMES = tuple(name for name in samplers.SAMPLERS if name != "predictor-corrector")
 
 
 def linear_score(process, mean, variance):
@@ -62,7 +63,8 @@ def test_the_forward_variance_of_ddpm():
 def test_every_method_tends_to_its_dynamics(name, process):
     """Drift and noise of a short step: b = -a y + (1 + eta^2)/2 g^2 s, eta g, with eta = 0 for Heun and EDM."""
     t, h = 0.5 * process.T, 1e-5 * process.T
-    eta = {"heun": 0.0, "edm": 0.0, "ddpm": 1.0}.get(name, 0.6)
+    own = samplers.get(name).eta
+    eta = 0.6 if own is None else own
     step, score = samplers.step(name, process, eta, t, t - h), linear_score(process, 0.4, 0.3)
     x = np.array([-1.0, 0.3, 2.0])
     a, g = process.drift_rate(t), process.diffusion(t)

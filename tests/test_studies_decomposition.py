@@ -79,7 +79,7 @@ def test_the_step_size_fails_on_wrong_numbers(small):
 
 def test_settings_that_do_not_fit_are_told(tmp_path):
     path = tmp_path / "settings.toml"
-    path.write_text(studies.settings("error-decomposition").replace('"euler-maruyama"', '"euler"'))
+    path.write_text(studies.settings("error-decomposition").replace('"euler-maruyama"', '"milstein"'))
     with pytest.raises(ValueError, match="sampler"):
         studies.run("error-decomposition", config=path, progress=False)
 

@@ -72,10 +72,10 @@ def march(steps: Steps, times: Array, start: Array, first: Array, weights: Array
     closure, told = np.zeros(n + 1), []
     with _progress.progress(n, f"{steps.sampler.name}: errors", progress) as bar:
         for k, (t0, t1) in enumerate(pairwise(times.tolist())):
-            sampler, kernel = steps.sampled(t0, t1), steps.exactly(t0, t1)
-            told.append(_told(sampler, steps, t0, t1, np.abs(rows[0]) * steps.grid.volume))
+            (sampler, begun), kernel = steps.sampled(times, k), steps.exactly(t0, t1)
+            told.append(_told(sampler, steps, t0, t1, np.abs(sampled[begun]) * steps.grid.volume))
             exact.append(kernel)
-            mu, rows = sampler.push(rows[0]), kernel.push(rows)
+            mu, rows = sampler.push(sampled[begun]), kernel.push(rows)
             made = {1: mu - rows[0]}
             if steps.perturbed:
                 made[2] = steps.score_error(sampled[-1], rows[0], t0, t1)
@@ -89,6 +89,10 @@ def march(steps: Steps, times: Array, start: Array, first: Array, weights: Array
             sampled.append(rows[0])
             reference.append(rows[1])
             bar.update()
+    if steps.sampler.memory:
+        # every kernel goes from the start: what its map throws out is all of it
+        for now, before in zip(told[:0:-1], told[-2::-1], strict=True):
+            now["thrown"] -= before["thrown"]
     propagated = np.zeros((3, n))
     for (source, k), left in zip(labels, norm(rows[2:]), strict=True):
         propagated[source, k] = left

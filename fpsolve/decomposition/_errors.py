@@ -10,7 +10,6 @@ from __future__ import annotations
 import time
 import warnings
 from dataclasses import replace
-from itertools import pairwise
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -68,13 +67,14 @@ def _from_half(plan: Steps, times: Array, sampled: Array, weight: WeightLike) ->
     coarse = 0.5 * (sampled[:, ::2] + sampled[:, 1::2])
     if plan.grid.dim == 2:
         coarse = 0.5 * (coarse[:, :, ::2] + coarse[:, :, 1::2])
-    mu, gaps = coarse[0], [0.0]
+    chain, gaps = [coarse[0]], [0.0]
     with warnings.catch_warnings():
         # what coarse cells are warned of, the given ones were too, or their error says so
         warnings.simplefilter("ignore")
-        for k, (t0, t1) in enumerate(pairwise(times.tolist()), start=1):
-            mu = half.sampled(t0, t1).push(mu)
-            gaps.append(float((np.abs(coarse[k] - mu) * v).sum()))
+        for k in range(len(times) - 1):
+            kernel, begun = half.sampled(times, k)
+            chain.append(kernel.push(chain[begun]))
+            gaps.append(float((np.abs(coarse[k + 1] - chain[-1]) * v).sum()))
     return np.array(gaps)
 
 #: A start must have all but this mass inside of the box.
@@ -116,10 +116,10 @@ def errors(
     reverse : Reverse
         Target, process, eta, and the score if it is not the exact one.
     sampler : str or Sampler
-        "euler-maruyama", "exponential-integrator", "ddpm", "ddim", "heun", "edm", or a sampler of one's own (see
-        `fpsolve.samplers`). P and Q have the noise of what the method discretises (`Sampler.eta`): that of `reverse`
-        for the first two and DDIM, eta = 1 for ddpm, the probability flow for heun, for edm the flow after the method's
-        own churn.
+        One of `fpsolve.samplers.names`, or a sampler of one's own. P and Q have the noise of what the method
+        discretises (`Sampler.eta`): its own eta or that of `reverse`, for edm the flow after the method's own churn.
+        Of a method that remembers earlier steps mu_k is the start moved by the map of its first k steps, and
+        ``mu_k K_k`` stands for mu_{k+1}; one that adds noise too has no mu_k on a grid and is refused.
     start : Law or array of shape (*grid.shape)
         nu; an array holds cell averages.
     grid : Grid
@@ -182,6 +182,9 @@ def errors(
     _checks.instances(reverse=(reverse, Reverse), grid=(grid, Grid))
     began = time.perf_counter()
     method = samplers.get(sampler, "sampler", **options)
+    if method.memory and not method.deterministic:
+        remedy = "its law is one of x and what it remembers: use fpsolve.particles.simulate"
+        raise _checks.error("sampler", "one that remembers no steps or adds no noise", repr(method.name), remedy)
     _checks.same_dim("grid", grid.dim, "reverse", reverse.dim)
     if score is not None:
         reverse = Reverse(reverse.target, reverse.process, score, reverse.eta)

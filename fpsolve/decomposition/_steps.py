@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from fpsolve import kernels, samplers
 from fpsolve.dynamics import Reverse
 from fpsolve.kernels import Kernel
-from fpsolve.samplers import MapStep
+from fpsolve.samplers import Composed, MapStep
 
 if TYPE_CHECKING:
     from fpsolve.grid import Grid
@@ -83,9 +83,14 @@ class Steps:
         """The formulas of one step of the sampler."""
         return samplers.step(self.sampler, self.model.process, float(self.model.eta_at(t0)), t0, t1)
 
-    def sampled(self, t0: float, t1: float) -> Kernel | Operator:
-        """K: one step of the sampler with its score."""
-        return self._moved(self.step(t0, t1), self.model)
+    def sampled(self, times: Array, k: int) -> tuple[Kernel | Operator, int]:
+        """K, step k of the sampler with its score, and the step from whose start it goes.
+
+        That is k; but 0 for a method with a memory, whose steps so far are one map of the start.
+        """
+        first = 0 if self.sampler.memory else k
+        made = samplers.steps(self.sampler, self.model, times[first : k + 2])
+        return self._moved(made[0] if first == k else Composed(made), self.model), first
 
     def exactly(self, t0: float, t1: float) -> Kernel | Operator:
         """P: the dynamics with the exact score."""

@@ -122,6 +122,14 @@ class Remap:
         return sum(tables[1:], start=tables[0]).tocsr()
 
 
+def fold(step: Step, score: Score, grid: Grid) -> str:
+    """Where on the line the map of a step is seen to turn back, for messages."""
+    x = np.linspace(*grid.bounds[0], _SAMPLES)
+    back = np.flatnonzero(np.diff(step.move(score, step.scale_before * x)) <= 0.0)
+    place = f"between x = {x[back[0]]:.4g} and {x[back[-1] + 1]:.4g}" if back.size else "beyond the box"
+    return f"{place} in the step from t = {step.t_from:.6g} to {step.t_to:.6g}"
+
+
 def _noise(step: Step) -> tuple[Array, Array, Array]:
     """Nodes of the noise after and before the map, and their probabilities, each of shape (nodes,)."""
     after, before = (_normal(std) for std in (step.std_after, step.std_before))

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass, replace
+from functools import reduce
+from operator import matmul
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from fpsolve import _checks, _times, samplers
 from fpsolve.dynamics import Reverse
 from fpsolve.grid import Grid
 from fpsolve.kernels._kernel import Kernel, Operator, require_backwards, require_small
-from fpsolve.kernels._remap import Remap, wide_enough
-from fpsolve.samplers import Method, Score, Step
+from fpsolve.kernels._remap import Remap, fold, wide_enough
+from fpsolve.samplers import Composed, MemoryStep, Method, Score, Step
 
 if TYPE_CHECKING:
     from fpsolve.kernels._spread import Spread
@@ -78,6 +80,36 @@ class SamplerOperator(Operator):
         return f
 
 
+@dataclass(frozen=True, eq=False)
+class ChainOperator(Operator):
+    """Several steps with noise of a sampler, one operator after the other, see `sampler_operator`."""
+
+    parts: tuple[SamplerOperator, ...]
+
+    @property
+    def averaged(self) -> float:
+        """The largest of the steps'."""
+        return max(part.averaged for part in self.parts)
+
+    @property
+    def defects(self) -> Array:
+        """Mass beyond the box, at most, per source cell."""
+        return self.parts[0].defects + sum(float(np.max(part.defects)) for part in self.parts[1:])
+
+    @property
+    def markov(self) -> ChainOperator:
+        """The same of row-stochastic operators."""
+        return replace(self, parts=tuple(part.markov for part in self.parts))
+
+    def push_masses(self, masses: Array) -> Array:
+        """Masses (n, cells of grid) -> masses (n, cells of target)."""
+        return reduce(lambda moved, part: part.push_masses(moved), self.parts, masses)
+
+    def pull_functions(self, f: Array) -> Array:
+        """Functions (n, cells of target) -> functions (n, cells of grid)."""
+        return reduce(lambda moved, part: part.pull_functions(moved), reversed(self.parts), f)
+
+
 def sampler(
     name: Method | Step,
     reverse: Reverse,
@@ -85,11 +117,12 @@ def sampler(
     t0: float,
     t1: float,
     *,
+    times: ArrayLike | None = None,
     source: Source = "cell",
     to_grid: Grid | None = None,
     **options: Any,
 ) -> Kernel:
-    r"""Return one step of a sampler from t0 to t1 as a transition kernel: the law of the sampler, not a sample.
+    r"""Return steps of a sampler from t0 to t1 as a transition kernel: the law of the sampler, not a sample.
 
     A step takes x to a normal law around m(x), so the probability of a target cell is a difference of normal
     distribution functions at its faces. Where noise comes before the map (EDM's churn) or there is none (Heun, eta = 0)
@@ -99,14 +132,16 @@ def sampler(
     Parameters
     ----------
     name : str, Sampler or Step
-        "euler-maruyama", "exponential-integrator", "ddpm", "ddim", "heun", "edm", a sampler of one's own (see
-        `fpsolve.samplers`), or one step.
+        One of `fpsolve.samplers.names`, a sampler of one's own (see `fpsolve.samplers`), or one step.
     reverse : Reverse
-        Gives process, score (exact or not) and, to the first two methods and DDIM, eta.
+        Gives process, score (exact or not) and, to methods that have none of their own, eta.
     grid : Grid
         At most 2000 cells in 1D, 48 x 48 in 2D.
     t0, t1 : float
         Forward times, ``T >= t0 > t1 >= 0``.
+    times : array, optional
+        Step ends ``t0 > ... > t1`` of a run, default one step. A run without noise is one map, moved once; with noise
+        the kernels of its steps are multiplied. Methods that remember earlier steps need it.
     source : {"cell", "point", "spline"}
         "point": row i starts from the centre of cell i. "cell" (default): from the cell, such that pushing cell
         averages has an error of order h^4 where the step is wider than about h: the mass sits at the centre and the
@@ -129,7 +164,8 @@ def sampler(
     Raises
     ------
     ValueError
-        An unknown sampler, times out of order or range, too many cells (with the memory), splines in 2D.
+        An unknown sampler, times out of order or range, too many cells (with the memory), splines in 2D; a method with
+        a memory without `times`, or with noise too: the law of x alone does not tell its next step.
 
     References
     ----------
@@ -153,7 +189,16 @@ def sampler(
     cells = grid if to_grid is None else to_grid
     for each in (grid, cells):
         require_small(each, remedy="push one density or pull one function at a time with sampler_operator")
-    step, label = _step(name, reverse, grid, t0, t1, options)
+    step, label = _step(name, reverse, grid, t0, t1, times, options)
+    if not isinstance(step, Composed) or step.deterministic:
+        return _kernel(step, label, reverse, grid, to_grid, source)
+    *first, last = step.parts
+    made = [_kernel(part, label, reverse, grid, None, source) for part in first]
+    return replace(reduce(matmul, [*made, _kernel(last, label, reverse, grid, to_grid, source)]), name=label)
+
+
+def _kernel(step: Step, label: str, reverse: Reverse, grid: Grid, to_grid: Grid | None, source: Source) -> Kernel:
+    cells = grid if to_grid is None else to_grid
     if source == "spline" and (signed := _signed(step, label, reverse, grid, to_grid)) is not None:
         return signed
     operator = _operator(step, label, reverse, grid, cells, "cell" if source == "spline" else source)
@@ -172,15 +217,16 @@ def sampler_operator(
     t0: float,
     t1: float,
     *,
+    times: ArrayLike | None = None,
     source: Literal["cell", "point"] = "cell",
     to_grid: Grid | None = None,
     **options: Any,
-) -> SamplerOperator:
-    """Return one step of a sampler as an operator: `push` and its transpose `pull`, no matrix, any grid.
+) -> SamplerOperator | ChainOperator:
+    """Return steps of a sampler as an operator: `push` and its transpose `pull`, no matrix, any grid.
 
     Parameters
     ----------
-    name, reverse, grid, t0, t1, to_grid, **options
+    name, reverse, grid, t0, t1, times, to_grid, **options
         As for `sampler`.
     source : {"cell", "point"}
         As for `sampler`: a step narrower than a cell moves a spline of the cumulative mass on a line.
@@ -204,8 +250,14 @@ def sampler_operator(
     if to_grid is not None:
         _checks.instances(to_grid=(to_grid, Grid))
         _checks.same_dim("to_grid", to_grid.dim, "grid", grid.dim)
-    step, label = _step(name, reverse, grid, t0, t1, options)
-    return _operator(step, label, reverse, grid, grid if to_grid is None else to_grid, source)
+    step, label = _step(name, reverse, grid, t0, t1, times, options)
+    cells = grid if to_grid is None else to_grid
+    if not isinstance(step, Composed) or step.deterministic:
+        return _operator(step, label, reverse, grid, cells, source)
+    *first, last = step.parts
+    made = [_operator(part, label, reverse, grid, grid, source) for part in first]
+    parts = (*made, _operator(last, label, reverse, grid, cells, source))
+    return ChainOperator(grid, step.t_from, step.t_to, cells, label, parts)
 
 
 def _operator(step: Step, label: str, reverse: Reverse, grid: Grid, cells: Grid, source: Source) -> SamplerOperator:
@@ -225,31 +277,62 @@ def _remap_of(step: Step, score: Score, grid: Grid, cells: Grid) -> Remap | None
     if remap is None:
         warnings.warn(
             f"The map of the step from t = {step.t_from:.6g} to {step.t_to:.6g} is not increasing: it folds the line "
-            "over, and the law has infinite density at the folds. Sources are averaged over their cells, which adds a "
-            "variance of about h^2/6 in this step; take smaller steps.",
+            f"over {fold(step, score, grid)}, and the law has infinite density at the folds. Sources are averaged over "
+            "their cells, which adds a variance of about h^2/6 in this step; take smaller steps.",
             stacklevel=4,
         )
     return remap
 
 
 def _step(
-    name: Method | Step, reverse: Reverse, grid: Grid, t0: float, t1: float, options: dict[str, Any]
+    name: Method | Step,
+    reverse: Reverse,
+    grid: Grid,
+    t0: float,
+    t1: float,
+    times: ArrayLike | None,
+    options: dict[str, Any],
 ) -> tuple[Step, str]:
-    """The step and what the kernel is called."""
+    """The step, or all of them as one, and what the kernel is called."""
     _checks.same_dim("grid", grid.dim, "reverse", reverse.dim)
     start, end = require_backwards(t0, t1, reverse.horizon)
-    times = f"{start:g} -> {end:g}"
+    span = f"{start:g} -> {end:g}"
     if not isinstance(name, Step):
         method = samplers.get(name, "name", **options)
-        step = samplers.step(method, reverse.process, float(reverse.eta_at(start)), start, end)
-        return step, f"{method.name} {times}"
-    for option, value in options.items():
+        if method.memory and times is None:
+            remedy = "pass times=, the step ends from t0 to t1"
+            raise _checks.error("times", f"those of the run of {method.name!r}, which remembers steps", "none", remedy)
+        nodes = np.array([start, end]) if times is None else _run_times(times, start, end, reverse.horizon)
+        made = samplers.steps(method, reverse, nodes)
+        step = made[0] if times is None else Composed(made)
+        _refuse_pairs(step, method.name)
+        return step, f"{method.name} {span}"
+    for option, value in {**options, **({} if times is None else {"times": times})}.items():
         raise _checks.error(option, "no options beside a step", value, "make the step with it")
+    _refuse_pairs(name, type(name).__name__)
     own, given = (name.t_from, name.t_to), (start, end)
     if not all(_times.same(mine, asked, start) for mine, asked in zip(own, given, strict=True)):
         shown = [" and ".join(map(_checks.digits, both)) for both in (own, given)]
         raise _checks.error("t0, t1", f"the step's own times {shown[0]}", shown[1])
-    return name, f"{type(name).__name__} {times}"
+    return name, f"{type(name).__name__} {span}"
+
+
+def _run_times(times: ArrayLike, start: float, end: float, horizon: float) -> Array:
+    nodes = _times.decreasing("times", times, horizon)
+    if not (_times.same(nodes[0], start, horizon) and _times.same(nodes[-1], end, horizon)):
+        got = f"{_checks.digits(nodes[0])} to {_checks.digits(nodes[-1])}"
+        raise _checks.error("times", f"t0 = {_checks.digits(start)} to t1 = {_checks.digits(end)}", got)
+    nodes[[0, -1]] = start, end
+    return nodes
+
+
+def _refuse_pairs(step: Step, name: str) -> None:
+    """Refuse runs with noise whose steps depend on earlier ones: their kernels are those of (x, memory)."""
+    parts = step.parts if isinstance(step, Composed) else ()
+    if not step.deterministic and any(isinstance(part, MemoryStep) for part in parts):
+        expected = "a method whose next step depends on x alone, or one without noise"
+        remedy = "its law is one of x and what it remembers: use fpsolve.particles.simulate"
+        raise _checks.error("name", expected, f"{name!r}, which remembers steps and adds noise", remedy)
 
 
 def _signed(step: Step, label: str, reverse: Reverse, grid: Grid, to_grid: Grid | None) -> Kernel | None:
@@ -261,5 +344,6 @@ def _signed(step: Step, label: str, reverse: Reverse, grid: Grid, to_grid: Grid 
     remap = Remap.of(step, reverse.score, grid, grid if to_grid is None else to_grid)
     if remap is None:
         remedy = "take smaller steps, or source='cell'"
-        raise _checks.error("source", "a step whose map is increasing for 'spline'", "one that folds", remedy)
+        got = f"one that folds {fold(step, reverse.score, grid)}"
+        raise _checks.error("source", "a step whose map is increasing for 'spline'", got, remedy)
     return Kernel(remap.matrix(), grid, step.t_from, step.t_to, to_grid, label, remap.beyond())

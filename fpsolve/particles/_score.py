@@ -20,6 +20,8 @@ _QUADRATURE = 64
 # Terms an exact evaluation may hold at once: 32 MB in float64.
 _TERMS = 2**22
 _PROBES = 64
+# Below this alpha no table is used.
+_FAINT = 1.3e-3
 # In automatic mode a table is used only when it is this accurate relative to the root mean square score.
 _ACCEPT = 1e-3
 # The spline filter assumes a mirror at the ends; that error falls by 0.268 per node: 1e-9 after 16.
@@ -41,8 +43,9 @@ class Scoring:
 
     def __call__(self, t: float, x: Array) -> tuple[Array, float]:
         """Score at x (n,) or (n, 2), and the largest table error seen at probes (NaN where none was used)."""
-        # noise may come first and lead beyond T, where nothing is tabulated
-        if self.tabulate is False or t > self.reverse.process.T:
+        # noise may come first and lead beyond T, where nothing is tabulated; predicted data divide errors by alpha
+        process = self.reverse.process
+        if self.tabulate is False or t > process.T or float(process.scale(0.0, t)) < _FAINT:
             return exact(self.reverse, t, x, self.components), np.nan
         table = tabulated(self.reverse, t, x)
         error, size = _probe(self.reverse, table, x, self.components)

@@ -16,7 +16,7 @@ from fpsolve.grid import Grid
 from fpsolve.laws import Law
 from fpsolve.particles import _cells, _cloud
 from fpsolve.particles._cloud import Tally
-from fpsolve.samplers import Method, Sampler, Step
+from fpsolve.samplers import Composed, Memory, Method, Sampler, Step
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -87,7 +87,7 @@ def simulate(
     t_min : float, optional
         Last forward time. Default: the smallest saved time, or 1e-2 T without ``save_at``.
     method : str or Sampler
-        "euler-maruyama" (default), "exponential-integrator", "ddpm", "ddim", "heun", "edm", or a sampler of one's own.
+        One of `fpsolve.samplers.names`, default "euler-maruyama", or a sampler of one's own.
     save_at : array, optional
         Forward times to keep, default T and ``t_min``; ``run.t`` makes a cloud that `compare` can use at
         every time.
@@ -192,9 +192,10 @@ def _dynamics(reverse: Any, sampler: Sampler, steps: tuple[Step, ...]) -> dict[s
     said = identity(reverse)
     if sampler.eta is not None:
         said["eta"] = sampler.eta
-    if sampler.eta == 0.0 and not all(step.deterministic for step in steps):
-        # noise besides that of any eta: a churn
-        del said["eta"]
+    churned = sampler.eta == 0.0 and not all(step.deterministic for step in steps)
+    if churned or any(isinstance(step, Composed) for step in steps):
+        # noise besides that of any eta: a churn, a correction
+        said.pop("eta", None)
     return said
 
 
@@ -317,6 +318,7 @@ def _move(
 ) -> Array:
     """Take one chunk from T to t_min."""
     table_error = np.full(len(plan.steps), np.nan)
+    memory: Memory = ()
     if 0 in plan.saved_after:
         tally.add(plan.saved_after[0], first, x)
     for k, step in enumerate(plan.steps):
@@ -327,7 +329,7 @@ def _move(
             errors.append(error)
             return values
 
-        x = step.draw(score, x, rng)
+        x, memory = step.advance(score, x, rng, memory)
         table_error[k] = np.fmax.reduce(errors, initial=np.nan)
         if not np.all(np.isfinite(x)):
             reached = f"infinite or NaN ones at t = {step.t_to:g}"

@@ -17,24 +17,47 @@ import numpy as np
 from fpsolve import _checks, _times
 from fpsolve.processes import Process
 from fpsolve.samplers import grids as grids
-from fpsolve.samplers._gaussian import DDIM as DDIM
-from fpsolve.samplers._gaussian import DDPM as DDPM
-from fpsolve.samplers._gaussian import EulerMaruyama as EulerMaruyama
-from fpsolve.samplers._gaussian import ExponentialIntegrator as ExponentialIntegrator
-from fpsolve.samplers._heun import Heun as Heun
-from fpsolve.samplers._heun import Karras as Karras
-from fpsolve.samplers._step import GaussianStep, MapStep, Sampler, Score, Step, nothing_left
+from fpsolve.samplers._gaussian import (
+    DDIM,
+    DDPM,
+    Euler,
+    EulerAncestral,
+    EulerMaruyama,
+    ExponentialIntegrator,
+    FlowMatchEuler,
+)
+from fpsolve.samplers._heun import Heun, Karras
+from fpsolve.samplers._langevin import PredictorCorrector
+from fpsolve.samplers._multistep import LMS, PLMS, DPMSolverPP2M, DPMSolverPP3M, SDEDPMSolverPP2M, UniPC
+from fpsolve.samplers._runs import Composed, MemoryStep
+from fpsolve.samplers._singlestep import DPMSolver2, DPMSolverPP2S
+from fpsolve.samplers._step import GaussianStep, MapStep, Memory, Sampler, Score, Step, nothing_left
 
 if TYPE_CHECKING:
     from fpsolve.dynamics import Reverse
 
-__all__ = ["SAMPLERS", "GaussianStep", "MapStep", "Method", "Sampler", "Score", "Step", "get", "grids", "step", "steps"]
+__all__ = ["SAMPLERS", "Composed", "GaussianStep", "MapStep", "Memory", "MemoryStep", "Method", "Sampler", "Score"]
+__all__ += ["Step", "get", "grids", "names", "step", "steps"]
 
+_KINDS: list[type[Sampler]] = [EulerMaruyama, ExponentialIntegrator, DDPM, DDIM, Euler, EulerAncestral, FlowMatchEuler]
+_KINDS += [PredictorCorrector, LMS, PLMS, DPMSolver2, DPMSolverPP2S, DPMSolverPP2M, DPMSolverPP3M, SDEDPMSolverPP2M]
+_KINDS += [UniPC, Heun, Karras]
 #: The methods by name.
-SAMPLERS: dict[str, type[Sampler]] = {kind.name: kind for kind in Sampler.__subclasses__()}
+SAMPLERS: dict[str, type[Sampler]] = {kind.name: kind for kind in _KINDS}
 __all__ += [kind.__name__ for kind in SAMPLERS.values()]
 #: How a method is asked for: by name, as a class or as an object.
 Method = str | type[Sampler] | Sampler
+
+
+def names() -> tuple[str, ...]:
+    """Return the names of all methods: those of diffusers, of k-diffusion and of the papers.
+
+    Examples
+    --------
+    >>> [name for name in names() if name.startswith("dpm")]
+    ['dpm-solver-2', 'dpm-solver++(2s)', 'dpm-solver++(2m)', 'dpm-solver++(3m)']
+    """
+    return tuple(SAMPLERS)
 
 
 def get(method: Method, argument: str = "sampler", /, **options: Any) -> Sampler:
@@ -43,12 +66,13 @@ def get(method: Method, argument: str = "sampler", /, **options: Any) -> Sampler
     Parameters
     ----------
     method : str, class of Sampler, or Sampler
-        "euler-maruyama", "exponential-integrator", "ddpm", "ddim", "heun", "edm"; or one's own.
+        One of `names`, or one's own.
     argument : str
         What `method` is called in messages.
     **options
-        Arguments of the class: `eta` (of the first two and "ddim"), `frozen` ("exponential-integrator"), `variance`
-        ("ddpm"), `churn`, `steps`, `s_min`, `s_max`, `s_noise` ("edm").
+        Arguments of the class: `eta` ("euler-maruyama", "exponential-integrator", "ddim", "euler-ancestral"), `frozen`
+        ("exponential-integrator"), `variance` ("ddpm"), `churn`, `steps`, `s_min`, `s_max`, `s_noise` ("edm"), `slopes`
+        ("lms"), `parabola` ("dpm-solver++(3m)"), `snr`, `corrections` ("predictor-corrector").
 
     Raises
     ------
@@ -117,7 +141,7 @@ def steps(sampler: Sampler, reverse: Reverse, times: Iterable[float]) -> tuple[S
 
 
 def _step(sampler: Sampler, process: Process, eta: float, start: float, end: float) -> Step:
-    if not (process.scale(end, start) > 0.0 and np.isfinite(process.drift_rate(start))):
+    if not (np.isfinite(process.drift_rate(start)) and (sampler.from_noise or process.scale(end, start) > 0.0)):
         raise nothing_left(start)
     made: object = sampler.step(process, eta if sampler.eta is None else sampler.eta, start, end)
     what = f"{sampler.name}.step"

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 import numpy as np
 
 from fpsolve import _checks
 from fpsolve.processes import Process
-from fpsolve.samplers._step import GaussianStep, Sampler
+from fpsolve.samplers._levels import data
+from fpsolve.samplers._step import Array, GaussianStep, MapStep, Sampler, Score
 
 # 16 Gauss-Legendre nodes integrate g(u)^2 / alpha(t', u) over a step to rounding for every smooth schedule.
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(16)
@@ -154,8 +155,9 @@ class DDPM(Sampler):
 
     Parameters
     ----------
-    variance : {"posterior", "forward"}
-        ``v V'/V`` or ``v``, the two choices of Ho et al. (their beta-tilde and beta).
+    variance : {"posterior", "forward", "fixed_small", "fixed_large"}
+        ``v V'/V`` or ``v``, the two choices of Ho et al. (their beta-tilde and beta); the last two names are those of
+        their code and of diffusers for the same two.
 
     References
     ----------
@@ -169,22 +171,25 @@ class DDPM(Sampler):
     (1.0, 3.0, 0.866...)
     """
 
-    variance: Literal["posterior", "forward"] = "posterior"
+    variance: Literal["posterior", "forward", "fixed_small", "fixed_large"] = "posterior"
     name: ClassVar[str] = "ddpm"
+    from_noise: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        _checks.one_of("variance", self.variance, ("posterior", "forward"))
+        _checks.one_of("variance", self.variance, ("posterior", "forward", "fixed_small", "fixed_large"))
 
     @property
     def eta(self) -> float:
         """1: the noise is that of the reverse SDE."""
         return 1.0
 
-    def step(self, process: Process, eta: float, t_from: float, t_to: float) -> GaussianStep:
+    def step(self, process: Process, eta: float, t_from: float, t_to: float) -> GaussianStep | MapStep:
         """Return the step, see `Sampler.step`; `eta` is not used."""
         alpha, added = float(process.scale(t_to, t_from)), float(process.variance(t_to, t_from))
         share = float(process.variance(0.0, t_to)) / float(process.variance(0.0, t_from))
-        kept = added * share if self.variance == "posterior" else added
+        kept = added * share if self.variance in ("posterior", "fixed_small") else added
+        if alpha == 0.0:
+            return _from_noise(process, t_from, t_to, 0.0, math.sqrt(kept))
         return GaussianStep(t_from, t_to, linear=1.0 / alpha, score=added / alpha, std=math.sqrt(kept))
 
 
@@ -224,12 +229,13 @@ class DDIM(Sampler):
 
     eta: float | None = None
     name: ClassVar[str] = "ddim"
+    from_noise: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.eta is not None:
             self._checked(self.eta)
 
-    def step(self, process: Process, eta: float, t_from: float, t_to: float) -> GaussianStep:
+    def step(self, process: Process, eta: float, t_from: float, t_to: float) -> GaussianStep | MapStep:
         """Return the step, see `Sampler.step`."""
         self._checked(eta)
         alpha, added = float(process.scale(t_to, t_from)), float(process.variance(t_to, t_from))
@@ -237,9 +243,75 @@ class DDIM(Sampler):
         drawn = eta**2 * added * after / before
         # V' - drawn >= V' (1 - v/V) >= 0 up to rounding
         kept = max(after - drawn, 0.0)
+        if alpha == 0.0:
+            return _from_noise(process, t_from, t_to, math.sqrt(kept / before), math.sqrt(drawn))
         factor = before / alpha - math.sqrt(kept * before)
         return GaussianStep(t_from, t_to, linear=1.0 / alpha, score=factor, std=math.sqrt(drawn))
 
     @staticmethod
     def _checked(eta: float) -> None:
         _checks.interval("eta", eta, 0.0, 1.0, remedy="for more noise use euler-maruyama or exponential-integrator")
+
+
+@dataclass(frozen=True)
+class Euler(DDIM):
+    r"""Euler's method for the probability flow in ``y = x/alpha`` over ``sigma = s/alpha``, as in k-diffusion.
+
+    .. math:: y' = y + (\sigma' - \sigma)\, e(t, x)
+
+    with the predicted noise e: the map of `DDIM` at eta = 0.
+
+    References
+    ----------
+    Karras et al. 2022, arXiv:2206.00364, equation (1); Song, Meng and Ermon 2021, arXiv:2010.02502, equation (13).
+    """
+
+    eta: float | None = field(default=0.0, init=False, repr=False)
+    name: ClassVar[str] = "euler"
+
+
+@dataclass(frozen=True)
+class EulerAncestral(DDIM):
+    r"""Euler's method of `Euler` down to a lower level, and noise back up to sigma', as in k-diffusion.
+
+    .. math:: y' = y + (\sigma_{down} - \sigma)\, e(t, x) + \sigma_{up} Z, \qquad
+              \sigma_{up}^2 = \eta^2 \sigma'^2 (\sigma^2 - \sigma'^2)/\sigma^2, \qquad
+              \sigma_{down}^2 = \sigma'^2 - \sigma_{up}^2:
+
+    `DDIM` with the same eta, and at eta = 1, the default, `DDPM` with the variance of the posterior.
+
+    References
+    ----------
+    Song, Meng and Ermon 2021, arXiv:2010.02502, equations (12) and (16), in the variables of Karras et al. 2022,
+    arXiv:2206.00364.
+    """
+
+    eta: float | None = 1.0
+    name: ClassVar[str] = "euler-ancestral"
+
+
+@dataclass(frozen=True)
+class FlowMatchEuler(DDIM):
+    r"""Euler's method along the velocity of a rectified flow: on ``alpha = 1 - s`` (`fpsolve.RectifiedFlow`)
+
+    .. math:: x' = x + (s' - s)\, E[\epsilon - X_0 \mid X_t = x];
+
+    on other paths alpha and s change by what they change over the step, which is `DDIM` at eta = 0.
+
+    References
+    ----------
+    Liu, Gong and Liu 2023, arXiv:2209.03003; Esser et al. 2024, arXiv:2403.03206.
+    """
+
+    eta: float | None = field(default=0.0, init=False, repr=False)
+    name: ClassVar[str] = "flow-match-euler"
+
+
+def _from_noise(process: Process, t_from: float, t_to: float, kept: float, std: float) -> MapStep:
+    """The step from where alpha = 0: ``alpha' D + kept x + std Z``."""
+    alpha = float(process.scale(0.0, t_to))
+
+    def move(score: Score, x: Array) -> Array:
+        return np.asarray(alpha * data(process, score, t_from, x) + kept * x)
+
+    return MapStep(t_from, t_to, move, std_after=std)

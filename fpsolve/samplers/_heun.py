@@ -13,7 +13,8 @@ from fpsolve import _checks
 from fpsolve._checks import digits
 from fpsolve._times import ROUNDING
 from fpsolve.processes import Process
-from fpsolve.samplers._step import Array, MapStep, Sampler, Score, nothing_left
+from fpsolve.samplers._levels import scale_and_std
+from fpsolve.samplers._step import Array, MapStep, Sampler, Score
 
 #: A churn is followed beyond T this far, in units of T.
 _LONGEST = 4.0
@@ -125,6 +126,11 @@ class Karras(Sampler):
         """0: after its churn the method follows the probability flow."""
         return 0.0
 
+    @property
+    def deterministic(self) -> bool:
+        """Whether there is no churn."""
+        return self.churn == 0.0
+
     def in_steps(self, n: int) -> Karras:
         """Return the sampler whose churn is shared out among n steps, unless it was told their number."""
         return self if self.steps is not None else replace(self, steps=n)
@@ -150,8 +156,8 @@ class Karras(Sampler):
 
 def _down(process: Process, t_top: float, t_to: float, score: Score, x: Array) -> Array:
     """The Heun map from ``t_top`` to ``t_to``."""
-    top, std_top = _scale_and_std(process, t_top)
-    end, std_end = _scale_and_std(process, t_to)
+    top, std_top = scale_and_std(process, t_top)
+    end, std_end = scale_and_std(process, t_to)
     change = std_end / end - std_top / top
     y = x / top
     slope = -std_top * score(t_top, x)
@@ -162,16 +168,8 @@ def _down(process: Process, t_top: float, t_to: float, score: Score, x: Array) -
     return np.asarray(end * (y + 0.5 * change * (slope + corrected)))
 
 
-def _scale_and_std(process: Process, t: float) -> tuple[float, float]:
-    """alpha(0, t) and the standard deviation of the noise at t."""
-    alpha = float(process.scale(0.0, t))
-    if not alpha > 0.0:
-        raise nothing_left(t)
-    return alpha, math.sqrt(float(process.variance(0.0, t)))
-
-
 def _noise_level(process: Process, t: float) -> float:
-    alpha, std = _scale_and_std(process, t)
+    alpha, std = scale_and_std(process, t)
     return std / alpha
 
 

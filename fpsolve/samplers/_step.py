@@ -11,7 +11,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,8 @@ from fpsolve.processes import Process
 Array = npt.NDArray[np.float64]
 Score = Callable[[float, Array], Array]
 Map = Callable[[Score, Array], Array]
+#: What a multistep method remembers of the steps before; empty in the first.
+Memory = tuple[Any, ...]
 
 
 class Step(ABC):
@@ -91,6 +93,14 @@ class Step(ABC):
             x = self.scale_before * x + self.std_before * rng.standard_normal(x.shape)
         moved = self.move(score, x)
         return moved + self.std_after * rng.standard_normal(x.shape) if self.std_after > 0.0 else moved
+
+    def follow(self, score: Score, x: Array, memory: Memory) -> tuple[Array, Memory]:
+        """Return where x goes without any noise, and what the next step of the run remembers."""
+        return self.move(score, self.scale_before * x), memory
+
+    def advance(self, score: Score, x: Array, rng: np.random.Generator, memory: Memory) -> tuple[Array, Memory]:
+        """Return one random move of every particle, and what the next step of the run remembers."""
+        return self.draw(score, x, rng), memory
 
 
 @dataclass(frozen=True)
@@ -201,6 +211,12 @@ class Sampler(ABC):
     eta : float or None
         Noise knob of the reverse dynamics to which the method tends as the steps shrink; None (default): that of the
         dynamics it is used with.
+    deterministic : bool
+        Whether no step has noise, whatever the dynamics.
+    memory : int
+        How many earlier steps of the run a step remembers, default 0; otherwise `step` returns a `MemoryStep`.
+    from_noise : bool
+        Whether its formula has a limit where alpha(0, t_from) = 0, default False: such a start is refused.
 
     Examples
     --------
@@ -223,6 +239,8 @@ class Sampler(ABC):
     name: ClassVar[str] = ""
     order: ClassVar[int] = 1
     evaluations: ClassVar[int] = 1
+    memory: ClassVar[int] = 0
+    from_noise: ClassVar[bool] = False
 
     def __init_subclass__(cls) -> None:
         if "name" not in vars(cls):
@@ -232,6 +250,11 @@ class Sampler(ABC):
     def eta(self) -> float | None:
         """None: the noise is that of the dynamics."""
         return None
+
+    @property
+    def deterministic(self) -> bool:
+        """Whether no step has noise, whatever the dynamics."""
+        return self.eta == 0.0
 
     @abstractmethod
     def step(self, process: Process, eta: float, t_from: float, t_to: float) -> Step:
