@@ -6,12 +6,14 @@ import json
 import cases
 import numpy as np
 import pytest
+from scipy.special import ndtr
 
 import fpsolve as fp
 from fpsolve import closed_form, distances, weights
 from fpsolve.dynamics import Frame, InFrame
 from fpsolve.dynamics._base import central_divergence
 from fpsolve.dynamics._ranks import at_rank_of
+from fpsolve.solver import LawSource
 
 
 def flow(reverse, **options):
@@ -251,6 +253,14 @@ def test_flows_without_known_ranks_are_followed():
     run = fp.evolve(reverse, starts, t_min=0.004, tol=1e-5, save_at=[0.004])
     assert run.fpsolve.levels[-1]["steps"] > 1
     assert abs(float(run.mass[1, -1]) - 1.0) <= run.error_estimate[1, -1] <= 1e-5
+
+
+def test_faces_that_are_one_position_in_x_have_no_mass_between_them():
+    """Origins a rounding error apart in z far from 0 in x."""
+    source = LawSource(fp.Gaussian(1e6, std=1.0), np.array([1e6]), np.array([1e-3]), fp.Grid.uniform((-1, 1), cells=8))
+    faces = np.array([0.0, 1e-10, 2e-10, 1e3])
+    assert source.masses(faces) == pytest.approx([0.0, 0.0, ndtr(1.0) - 0.5], abs=1e-9)
+    assert np.array_equal(source.masses(np.zeros(3)), [0.0, 0.0])
 
 
 def test_the_budget_counts_what_trajectories_cost():

@@ -7,7 +7,7 @@ Cell averages at later times from a density at the first: exact masses on a line
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
@@ -46,10 +46,16 @@ def masses_between(source: Source, faces: Array) -> Array:
 
     Origins of faces do, where the flow has pressed them together below the tolerance of their trajectories.
     """
+    return _between(source.masses, faces)
+
+
+def _between(masses: Callable[[Array], Array], faces: Array) -> Array:
+    """Masses between positions in any order, by a function of increasing ones."""
     if np.all(faces[1:] > faces[:-1]):
-        return source.masses(faces)
+        return masses(faces)
     ordered, place = np.unique(faces, return_inverse=True)
-    return np.diff(np.append(0.0, np.cumsum(source.masses(ordered)))[place])
+    inside = masses(ordered) if len(ordered) > 1 else np.empty(0)
+    return np.diff(np.append(0.0, np.cumsum(inside))[place])
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +78,10 @@ class LawSource:
 
     def masses(self, faces: Array) -> Array:
         """Exact where the law has cell probabilities, else Gauss-Legendre quadrature of its density."""
-        x = self.center[0] + self.scale[0] * faces
+        # positions that differ in z may be one in x
+        return _between(self._masses_in_x, self.center[0] + self.scale[0] * faces)
+
+    def _masses_in_x(self, x: Array) -> Array:
         exact = self.law.cell_probabilities(x)
         return np.diff(self._cumulative(x)) if exact is None else np.asarray(exact)
 
