@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from fpsolve._checks import USER_ERRORS, FloatArray, error, real_array
+from fpsolve._checks import USER_ERRORS, FloatArray, error, real_array, shown
 
 _POINT_NAMES = {"x", "y", "z", "xs", "xt", "x_t", "point", "points", "pos", "position", "positions", "state"}
 _POINT_NAMES |= {"sample", "samples"}
@@ -57,7 +57,7 @@ def refuse_signature(name: str, function: Any, order: str, remedy: str = "") -> 
         What cannot be called, takes more or fewer arguments, or has them named in the other order.
     """
     if not callable(function):
-        got = "an array: one number along every axis" if isinstance(function, np.ndarray) else _brief(function)
+        got = "an array: one number along every axis" if isinstance(function, np.ndarray) else shown(function)
         raise error(name, f"a callable {name}({order})", got, remedy)
     count = len(order.split(","))
     try:
@@ -67,8 +67,8 @@ def refuse_signature(name: str, function: Any, order: str, remedy: str = "") -> 
     try:
         signature.bind(*range(count))
     except TypeError:
-        shown = ", ".join(map(str, signature.parameters.values()))
-        raise error(name, f"a function of ({order})", f"one of ({shown})", remedy) from None
+        taken = ", ".join(map(str, signature.parameters.values()))
+        raise error(name, f"a function of ({order})", f"one of ({taken})", remedy) from None
     if count == 2:
         refuse_swapped_names(name, function, order, f"exchange them: it is called with ({order})")
     elif order == "t" and next(iter(signature.parameters)).lower() in _SURELY["t, x"][0]:
@@ -139,7 +139,9 @@ def values_of(
         raise error(label, f"an answer for points of shape {x.shape}", told(reason), remedy) from reason
     values = real_array(label, raw, "return real floats")
     if constant and values.shape in ((), (2,) if vector and dim != 1 and x.shape[-1:] == (2,) else ()):
-        if not _named_in_order(function) and (found := exchanged(function, t, before, shape)):
+        named = [one.lower() for one in (_parameters(function) or [])[:2]]
+        in_order = len(named) == 2 and (named[0] in _TIME_NAMES or named[1] in _POINT_NAMES)
+        if not in_order and (found := exchanged(function, t, before, shape)):
             raise error(label, f"one value per point, of shape {shape}", f"shape {values.shape}", found)
         values = np.broadcast_to(values, shape)
     if values.shape != shape:
@@ -202,12 +204,6 @@ def told(reason: BaseException) -> str:
     return f"{type(reason).__name__}: {text}"
 
 
-def _named_in_order(function: Any) -> bool:
-    """Whether the parameters say that they are (t, x)."""
-    names = [name.lower() for name in (_parameters(function) or [])[:2]]
-    return len(names) == 2 and (names[0] in _TIME_NAMES or names[1] in _POINT_NAMES)
-
-
 def _parameters(function: Any) -> list[str] | None:
     try:
         return list(inspect.signature(function).parameters)
@@ -222,8 +218,3 @@ def _place(x: FloatArray, bad: Any, dim: int | None) -> str:
         point = x.reshape(-1, 2)[first * x.size // (2 * bad.size)]
         return f"({point[0]:g}, {point[1]:g})"
     return f"{float(x.ravel()[first]):g}"
-
-
-def _brief(value: object) -> str:
-    text = " ".join(repr(value).split())
-    return text if len(text) <= 60 else text[:57] + "..."

@@ -179,7 +179,9 @@ def real_array(name: str, value: Any, remedy: str = "") -> FloatArray:
         return value
     if type(value) is float or type(value) is np.float64:
         return np.asarray(value)
-    if _is_tensor(value):
+    # whether it is a tensor as PyTorch has them, maybe with a graph or on a device; no framework is imported
+    is_tensor = all(callable(getattr(value, method, None)) for method in ("detach", "cpu", "numpy"))
+    if is_tensor:
         value = value.detach().cpu().numpy()
     mask = np.ma.getmaskarray(value) if isinstance(value, np.ma.MaskedArray) else None
     if mask is not None and mask.any():
@@ -197,15 +199,15 @@ def real_array(name: str, value: Any, remedy: str = "") -> FloatArray:
     raise error(name, "an array of real numbers", odd, remedy or _CURES.get(odd, ""))
 
 
-def finite_array(
-    name: str, value: Any, *, shape: tuple[int | None, ...] | None = None, remedy: str = ""
-) -> FloatArray:
+def finite_array(name: str, value: Any, *, shape: tuple[int | None, ...] | None = None, remedy: str = "") -> FloatArray:
     """Return `value` as a float array; refuse NaN, infinities, non-numbers and other shapes.
 
     `shape` holds a length per axis, None where any length will do; ``shape=None`` accepts every shape.
     """
     array = real_array(name, value, remedy)
-    if shape is not None and not _matches(array.shape, shape):
+    if shape is not None and not (
+        array.ndim == len(shape) and all(n is None or m == n for m, n in zip(array.shape, shape, strict=True))
+    ):
         wanted = "(" + ", ".join("n" if length is None else str(length) for length in shape)
         wanted += ",)" if len(shape) == 1 else ")"
         raise error(name, f"an array of shape {wanted}", f"shape {array.shape}", remedy)
@@ -233,9 +235,7 @@ def points(name: str, value: Any, dim: int, *, finite_only: bool = False) -> Flo
     """Return points as a float array of shape ``(...)`` in 1D and ``(..., 2)`` in 2D."""
     array = finite_array(name, value) if finite_only else real_array(name, value)
     if dim == 2 and (array.ndim == 0 or array.shape[-1] != 2):
-        raise error(
-            name, "points of shape (..., 2) in 2D", f"shape {array.shape}", "put x and y on the last axis"
-        )
+        raise error(name, "points of shape (..., 2) in 2D", f"shape {array.shape}", "put x and y on the last axis")
     return array
 
 
@@ -303,11 +303,6 @@ def _real(value: Any) -> float | None:
     return float(array) if array.ndim == 0 else None
 
 
-def _is_tensor(value: Any) -> bool:
-    """Whether it is a tensor as PyTorch has them, maybe with a graph or on a device; no framework is imported."""
-    return all(callable(getattr(value, method, None)) for method in ("detach", "cpu", "numpy"))
-
-
 def _odd(value: Any) -> str:
     """Return what in a nested list is not a real number, in words; "" where numpy may read it."""
     if isinstance(value, list | tuple):
@@ -333,8 +328,3 @@ def shown(value: object) -> str:
     """Return the beginning of how a value presents itself, on one line."""
     text = " ".join(repr(value).split())
     return text if len(text) <= 60 else text[:57] + "..."
-
-
-def _matches(shape: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
-    same_axes = len(shape) == len(wanted)
-    return same_axes and all(want is None or have == want for have, want in zip(shape, wanted, strict=True))

@@ -172,18 +172,15 @@ def _merged(times: FloatArray, ends: tuple[float, float], T: float) -> FloatArra
     """Return increasing times without neighbours that are the same: an end stays, else the shorter decimal."""
     kept = [float(times[0])]
     for t in times[1:].tolist():
-        if t - kept[-1] > _close(t, kept[-1], T):
+        # how far two times may be apart and be the same
+        other = kept[-1]
+        size = np.maximum(np.abs(t), np.abs(other))
+        share = np.where(_computed_in_single(t) & _computed_in_single(other), SINGLE, ROUNDING)
+        if t - kept[-1] > np.asarray(np.maximum(share * size, SUM * T)):
             kept.append(t)
         elif kept[-1] not in ends and (t in ends or len(repr(t)) < len(repr(kept[-1]))):
             kept[-1] = t
     return np.array(kept)
-
-
-def _close(t: ArrayLike, other: ArrayLike, T: float) -> FloatArray:
-    """Return how far two times may be apart and be the same."""
-    size = np.maximum(np.abs(t), np.abs(other))
-    share = np.where(_computed_in_single(t) & _computed_in_single(other), SINGLE, ROUNDING)
-    return np.asarray(np.maximum(share * size, SUM * T))
 
 
 def _reach(t: ArrayLike, mark: ArrayLike, T: float) -> FloatArray:

@@ -121,9 +121,7 @@ class Grid:
     @property
     def axes(self) -> tuple[FloatArray, ...]:
         """Cell centres per axis, of shapes ``(nx,)[, (ny,)]``."""
-        return tuple(
-            _faces(low, high, 2 * n)[1::2] for (low, high), n in zip(self.bounds, self.shape, strict=True)
-        )
+        return tuple(_faces(low, high, 2 * n)[1::2] for (low, high), n in zip(self.bounds, self.shape, strict=True))
 
     @property
     def face_axes(self) -> tuple[FloatArray, ...]:
@@ -168,8 +166,11 @@ class Grid:
         if isinstance(f, _LawLike):
             _checks.same_dim("law", f.dim, "the grid", self.dim)
             masses = f.cell_probabilities(*self.face_axes)
+            # log p = -inf outside of a support is a density of exactly 0
             return (
-                self._quadrature(_density_on_axes(f)) if masses is None else np.asarray(masses) / self.volume
+                self._quadrature(lambda *axes: np.exp(f.log_density_on_axes(*axes)))
+                if masses is None
+                else np.asarray(masses) / self.volume
             )
         if not callable(f):
             raise _checks.error("f", "a law or a callable on points", repr(f)[:60])
@@ -213,9 +214,7 @@ class Grid:
             raise _uneven(self.shape)
         array = _checks.real_array("values", values)
         if array.shape[array.ndim - self.dim :] != self.shape:
-            raise _checks.error(
-                "values", f"cell averages of shape (..., {self.shape})", f"shape {array.shape}"
-            )
+            raise _checks.error("values", f"cell averages of shape (..., {self.shape})", f"shape {array.shape}")
         if self.dim == 1:
             return np.asarray(0.5 * (array[..., 0::2] + array[..., 1::2]))
         rows = array[..., 0::2] + array[..., 1::2]
@@ -225,31 +224,19 @@ class Grid:
         """Return Gauss-Legendre cell averages of a function of tensor axes, some columns at a time."""
         nodes, weights = np.polynomial.legendre.leggauss(_NODES)
         axes = tuple(
-            (centre[:, None] + 0.5 * h * nodes).ravel()
-            for centre, h in zip(self.axes, self.spacing, strict=True)
+            (centre[:, None] + 0.5 * h * nodes).ravel() for centre, h in zip(self.axes, self.spacing, strict=True)
         )
         rows = max(1, _CHUNK // (_NODES * prod(axis.size for axis in axes[1:])))
         chunks = []
         for start in range(0, self.shape[0], rows):
             part = on_axes(axes[0][_NODES * start : _NODES * (start + rows)], *axes[1:])
-            chunks.append(_node_means(part, 0.5 * weights))
+            means = np.tensordot(0.5 * weights, part.reshape(-1, _NODES, *part.shape[1:]), axes=(0, 1))
+            chunks.append(means if part.ndim == 1 else means.reshape(len(means), -1, _NODES) @ (0.5 * weights))
         return np.concatenate(chunks)
 
 
 def _uneven(shape: tuple[int, ...]) -> ValueError:
     return _checks.error("cells", "even numbers of cells to halve", repr(shape), "choose even cells")
-
-
-def _node_means(values: FloatArray, weights: FloatArray) -> FloatArray:
-    """Contract every axis of shape (cells * nodes) with the node weights."""
-    means = values.reshape(-1, _NODES, *values.shape[1:])
-    means = np.tensordot(weights, means, axes=(0, 1))
-    return means if values.ndim == 1 else means.reshape(means.shape[0], -1, _NODES) @ weights
-
-
-def _density_on_axes(law: _LawLike) -> Callable[..., FloatArray]:
-    # log p = -inf outside of a support is a density of exactly 0
-    return lambda *axes: np.exp(law.log_density_on_axes(*axes))
 
 
 def _values(f: Callable[[FloatArray], Any], points: FloatArray) -> FloatArray:

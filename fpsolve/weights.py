@@ -82,7 +82,9 @@ class PolynomialWeight(Weight):
         """Return V at the points `x`, of shape ``(...)``."""
         if self.power == 2.0:
             # without the root: exact for integers, and twice as fast
-            return 1.0 + self.beta * _squared_norm(x, dim)
+            array = _checks.points("x", x, dim)
+            squared_norm = np.square(array[..., 0]) + np.square(array[..., 1]) if dim == 2 else np.square(array)
+            return 1.0 + self.beta * squared_norm
         return 1.0 + self.beta * _norm(x, dim) ** self.power
 
 
@@ -137,9 +139,7 @@ class UnitWeight(Weight):
 
 DEFAULT = PolynomialWeight(2.0, 1.0)
 
-_KINDS: dict[str, type[Weight]] = {
-    kind.kind: kind for kind in (PolynomialWeight, ExponentialWeight, UnitWeight)
-}
+_KINDS: dict[str, type[Weight]] = {kind.kind: kind for kind in (PolynomialWeight, ExponentialWeight, UnitWeight)}
 
 
 def evaluate(weight: WeightLike, where: Any, dim: int | None = None) -> FloatArray:
@@ -179,9 +179,7 @@ def evaluate(weight: WeightLike, where: Any, dim: int | None = None) -> FloatArr
         x = _checks.points("x", where, dim, finite_only=True)
     values = _values(weight, x, dim)
     if not np.isfinite(values).all():
-        raise _checks.error(
-            "weight", "a finite V", "NaN or inf", "use a slower growing weight or a smaller box"
-        )
+        raise _checks.error("weight", "a finite V", "NaN or inf", "use a slower growing weight or a smaller box")
     return values
 
 
@@ -194,9 +192,7 @@ def logarithm(weight: WeightLike, x: FloatArray, dim: int) -> FloatArray:
 
 def _values(weight: WeightLike, x: FloatArray, dim: int) -> FloatArray:
     if weight is not None and not callable(weight):
-        raise _checks.error(
-            "weight", "a weight, a callable V(x) or None", weight, "try fp.PolynomialWeight()"
-        )
+        raise _checks.error("weight", "a weight, a callable V(x) or None", weight, "try fp.PolynomialWeight()")
     shape = x.shape[:-1] if dim == 2 else x.shape
     # an overflow becomes inf and is reported just below, with its remedy
     with np.errstate(over="ignore"):
@@ -252,9 +248,7 @@ def from_json(text: str) -> Weight:
 def _checked(values: Any, shape: tuple[int, ...]) -> FloatArray:
     array = _checks.real_array("weight", values)
     if array.shape != shape:
-        raise _checks.error(
-            "weight", f"V of shape {shape}", f"shape {array.shape}", "return one value per point"
-        )
+        raise _checks.error("weight", f"V of shape {shape}", f"shape {array.shape}", "return one value per point")
     # rounding slack: cosh and the like may return 1 - 1e-16
     if np.any(array < 1.0 - 1e-12):
         raise _checks.error("weight", "V >= 1", f"a smallest value of {_checks.digits(np.nanmin(array))}", "use 1 + V")
@@ -264,8 +258,3 @@ def _checked(values: Any, shape: tuple[int, ...]) -> FloatArray:
 def _norm(x: Any, dim: int) -> FloatArray:
     array = _checks.points("x", x, dim)
     return np.hypot(array[..., 0], array[..., 1]) if dim == 2 else np.abs(array)
-
-
-def _squared_norm(x: Any, dim: int) -> FloatArray:
-    array = _checks.points("x", x, dim)
-    return np.square(array[..., 0]) + np.square(array[..., 1]) if dim == 2 else np.square(array)

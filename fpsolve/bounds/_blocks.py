@@ -117,20 +117,16 @@ def harris_blocks(
     blocks = tuple(sharp[pair].record(beta) for pair in pairwise(path))
     values = [block.value for block in blocks]
     product = None if any(v is None for v in values) else float(np.prod([v for v in values if v is not None]))
+    failed = "; ".join(f"{b.t0:g} -> {b.t1:g}: {b.reason}" for b in blocks if b.value is None)
     return HarrisBlocks(
         value=product,
         statement=f"product over blocks of {STATEMENT}",
         unchecked=tuple(dict.fromkeys(what for block in blocks for what in block.unchecked)),
-        reason="" if product is not None else _why_not(blocks),
+        reason="" if product is not None else failed,
         beta=beta,
         times=tuple(float(times[n]) for n in path),
         blocks=blocks,
     )
-
-
-def _why_not(blocks: tuple[Harris, ...]) -> str:
-    """Which blocks have no certificate, and why."""
-    return "; ".join(f"{b.t0:g} -> {b.t1:g}: {b.reason}" for b in blocks if b.value is None)
 
 
 def block_times(reverse: Reverse, first: float, last: float, blocks: int) -> Array:
@@ -184,9 +180,7 @@ def _abars(sharp: dict[tuple[int, int], Sharp], path: list[int], beta: float) ->
     return [sharp[pair].best_on_box(beta) for pair in pairwise(path)]
 
 
-def _best_chain(
-    sharp: dict[tuple[int, int], Sharp], count: int, beta: float, step: int
-) -> tuple[float, list[int]]:
+def _best_chain(sharp: dict[tuple[int, int], Sharp], count: int, beta: float, step: int) -> tuple[float, list[int]]:
     """Smallest sum of log abar from time 0 to the last, blocks without certificate excluded where possible."""
     cost, before = np.full(count, np.inf), np.zeros(count, dtype=int)
     cost[0] = 0.0
@@ -201,6 +195,7 @@ def _best_chain(
     while path[-1] > 0:
         path.append(int(before[path[-1]]))
     return float(cost[-1]), path[::-1]
+
 
 #: Names of a ladder's own variables and coordinates.
 RESERVED = {"bound", "t", "reverse_time", "start", "block", "t_from", "t_to", "measured", "measured_error", "factor"}
@@ -300,8 +295,6 @@ def _boundaries(reverse: Reverse, blocks: int | ArrayLike, t_min: float | None) 
         last = 1e-2 * T if t_min is None else _times.one("t_min", t_min, 0.0, T, ends="[)")
         return block_times(reverse, T, last, _checks.integer("blocks", blocks))
     return _times.decreasing("blocks", blocks, T, wanted="a number, or at least two decreasing")
-
-
 
 
 def named_starts(reverse: Reverse, start: Law | Mapping[str, Law] | None) -> dict[str, Law]:

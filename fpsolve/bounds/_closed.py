@@ -94,21 +94,16 @@ def score_slope(law: Law) -> float | None:
     covs, means = mixture.component_covs, mixture.component_means
     top = float(np.max(-1.0 / np.linalg.eigvalsh(covs)[:, -1]))
     if np.all(covs == covs[0]):
+        from scipy.spatial.distance import pdist
+
         pulled = np.linalg.solve(covs[0], means.T).T
-        return top + 0.25 * _diameter_square(pulled)
+        return top + 0.25 * float(np.max(pdist(pulled), initial=0.0)) ** 2
     pairs = [
         _pair_spread(mixture.log_weights[[k, m]], means[[k, m]], covs[[k, m]])
         for k in range(len(means))
         for m in range(k)
     ]
     return None if any(p is None for p in pairs) else top + sum(p for p in pairs if p is not None)
-
-
-def _diameter_square(points: Array) -> float:
-    """Square of the largest distance between points (n, d)."""
-    from scipy.spatial.distance import pdist
-
-    return float(np.max(pdist(points), initial=0.0)) ** 2
 
 
 def _pair_spread(log_weights: Array, means: Array, covs: Array) -> float | None:
@@ -182,6 +177,7 @@ def overlap(law: Law, added: float, square_distance: Array) -> Array | None:
         return None
     kl = 0.5 * square_distance * max(slope + 1.0 / added, 0.0)
     return np.asarray(1.0 - np.minimum(np.sqrt(0.5 * kl), np.sqrt(-np.expm1(-kl))))
+
 
 _CELLS, _MOST_CELLS, _ITERATIONS = 4000, 40_000, 500
 #: Cells per standard deviation of the narrowest component, where that takes more.

@@ -117,10 +117,14 @@ def dobrushin(
     upper, beyond = (float("nan"), ()) if line is None else _whole_line(kernel, line, weight, float(value))
     centres = kernel.grid.x.reshape(len(start), -1)
     first, second = (float(centres[i, 0]) if kernel.grid.dim == 1 else centres[i] for i in pair)
+    # how many cells the pair stays away from the ends of the box
+    places = np.stack(np.unravel_index(np.array(pair), kernel.grid.shape), axis=-1)
+    margin = int(np.min(np.minimum(places, np.array(kernel.grid.shape) - 1 - places)))
+    inside = Hypothesis("the maximising pair is inside of the box", margin - 1.0, "cells from its ends, less one")
     return Dobrushin(
         value=float(value),
         statement="delta(P) = sup ||P(x,.) - P(y,.)||_w1 / (w0(x) + w0(y)) (Dobrushin 1956), maximum over cells",
-        checked=(_inside(kernel, pair), *beyond, _stochastic(kernel)),
+        checked=(inside, *beyond, _stochastic(kernel)),
         unchecked=_BETWEEN if beyond else ("pairs of points beyond the box", *_BETWEEN),
         upper=upper,
         x=first,
@@ -130,9 +134,7 @@ def dobrushin(
     )
 
 
-def _whole_line(
-    kernel: Kernel, line: Line, weight: WeightLike, value: float
-) -> tuple[float, tuple[Hypothesis, ...]]:
+def _whole_line(kernel: Kernel, line: Line, weight: WeightLike, value: float) -> tuple[float, tuple[Hypothesis, ...]]:
     """An upper bound of the coefficient on the line, and how far the pairs that decide it were looked for."""
     largest = max(2.0, 2.0 * line.least) if np.isfinite(line.least) else 1.0
     gammas = np.append(GAMMAS, np.geomspace(1.0, largest, 60))
@@ -209,15 +211,9 @@ def _within_a_cell(kernel: Kernel, weight: WeightLike) -> float:
     return float(np.max(most / np.add.outer(start, start)))
 
 
-def _inside(kernel: Kernel, pair: tuple[int, int]) -> Hypothesis:
-    """How many cells the pair stays away from the ends of the box."""
-    places = np.stack(np.unravel_index(np.array(pair), kernel.grid.shape), axis=-1)
-    margin = int(np.min(np.minimum(places, np.array(kernel.grid.shape) - 1 - places)))
-    return Hypothesis("the maximising pair is inside of the box", margin - 1.0, "cells from its ends, less one")
-
-
 def _stochastic(kernel: Kernel) -> Hypothesis:
     return Hypothesis("the kernel is non-negative", 1e-9 - kernel.negative, "1e-9 less the negative part of a row")
+
 
 #: Levels of the curve over R by default.
 _LEVELS = 60
@@ -300,7 +296,13 @@ def minorization(
     v, line = height(weight, kernel.grid), Line.of(kernel, weight)
     region = Region.of(kernel, weight)
     held = region.held(v)
-    chosen = _least_level(kernel, weight, v, region, line) if level is None else _checks.non_negative("level", level)
+    if level is None:
+        # 2 K/(1 - gamma) of the kernel's drift; the level that the box holds where there is no drift
+        trade = trade_off(kernel, weight, v, region, line)
+        best = trade.best()
+        chosen = held if best is None else 2.0 * float(trade.ks[best] / (1.0 - trade.gammas[best]))
+    else:
+        chosen = _checks.non_negative("level", level)
     curve = default_levels(v, held) if levels is None else increasing(levels)
     every = np.union1d(curve, [chosen])
     pairwise, commons = certain(line, every, matrix_overlaps(kernel, weight, every))
@@ -312,6 +314,11 @@ def minorization(
     if line is not None:
         checked = (*checked, line.overlap_holds(float(chosen), float(pairwise[at])))
     reason = failure(checked)
+    # density of the minorizing measure on the target cells
+    inside = floor(weight, kernel.grid) <= float(chosen)
+    shared = kernel.matrix[inside].min(axis=0) if inside.any() else np.zeros(kernel.matrix.shape[1])
+    mass = float(shared.sum())
+    density = shared / (mass * kernel.target.volume) if mass > 0.0 else np.zeros_like(shared)
     return Minorization(
         value=None if reason else float(pairwise[at]),
         statement="inf over V(x) + V(y) <= R of 1 - TV(P(x,.), P(y,.)); inf over V(x) <= R of P(x,.) >= a nu",
@@ -320,7 +327,7 @@ def minorization(
         reason=reason,
         level=float(chosen),
         common=float(commons[at]),
-        measure=_measure(kernel, floor(weight, kernel.grid), float(chosen)),
+        measure=np.asarray(density.reshape(kernel.target.shape)),
         levels=curve,
         commons=commons[on_curve],
         pairwise=pairwise[on_curve],
@@ -343,13 +350,6 @@ def certain(line: Line | None, levels: Array, found: tuple[Array, Array]) -> tup
     return np.minimum(found[0], line.overlaps(levels)), np.minimum(found[1], line.common(levels))
 
 
-def _least_level(kernel: Kernel, weight: WeightLike, v: Array, region: Region, line: Line | None) -> float:
-    """``2 K/(1 - gamma)`` of the kernel's drift; the level that the box holds where there is no drift."""
-    trade = trade_off(kernel, weight, v, region, line)
-    best = trade.best()
-    return region.held(v) if best is None else 2.0 * float(trade.ks[best] / (1.0 - trade.gammas[best]))
-
-
 def default_levels(v: Array, held: float) -> Array:
     """Levels from the smallest sum over a pair of cells up to what the box holds."""
     lowest = np.partition(v, 1)[:2].sum()
@@ -363,12 +363,3 @@ def increasing(levels: ArrayLike) -> Array:
     if curve.size == 0 or np.any(np.diff(curve) <= 0.0):
         raise _checks.error("levels", "increasing levels R", "others" if curve.size else "none", "sort them")
     return curve
-
-
-def _measure(kernel: Kernel, v: Array, level: float) -> Array:
-    """Density of the minorizing measure on the target cells."""
-    inside = v <= level
-    shared = kernel.matrix[inside].min(axis=0) if inside.any() else np.zeros(kernel.matrix.shape[1])
-    mass = float(shared.sum())
-    density = shared / (mass * kernel.target.volume) if mass > 0.0 else np.zeros_like(shared)
-    return np.asarray(density.reshape(kernel.target.shape))

@@ -137,7 +137,13 @@ def drift(
     _checks.same_dim("grid", grid.dim, "reverse", reverse.dim)
     if kernel is not None:
         same_block(kernel, reverse, t0, t1, grid)
-    used = _block_kernel(reverse, grid, t0, t1) if kernel is None else kernel
+    used: Kernel | Operator
+    if kernel is not None:
+        used = kernel
+    elif reverse.exact and reverse.eta == 1.0 and max(grid.shape) <= kernels.LARGEST[grid.dim]:
+        used = kernels.exact(reverse, grid, t0, t1, source="point")
+    else:
+        used = kernels.finite_volume_operator(reverse, grid, t0, t1)
     line = Line.of(used, weight, reverse if kernel is None else None)
     v = height(weight, grid)
     trade = trade_off(used, weight, v, Region.of(used, weight), line)
@@ -175,13 +181,6 @@ def drift(
         gammas=trade.gammas,
         ks=trade.ks,
     )
-
-
-def _block_kernel(reverse: Reverse, grid: Grid, t0: float, t1: float) -> Kernel | Operator:
-    """The exact kernel where Bayes' rule applies and the matrix fits, finite volumes otherwise."""
-    if reverse.exact and reverse.eta == 1.0 and max(grid.shape) <= kernels.LARGEST[grid.dim]:
-        return kernels.exact(reverse, grid, t0, t1, source="point")
-    return kernels.finite_volume_operator(reverse, grid, t0, t1)
 
 
 def _time_nodes(reverse: Reverse, t0: float, t1: float) -> tuple[Array, Array]:

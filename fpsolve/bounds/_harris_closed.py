@@ -151,11 +151,7 @@ def closed_trials(reverse: Reverse, t0: float, t1: float, shape: tuple[float, fl
     gammas, ks = found[found[:, 0] < 1.0].T
     least = np.maximum(2.0 * ks / (1.0 - gammas), 2.0 * shape[0])
     levels = least[:, None] * (1.0 + np.geomspace(1e-3, 1e3, 200))
-    overlaps = _overlap_at(reverse, t0, t1, shape, levels)
-    return None if overlaps is None else Trials(gammas, ks, levels, overlaps)
-
-
-def _overlap_at(reverse: Reverse, t0: float, t1: float, shape: tuple[float, float], levels: Array) -> Array | None:
-    """Lower bound of a'' at levels of ``V = c0 + c1 |x|^2``: ``|x - y|^2 <= 2 (|x|^2 + |y|^2) <= 2 (R - 2 c0)/c1``."""
+    # lower bound of a'' at levels of ``V = c0 + c1 |x|^2``: ``|x - y|^2 <= 2 (|x|^2 + |y|^2) <= 2 (R - 2 c0)/c1``
     square = 2.0 * np.maximum(levels - 2.0 * shape[0], 0.0) / shape[1]
-    return _closed.overlap(reverse.marginal(t0), float(reverse.process.variance(t1, t0)), square)
+    overlaps = _closed.overlap(reverse.marginal(t0), float(reverse.process.variance(t1, t0)), square)
+    return None if overlaps is None else Trials(gammas, ks, levels, overlaps)

@@ -149,6 +149,7 @@ def _thinned(points: Array, scales: Array) -> Array:
             near = x
     return np.array(kept)
 
+
 #: Share of an integral that the cells at the ends of the box may hold.
 END_SHARE = 1e-6
 #: Beyond this exponent an integrand is far beyond anything that a bound could use.
@@ -218,6 +219,7 @@ def end_share(values: Array) -> float:
     total = float(size.sum())
     inner = size[tuple(slice(1, -1) for _ in range(size.ndim))]
     return END_SHARE - (total - float(inner.sum())) / total if total > 0.0 else END_SHARE
+
 
 #: How to read the margins.
 HELD = "1e-6 less its share at the ends; where it is known beyond the box, and is part of the value, 1e-3 less what is"
@@ -297,7 +299,11 @@ def _over_plane(law: Law, square: Callable[[Array], Array], grid: Grid) -> Score
         for _ in range(_WIDENINGS):
             if found.held >= 0.0:
                 break
-            wide = _wider(wide)
+            # the box with a quarter of its cells more on every side
+            extra = [max(1, n // 4) for n in wide.shape]
+            more = [k * h for k, h in zip(extra, wide.spacing, strict=True)]
+            bounds = tuple((low - d, high + d) for (low, high), d in zip(wide.bounds, more, strict=True))
+            wide = Grid(bounds, tuple(n + 2 * k for n, k in zip(wide.shape, extra, strict=True)))
             found = on_cells(wide.cell_average(law), square(wide.x), wide)
         with np.errstate(over="ignore"):
             around = around_share(wide, lambda x: law.density(x) * square(x), found.value)
@@ -305,14 +311,6 @@ def _over_plane(law: Law, square: Callable[[Array], Array], grid: Grid) -> Score
         return found
     missed = _MISSED - (found.value - inside) / found.value if found.value > 0.0 else _MISSED
     return ScoreError(found.value, min(found.held, around, missed), found.resolved, True)
-
-
-def _wider(grid: Grid) -> Grid:
-    """The box with a quarter of its cells more on every side."""
-    extra = [max(1, n // 4) for n in grid.shape]
-    more = [k * h for k, h in zip(extra, grid.spacing, strict=True)]
-    bounds = tuple((low - d, high + d) for (low, high), d in zip(grid.bounds, more, strict=True))
-    return Grid(bounds, tuple(n + 2 * k for n, k in zip(grid.shape, extra, strict=True)))
 
 
 def _resolved(values: Array) -> float:

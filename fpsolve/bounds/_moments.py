@@ -105,18 +105,14 @@ def second_moment(law: Law, weight: WeightLike, grid: Grid) -> Moment:
         return Moment(float(weights.evaluate(weight, np.zeros(law.dim) if law.dim == 2 else 0.0, law.dim)) ** 2)
     if growth is not None and growth.power == 2.0 and not growth.exponential and is_mixture(law):
         return Moment(_quartic(law, growth.rate))
-    unchecked = () if finite else (_unknown(growth, "V^2"),)
+    what = "a weight given as a function does not say how it grows"
+    what = what if growth is None else "the law does not say how it falls"
+    unchecked = () if finite else (f"V^2 is integrable far out: {what}",)
     if law.dim == 1:
         line = Line.of(law)
         value = float(np.exp(line.log_integral(law.log_density(line.x) + 2.0 * log_weight(weight, line.x, law))))
         return Moment(value, 0.0 if np.isfinite(value) else -1.0, unchecked)
     return _in_the_box(law, weight, grid, unchecked)
-
-
-def _unknown(growth: Growth | None, what: str) -> str:
-    if growth is None:
-        return f"{what} is integrable far out: a weight given as a function does not say how it grows"
-    return f"{what} is integrable far out: the law does not say how it falls"
 
 
 def log_weight(weight: WeightLike, x: Array, law: Law) -> Array:
@@ -194,6 +190,7 @@ def _quadratic_exponent(law: Law, factor: float, rate: float) -> float:
     terms = mixture.log_weights - 0.5 * np.linalg.slogdet(shrunk)[1] + rate * pulled
     top = float(np.max(terms))
     return 2.0 * factor + top + float(np.log(np.sum(np.exp(terms - top))))
+
 
 #: Share of a second moment that may lie beyond the box, by extrapolation.
 _TAIL = 1e-2

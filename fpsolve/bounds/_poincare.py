@@ -117,6 +117,7 @@ def _supremum(mass: Array, inverse: Array) -> tuple[float, float]:
     inner = np.logaddexp.accumulate(inverse)
     return float(np.max(outer[1:] + inner[:-1], initial=-np.inf)), float(np.max(outer + inner))
 
+
 #: Half-widths, in standard deviations, of the two boxes on which the spectral gap is computed.
 _REACHES = (9.0, 12.0)
 ENDS = "1e-6 less the share of the integral at the ends of the box and beyond"
@@ -272,7 +273,11 @@ def _constant(
         return upper if found.holds else float("nan"), "Muckenhoupt's upper bound", (found,), ()
     if given is not None:
         c0 = _checks.positive("constant", given, 'give a number, or constant="bracket"')
-        return c0, "given", (_above_variance(target, c0),), ("the Poincare constant, as given",)
+        # ``C >= Var`` along every direction: the inequality for linear functions
+        cov = np.atleast_2d(target.cov)
+        margin = c0 / float(np.max(np.linalg.eigvalsh(cov))) - 1.0 + 1e-9 if np.all(np.isfinite(cov)) else -np.inf
+        above_variance = Hypothesis("C_0 is at least the variance", margin, "relative; linear functions attain it")
+        return c0, "given", (above_variance,), ("the Poincare constant, as given",)
     closed = _closed_form(target)
     if closed is not None:
         return closed, "closed form", (Hypothesis(_NAME, 0.0, "closed form"),), ()
@@ -296,13 +301,6 @@ def _estimate(target: Law) -> tuple[float, str, tuple[Hypothesis, ...], tuple[st
         Hypothesis("the estimate lies in its bracket", inside + 1e-3, "relative", "Muckenhoupt 1972"),
     )
     return large, ESTIMATED, checked, ("the Poincare constant is an estimate on a grid, no certificate",)
-
-
-def _above_variance(target: Law, c0: float) -> Hypothesis:
-    """``C >= Var`` along every direction: the inequality for linear functions."""
-    cov = np.atleast_2d(target.cov)
-    margin = c0 / float(np.max(np.linalg.eigvalsh(cov))) - 1.0 + 1e-9 if np.all(np.isfinite(cov)) else -np.inf
-    return Hypothesis("C_0 is at least the variance", margin, "relative; linear functions attain it")
 
 
 def _closed_form(target: Law) -> float | None:

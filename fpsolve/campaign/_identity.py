@@ -84,7 +84,9 @@ def canonical(name: str, value: Any) -> Any:
     if isinstance(value, type) or callable(value):
         return _named(name, value)
     if type(value).__module__.partition(".")[0] == "xarray" and hasattr(value, "to_dict"):
-        return _labelled(name, value)
+        # A DataArray or Dataset: everything `to_dict` tells but the values, and those by their bytes
+        content = value.to_dict(data="array")
+        return {"xarray": canonical(name, content)}
     raise error(name, _STABLE, _shown(value), _REMEDY)
 
 
@@ -125,12 +127,6 @@ def _dataclass(name: str, value: Any) -> Any:
 def _partial(name: str, value: partial[Any]) -> Any:
     parts = {"function": value.func, "arguments": value.args, "keywords": value.keywords}
     return {"partial": {key: canonical(f"{name}.{key}", item) for key, item in parts.items()}}
-
-
-def _labelled(name: str, value: Any) -> Any:
-    """A DataArray or Dataset: everything `to_dict` tells but the values, and those by their bytes."""
-    content = value.to_dict(data="array")
-    return {"xarray": canonical(name, content)}
 
 
 def _named(name: str, value: Any) -> Any:

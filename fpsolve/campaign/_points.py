@@ -116,6 +116,7 @@ def _text(value: Any) -> str:
         return value
     return str(getattr(value, "__qualname__", "")) or repr(value)
 
+
 #: Name of the variable with the error texts; the second where a result uses the first.
 ERROR = ("error", "error_text")
 
@@ -162,8 +163,9 @@ def combine(axes: Sequence[Axis], results: Sequence[xr.Dataset | None], errors: 
         if name in inner:
             continue
         parts = {k: dataset.variables[name] for k, dataset in given.items() if name in dataset.variables}
-        if all(name in dataset.coords for dataset in given.values()) and _equal(parts):
-            coordinates[name] = next(iter(parts.values()))
+        first = next(iter(parts.values()))
+        if all(name in dataset.coords and first.identical(parts[k]) for k, dataset in given.items()):
+            coordinates[name] = first
             continue
         kind = coordinates if any(name in dataset.coords for dataset in given.values()) else variables
         kind[name] = _stack(name, parts, swept, inner)
@@ -199,11 +201,6 @@ def _union(dim: Hashable, given: dict[int, xr.Dataset]) -> _Labels:
     positions = {k: np.asarray(index.get_indexer(labels)) for k, labels in own.items()}
     coordinate = np.asarray(index, dtype=None if first.dtype.kind != "U" else np.str_)
     return _Labels(len(index), coordinate if labelled else None, positions)
-
-
-def _equal(parts: dict[int, Any]) -> bool:
-    first = next(iter(parts.values()))
-    return all(first.identical(part) for part in parts.values())
 
 
 def _stack(name: Hashable, parts: dict[int, Any], swept: dict[str, int], inner: dict[Hashable, _Labels]) -> Any:

@@ -164,6 +164,7 @@ def one_thread() -> AbstractContextManager[Any]:
     limits: AbstractContextManager[Any] = threadpool_limits(limits=1)
     return limits
 
+
 #: Hex digits of the hash in a file's name: 10^6 points collide with probability 1e-12 or less.
 DIGITS = 20
 
@@ -246,7 +247,9 @@ class Store:
             raise error("out", f"a result file of fpsolve {self.version}", got, remedy)
         if origin[_CONFIGURATION] != configuration:
             raise error("out", "the result file of this point", f"{path} of another", remedy)
-        changed = {"its code"} if _changed(origin[_CODE], self.code) else set()
+        # fingerprints of different Pythons cannot be compared
+        python = [code.partition(":")[0] for code in (origin[_CODE], self.code)]
+        changed = {"its code"} if python[0] == python[1] and origin[_CODE] != self.code else set()
         with Failure():  # files of before this was kept
             then = json.loads(origin[_STATES])
             changed |= {name for name, state in self.states.items() if then.get(name, state) != state}
@@ -280,8 +283,3 @@ def write_netcdf(dataset: xr.Dataset, path: Path) -> None:
         dataset.to_netcdf(place, engine="h5netcdf", encoding=packed(dataset))
 
     write_all(path.parent, {path.name: write}, remedy="what was finished before is kept")
-
-
-def _changed(then: str, now: str) -> bool:
-    """Compare fingerprints; those of different Pythons cannot be compared."""
-    return then.partition(":")[0] == now.partition(":")[0] and then != now

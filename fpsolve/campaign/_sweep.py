@@ -112,7 +112,10 @@ def sweep(
         states = {name: state for name, state in before.items() if (job.name, name) not in _OWN}
         store = Store(open_folder(out), fpsolve.__version__, job.code, states)
         try:
-            outcomes = _run(job, along, listed, jobs, progress, (store, _keys(job, listed)))
+            # hash of everything a stored result depends on, per point
+            identity = job.identity()
+            keys = [digest([identity, point.configuration, point.seed if job.seeded else None]) for point in listed]
+            outcomes = _run(job, along, listed, jobs, progress, (store, keys))
         finally:
             # what changes while the function runs is its own doing (a counter, a memory), and no change of input
             _OWN.update((job.name, name) for name, state in job.states.items() if before.get(name) != state)
@@ -133,12 +136,6 @@ def _jobs(n_jobs: Any) -> int | None:
         return n_jobs
     jobs = _checks.integer("n_jobs", n_jobs, remedy="-1 is one per core")
     return None if jobs == 1 else jobs
-
-
-def _keys(job: Target, listed: Sequence[Point]) -> list[str]:
-    """Hash of everything a stored result depends on, per point."""
-    identity = job.identity()
-    return [digest([identity, point.configuration, point.seed if job.seeded else None]) for point in listed]
 
 
 def _run(

@@ -73,7 +73,8 @@ def cell_averages(
     faces = tuple(np.asarray(axis, dtype=np.float64) for axis in grid.face_axes)
     masses = _exact_masses(field, start, faces, at_start=t == reverse.process.T)
     if masses is not None:
-        return masses / _volumes(faces)
+        widths = [np.diff(axis) for axis in faces]
+        return masses / (widths[0] if len(widths) == 1 else np.outer(*widths))
     return _quadrature(field, faces, integer("order", order))
 
 
@@ -85,11 +86,6 @@ def _exact_masses(field: Field, start: Law, faces: tuple[FloatArray, ...], *, at
     if isinstance(field, Transport):
         return start.cell_probabilities(field.origin(faces[0]))
     return None
-
-
-def _volumes(faces: tuple[FloatArray, ...]) -> FloatArray:
-    widths = [np.diff(axis) for axis in faces]
-    return widths[0] if len(widths) == 1 else np.outer(*widths)
 
 
 def _quadrature(field: Field, faces: tuple[FloatArray, ...], order: int) -> FloatArray:

@@ -7,7 +7,6 @@ Two starts under one integral: the difference of their densities without cancell
 Weighted total variation between two starts, at any time, by quadrature.
 """
 
-
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -48,6 +47,7 @@ def takes_dim(weight: Any) -> bool:
         return "dim" in inspect.signature(weight).parameters
     except (TypeError, ValueError):  # some compiled callables have no signature
         return False
+
 
 _EPS = float(np.finfo(np.float64).eps)
 
@@ -161,14 +161,12 @@ def _gaussian_half_ratio(a: Mixture, b: Mixture, axes: tuple[FloatArray, ...]) -
     log_det = float(np.log1p(np.linalg.eigvals(p_b @ change).real).sum())
     shift, middle = b.means[0] - a.means[0], 0.5 * (a.means[0] + b.means[0])
     x = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
-    terms = (x - middle) @ (p_a @ shift), 0.5 * _quadratic(x - b.means[0], -p_a @ change @ p_b)
+    off, matrix = x - b.means[0], -p_a @ change @ p_b
+    terms = (x - middle) @ (p_a @ shift), 0.5 * ((off @ matrix.T) * off).sum(axis=-1)
     half = -0.5 * (terms[0] + terms[1] + 0.5 * log_det)
     size = np.abs(terms[0]) + np.abs(terms[1]) + abs(log_det)
     return half, 2.0 * _EPS * size
 
-
-def _quadratic(x: FloatArray, matrix: Any) -> FloatArray:
-    return np.asarray(((x @ matrix.T) * x).sum(axis=-1))
 
 _LEFT_OUT = 50.0  # nats below int V (q_a + q_b): 2e-22
 _INNER = 1e-12

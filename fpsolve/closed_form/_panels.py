@@ -8,7 +8,6 @@ each relative to its own integral. Edges handed in stay edges, so kinks and jump
 Integrals of an absolute value from Gauss nodes: each panel is split at the roots of its interpolant.
 """
 
-
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -49,7 +48,8 @@ class Panels:
     @property
     def nodes(self) -> FloatArray:
         """Nodes, shape (16 p,), increasing."""
-        return _nodes(self.low, self.high).ravel()
+        middle, half = 0.5 * (self.low + self.high), 0.5 * (self.high - self.low)
+        return (middle[:, None] + half[:, None] * NODES).ravel()
 
     @property
     def log_weights(self) -> FloatArray:
@@ -109,7 +109,10 @@ def resolve(
     ValueError
         If more than 4000 panels are needed, or an integral does not converge.
     """
-    low, high, whole = _grown(log_f, _distinct(edges), alive or _all, negligible)
+    edges = np.unique(edges)
+    # of edges that rounding alone separates one: panels need a width
+    edges = edges[np.concatenate([[True], np.diff(edges) > 4.0 * _EPS * np.abs(edges).max()])]
+    low, high, whole = _grown(log_f, edges, alive or _all, negligible)
     done: list[FloatArray] = []
     accepted = np.full((1, whole.shape[1]), EMPTY)
     while low.size:
@@ -136,12 +139,6 @@ def resolve(
     ends = np.concatenate(done, axis=1)
     order = np.argsort(ends[0])
     return Panels(ends[0, order], ends[1, order])
-
-
-def _distinct(edges: FloatArray) -> FloatArray:
-    """Return the edges in order, one of those that rounding alone separates: panels need a width."""
-    edges = np.unique(edges)
-    return np.asarray(edges[np.concatenate([[True], np.diff(edges) > 4.0 * _EPS * np.abs(edges).max()])])
 
 
 def _grown(
@@ -201,10 +198,6 @@ def _masses(log_f: LogColumns, low: FloatArray, high: FloatArray) -> Masses:
     return Masses(log_mass, np.minimum(size, -EMPTY), hidden)
 
 
-def _nodes(low: FloatArray, high: FloatArray) -> FloatArray:
-    return 0.5 * (low + high)[:, None] + 0.5 * (high - low)[:, None] * NODES
-
-
 def _all(total: FloatArray) -> BoolArray:
     # a column that is 0 everywhere needs no panels
     return np.asarray(total > 0.5 * EMPTY)
@@ -216,6 +209,7 @@ def _check_count(count: int, tolerance: float) -> None:
             f"rtol: expected a density that {_MOST} panels resolve to {tolerance:.1e}, got more; "
             "give a larger rtol, or a law whose log density is smooth to rounding."
         )
+
 
 _SAMPLES = np.linspace(-1.0, 1.0, 65)
 _VANDER = np.polynomial.legendre.legvander

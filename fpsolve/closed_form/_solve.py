@@ -9,7 +9,6 @@ Point values of the oracle's densities.
 The transition density of the reverse SDE between any two times.
 """
 
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -158,6 +157,7 @@ def distribution(target: Law, process: Any, t: float, rtol: float) -> Distributi
         return field
     raise TypeError("expected a 1D target")
 
+
 AVAILABLE = (
     "closed forms exist for eta = 1 (any start), for eta = 0 in 1D (any start with a density), for Gaussian targets "
     "(normal-mixture and point-mass starts at any eta > 0 or eta(t), other starts where the target is isotropic) and "
@@ -211,7 +211,9 @@ def solve(reverse: ReverseLike, start: Law, t: float, rtol: float) -> Field:
     """
     target, process, eta = reverse.target, reverse.process, reverse.eta
     if t == process.T:
-        return _start(start)
+        if isinstance(start, PointMass):
+            raise error("t", "a time t < T for a point mass, which has no density at T", "t = T")
+        return LawField(start)
     mixture = as_mixture(target)
     if mixture is not None and len(mixture.log_weights) == 1:
         known = linear(mixture, process, eta, start, t, rtol)
@@ -251,12 +253,6 @@ def _sorted(mixture: Mixture) -> tuple[Any, Any, Any]:
     # rounded keys: components that differ by rounding keep their order
     order = np.lexsort(np.round(keys / np.abs(keys).max(initial=1e-300), 9).T)
     return mixture.log_weights[order], mixture.means[order], mixture.covs[order]
-
-
-def _start(start: Law) -> Field:
-    if isinstance(start, PointMass):
-        raise error("t", "a time t < T for a point mass, which has no density at T", "t = T")
-    return LawField(start)
 
 
 def log_density(reverse: ReverseLike, start: Law, t: float, x: Any, *, rtol: float = 1e-12) -> FloatArray:

@@ -96,7 +96,12 @@ def solve_adaptive(
                 met = bool(np.max(solution.error(problem)) <= tol)
                 if met:
                     return solution, True
-                if _spent_after_next(records) > budget or not fits(grid.refine(), *fine.values.shape[:2]):
+                # cell updates after one more level, which costs 2^(d+1) times the last
+                last = records[-1]
+                spent_after_next = sum(record.updates for record in records) + last.updates * 2.0 ** (
+                    len(last.cells) + 1
+                )
+                if spent_after_next > budget or not fits(grid.refine(), *fine.values.shape[:2]):
                     return orders.stopped(solution, tol), False
         coarse = fine
         grid, plan = grid.refine(), plan.refined()
@@ -157,11 +162,6 @@ class _Orders:
             f"{float(self.problem.saves[save]):.6g}; give a larger budget, or a start wider than the cells."
         )
 
-
-def _spent_after_next(records: list[Record]) -> float:
-    """Cell updates after one more level, which costs 2^(d+1) times the last."""
-    last = records[-1]
-    return sum(record.updates for record in records) + last.updates * 2.0 ** (len(last.cells) + 1)
 
 #: Tolerance of the trajectories on a given grid; share of `tol` and range of the second level of a run with `tol`.
 FIXED_RTOL = 1e-11

@@ -174,7 +174,12 @@ def _refine(on_lines: LogDensity, dim: int, peak: float, seen: tuple[FloatArray,
         highest = np.maximum(left.max(axis=(1, 2)), right.max(axis=(1, 2)))
         hot = seen[0][seen[1] > peak - _DEPTH[dim]]
         holds_hot = np.searchsorted(hot, low) < np.searchsorted(hot, high)
-        dropped = _nothing_here(left, right, low, high, peak - _DEPTH[dim]) & ~holds_hot
+        # below the floor all over, with no room for a peak between the nodes: between two of them, or at the panel's
+        # end, a log density that is concave there rises above both by no more than its slope before carries it
+        seen_here = np.concatenate([left, right], axis=1)
+        y = np.concatenate([low[:, None], panel_nodes(low, middle), panel_nodes(middle, high), high[:, None]], axis=1)
+        room = np.maximum(_room(seen_here, y), _room(seen_here[:, ::-1], -y[:, ::-1]))
+        dropped = (room < peak - _DEPTH[dim]) & ~holds_hot
         narrow = (high - low) <= 1e-13 * np.maximum(np.maximum(np.abs(low), np.abs(high)), 1e-3)
         full = count + 2 * low.size > _MOST_PANELS[dim]
         resolved = (highest > peak - _DEPTH[dim]) & _resolved(values, left, right)
@@ -216,19 +221,6 @@ def _resolved(
     heaviest = np.maximum(one, halves).max(axis=1, keepdims=True)
     difference = np.abs(np.exp(one - heaviest) - np.exp(halves - heaviest)).max(axis=1)
     return np.asarray(difference <= tolerance)
-
-
-def _nothing_here(
-    left: FloatArray, right: FloatArray, low: FloatArray, high: FloatArray, floor: float
-) -> NDArray[np.bool_]:
-    """Say of every panel whether it lies below `floor` all over, with no room for a peak between the nodes.
-
-    Between two nodes, or at the panel's end, a log density that is concave there rises above both by no more than its
-    slope before carries it.
-    """
-    values, middle = np.concatenate([left, right], axis=1), 0.5 * (low + high)
-    y = np.concatenate([low[:, None], panel_nodes(low, middle), panel_nodes(middle, high), high[:, None]], axis=1)
-    return np.asarray(np.maximum(_room(values, y), _room(values[:, ::-1], -y[:, ::-1])) < floor)
 
 
 def _room(values: FloatArray, y: FloatArray) -> FloatArray:

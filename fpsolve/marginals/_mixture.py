@@ -5,7 +5,6 @@ The matrix product of two matrices given by their logarithms, as a logarithm.
 Marginals of normal mixtures: the hot path of the solver and of the particles.
 """
 
-
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -149,7 +148,10 @@ def _on_axes(mixture: NormalMixture, scale: FloatArray, variance: FloatArray, ax
         _compiled.lines(peaks, means[..., 0].copy(), halves[..., 0].copy(), x[0], out)
     elif mixture.diagonal:
         for i in range(scale.size):
-            out[i] = _product(peaks[i], means[i], halves[i], x[0], x[1])
+            # log sum_k A_k(x) B_k(y) for diagonal covariances
+            along_x = peaks[i] - halves[i, :, 0] * (x[0][:, None] - means[i, :, 0]) ** 2
+            along_y = -halves[i, :, 1, None] * (x[1] - means[i, :, 1, None]) ** 2
+            out[i] = log_matmul(along_x, along_y)
     else:
         _compiled.planes(peaks, means, halves, slopes, x[0], x[1], out)
     return out
@@ -170,10 +172,3 @@ def coefficients(
         log_volume, widths = np.log(first) + np.log(second), np.stack([first, second], axis=-1)
     peaks = mixture.log_weights - 0.5 * mixture.dim * LOG_2PI - 0.5 * log_volume
     return peaks, means, 0.5 / widths, slopes
-
-
-def _product(peaks: FloatArray, means: FloatArray, halves: FloatArray, x: FloatArray, y: FloatArray) -> FloatArray:
-    """Return ``log sum_k A_k(x) B_k(y)``, shape (nx, ny), for diagonal covariances."""
-    along_x = peaks - halves[:, 0] * (x[:, None] - means[:, 0]) ** 2
-    along_y = -halves[:, 1, None] * (y - means[:, 1, None]) ** 2
-    return log_matmul(along_x, along_y)

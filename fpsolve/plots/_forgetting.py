@@ -97,7 +97,9 @@ def forgetting(
     _check_curve(curve)
     ax = new_axes(7.0, 4.0) if ax is None else ax
     style = styles([str(label) for label in curve["start"].values])
-    horizon = _horizon(curve)
+    # T, where reverse time is 0
+    known = "reverse_time" in curve.coords
+    horizon = float(curve["reverse_time"][0] + curve["t"][0] if known else curve["t"].max())
     checks = _listed(check)
     for one in checks:
         require("check", one, ("floor_exact",), "fpsolve.particles.compare")
@@ -140,13 +142,6 @@ def _visible(curve: xr.Dataset) -> list[str]:
     return [str(label) for label in curve["start"].values[positive.values]]
 
 
-def _horizon(data: xr.Dataset) -> float:
-    """T, where reverse time is 0."""
-    if "reverse_time" in data.coords:
-        return float(data["reverse_time"][0] + data["t"][0])
-    return float(data["t"].max())
-
-
 def _times(data: xr.Dataset | xr.DataArray, horizon: float) -> Array:
     known = "reverse_time" in data.coords
     return np.asarray(data["reverse_time"].values if known else horizon - data["t"].values, dtype=np.float64)
@@ -167,20 +162,14 @@ def _draw_curve(ax: Axes, curve: xr.Dataset, label: str, style: Style, horizon: 
     """Draw one start: line and error band."""
     one = curve.sel(start=label)
     r, distance = _times(curve, horizon), _positive(one["distance"])
-    (line,) = ax.plot(r, distance, color=style.colour, linestyle=style.dashes, label=_described(curve, label), zorder=3)
+    described = f"{label}: {one['description'].item()}" if "description" in curve.coords else label
+    (line,) = ax.plot(r, distance, color=style.colour, linestyle=style.dashes, label=described, zorder=3)
     if "error" in one:
         error = np.asarray(one["error"].values, dtype=np.float64)
         smallest = 1e-3 * np.nanmin(distance)
         low, high = np.fmax(distance - error, smallest), distance + error
         ax.fill_between(r, low, high, color=style.colour, alpha=0.2, linewidth=0, zorder=2)
     return line
-
-
-def _described(curve: xr.Dataset, label: str) -> str:
-    """The label with the description of the start, where the coordinate carries one."""
-    if "description" not in curve.coords:
-        return label
-    return f"{label}: {curve['description'].sel(start=label).item()}"
 
 
 def _draw_closed_form(ax: Axes, truth: xr.DataArray, style: dict[str, Style], horizon: float) -> list[Line2D]:
@@ -204,7 +193,9 @@ def _draw_check(ax: Axes, check: xr.Dataset, style: Style, horizon: float) -> li
     ax.plot(r, seen, linestyle="none", marker="x", markersize=4, color=style.colour, zorder=4)
     ax.plot(r, check["floor"].values, linestyle=":", linewidth=1.0, color=_INK, zorder=1)
     n = int(check.attrs.get("n", 0))
-    what = f"particles, $n = {_scientific(n)}$" if n else "particles"
+    exponent = len(str(n)) - 1
+    factor = "" if n == 10**exponent else f"{n / 10**exponent:g}\\times "
+    what = f"particles, $n = {factor}10^{{{exponent}}}$" if n else "particles"
     return [
         _sample(ax, f"{what} (band: expected $\\pm$ 2 sd)", marker="x", linestyle="none", markersize=4),
         _sample(ax, "floor of their histogram", linestyle=":", linewidth=1.0),
@@ -253,12 +244,6 @@ def _sample(ax: Axes, label: str, **how: Any) -> Line2D:
     return Line2D([], [], color=_INK, label=label, **how)
 
 
-def _scientific(n: int) -> str:
-    exponent = len(str(n)) - 1
-    mantissa = n / 10**exponent
-    return f"10^{{{exponent}}}" if mantissa == 1.0 else f"{mantissa:g}\\times 10^{{{exponent}}}"
-
-
 def _legend(ax: Axes, handles: list[Line2D], where: Literal["right", "below"]) -> None:
     """Put the legend beside the axes, one entry per label."""
     once = {str(handle.get_label()): handle for handle in handles}
@@ -272,6 +257,7 @@ def _legend(ax: Axes, handles: list[Line2D], where: Literal["right", "below"]) -
             # a narrow legend leaves the axes wide
             handle.set_label(str(handle.get_label()).replace(" (band", "\n(band"))
     ax.legend(handles=list(once.values()), frameon=False, fontsize="small", **places[where])
+
 
 _DARK = "0.15"
 #: Colour of every source.

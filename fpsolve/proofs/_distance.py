@@ -131,7 +131,9 @@ def _sources(
 def _on_panel(problem: Problem, part: Expansion, mass: Ball, small: Ball, watch: Stopwatch) -> Ball:
     """``int V p_t |D|`` over one panel."""
     polynomial = part.polynomial
-    law = _scaled(problem.law, part)
+    # the law of ``(x - centre)/half``
+    means = tuple((m - part.centre) / part.half for m in problem.law.means)
+    law = Mixture(problem.law.weights, means, tuple(v / part.half**2 for v in problem.law.variances))
     side = problem.sides.at(part.centre)
     total, unknown, allowed = arb(0), arb(0), small / mass
     for piece in pieces(by_shift(polynomial), arb(-1), arb(1), allowed, watch):
@@ -145,15 +147,7 @@ def _on_panel(problem: Problem, part: Expansion, mass: Ball, small: Ball, watch:
     return around(total, (part.error + unknown) * mass)
 
 
-def _scaled(law: Mixture, part: Expansion) -> Mixture:
-    """The law of ``(x - centre)/half``."""
-    means = tuple((m - part.centre) / part.half for m in law.means)
-    return Mixture(law.weights, means, tuple(v / part.half**2 for v in law.variances))
-
-
-def _integral(
-    law: Mixture, side: Side, part: Expansion, polynomial: flint.arb_poly, low: Ball, high: Ball
-) -> Ball:
+def _integral(law: Mixture, side: Side, part: Expansion, polynomial: flint.arb_poly, low: Ball, high: Ball) -> Ball:
     """``int V P law`` in the variable u of the panel, ``x = centre + half u``."""
     line = flint.arb_poly([part.centre, part.half])
     lift = (side.rate * part.centre).exp()

@@ -311,13 +311,9 @@ def _filled(value: Any, trial: Any, alike: bool) -> Any:
 
 def _family(wanted: Any) -> Family | None:
     """The family of what an annotation wants as a table, or None."""
-    if _is_function(wanted):
+    if get_origin(wanted) is Callable:
         return _FUNCTIONS.get(wanted)
     return family_of(wanted) if isinstance(wanted, type) and issubclass(wanted, _BASES) else None
-
-
-def _is_function(wanted: Any) -> bool:
-    return get_origin(wanted) is Callable
 
 
 def _words(wanted: Any) -> str:

@@ -270,11 +270,13 @@ def evolve(
         raise _checks.error("noise", "a ScoreNoise", type(noise).__name__, remedy)
     first, last = _setup.time_range(dynamics, t_min, t_max)
     clock = run_clock(dynamics, named.values(), first, last)
+    # length of the Brownian paths: does not depend on where a reverse run ends; else a power of two
+    span = float(dynamics.horizon) if dynamics.reversed_time else 2.0 ** math.ceil(math.log2(last))
     ensemble = Ensemble(
         dynamics=dynamics,
         clock=clock,
         noise=noise,
-        brownian=BrownianPaths(seed_of(seed), paths, noise.size, _span(dynamics, last)),
+        brownian=BrownianPaths(seed_of(seed), paths, noise.size, span),
         function=radial(test_function),
         ito=convention == "ito",
         scheme=scheme_named("damped-crank-nicolson"),
@@ -309,10 +311,3 @@ def _levels(
         asked.append((coarsest, fewest, moved(values, half, coarsest)))
     with progress_bar(sum(level.steps for _, level, _ in asked), "stochastic", enabled=progress) as bar:
         return [march(ensemble, *level, bar.update) for level in asked], which
-
-
-def _span(dynamics: BaseDynamics, last: float) -> float:
-    """Length of the Brownian paths: does not depend on where a reverse run ends; else a power of two."""
-    if dynamics.reversed_time:
-        return float(dynamics.horizon)
-    return 2.0 ** math.ceil(math.log2(last))

@@ -127,6 +127,7 @@ def _rates_of(drift: Array, diffusivity: Array, h: float) -> tuple[Array, Array]
         np.where(usual, down * factor, np.where(drift < 0.0, one_way, 0.0)),
     )
 
+
 _CELLS = 8
 
 
@@ -231,7 +232,11 @@ def march(
     nodes = times[:-1] + ensemble.scheme.node * np.diff(times)
     chunk = max(1, CHUNK_CELLS // int(np.prod(grid.shape)))
     for first in range(0, steps, chunk):
-        rates = _rates(ensemble, grid, nodes[first : first + chunk])
+        some = nodes[first : first + chunk]
+        if ensemble.ito:
+            rates = ito_rates_at(ensemble.dynamics, ensemble.noise, grid, some)
+        else:
+            rates = rates_at(ensemble.dynamics, grid, some)
         for n in range(first, min(first + chunk, steps)):
             state.kick(mean[..., n], float(times[n]))
             inner = [state.stirring(float(times[n]))]
@@ -240,28 +245,14 @@ def march(
             inner.append(state.stirring(float(times[n + 1])))
             state.kick(rest[..., n], float(times[n + 1]))
             ends = ends[-1], state.stirring(float(times[n + 1]))
-            variation[:, n] = table.dt[n] * _mean_square(inner, ends)
+            # mean over a step of ``sum_k X_k^2`` for X that moves like Brownian motion, shape (paths,)
+            square = 0.5 * (np.square(inner[0]) + np.square(inner[1])) + np.square(ends[1] - ends[0]) / 6.0
+            variation[:, n] = table.dt[n] * np.asarray(square.sum(axis=1))
             functional[:, n + 1] = state.functional()
             state.watch()
             values[:, np.flatnonzero(marks == n + 1) + 1] = state.q[:, None]
             tick(1)
     return Level(grid, plan, times, values, functional, variation, state.smallest)
-
-
-def _mean_square(inner: list[Array], ends: tuple[Array, Array]) -> Array:
-    """Mean over a step of ``sum_k X_k^2`` for X that moves like Brownian motion, shape (paths,).
-
-    `inner` are X at the mean of the Brownian path within the step, before and after the drift: they give the square of
-    the mean. The variance within the step is a sixth of the square of the increment, on average.
-    """
-    square = 0.5 * (np.square(inner[0]) + np.square(inner[1])) + np.square(ends[1] - ends[0]) / 6.0
-    return np.asarray(square.sum(axis=1))
-
-
-def _rates(ensemble: Ensemble, grid: Grid, nodes: Array) -> list[tuple[Array, Array]]:
-    if ensemble.ito:
-        return ito_rates_at(ensemble.dynamics, ensemble.noise, grid, nodes)
-    return rates_at(ensemble.dynamics, grid, nodes)
 
 
 class _State:

@@ -95,7 +95,7 @@ class ScoreNoise:
         ValueError
             A mode that returns another shape, NaN or infinities, with its number and the time.
         """
-        pairs = enumerate(zip(self._modes(), self._timed, strict=True))
+        pairs = enumerate(zip(tuple(self.modes), self._timed, strict=True))
         look, points = not self._looked, np.asarray(x, dtype=np.float64)
         values = [
             values_of(f"modes[{k}]", mode, points, t=t if timed else None, vector=True, look=look)
@@ -108,9 +108,6 @@ class ScoreNoise:
     def _looked(self) -> set[bool]:
         """Whether the modes were looked at closely: once, at the first points they are asked for."""
         return set()
-
-    def _modes(self) -> tuple[Mode, ...]:
-        return tuple(self.modes)
 
 
 def _takes_time(k: int, mode: Mode) -> bool:

@@ -16,7 +16,6 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 import fpsolve as fp
 from fpsolve import flows, plots, weights
-from fpsolve._checks import FloatArray
 from fpsolve.data import Standardised, standardise
 from fpsolve.flows import FlowDistance, StationaryPoints
 from fpsolve.laws import Law, NormalMixture
@@ -146,9 +145,7 @@ class Case:
         return ", ".join(f"{n} {kind}" for kind, n in numbers.items() if n)
 
 
-def solve(
-    settings: SideSettings, name: Literal["points", "mixture", "data"], label: str, weight: Weight
-) -> Case:
+def solve(settings: SideSettings, name: Literal["points", "mixture", "data"], label: str, weight: Weight) -> Case:
     """Run one target."""
     law, source = settings.law(name)
     process = fp.EDM(sigma_min=settings.sigma_min, sigma_max=settings.sigma_max)
@@ -161,15 +158,30 @@ def solve(
         cells=getattr(settings.intervals, name), rtol=1e-6,
     )  # fmt: skip
     noisy, error, share, run = _noisy(settings, reverse, weight)
-    outside = float(flows.outside_hull(points.at, _flat(law.component_means)).max())
+    flat = law.component_means[:, 0] if law.component_means.shape[1] == 1 else law.component_means
+    outside = float(flows.outside_hull(points.at, flat).max())
+    # smallest change of log Psi between looks along orbits from all over the start
+    axes = [np.linspace(low, high, ORBITS[start.dim]) for low, high in _box(start, 2.0)]
+    starts = axes[0] if start.dim == 1 else np.stack(np.meshgrid(*axes), axis=-1).reshape(-1, 2)
+    duration = score.duration(settings.sigma_min)
+    found = flows.orbits(score, starts, duration=duration, count=LOOKS, rtol=1e-7, atol=1e-9)
     return Case(
-        label, source, score, reverse, points, outside, _growth(settings, score, start), quiet, noisy, error, share, run
+        label,
+        source,
+        score,
+        reverse,
+        points,
+        outside,
+        float(found["log_potential"].diff("r").min()),
+        quiet,
+        noisy,
+        error,
+        share,
+        run,
     )
 
 
-def _noisy(
-    settings: SideSettings, reverse: fp.Reverse, weight: Weight
-) -> tuple[float, float, float, xr.Dataset]:
+def _noisy(settings: SideSettings, reverse: fp.Reverse, weight: Weight) -> tuple[float, float, float, xr.Dataset]:
     """Evolve p_T at eta = 1 with the product-form score; the exact score would end in the marginal."""
     sigma_min, sigma_max = settings.sigma_min, settings.sigma_max
     box = _box(reverse.marginal(sigma_max), REACH)
@@ -189,22 +201,9 @@ def _noisy(
     return value, error, value / possible, xr.Dataset({"density": q, "exact": p})
 
 
-def _growth(settings: SideSettings, score: ProductScore, start: Law) -> float:
-    """Smallest change of log Psi between looks along orbits from all over the start."""
-    axes = [np.linspace(low, high, ORBITS[start.dim]) for low, high in _box(start, 2.0)]
-    starts = axes[0] if start.dim == 1 else np.stack(np.meshgrid(*axes), axis=-1).reshape(-1, 2)
-    duration = score.duration(settings.sigma_min)
-    found = flows.orbits(score, starts, duration=duration, count=LOOKS, rtol=1e-7, atol=1e-9)
-    return float(found["log_potential"].diff("r").min())
-
-
 def _box(law: Law, reach: float) -> list[tuple[float, float]]:
     mean, std = np.atleast_1d(law.mean), np.sqrt(np.diagonal(np.atleast_2d(law.cov)))
     return [(float(m - reach * s), float(m + reach * s)) for m, s in zip(mean, std, strict=True)]
-
-
-def _flat(means: FloatArray) -> FloatArray:
-    return means[:, 0] if means.shape[1] == 1 else means
 
 
 SIZE = (13.0, 8.4)

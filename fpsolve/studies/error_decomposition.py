@@ -104,6 +104,8 @@ def checks(found: xr.Dataset) -> tuple[Check, ...]:
     h = float(found["x"][1] - found["x"][0])
     missing = float((np.abs(signed.values) * v).sum() * h)
     worst = float((found["propagated"] / found["bound"].where(found["local"] > 0.0)).max())
+    # where what leaves the box is kept
+    lost = float(abs(found["sampled"][[0, -1]]).sum() * h)
     return (
         Check.at_most("identity: terms against the chain", float(found["closure"].max()), ROUNDING),
         Check.at_most("exact chain on the grid: error / total", off / total, REFERENCE),
@@ -113,14 +115,8 @@ def checks(found: xr.Dataset) -> tuple[Check, ...]:
         ),
         Check.at_most("propagated / a-priori bound, largest", worst, 1.0 + 1e-9),
         Check.at_most("narrowest noise: cells per standard deviation", 1.0 / float(found["width"].min()), 1.0),
-        Check.at_most("mass thrown beyond the box by the chain", _lost(found), 1e-6),
+        Check.at_most("mass thrown beyond the box by the chain", lost, 1e-6),
     )
-
-
-def _lost(found: xr.Dataset) -> float:
-    """Mass in the two end cells of the final density, where what leaves the box is kept."""
-    h = float(found["x"][1] - found["x"][0])
-    return float(abs(found["sampled"][[0, -1]]).sum() * h)
 
 
 def _errors(config: Config, stages: Stages) -> xr.Dataset:

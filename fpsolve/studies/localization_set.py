@@ -35,7 +35,10 @@ def figure(found: xr.Dataset) -> Figure:
     wide = found.sel(box=found["box"].max())
     for beta, color in zip(found["beta"].values, PALETTE, strict=False):
         _contraction(first, wide.sel(beta=beta), color, f"$\\beta = {beta:g}$")
-        _boxes(third, found.sel(beta=beta), color)
+        one = found.sel(beta=beta)
+        third.plot(one["box"], one["certified"], "o-", color=color, linewidth=1.2, zorder=3)
+        third.plot(one["box"], one["believed"], "x--", color=color, linewidth=0.9)
+        third.axhline(float(wide["sharp"].sel(beta=beta)), color=color, linestyle=":", linewidth=1.0)
     _overlaps(second, found)
     for ax in (first, third):
         ax.axhline(1.0, color="0.2", linewidth=1.0)
@@ -70,12 +73,6 @@ def _overlaps(ax: Axes, found: xr.Dataset) -> None:
             ax.annotate(f"{box:g}", (level, 0.935), ha="center", va="top", fontsize="x-small", color="0.4")
 
 
-def _boxes(ax: Axes, one: xr.Dataset, color: str) -> None:
-    ax.plot(one["box"], one["certified"], "o-", color=color, linewidth=1.2, zorder=3)
-    ax.plot(one["box"], one["believed"], "x--", color=color, linewidth=0.9)
-    ax.axhline(float(one["sharp"].sel(box=one["box"].max())), color=color, linestyle=":", linewidth=1.0)
-
-
 def _entries(first: Axes, second: Axes, third: Axes) -> tuple[list[Artist], list[str]]:
     """One list of all entries for a legend below the panels."""
     handles: list[Artist] = []
@@ -90,6 +87,7 @@ def _entries(first: Axes, second: Axes, third: Axes) -> tuple[list[Artist], list
         handles.append(line)
         labels.append(name)
     return handles, labels
+
 
 COLUMNS = ("box", "beta", "held R", "best R", "a''", "certified", "with a", "unguarded", "sharp")
 NOTES = (
@@ -155,7 +153,10 @@ def run(config: Config, stages: Stages) -> Report:
             found = xr.concat([_on_box(config, half) for half in config.boxes], dim="box")
             found = found.assign_coords(box=list(config.boxes))
         with stages("finer cells"):
-            found = found.assign(refined=("beta", _refined(config)))
+            # the certified number of every beta on the widest box with twice the cells
+            kernel, levels = config.kernel(max(config.boxes), refined=2), config.tried()
+            values = [bounds.localization(kernel, weight=weight(b), levels=b * levels).value for b in config.betas]
+            found = found.assign(refined=("beta", [np.nan if value is None else value for value in values]))
         with stages("figure"):
             drawn: Figure = figure(found)
     return Report(
@@ -195,13 +196,6 @@ def _on_box(config: Config, half: float) -> xr.Dataset:
     return xr.concat(parts, dim="beta").assign_coords(beta=list(config.betas), R=levels)
 
 
-def _refined(config: Config) -> list[float]:
-    """The certified number of every beta on the widest box with twice the cells."""
-    kernel, levels = config.kernel(max(config.boxes), refined=2), config.tried()
-    values = [bounds.localization(kernel, weight=weight(b), levels=b * levels).value for b in config.betas]
-    return [np.nan if value is None else value for value in values]
-
-
 def _least(values: FloatArray) -> float:
     """Smallest finite value below 1, NaN where there is none."""
     below = values[np.isfinite(values) & (values < 1.0)]
@@ -216,14 +210,19 @@ def checks(config: Config, found: xr.Dataset) -> tuple[Check, ...]:
     moved = np.abs(wide["refined"] - wide["certified"]).max()
     grown = (wide["certified"] - sure).max()
     order = float((found["a"] - found["a2"]).max())
+    # how many certified numbers use a level that the box does not hold, or whose set leaves the box
+    level, half = found["best_level"], found["box"]
+    beyond = float(((level > found["held"]) | (level > 1.0 + half**2)).sum())
+    # how many certified numbers lie below the sharp coefficient of the widest box
+    let_through = float((found["certified"] < found["sharp"].sel(box=found["box"].max())).sum())
     listed = [
         Check.at_most("sharp coefficient (widest box) / certified, largest", float((truth / sure).max()), 1.0),
         Check.at_most("certified on a narrower box: below the widest by", max(0.0, float(grown)), 1e-3),
         Check.at_most("a - a'', largest", max(0.0, order), 1e-12),
         Check.at_most("certified with a'' / with a, largest", float((sure / found["certified_set"]).max()), 1.0),
         Check.at_most("certified: change under doubling of the cells", float(moved), config.stability),
-        Check.at_most("sets wider than the box among the certified", _beyond(found), 0.0),
-        Check.at_most("control, narrow boxes: false numbers let through", _let_through(found), 0.0),
+        Check.at_most("sets wider than the box among the certified", beyond, 0.0),
+        Check.at_most("control, narrow boxes: false numbers let through", let_through, 0.0),
         Check("control, narrow boxes: some number is false", float(bool(false.any())), 1.0, 0.0),
     ]
     for one in config.expected:
@@ -231,17 +230,6 @@ def checks(config: Config, found: xr.Dataset) -> tuple[Check, ...]:
         listed.append(Check(f"beta = {one.beta:g}: certified", float(here["certified"]), one.pairs, one.tolerance))
         listed.append(Check(f"beta = {one.beta:g}: with a", float(here["certified_set"]), one.set, one.tolerance))
     return tuple(listed)
-
-
-def _beyond(found: xr.Dataset) -> float:
-    """How many certified numbers use a level that the box does not hold, or whose set leaves the box."""
-    level, half = found["best_level"], found["box"]
-    return float(((level > found["held"]) | (level > 1.0 + half**2)).sum())
-
-
-def _let_through(found: xr.Dataset) -> float:
-    """How many certified numbers lie below the sharp coefficient of the widest box."""
-    return float((found["certified"] < found["sharp"].sel(box=found["box"].max())).sum())
 
 
 def _row(found: xr.Dataset, box: float, beta: float) -> tuple[str, ...]:

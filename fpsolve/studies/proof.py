@@ -82,7 +82,12 @@ def run(config: Config, stages: Stages) -> Report:
     proofs = room()
     with stages.total(4):
         with stages("run"):
-            curve = _curve(config)
+            # the measured distances at the times of the study
+            reverse, times = config.reverse(), list(config.times)
+            laws = {"exact": reverse.marginal(reverse.horizon)} | config.laws()
+            grid = fp.Grid.uniform((-config.half, config.half), cells=config.cells)
+            solved = fp.evolve(reverse, laws, grid=grid, t_min=min(times), steps=config.steps, save_at=times)
+            curve = fp.forgetting_curve(solved, weight=config.weight).sel(t=times)
         with stages("distances"):
             found = proofs.verify(curve, config.reverse(), config.laws(), rtol=config.rtol)
             found = found.assign(oracle=(("start", "t"), _oracle(config, found)))
@@ -103,15 +108,6 @@ def run(config: Config, stages: Stages) -> Report:
         metrics=_metrics(found, blocks),
         datasets={"": found, "blocks": blocks},
     )
-
-
-def _curve(config: Config) -> xr.Dataset:
-    """The measured distances at the times of the study."""
-    reverse, times = config.reverse(), list(config.times)
-    laws = {"exact": reverse.marginal(reverse.horizon)} | config.laws()
-    grid = fp.Grid.uniform((-config.half, config.half), cells=config.cells)
-    solved = fp.evolve(reverse, laws, grid=grid, t_min=min(times), steps=config.steps, save_at=times)
-    return fp.forgetting_curve(solved, weight=config.weight).sel(t=times)
 
 
 def _oracle(config: Config, found: xr.Dataset) -> list[list[float]]:

@@ -61,7 +61,7 @@ class Table:
 
     def text(self) -> str:
         """Return the table for a terminal."""
-        widths = self._widths()
+        widths = [max(len(row[k]) for row in (self.columns, *self.rows)) for k in range(len(self.columns))]
         rule = tuple("-" * width for width in widths)
         lines = [
             "  ".join(
@@ -76,9 +76,6 @@ class Table:
         """Return the table as Markdown, readable as it stands."""
         rule = tuple(":--" if k == 0 else "--:" for k in range(len(self.columns)))
         return "\n".join("| " + " | ".join(row) + " |" for row in (self.columns, rule, *self.rows))
-
-    def _widths(self) -> list[int]:
-        return [max(len(row[k]) for row in (self.columns, *self.rows)) for k in range(len(self.columns))]
 
 
 def outward(value: float, *, up: bool, digits: int = 8) -> str:
@@ -215,6 +212,7 @@ class Report:
 def _json_number(value: float | int | str) -> float | int | str | None:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
+
 #: Columns of a terminal.
 WIDTH = 100
 #: Components of a mixture that are written out.
@@ -232,11 +230,13 @@ def terminal(report: Report) -> str:
         _wrapped(verdict(report)),
         *(_wrapped(paragraph) for paragraph in report.answer),
     ]
-    return _plain("\n\n".join(block for block in blocks if block))
+    # take the marks of mathematics and code out, which a terminal shows as they stand
+    return "\n\n".join(block for block in blocks if block).replace("$", "").replace("`", "")
 
 
 def markdown(report: Report) -> str:
     """Return ``report.md``."""
+    names = [f"group `{name}`" if name else "the root" for name in report.datasets]
     blocks = [
         f"# {report.title}",
         f"**Question.** {report.question}",
@@ -253,7 +253,9 @@ def markdown(report: Report) -> str:
         check_table(report.checks).markdown(),
         "## Provenance",
         _origin(report.provenance),
-        "Densities and curves are in `run.nc`: " + _groups(report) + ". The figure for print is `figure.pdf`, "
+        "Densities and curves are in `run.nc`: "
+        + (", ".join(names) if names else "nothing this time")
+        + ". The figure for print is `figure.pdf`, "
         "all numbers are in `summary.json`.",
     ]
     return "\n\n".join(blocks) + "\n"
@@ -280,22 +282,12 @@ def _wrapped(text: str) -> str:
     return textwrap.fill(text, WIDTH)
 
 
-def _plain(text: str) -> str:
-    """Take the marks of mathematics and code out, which a terminal shows as they stand."""
-    return text.replace("$", "").replace("`", "")
-
-
 def _origin(provenance: Mapping[str, Any]) -> str:
     """One line per entry, what is nested as one block of JSON."""
     nested = {name: value for name, value in provenance.items() if isinstance(value, dict | list)}
     lines = [f"- {name}: {value}" for name, value in provenance.items() if name not in nested]
     block = json.dumps(nested, indent=1, ensure_ascii=False)
     return "\n".join([*lines, "", "```json", block, "```"])
-
-
-def _groups(report: Report) -> str:
-    names = [f"group `{name}`" if name else "the root" for name in report.datasets]
-    return ", ".join(names) if names else "nothing this time"
 
 
 def formula(law: Law) -> str:

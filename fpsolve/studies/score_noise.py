@@ -10,7 +10,6 @@ from pydantic import Field, PositiveFloat, PositiveInt
 
 from fpsolve import _checks, plots, stochastic
 from fpsolve.settings import Settings
-from fpsolve.stochastic import RankCorrelation
 from fpsolve.studies import _score_noise_cases as cases
 from fpsolve.studies._config import Stages
 from fpsolve.studies._score_noise_cases import oracle as oracle
@@ -168,7 +167,9 @@ def correlations(config: Config, found: xr.Dataset) -> xr.Dataset:
             x = one[chosen["variable"]]
             x = x.sel(share=chosen["share"]) if "share" in chosen else x
             for k, distance in enumerate(DISTANCES):
-                rank = _rank(config, x.values, one[distance].values)
+                rank = stochastic.rank_correlation(
+                    x.values, one[distance].values, seed=config.seed, resamples=config.resamples, level=config.level
+                )
                 for name in ("value", "low", "high"):
                     parts[name][i, j, k] = getattr(rank, name)
                 parts["within"][i, j, k] = _within(one["family"].values, x.values, one[distance].values)
@@ -178,10 +179,6 @@ def correlations(config: Config, found: xr.Dataset) -> xr.Dataset:
         coords={"population": list(POPULATIONS), "predictor": list(predictors(config)), "distance": list(DISTANCES)},
         attrs={"level": config.level, "resamples": config.resamples, "seed": config.seed},
     )
-
-
-def _rank(config: Config, x: Any, y: Any) -> RankCorrelation:
-    return stochastic.rank_correlation(x, y, seed=config.seed, resamples=config.resamples, level=config.level)
 
 
 def _within(families: Any, x: Any, y: Any) -> float:

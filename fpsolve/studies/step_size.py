@@ -81,16 +81,13 @@ def checks(config: Config, found: xr.Dataset) -> tuple[Check, ...]:
         Check(f"{name}: fitted order", float(found["order"].sel(sampler=name)), expected, config.tolerance)
         for name, expected in config.orders.items()
     ]
+    ratio = found["total"] / (found["discretization"] + found["initialization"] + found["reference_error"])
     return (
         *orders,
         Check.at_most("identity: terms against the chain, largest", float(found["closure"].max()), 1e-12),
         Check.at_most("exact chain on the grid: error / discretization, largest", float(largest), 1e-2),
-        Check.at_most("total / (parts + the chain's own error), largest", float(_ratio(found).max()), 1.0 + 1e-9),
+        Check.at_most("total / (parts + the chain's own error), largest", float(ratio.max()), 1.0 + 1e-9),
     )
-
-
-def _ratio(found: xr.Dataset) -> xr.DataArray:
-    return found["total"] / (found["discretization"] + found["initialization"] + found["reference_error"])
 
 
 def _one(config: Config, name: str, steps: int) -> xr.Dataset:

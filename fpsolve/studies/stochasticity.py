@@ -159,19 +159,16 @@ def _shown(one: xr.Dataset, name: str) -> str:
     return number(value) if value > error else f"< {number(error, 1)}"
 
 
-def _coefficient(one: xr.Dataset) -> str:
-    """The coefficient with its error; below round-off only that it is."""
-    value, error = float(one["coefficient"]), float(one["coefficient_error"])
-    return f"< {ROUNDING:.0e}" if value < ROUNDING else with_error(value, error)
-
-
 def _rows(by_eta: xr.Dataset, by_churn: xr.Dataset) -> tuple[tuple[str, ...], ...]:
     rows = []
     for knob, found, label in (("eta", by_eta, "eta"), ("churn", by_churn, "S_churn")):
         for value in found[knob].values:
             one = found.sel({knob: value})
             errors = (_shown(one, name) for name in ("early", "late"))
-            rows.append((f"{label} = {value:g}", _shown(one, "far"), _coefficient(one), *errors))
+            size, error = float(one["coefficient"]), float(one["coefficient_error"])
+            # below round-off only that it is
+            coefficient = f"< {ROUNDING:.0e}" if size < ROUNDING else with_error(size, error)
+            rows.append((f"{label} = {value:g}", _shown(one, "far"), coefficient, *errors))
     return tuple(rows)
 
 
