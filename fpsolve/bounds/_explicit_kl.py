@@ -14,7 +14,7 @@ from fpsolve.bounds._line import HELD, LOST, RESOLVED, Line, end_share, held, un
 from fpsolve.bounds._record import Hypothesis, Record, failure, yes
 from fpsolve.dynamics import Reverse
 from fpsolve.grid import Grid
-from fpsolve.laws import FromLogDensity, Laplace, Law, NormalMixture, StudentT, Uniform
+from fpsolve.laws import FromLogDensity, Law
 
 Array = NDArray[np.float64]
 
@@ -182,12 +182,10 @@ def _data(reverse: Reverse, grid: Grid) -> tuple[float, float, tuple[Hypothesis,
 def _regular(law: Law) -> tuple[tuple[Hypothesis, ...], tuple[str, ...]]:
     """Whether the density has jumps, which make the Fisher information infinite whatever its score integrates to."""
     name = "p_0 has no jumps"
-    if isinstance(law, NormalMixture | Laplace | StudentT):
-        return (yes(name, True, "closed form", SOURCE),), ()
-    if isinstance(law, Uniform):
-        return (yes(name, False, "a uniform density", SOURCE),), ()
-    if isinstance(law, FromLogDensity) and law.dim == 1:
-        ends = np.append(law.panels[0].low, law.panels[0].high[-1:])
+    if law.jumps is not None:
+        return (yes(name, not law.jumps, "closed form", SOURCE),), ()
+    if law.dim == 1 and law.edges.size:
+        ends = law.edges
         step = 1e-9 * float(np.sqrt(np.asarray(law.cov)))
         root = np.exp(0.5 * law.log_density(np.stack([ends - step, ends + step])))
         jump = float(np.max(np.square(root[1] - root[0])) / np.max(np.square(root)))

@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 
 from fpsolve.bounds._record import Hypothesis
 from fpsolve.grid import Grid
-from fpsolve.laws import DiffusedStudentT, FromLogDensity, Laplace, Law, PointMass, StudentT, Uniform
-from fpsolve.marginals import QuadratureLaw
+from fpsolve.laws import Law
 
 Array = NDArray[np.float64]
 
@@ -50,12 +49,12 @@ class Line:
     @classmethod
     def of(cls, *laws: Law) -> Line:
         """Return a rule that resolves every component of the laws in 1D, 40 standard deviations and more around it."""
-        features = [feature for law in laws for feature in _features(law)]
+        features = [feature for law in laws for feature in law.features]
         centres, widths = (np.array([feature[k] for feature in features]) for k in (0, 1))
         points = np.concatenate([centres, *(centres + sign * z * widths for z in _ENDS for sign in (1.0, -1.0))])
         scales = np.tile(widths, 2 * _ENDS.size + 1)
         # weights have their kink at 0
-        ends = np.unique(np.concatenate([[0.0], _thinned(points, scales), *(_edges(law) for law in laws)]))
+        ends = np.unique(np.concatenate([[0.0], _thinned(points, scales), *(law.edges for law in laws)]))
         power = any(law.tail is not None and law.tail.power == 0.0 for law in laws)
         middle, half = 0.5 * (ends[0] + ends[-1]), 0.5 * (ends[-1] - ends[0])
         far = half * 2.0 ** np.arange(1, (_POWER_DOUBLINGS if power else _DOUBLINGS) + 1)
@@ -105,37 +104,6 @@ def _continued(last: Array, power: bool) -> float:
         return np.inf
     # powers of x make a geometric series; anything that falls faster is below it
     return outermost * ratio / (1.0 - ratio) if power or ratio > 1e-3 else outermost
-
-
-def _features(law: Law) -> list[tuple[float, float]]:
-    """Centres and widths of what an integral with the law has to resolve."""
-    if law.dim != 1:
-        raise TypeError(f"law: expected a law in 1D, got {law!r}")  # pragma: no cover
-    if isinstance(law, PointMass):
-        return []
-    if isinstance(law, StudentT | DiffusedStudentT):
-        # one peak with smooth flanks: the many components of its scale mixture need no panels of their own
-        return [(float(law.mean), law.smallest_std), (float(law.mean), law.scale)]
-    mixture = law.components
-    if mixture is not None:
-        return list(zip(mixture.component_means[:, 0], np.sqrt(mixture.component_covs[:, 0, 0]), strict=True))
-    mean, std = float(np.asarray(law.mean)), float(np.sqrt(np.asarray(law.cov)))
-    found = [(mean, std)] if np.isfinite(std) else []
-    if isinstance(law, Laplace):
-        return [(mean, float(law.scale))]
-    ends = [float(getattr(law, name)) for name in ("low", "high") if hasattr(law, name)]
-    narrow = law.smallest_std
-    return found + [(end, narrow if narrow > 0.0 else std) for end in (*ends, mean)]
-
-
-def _edges(law: Law) -> Array:
-    """Points at which the density jumps or has kinks, and the panels of a law that knows its own."""
-    if isinstance(law, Uniform):
-        return np.array([float(law.low), float(law.high)])
-    if isinstance(law, FromLogDensity):
-        return np.append(law.panels[0].low, law.panels[0].high[-1:])
-    # a marginal by quadrature: the target's panels, moved with its mass
-    return law.scale * _edges(law.family.target) if isinstance(law, QuadratureLaw) else np.empty(0)
 
 
 def _thinned(points: Array, scales: Array) -> Array:

@@ -22,7 +22,7 @@ from fpsolve.bounds._moments import second_moment
 from fpsolve.bounds._record import Hypothesis, Record, Status, block, failure, yes
 from fpsolve.dynamics import Reverse
 from fpsolve.grid import Grid
-from fpsolve.laws import Gaussian, Laplace, Law, PointMass, Uniform
+from fpsolve.laws import Law
 from fpsolve.weights import WeightLike
 
 Array = NDArray[np.float64]
@@ -278,12 +278,15 @@ def _constant(
         margin = c0 / float(np.max(np.linalg.eigvalsh(cov))) - 1.0 + 1e-9 if np.all(np.isfinite(cov)) else -np.inf
         above_variance = Hypothesis("C_0 is at least the variance", margin, "relative; linear functions attain it")
         return c0, "given", (above_variance,), ("the Poincare constant, as given",)
-    closed = _closed_form(target)
+    slope = _closed.score_slope(target)
+    closed = target.poincare_constant
+    if closed is None and slope is not None and slope < 0.0:
+        closed = -1.0 / slope
     if closed is not None:
         return closed, "closed form", (Hypothesis(_NAME, 0.0, "closed form"),), ()
     if target.tail is not None and target.tail.power < 1.0:
         return float("nan"), "none", (yes(_NAME, False, "none: tails heavier than exponential"),), ()
-    if target.dim == 2 or isinstance(target, PointMass):
+    if target.dim == 2 or not np.any(target.cov):
         return float("nan"), "none", (yes(_NAME, False, "none is known: give constant="),), ()
     return _estimate(target)
 
@@ -301,17 +304,6 @@ def _estimate(target: Law) -> tuple[float, str, tuple[Hypothesis, ...], tuple[st
         Hypothesis("the estimate lies in its bracket", inside + 1e-3, "relative", "Muckenhoupt 1972"),
     )
     return large, ESTIMATED, checked, ("the Poincare constant is an estimate on a grid, no certificate",)
-
-
-def _closed_form(target: Law) -> float | None:
-    if isinstance(target, Gaussian):
-        return float(np.max(np.linalg.eigvalsh(np.atleast_2d(target.cov))))
-    if isinstance(target, Laplace):
-        return 4.0 * float(np.max(np.asarray(target.scale))) ** 2
-    if isinstance(target, Uniform):
-        return float(np.max(np.square(np.asarray(target.high) - np.asarray(target.low)))) / np.pi**2
-    slope = _closed.score_slope(target)
-    return -1.0 / slope if slope is not None and slope < 0.0 else None
 
 
 def _chi(grid: Grid, q: Law, other: Law, p: Law) -> tuple[float, Hypothesis, tuple[str, ...]]:

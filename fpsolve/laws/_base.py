@@ -116,6 +116,28 @@ class Law(ABC):
         """The law as a finite normal mixture, or None where it is none."""
         return None
 
+    @property
+    def features(self) -> list[tuple[float, float]]:
+        """Centres and widths of what an integral with a law on the line has to resolve."""
+        mean, std = float(np.asarray(self.mean)), float(np.sqrt(np.asarray(self.cov)))
+        narrowest = (mean, self.smallest_std if self.smallest_std > 0.0 else std)
+        return [(mean, std), narrowest] if np.isfinite(std) else [narrowest]
+
+    @property
+    def edges(self) -> FloatArray:
+        """Points of the line at which the density jumps or has kinks, and ends of the law's own panels."""
+        return np.empty(0)
+
+    @property
+    def jumps(self) -> bool | None:
+        """Whether the density has jumps, or None where that is not known."""
+        return None
+
+    @property
+    def poincare_constant(self) -> float | None:
+        """Smallest C with ``Var f(X) <= C E |f'(X)|^2``, or None without a closed form."""
+        return None
+
     def axis_marginal(self, axis: int) -> Law | None:
         """Return the 1D law of coordinate `axis` (the law itself in 1D), or None without a closed form."""
         return self if self.dim == 1 else None

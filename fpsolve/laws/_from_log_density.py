@@ -93,6 +93,11 @@ class FromLogDensity(Law):
         self._check_integrable(np.exp(masses - self.log_constant))
         self._look(masses)
 
+    @property
+    def edges(self) -> FloatArray:
+        """Ends of the panels, on the line."""
+        return np.append(self.panels[0].low, self.panels[0].high[-1:])
+
     def __repr__(self) -> str:
         """Return a short description: a function has no representation."""
         return f"FromLogDensity({getattr(self.function, '__name__', 'log_density')}, dim={self.dim})"

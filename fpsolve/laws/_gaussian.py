@@ -3,7 +3,6 @@
 Finite mixtures of normal laws, as arrays: the base of Gaussian, GaussianMixture and KernelDensity.
 """
 
-
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -71,6 +70,16 @@ class NormalMixture(Law):
     def smallest_std(self) -> float:
         """Smallest standard deviation of a component along any direction."""
         return float(np.sqrt(np.linalg.eigvalsh(self.component_covs).min()))
+
+    @property
+    def features(self) -> list[tuple[float, float]]:
+        """Those of the components."""
+        return list(zip(self.component_means[:, 0], np.sqrt(self.component_covs[:, 0, 0]), strict=True))
+
+    @property
+    def jumps(self) -> bool:
+        """None."""
+        return False
 
     def log_density(self, x: Any) -> FloatArray:
         """Return ``log p(x) = log sum_k w_k N(x; m_k, C_k)`` by log-sum-exp, shape ``(...)``."""
@@ -281,6 +290,11 @@ class Gaussian(NormalMixture):
     def __repr__(self) -> str:
         """Return the call that makes this law."""
         return f"Gaussian({np.asarray(self.mean).tolist()}, cov={np.asarray(self.cov).tolist()})"
+
+    @property
+    def poincare_constant(self) -> float:
+        """Largest variance along any direction."""
+        return float(np.max(np.linalg.eigvalsh(np.atleast_2d(self.cov))))
 
     def diffused(self, scale: float, variance: float) -> "Gaussian":
         """Return ``N(scale m, scale^2 C + variance I)``."""

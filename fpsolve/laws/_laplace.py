@@ -64,6 +64,21 @@ class Laplace(Law):
         """0: the density has a kink."""
         return 0.0
 
+    @property
+    def features(self) -> list[tuple[float, float]]:
+        """The kink, with flanks as wide as `scale`."""
+        return [(float(np.asarray(self.mean)), float(self.scale))]
+
+    @property
+    def jumps(self) -> bool:
+        """None."""
+        return False
+
+    @property
+    def poincare_constant(self) -> float:
+        """``4 b^2``, b the larger scale."""
+        return 4.0 * float(np.max(np.asarray(self.scale))) ** 2
+
     def log_density(self, x: Any) -> FloatArray:
         """Return ``log p(x) = -log(2 b) - |x - m|/b``, summed over the axes in 2D."""
         z = np.abs(points("x", x, self.dim) - self.mean) / self.scale

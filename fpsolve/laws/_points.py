@@ -5,7 +5,6 @@ Kernel density estimates: how real data enter.
 The Dirac mass.
 """
 
-
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -138,6 +137,7 @@ def _bandwidth(samples: FloatArray, given: Any) -> FloatArray:
         raise ValueError(f"KernelDensity bandwidth: expected {remedy}, got {bandwidth.tolist()}.")
     return frozen(np.broadcast_to(bandwidth, samples.shape[1:]).copy() if dim == 2 else bandwidth.reshape(()))
 
+
 _NO_DENSITY = "PointMass: expected a law with a density, got a point mass; diffuse it first."
 
 
@@ -187,6 +187,11 @@ class PointMass(Law):
     def smallest_std(self) -> float:
         """0."""
         return 0.0
+
+    @property
+    def features(self) -> list[tuple[float, float]]:
+        """None: there is nothing to integrate."""
+        return []
 
     def log_density(self, x: Any) -> FloatArray:
         """Raise ValueError: a point mass has no density."""

@@ -69,6 +69,16 @@ class StudentT(Law):
         return self.scale * float(np.sqrt(self.df / (self.df + self.dim)))
 
     @property
+    def features(self) -> list[tuple[float, float]]:
+        """One peak with smooth flanks, for which many components would be too many."""
+        return [(float(self.mean), self.smallest_std), (float(self.mean), self.scale)]
+
+    @property
+    def jumps(self) -> bool:
+        """None."""
+        return False
+
+    @property
     def tail(self) -> Tail:
         """``p ~ |x|^-(df + d)``."""
         return Tail(0.0, self.df + self.dim)
@@ -175,6 +185,11 @@ class DiffusedStudentT(NormalMixture):
     def smallest_std(self) -> float:
         """Width of the peak: that of the t law and that of the noise, added in squares."""
         return float(np.hypot(self.scale * np.sqrt(self.df / (self.df + self.dim)), self.std))
+
+    @property
+    def features(self) -> list[tuple[float, float]]:
+        """One peak with smooth flanks, for which many components would be too many."""
+        return [(float(self.mean), self.smallest_std), (float(self.mean), self.scale)]
 
     @property
     def tail(self) -> Tail:

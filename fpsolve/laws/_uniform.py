@@ -14,8 +14,38 @@ from fpsolve.laws._laplace import axis_covariance, sum_over_axes
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(14)
 
 
+class _OnBox(Law):
+    """What both have of the box."""
+
+    low: Any
+    high: Any
+
+    def __post_init__(self) -> None:
+        low, high = _corners(type(self).__name__, self.low, self.high)
+        object.__setattr__(self, "low", plain(low))
+        object.__setattr__(self, "high", plain(high))
+
+    @property
+    def dim(self) -> int:
+        """Dimension, 1 or 2."""
+        return 1 + np.ndim(self.low)
+
+    @property
+    def mean(self) -> float | FloatArray:
+        """Centre of the box."""
+        return plain(np.asarray(0.5 * (np.asarray(self.low) + self.high)))
+
+    @property
+    def features(self) -> list[tuple[float, float]]:
+        """Centre and ends."""
+        std = float(np.sqrt(np.asarray(self.cov)))
+        width = self.smallest_std if self.smallest_std > 0.0 else std
+        mean = float(np.asarray(self.mean))
+        return [(mean, std), (float(self.low), width), (float(self.high), width), (mean, width)]
+
+
 @dataclass(frozen=True, eq=False)
-class Uniform(Law):
+class Uniform(_OnBox):
     """Uniform law on ``[low, high]``, in 2D on the box with these corners.
 
     Parameters
@@ -38,21 +68,6 @@ class Uniform(Law):
     low: Any
     high: Any
 
-    def __post_init__(self) -> None:
-        low, high = _corners("Uniform", self.low, self.high)
-        object.__setattr__(self, "low", plain(low))
-        object.__setattr__(self, "high", plain(high))
-
-    @property
-    def dim(self) -> int:
-        """Dimension, 1 or 2."""
-        return 1 + np.ndim(self.low)
-
-    @property
-    def mean(self) -> float | FloatArray:
-        """Centre of the box."""
-        return plain(np.asarray(0.5 * (np.asarray(self.low) + self.high)))
-
     @property
     def cov(self) -> float | FloatArray:
         """Variance ``(high - low)^2/12``, or the diagonal covariance of shape (2, 2)."""
@@ -67,6 +82,21 @@ class Uniform(Law):
     def smallest_std(self) -> float:
         """0: the density jumps."""
         return 0.0
+
+    @property
+    def edges(self) -> FloatArray:
+        """The ends."""
+        return np.array([float(self.low), float(self.high)])
+
+    @property
+    def jumps(self) -> bool:
+        """At every end."""
+        return True
+
+    @property
+    def poincare_constant(self) -> float:
+        """``(L/pi)^2``, L the longer side."""
+        return float(np.max(np.square(np.asarray(self.high) - np.asarray(self.low)))) / np.pi**2
 
     def log_density(self, x: Any) -> FloatArray:
         """Return minus the log of the volume inside, -inf outside."""
@@ -110,7 +140,7 @@ class Uniform(Law):
 
 
 @dataclass(frozen=True, eq=False)
-class DiffusedUniform(Law):
+class DiffusedUniform(_OnBox):
     """Uniform law plus independent Gaussian noise; in 2D the product of one per axis.
 
     ``p(x) = [Phi((x - low)/s) - Phi((x - high)/s)]/(high - low)``, evaluated in logarithms on the side of the
@@ -128,21 +158,6 @@ class DiffusedUniform(Law):
     low: Any
     high: Any
     std: float
-
-    def __post_init__(self) -> None:
-        low, high = _corners("DiffusedUniform", self.low, self.high)
-        object.__setattr__(self, "low", plain(low))
-        object.__setattr__(self, "high", plain(high))
-
-    @property
-    def dim(self) -> int:
-        """Dimension, 1 or 2."""
-        return 1 + np.ndim(self.low)
-
-    @property
-    def mean(self) -> float | FloatArray:
-        """Centre of the box."""
-        return plain(np.asarray(0.5 * (np.asarray(self.low) + self.high)))
 
     @property
     def cov(self) -> float | FloatArray:

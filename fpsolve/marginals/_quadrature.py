@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from fpsolve._checks import FloatArray, generator, points
-from fpsolve.laws import FromLogDensity, Law, Panels, Tail, check_axes, plain, resolve, tensor_points
+from fpsolve.laws import Law, Panels, Tail, check_axes, plain, resolve, tensor_points
 from fpsolve.marginals import _hermite, _tensor
 from fpsolve.marginals._base import Marginals, only_noise
 from fpsolve.processes import Process
@@ -48,9 +48,8 @@ class QuadratureMarginals(Marginals):
     @cached_property
     def panels(self) -> tuple[Panels, ...]:
         """Per axis, the rule that resolves the target."""
-        if isinstance(self.target, FromLogDensity):
-            return self.target.panels
-        return resolve(self.target.log_density, self.dim)
+        known: tuple[Panels, ...] | None = getattr(self.target, "panels", None)
+        return resolve(self.target.log_density, self.dim) if known is None else known
 
     def law(self, t: float) -> Law:
         """Return p_t as a law; the target itself at t = 0."""
@@ -180,6 +179,11 @@ class QuadratureLaw(Law):
     def smallest_std(self) -> float:
         """``(alpha^2 s^2 + sigma2)^(1/2)``, s that of the target."""
         return float(np.hypot(self.scale * self.family.target.smallest_std, np.sqrt(self.variance)))
+
+    @property
+    def edges(self) -> FloatArray:
+        """Those of the target, moved with its mass."""
+        return self.scale * self.family.target.edges
 
     def log_density(self, x: Any) -> FloatArray:
         """Return ``log p_t(x)``, shape ``(...)``."""
