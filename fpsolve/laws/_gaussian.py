@@ -12,7 +12,17 @@ import numpy as np
 from scipy.special import log_ndtr, ndtr
 
 from fpsolve._checks import FloatArray, error, generator, integer, non_negative, points, probabilities
-from fpsolve.laws._base import Law, Tail, check_axes, frozen, lengths, location, plain, symmetric_interval_probabilities
+from fpsolve.laws._base import (
+    Law,
+    Tail,
+    check_axes,
+    component_covariances,
+    frozen,
+    lengths,
+    location,
+    plain,
+    symmetric_interval_probabilities,
+)
 
 LOG_2PI = float(np.log(2.0 * np.pi))
 _CHUNK = 2**18  # doubles per temporary array: 2 MB, about the second-level cache
@@ -191,46 +201,6 @@ def log_sum_exp(log_terms: FloatArray) -> FloatArray:
     """Return ``log sum_k exp(a_k)`` over the last axis; the largest term is factored out, so nothing underflows."""
     top = log_terms.max(axis=-1, keepdims=True)
     return np.asarray(top[..., 0] + np.log(np.exp(log_terms - top).sum(axis=-1)))
-
-
-def component_covariances(name: str, stds: Any, covs: Any, dim: int, count: int, plural: str = "") -> FloatArray:
-    """Return checked covariances ``(count, dim, dim)`` from standard deviations or covariances, exactly one given.
-
-    Standard deviations: one number or one per component, isotropic in 2D. Covariances: variances in 1D and
-    ``(count, 2, 2)`` matrices in 2D. `plural` ends the names of the arguments in messages.
-    """
-    if (stds is None) == (covs is None):
-        got = "neither" if stds is None else "both"
-        raise ValueError(f"{name}: expected exactly one of std{plural} and cov{plural}, got {got}.")
-    label = f"{name} {'cov' if stds is None else 'std'}{plural}"
-    power = 2 if stds is None else 1
-    values = lengths(label, covs if stds is None else stds, power=power, widths=dim == 1 or power == 1)
-    if dim == 2 and stds is None:
-        return _matrices(label, values, count)
-    if values.ndim > 1 or values.size not in (1, count):
-        raise ValueError(f"{label}: expected one number or {count}, got shape {values.shape}.")
-    if values.min() <= 0.0:
-        raise ValueError(f"{label}: expected numbers > 0, got {values.min():.6g}; use PointMass for no spread.")
-    variances = values if stds is None else values**2
-    return np.broadcast_to(variances.reshape(-1, 1, 1), (count, 1, 1)) * np.eye(dim)
-
-
-def _matrices(label: str, matrices: FloatArray, count: int) -> FloatArray:
-    if matrices.shape == (2, 2):
-        matrices = np.broadcast_to(matrices, (count, 2, 2))
-    if matrices.shape != (count, 2, 2):
-        raise ValueError(f"{label}: expected matrices of shape ({count}, 2, 2), got shape {matrices.shape}.")
-    asymmetry = np.abs(matrices[:, 0, 1] - matrices[:, 1, 0])
-    for k in np.flatnonzero(asymmetry > 1e-12 * np.abs(matrices).max(axis=(1, 2))):
-        raise ValueError(f"{label}: expected symmetric matrices, got {matrices[k].tolist()} (index {k}).")
-    smallest, largest = np.linalg.eigvalsh(matrices).T
-    # an eigenvalue of rounding size is zero, whatever its sign
-    for k in np.flatnonzero(smallest <= 8.0 * np.finfo(float).eps * largest):
-        raise ValueError(
-            f"{label}: expected positive definite matrices, got {matrices[k].tolist()} (index {k}) "
-            f"with smallest eigenvalue {smallest[k]:.6g}."
-        )
-    return matrices
 
 
 def _chunks(n: int, width: int) -> Iterator[slice]:

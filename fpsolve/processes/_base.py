@@ -7,7 +7,6 @@ The look at a process somebody wrote: its four functions of time have to be thos
 The linear schedule beta(t), its curved generalisation, and their means over short and long intervals.
 """
 
-
 from abc import ABC, abstractmethod
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -111,15 +110,47 @@ class Process(ABC):
         """Return both times, checked and ordered, unmodified: t - s is exact for close floats."""
         start, end = _times.within("s", s, self.T), _times.within("t", t, self.T)
         if np.any(start > end):
-            raise _checks.error(
-                "s", "times s <= t", "s > t", "the forward process runs from s to t; swap them"
-            )
+            raise _checks.error("s", "times s <= t", "s > t", "the forward process runs from s to t; swap them")
         return start, end
+
+
+class VariancePreserving(Process):
+    """The process ``dX = -beta(t)/2 X dt + sqrt(beta(t)) dW`` of a noise rate beta and its integral."""
+
+    @abstractmethod
+    def beta(self, t: Any) -> FloatArray:
+        """Return the noise rate beta(t)."""
+
+    @abstractmethod
+    def _integral(self, s: Any, t: Any) -> FloatArray:
+        """Return ``int_s^t beta``."""
+
+    def drift_rate(self, t: Any) -> FloatArray:
+        """Return a(t) = -beta(t)/2."""
+        return -0.5 * self.beta(t)
+
+    def diffusion(self, t: Any) -> FloatArray:
+        """Return g(t) = sqrt(beta(t))."""
+        return np.sqrt(self.beta(t))
+
+    def scale(self, s: Any, t: Any) -> FloatArray:
+        """Return alpha(s, t)."""
+        return np.exp(-0.5 * self._integral(s, t))
+
+    def variance(self, s: Any, t: Any) -> FloatArray:
+        """Return sigma2(s, t)."""
+        return -np.expm1(-self._integral(s, t))
+
+    @property
+    def prior_std(self) -> float:
+        """Standard deviation 1 of the prior, the stationary law."""
+        return 1.0
 
 
 def constant(value: float, like: FloatArray) -> FloatArray:
     """Return `value` in the shape of `like`, a scalar for a scalar."""
     return value + 0.0 * like
+
 
 #: Times looked at, in T, and the relative gaps that are rounding, and that a kink of a table inside a panel may leave.
 _TIMES = np.concatenate([np.geomspace(1e-3, 0.1, 5), np.linspace(0.2, 1.0, 9)])
@@ -209,6 +240,7 @@ def _coefficients(ask: _Asked, low: float, high: float) -> None:
     if not abs(added - variance) <= _KINK * abs(variance):
         law = f"variance = int scale(u, t)^2 diffusion(u)^2 du {between}"
         raise error("process", law, f"{variance:.6g} and {added:.6g}")
+
 
 # terms of psi: 1/19! is below rounding for |z| < 1
 _SERIES = 18

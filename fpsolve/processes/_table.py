@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fpsolve import _checks
 from fpsolve._checks import FloatArray, digits, error
-from fpsolve.processes._base import Process
+from fpsolve.processes._base import VariancePreserving
 from fpsolve.processes._path import HELD
 
 Schedule = Literal["linear", "scaled_linear", "squaredcos_cap_v2", "cosine"]
@@ -31,7 +31,7 @@ _SAME = 1e-9
 
 
 @dataclass(frozen=True, repr=False)
-class FromAlphasCumprod(Process):
+class FromAlphasCumprod(VariancePreserving):
     """The variance-preserving process with ``alpha(0, t_n)^2 = alphas_cumprod[n]`` at ``t_n = T (n + 1)/N``.
 
     ``alpha(s, t) = exp(-B(s, t)/2)``, ``sigma2(s, t) = 1 - exp(-B(s, t))``, ``B(s, t) = int_s^t beta``, beta the smooth
@@ -127,27 +127,6 @@ class FromAlphasCumprod(Process):
         u = time - self._nodes[k]
         rate = (3.0 * c[0] * u + 2.0 * c[1]) * u + c[2]
         return np.asarray(rate + 2.0 / (self.T - time) if self._vanishes else rate)[()]
-
-    def drift_rate(self, t: Any) -> FloatArray:
-        """Return a(t) = -beta(t)/2."""
-        return -0.5 * self.beta(t)
-
-    def diffusion(self, t: Any) -> FloatArray:
-        """Return g(t) = sqrt(beta(t))."""
-        return np.sqrt(self.beta(t))
-
-    def scale(self, s: Any, t: Any) -> FloatArray:
-        """Return alpha(s, t)."""
-        return np.exp(-0.5 * self._integral(s, t))
-
-    def variance(self, s: Any, t: Any) -> FloatArray:
-        """Return sigma2(s, t)."""
-        return -np.expm1(-self._integral(s, t))
-
-    @property
-    def prior_std(self) -> float:
-        """Standard deviation 1 of the prior, the stationary law."""
-        return 1.0
 
     @property
     def _vanishes(self) -> bool:

@@ -5,7 +5,6 @@ The variance-exploding process.
 The process of EDM.
 """
 
-
 from dataclasses import dataclass, field
 from typing import Any, Literal
 

@@ -9,7 +9,6 @@ The variance-preserving process with the cosine schedule.
 The Ornstein-Uhlenbeck process.
 """
 
-
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +17,7 @@ from numpy.typing import ArrayLike
 
 from fpsolve import _checks
 from fpsolve._checks import FloatArray
-from fpsolve.processes._base import Process, check_schedule, constant, mean_ramp, ramp
+from fpsolve.processes._base import Process, VariancePreserving, check_schedule, constant, mean_ramp, ramp
 from fpsolve.processes._table import FromAlphasCumprod, Schedule, from_betas
 
 
@@ -115,7 +114,7 @@ class VP(Process):
 
 
 @dataclass(frozen=True)
-class SubVP(Process):
+class SubVP(VariancePreserving):
     """The process ``dX = -beta(t)/2 X dt + sqrt(beta(t) (1 - e^{-2B(t)})) dW`` with ``B(t) = int_0^t beta``.
 
     ``alpha(s, t) = exp(-(B(t) - B(s))/2)``, and the variance integral is elementary:
@@ -154,17 +153,9 @@ class SubVP(Process):
         """Return the linear schedule beta(t); g^2 is beta (1 - e^{-2B}) here, not beta."""
         return self.beta_min + (self.beta_max - self.beta_min) * ramp(self._time(t), 0.0, self.T)
 
-    def drift_rate(self, t: Any) -> FloatArray:
-        """Return a(t) = -beta(t)/2."""
-        return -0.5 * self.beta(t)
-
     def diffusion(self, t: Any) -> FloatArray:
         """Return g(t) = sqrt(beta(t) (1 - e^{-2B(t)}))."""
         return np.sqrt(-self.beta(t) * np.expm1(-2.0 * self._integral(0.0, t)))
-
-    def scale(self, s: Any, t: Any) -> FloatArray:
-        """Return alpha(s, t)."""
-        return np.exp(-0.5 * self._integral(s, t))
 
     def variance(self, s: Any, t: Any) -> FloatArray:
         """Return sigma2(s, t)."""
@@ -177,16 +168,12 @@ class SubVP(Process):
         last = self.beta_min + (self.beta_max - self.beta_min) * T / self.T
         return SubVP(self.beta_min, last, T) if last > 0.0 else None
 
-    @property
-    def prior_std(self) -> float:
-        """Standard deviation 1 of the prior."""
-        return 1.0
-
     def _integral(self, s: Any, t: Any) -> FloatArray:
         """Return B(t) - B(s) = int_s^t beta."""
         start, end = self._interval(s, t)
         mean = mean_ramp(start, end, 0.0, self.T)
         return (end - start) * (self.beta_min * (1.0 - mean) + self.beta_max * mean)
+
 
 # offset s of Nichol and Dhariwal, and their clip of beta: 0.999 per step with 1000 steps
 _OFFSET = 0.008
@@ -194,7 +181,7 @@ _CLIP = 999.0
 
 
 @dataclass(frozen=True)
-class CosineVP(Process):
+class CosineVP(VariancePreserving):
     """The process ``dX = -beta(t)/2 X dt + sqrt(beta(t)) dW`` with the cosine schedule, clipped.
 
     With ``phi(t) = (t/T + 0.008)/1.008 * pi/2`` and ``abar(t) = cos(phi(t))^2 / cos(phi(0))^2``, unclipped
@@ -244,30 +231,7 @@ class CosineVP(Process):
         """Return the clipped noise rate beta(t)."""
         time = self._time(t)
         before = np.minimum(time, self.clip_time)
-        return np.where(
-            time < self.clip_time, 2.0 * self._speed * np.tan(self._angle(before)), _CLIP / self.T
-        )[()]
-
-    def drift_rate(self, t: Any) -> FloatArray:
-        """Return a(t) = -beta(t)/2."""
-        return -0.5 * self.beta(t)
-
-    def diffusion(self, t: Any) -> FloatArray:
-        """Return g(t) = sqrt(beta(t))."""
-        return np.sqrt(self.beta(t))
-
-    def scale(self, s: Any, t: Any) -> FloatArray:
-        """Return alpha(s, t)."""
-        return np.exp(-0.5 * self._integral(s, t))
-
-    def variance(self, s: Any, t: Any) -> FloatArray:
-        """Return sigma2(s, t)."""
-        return -np.expm1(-self._integral(s, t))
-
-    @property
-    def prior_std(self) -> float:
-        """Standard deviation 1 of the prior, the stationary law."""
-        return 1.0
+        return np.where(time < self.clip_time, 2.0 * self._speed * np.tan(self._angle(before)), _CLIP / self.T)[()]
 
     @property
     def _speed(self) -> float:
