@@ -25,15 +25,17 @@ def test_many_samples_become_few_components_with_a_stated_error(dim, rng):
 
 
 def test_the_stated_error_is_the_true_one_and_falls_with_the_bins(rng):
-    x = data(4000, 1, rng)
-    grid = fp.Grid.uniform((-6, 6), cells=3000)
-    exact = fp.KernelDensity(x, bins=0.0).density(grid.x)
-    errors = []
-    for bins in (0.5, 0.25, 0.125):
-        law = fp.KernelDensity(x, bins=bins)
-        true = np.abs(law.density(grid.x) - exact).sum() * grid.volume
-        assert law.binning_error == pytest.approx(true, rel=0.2)
-        errors.append(true)
+    grid, bins = fp.Grid.uniform((-6, 6), cells=3000), (0.5, 0.25, 0.125)
+    errors = np.zeros(3)
+    # a single sample may lie luckily in its bins
+    for _ in range(4):
+        x = data(4000, 1, rng)
+        exact = fp.KernelDensity(x, bins=0.0).density(grid.x)
+        for k, width in enumerate(bins):
+            law = fp.KernelDensity(x, bins=width)
+            true = np.abs(law.density(grid.x) - exact).sum() * grid.volume
+            assert law.binning_error == pytest.approx(true, rel=0.2)
+            errors[k] += true
     print("binning errors", errors)
     assert errors[0] > 3 * errors[1] > 9 * errors[2]
 
