@@ -14,6 +14,7 @@ from fpsolve import _checks
 from fpsolve._warnings import ToleranceWarning, UnresolvedWarning
 from fpsolve.dynamics import BaseDynamics, InFrame, run_clock
 from fpsolve.evolution import _setup
+from fpsolve.evolution._cost import announce
 from fpsolve.evolution._march import plan_by_density, require
 from fpsolve.evolution._methods import method_for
 from fpsolve.evolution._problem import Problem, Start
@@ -46,6 +47,7 @@ def evolve(
     frame: Literal["auto", "fixed", "scaled"] = "auto",
     estimate: bool = True,
     budget: float | None = None,
+    score_budget: float | None = None,
     progress: bool | None = None,
 ) -> xr.Dataset:
     """Evolve densities by ``d_r q = -div(b q) + c^2/2 Lap q``, all starts at once.
@@ -86,6 +88,9 @@ def evolve(
         False skips the coarser runs of a fixed grid; the error estimate is NaN then.
     budget : float, optional
         Cell updates a run with `tol` may spend, default 2e8 in 1D and 1e9 in 2D.
+    score_budget : float, optional
+        Points at which a run with `tol` may ask a score model for more than three levels, default any number. What a
+        slow model will cost is said to standard error before the run; `fpsolve.scores.tabulate` asks it once.
     progress : bool, optional
         Progress bar; default: only in a terminal or notebook.
 
@@ -141,6 +146,7 @@ def evolve(
         plan = _setup.counted_plan(clock, steps, save_at, estimate, method.saves(grid.dim))
         require(grid, len(given), len(plan.saves))
         problem = Problem(seen, clock, picture, given, plan.saves, weight)
+        announce(dynamics, problem, grid, plan.steps, adaptive=False)
         solution = method.fixed(problem, grid, plan, estimate=estimate, progress=progress)
         met = "not asked"
     else:
@@ -149,7 +155,11 @@ def evolve(
         goal = _checks.positive("tol", tol)
         base, clock_step = _setup.base_level(dynamics, problem, method, grid, goal)
         limit = BUDGET[base.dim] if budget is None else _checks.positive("budget", budget)
+        if score_budget is not None:
+            # every update asks the score at a face of every axis
+            limit = min(limit, _checks.positive("score_budget", score_budget) / base.dim)
         plan = plan_by_density(clock, saves, clock_step)
+        announce(dynamics, problem, base, plan.steps, adaptive=True)
         solution, reached = method.adaptive(problem, base, plan, tol=goal, budget=limit, progress=progress)
         met = "yes" if reached else "no"
     attrs = _setup.describe(dynamics, given, t_end=last, tol=tol, steps=steps, scheme=method.name)

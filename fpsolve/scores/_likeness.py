@@ -7,7 +7,7 @@ must be: the exact one where the target is known, otherwise how scores behave fa
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -33,6 +33,16 @@ NEAR, FAR, DOUBTFUL, FACTOR = 0.3, 0.7, 0.1, 10.0
 #: off by 1, 2, 2 everywhere, a forgotten division by the variance has a factor of 0.01 at little noise.
 NOISY, HALF, PARALLEL, MULTIPLE = 0.4, 1.0, 0.3, 10.0
 _MUCH_NOISE = 3.0
+#: Times that models take in place of t, by mistake or because nobody told: in steps, backwards, as a level of noise.
+CLOCKS: dict[str, Callable[[Process, float], float]] = {
+    "999 t": lambda process, t: 999.0 * t,
+    "1000 t": lambda process, t: 1000.0 * t,
+    "t/1000": lambda process, t: t / 1000.0,
+    "t/999": lambda process, t: t / 999.0,
+    "T - t": lambda process, t: float(process.T) - t,
+    "t/T": lambda process, t: t / float(process.T),
+    "s/a": lambda process, t: float(np.divide(*transition(process, t)[::-1])),
+}
 #: Logarithms of the factors by which tails may differ: to look like a kind, and to pass for what it is said to be.
 ALIKE, UNLIKE = float(np.log(2.0)), float(np.log(3.0))
 #: Misfits closer than this are not told apart.

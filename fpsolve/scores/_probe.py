@@ -331,7 +331,33 @@ def _against_exact(
     doubtful = ours > _likeness.DOUBTFUL and ours > _likeness.FACTOR * best
     found = [_likeness.CANDIDATES[declared](process, t, x, v) for t, x, v in zip(times, points, values, strict=True)]
     beyond = _likeness.beyond_plausible(process, times, found, exact)
+    if beyond and not beyond.endswith("the exact one"):
+        beyond += _other_clock(declared, predict, process, times, points, exact)
     return misfits, looks, ours > _likeness.FAR or doubtful, beyond
+
+
+def _other_clock(
+    declared: str,
+    predict: Predict,
+    process: Process,
+    times: list[float],
+    points: list[FloatArray],
+    exact: list[FloatArray],
+) -> str:
+    """Say with which other time the model would fit, if it does with one."""
+    for name, clock in _likeness.CLOCKS.items():
+        try:
+            # most of these times are none of the model's
+            with np.errstate(all="ignore"), warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                raw = [predict(clock(process, t), x) for t, x in zip(times, points, strict=True)]
+                values = [np.asarray(as_numpy("", one), dtype=np.float64) for one in raw]
+                off = _likeness.exact_errors(process, times, points, values, exact)[declared]
+        except USER_ERRORS:
+            continue
+        if off < _likeness.NEAR:
+            return f"; given {name} in place of t it fits, to {off:.2g}: its clock is another (time= of the adapters)"
+    return ""
 
 
 def _by_tails(
