@@ -154,6 +154,7 @@ DOORS: dict[str, Callable[[], dict[str, Any]]] = {
     "scores.from_edm_denoiser": lambda: {"model": lambda x, s: x / (1.0 + s**2), "process": fp.EDM()},
     "scores.from_energy": lambda: {"energy": lambda t, x: x**2 / 2.0, "process": PROCESS, "dim": 1},
     "scores.from_torch": lambda: {"module": model, "dim": 1, "tensor": np.asarray},
+    "scores.guided": lambda: {"unconditional": model, "conditional": flip, "w": 2.0},
     "scores.clipped": lambda: {"score": model, "limit": 1.0, "dim": 1},
     "scores.perturbed": lambda: {"score": model, "error": flip},
     "scores.smoothed": lambda: {"score": model, "std": 0.1, "dim": 1},
@@ -178,8 +179,9 @@ DOORS: dict[str, Callable[[], dict[str, Any]]] = {
     "kernels.sampler_operator": lambda: {"name": "heun", "reverse": reverse(), "grid": GRID, "t0": 0.9, "t1": 0.8},
     **{
         f"distances.{kind}": lambda: {"p": density(0), "q": density(1)}
-        for kind in ("chi2", "hellinger", "kl", "total_variation", "wasserstein")
+        for kind in ("chi2", "energy", "frechet", "hellinger", "kl", "total_variation", "wasserstein")
     },
+    "distances.mmd": lambda: {"p": density(0), "q": density(1), "bandwidth": 0.5},
     "distances.l1_on": lambda: {"p": density(0), "q": density(1), "region": (0.0, 1.0)},
     "distances.to_marginals": lambda: {"run": run(), "reverse": reverse()},
     "distances.weighted_norm": lambda: {"w": density(0) - density(1)},
