@@ -81,13 +81,13 @@ class DPMSolverPP2M(OfTheFlow):
 
 @dataclass(frozen=True)
 class DPMSolverPP3M(DPMSolverPP2M):
-    r"""DPM-Solver++(3M) of diffusers and k-diffusion: slope and bend of the data in lambda from the last three steps.
+    r"""DPM-Solver++(3M) as in diffusers: slope and bend of the data in lambda from the last three steps.
 
     .. math:: x' = \tfrac{s'}{s} x + \alpha' \int_0^h e^{u - h} (D_0 + D' u + w\, D'' u^2)\, du
 
-    with ``D_0 + D' u + D'' u^2`` the parabola through the last three predictions. The libraries' code weighs its bend
-    with w = 1/2, which leaves the method of second order, with small errors in the slope's term; w = 1 is of third
-    order where the first two steps, of lower ones, are as good, as they are from nearly pure noise.
+    with ``D_0 + D' u + D'' u^2`` the parabola through the last three predictions. The code of its authors and of the libraries
+    weighs the bend with w = 1/2, which leaves the method of second order; w = 1 is of third order where the first two
+    steps, of lower ones, are as good, as they are from nearly pure noise. The second step of k-diffusion differs.
 
     Parameters
     ----------
