@@ -212,6 +212,7 @@ DOORS: dict[str, Callable[[], dict[str, Any]]] = {
     "samplers.step": lambda: {"method": "ddim", "process": PROCESS, "eta": 0.5, "t_from": 0.9, "t_to": 0.8},
     "samplers.Karras": lambda: {"churn": 2.0, "steps": 4, "s_min": 0.1, "s_max": 10.0, "s_noise": 1.0},
     "samplers.DDIM": lambda: {"eta": 0.5},
+    "scores.clip_sample": lambda: {"score": lambda t, x: -x, "process": PROCESS, "limit": 1.0},
     "samplers.EulerAncestral": lambda: {"eta": 0.5},
     "samplers.LMS": lambda: {"slopes": 3},
     "samplers.DPMSolverPP3M": lambda: {"parabola": True},

@@ -18,6 +18,7 @@ MEAN, VARIANCE = 0.6, 0.3
 VP = fp.VP()
 GAUSS = fp.Reverse(fp.Gaussian(MEAN, cov=VARIANCE), VP, eta=0.0)
 LINE = fp.Grid.uniform((-7, 7), cells=400)
+COARSE = fp.Grid.uniform((-7, 7), cells=200)
 TWO = np.array([0.0, 1.0])
 
 
@@ -260,7 +261,80 @@ def test_one_map_under_several_names(process):
     assert samplers.get("euler-ancestral", eta=0.0).step(process, 0.0, t, u).std == 0.0
 
 
-def pairs(times, corrected=False):
+FROM_NOISE = [name for name in samplers.names() if samplers.SAMPLERS[name].from_noise]
+
+
+@pytest.mark.parametrize("name", FROM_NOISE)
+def test_predicted_data_step_from_where_none_are_left(name):
+    """At alpha = 0 the data predicted are the mean, and no later step extrapolates from there."""
+    flow, times = fp.RectifiedFlow(), np.linspace(1.0, 0.1, 8)
+    reverse = fp.Reverse(GAUSS.target, flow, eta=0.0)
+    first = samplers.step(name, flow, 0.0, 1.0, times[1])
+    at = first.move(reverse.score, TWO)
+    if not first.deterministic:
+        noisy = first.parts[0] if isinstance(first, Composed) else first
+        assert noisy.move(reverse.score, TWO) == pytest.approx([(1.0 - times[1]) * MEAN] * 2, abs=1e-9)
+        assert noisy.std_after == pytest.approx(times[1], rel=1e-12)
+        return
+    expected = (1.0 - times[1]) * MEAN + times[1] * TWO
+    assert at == pytest.approx(expected, abs=1e-9)
+    if name != "unipc":
+        levels = (times[1:] / (1.0 - times[1:])).tolist()
+        reached = 0.9 * RECURSIONS[name](levels, expected / (1.0 - times[1]))
+        if name != "dpm-solver++(3m)":
+            run = Composed(samplers.steps(samplers.get(name), reverse, times))
+            assert run.move(reverse.score, TWO) == pytest.approx(reached, abs=1e-9)
+    if name in ("ddim", "unipc"):
+        found = fp.decomposition.errors(
+            reverse, name, start=flow.prior(), grid=COARSE, times=times[:3], blocks=0, weight=fp.UnitWeight()
+        )
+        assert float(found["reference_error"].max()) < 1e-4
+        image = fp.Gaussian((1.0 - times[1]) * MEAN, std=times[1])
+        if name == "ddim":
+            one = kernels.sampler(name, reverse, COARSE, 1.0, times[1]).push(COARSE.cell_average(flow.prior()))
+            np.testing.assert_allclose(one, COARSE.cell_average(image), atol=1e-6)
+
+
+def test_a_score_that_predicts_no_data_where_none_are_left_is_refused():
+    flow = fp.RectifiedFlow()
+
+    def rough(t, x):
+        return GAUSSIAN_FLOW(t, x) + 1e-3
+
+    with pytest.raises(ValueError, match=r"score: expected predicted data with a limit at t = 1, where alpha = 0, got"):
+        samplers.step("ddim", flow, 0.0, 1.0, 0.9).move(rough, TWO)
+    # a model of the data, as wrong, has one
+    model = fp.scores.from_denoiser(lambda t, x: MEAN + 0.1 + 0.0 * x, flow)
+    assert samplers.step("ddim", flow, 0.0, 1.0, 0.9).move(model, TWO)[0] == pytest.approx(0.1 * (MEAN + 0.1), abs=1e-9)
+
+
+GAUSSIAN_FLOW = fp.scores.exact(GAUSS.target, fp.RectifiedFlow())
+
+
+def test_clipped_predictions_and_their_atoms():
+    """Down to clean data the map is clip(D): two atoms and what lies between them."""
+    score = fp.scores.clip_sample(GAUSS.score, VP)
+    t, x = 0.3, np.linspace(-3.0, 3.0, 25)
+    alpha, s = scale(t), math.sqrt(1.0 - scale(t) ** 2)
+    predicted = clean(x / alpha, s / alpha)
+    held = np.clip(predicted, -1.0, 1.0)
+    assert 0 < (held != predicted).sum() < 25
+    np.testing.assert_allclose((x + s**2 * score(t, x)) / alpha, held, atol=1e-12)
+    np.testing.assert_allclose(samplers.step("ddim", VP, 0.0, t, 0.0).move(score, x), held, atol=1e-12)
+    clipped = fp.Reverse(GAUSS.target, VP, score, eta=0.0)
+    with pytest.warns(UserWarning, match="folds"):
+        kernel = kernels.sampler("ddim", clipped, LINE, t, 0.0)
+    q = kernel.push(LINE.cell_average(fp.Gaussian(alpha * MEAN, std=math.sqrt(alpha**2 * VARIANCE + s**2))))
+    # D > 1 where y is beyond the point that the Gaussian prediction takes to 1
+    edge = MEAN + (1.0 - MEAN) * (VARIANCE + (s / alpha) ** 2) / VARIANCE
+    above = 0.5 * math.erfc((edge - MEAN) / math.sqrt(2.0 * (VARIANCE + (s / alpha) ** 2)))
+    assert float(q[LINE.x > 0.95].sum() * LINE.volume) == pytest.approx(above, abs=0.03)
+    assert float(q[np.abs(LINE.x) > 1.05].sum()) == 0.0
+    with pytest.raises(ValueError, match="limit: expected a finite number > 0"):
+        fp.scores.clip_sample(GAUSS.score, VP, limit=0.0)
+
+
+def pairs(times):
     """Mean and covariance of (y, D) under SDE-DPM-Solver++(2M), every step affine in the pair and the noise."""
     m, c = np.array([0.2 / scale(times[0]), 0.0]), np.diag([(0.9 / scale(times[0])) ** 2, 0.0])
     levels = level(times)
@@ -320,13 +394,13 @@ def test_decomposition_follows_runs_with_a_memory(name):
     """The sampler's density is that of the image of the start; with a wrong score both parts are seen."""
     times, start = grids.log_snr(4, VP, t_min=0.2), fp.Gaussian(0.2, std=0.9)
     shift, slope = recursion(name, times)
-    found = fp.decomposition.errors(GAUSS, name, start=start, grid=LINE, times=times, blocks=2)
+    found = fp.decomposition.errors(GAUSS, name, start=start, grid=COARSE, times=times, blocks=2)
     truth = fp.Gaussian(shift + 0.2 * slope, std=0.9 * abs(slope))
-    np.testing.assert_allclose(found["sampled"], LINE.cell_average(truth), atol=1e-6)
-    assert float(found["closure"].max()) < 1e-12 and float(found["reference_error"].max()) < 1e-5
+    np.testing.assert_allclose(found["sampled"], COARSE.cell_average(truth), atol=1e-6)
+    assert float(found["closure"].max()) < 1e-12 and float(found["reference_error"].max()) < 1e-4
     assert found.attrs["total_error"] < 1e-3 * found.attrs["total"]
     off = fp.decomposition.errors(
-        GAUSS, name, start=start, grid=LINE, times=times, blocks=0, score=lambda t, x: GAUSS.score(t, x) + 0.1
+        GAUSS, name, start=start, grid=COARSE, times=times, blocks=0, score=lambda t, x: GAUSS.score(t, x) + 0.1
     )
     assert float(off["closure"].max()) < 1e-12 and float(off["local"].sel(source="score").max()) > 1e-3
 
@@ -395,12 +469,12 @@ def test_a_method_with_a_memory_of_ones_own_goes_everywhere():
     for t, u in pairwise(times):
         slope = x - (x - math.exp(-t) * MEAN) / (math.exp(-2 * t) * VARIANCE + 1 - math.exp(-2 * t))
         x, last = x + (t - u) * (1.5 * slope - 0.5 * (slope if last is None else last)), slope
-    truth = LINE.cell_average(fp.Gaussian(x[0] + 0.2 * (x[1] - x[0]), std=0.9 * (x[1] - x[0])))
+    truth = COARSE.cell_average(fp.Gaussian(x[0] + 0.2 * (x[1] - x[0]), std=0.9 * (x[1] - x[0])))
     cloud = particles.simulate(ou, start, n=100, seed=0, times=times, method=Leapfrog)
     np.testing.assert_allclose(cloud["position"][1], x[0] + (x[1] - x[0]) * cloud["position"][0], atol=1e-12)
-    kernel = kernels.sampler(Leapfrog(), ou, LINE, 2.0, 0.5, times=times)
-    np.testing.assert_allclose(kernel.push(LINE.cell_average(start)), truth, atol=1e-6)
-    found = fp.decomposition.errors(ou, Leapfrog, start=start, grid=LINE, times=times, blocks=0)
+    kernel = kernels.sampler(Leapfrog(), ou, COARSE, 2.0, 0.5, times=times)
+    np.testing.assert_allclose(kernel.push(COARSE.cell_average(start)), truth, atol=1e-6)
+    found = fp.decomposition.errors(ou, Leapfrog, start=start, grid=COARSE, times=times, blocks=0)
     np.testing.assert_allclose(found["sampled"], truth, atol=1e-6)
 
 
@@ -411,8 +485,8 @@ def test_in_the_plane_a_run_is_one_map():
     cloud = particles.simulate(reverse, fp.Gaussian([0.0, 0.0], std=1.0), n=50, seed=0, times=times, method="unipc")
     first, last = cloud["position"].values
     np.testing.assert_allclose(last, np.array([shift, -shift]) + slope * first, atol=1e-9)
-    grid = fp.Grid.uniform([(-6, 6), (-6, 6)], cells=40)
+    grid = fp.Grid.uniform([(-6, 6), (-6, 6)], cells=24)
     q = kernels.sampler("unipc", reverse, grid, 1.0, 0.2, times=times).push(
         grid.cell_average(fp.Gaussian([0.0, 0.0], std=1.0))
     )
-    assert float((q * grid.x[..., 0]).sum() * grid.volume) == pytest.approx(shift, abs=1e-3)
+    assert float((q * grid.x[..., 0]).sum() * grid.volume) == pytest.approx(shift, abs=2e-3)

@@ -85,9 +85,9 @@ class DPMSolverPP3M(DPMSolverPP2M):
 
     .. math:: x' = \tfrac{s'}{s} x + \alpha' \int_0^h e^{u - h} (D_0 + D' u + w\, D'' u^2)\, du
 
-    with ``D_0 + D' u + D'' u^2`` the parabola through the last three predictions. The code of its authors and of the libraries
-    weighs the bend with w = 1/2, which leaves the method of second order; w = 1 is of third order where the first two
-    steps, of lower ones, are as good, as they are from nearly pure noise. The second step of k-diffusion differs.
+    with ``D_0 + D' u + D'' u^2`` the parabola through the last three predictions. The code of its authors and of the
+    libraries weighs the bend with w = 1/2, which leaves the method of second order; w = 1 is of third order where the
+    first two steps, of lower ones, are as good, as from nearly pure noise. The second step of k-diffusion differs.
 
     Parameters
     ----------

@@ -21,6 +21,7 @@ from fpsolve.scores._base import CheckedScore as CheckedScore
 from fpsolve.scores._base import ExactScore as ExactScore
 from fpsolve.scores._base import Score, checked, exact
 from fpsolve.scores._base import name_of as name_of
+from fpsolve.scores._clip_sample import clip_sample
 from fpsolve.scores._energy import from_energy
 from fpsolve.scores._error_curve import error_curve
 from fpsolve.scores._guided import guided
@@ -40,6 +41,7 @@ __all__ += ["ProductField", "ProductScore", "product_form"]
 __all__ += ["from_denoiser", "from_edm_denoiser", "from_energy", "from_flow_velocity", "from_noise_prediction"]
 __all__ += ["guided"]
 __all__ += ["from_torch", "from_velocity"]
+__all__ += ["clip_sample"]
 __all__ += ["clipped", "errors", "perturbed", "smoothed"]
 __all__ += ["tabulate", "tabulated"]
 __all__ += ["Probe", "ProbeWarning", "error_curve", "probe"]

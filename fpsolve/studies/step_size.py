@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import cycle
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
@@ -139,7 +140,7 @@ def _figure(found: xr.Dataset) -> Figure:
 
     whole = Figure(figsize=(9.0, 5.0), layout="constrained")
     ax = whole.subplots()
-    for name, marker, color in zip(found["sampler"].values, "os^vDP", PALETTE, strict=False):
+    for name, marker, color in zip(found["sampler"].values, cycle("os^vDP"), cycle(PALETTE), strict=False):
         one = found.sel(sampler=name)
         label = f"{name}: order {float(one['order']):.2f}"
         ax.loglog(found["steps"], one["total"], marker=marker, color=color, label=label)
