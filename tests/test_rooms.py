@@ -9,6 +9,7 @@ import operator
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -172,12 +173,8 @@ def test_no_star_imports_and_no_silenced_checks() -> None:
     found = []
     for name, path in modules():
         text = path.read_text()
-        stars = [
-            n for n in ast.walk(ast.parse(text)) if isinstance(n, ast.ImportFrom) and n.names[0].name == "*"
-        ]
-        silenced = [
-            mark for mark in ("type: " + "ignore", "except " + "Exception", "no" + "qa") if mark in text
-        ]
+        stars = [n for n in ast.walk(ast.parse(text)) if isinstance(n, ast.ImportFrom) and n.names[0].name == "*"]
+        silenced = [mark for mark in ("type: " + "ignore", "except " + "Exception", "no" + "qa") if mark in text]
         found += [f"{name}: star import"] * len(stars) + [f"{name}: {mark}" for mark in silenced]
     assert not found, "\n".join(found)
 
@@ -194,11 +191,129 @@ def test_files_and_functions_fit() -> None:
     assert not found, "\n".join(found)
 
 
+def paragraphs(source: str) -> list[str]:
+    """Return the private functions of at most three lines that one statement calls: they are paragraphs of it.
+
+    What is applied to every item of a comprehension, stands in a table or is a method is a function.
+    """
+    tree = ast.parse(source)
+    parent = {child: node for node in ast.walk(tree) for child in ast.iter_child_nodes(node)}
+    uses: dict[str, list[ast.AST]] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name | ast.Attribute):
+            uses.setdefault(node.id if isinstance(node, ast.Name) else node.attr, []).append(node)
+    listed = [
+        node for node in functions(tree) if not node.decorator_list and not isinstance(parent[node], ast.ClassDef)
+    ]
+    found, names = [], [node.name for node in functions(tree)]
+    for node in listed:
+        private = node.name.startswith("_") and not node.name.startswith("__") and names.count(node.name) == 1
+        if not private or code_lines(node) > 4 or len(uses.get(node.name, [])) != 1:
+            continue
+        at: ast.AST = parent[uses[node.name][0]]
+        if not isinstance(at, ast.Call) or at.func is not uses[node.name][0]:
+            continue
+        repeated = ast.comprehension | ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp | ast.Lambda
+        while not isinstance(at, ast.stmt | repeated):
+            at = parent[at]
+        if isinstance(at, ast.stmt):
+            found.append(f"{node.name} (line {node.lineno})")
+    return found
+
+
+def test_a_private_function_of_three_lines_called_once_is_a_paragraph() -> None:
+    found = [f"{name}: {one}" for name, path in modules() for one in paragraphs(path.read_text())]
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize(
+    ("source", "bad"),
+    [
+        ("def _half(x):\n    return x / 2\n\ny = _half(3)", True),
+        ("def _half(x):\n    return x / 2\n\ny = _half(3) + _half(4)", False),
+        ("def _half(x):\n    return x / 2\n\ny = [_half(k) for k in range(3)]", False),
+        ("def _half(x):\n    return x / 2\n\nTABLE = {'half': _half}", False),
+        ("def half(x):\n    return x / 2\n\ny = half(3)", False),
+        ("def _half(x):\n    a = 1\n    b = 2\n    c = a * b\n    return x / c\n\ny = _half(3)", False),
+    ],
+)  # fmt: skip
+def test_the_reader_of_paragraphs_finds_what_it_must(source: str, bad: bool) -> None:
+    assert bool(paragraphs(source)) is bad
+
+
+# The oracles have formulas of their own for every law, and share nothing with what the laws say.
+_FORMULAS = {"laws", "processes", "closed_form", "verification"}
+
+
+def questions_of_kind(source: str, module: str) -> list[str]:
+    """Return where a room that is no home of laws and processes asks which of them it has before it."""
+    concrete = {
+        name
+        for room in (fpsolve.laws, fpsolve.processes)
+        for name, kind in vars(room).items()
+        if isinstance(kind, type) and kind.__module__.startswith(room.__name__) and name not in {"Law", "Process"}
+    }
+    asked = [
+        node
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "isinstance" and len(node.args) == 2
+    ]
+    kinds = [(node.lineno, {one for one in ast.walk(node.args[1]) if isinstance(one, ast.Name)}) for node in asked]
+    told = room_of(module) in _FORMULAS
+    return [] if told else [f"{module}:{line}" for line, used in kinds if {one.id for one in used} & concrete]
+
+
+def test_laws_and_processes_are_asked_not_told_apart() -> None:
+    found = [line for name, path in modules() for line in questions_of_kind(path.read_text(), name)]
+    assert len(found) <= 5, "\n".join(found)
+    source = "from fpsolve.laws import Laplace, Uniform\ny = isinstance(x, Laplace | Uniform)"
+    assert questions_of_kind(source, "fpsolve.bounds._a") and not questions_of_kind(source, "fpsolve.laws._a")
+    assert not questions_of_kind("y = isinstance(x, Law)", "fpsolve.bounds._a")
+
+
+def test_a_run_enters_few_modules() -> None:
+    code = """
+import sys, fpsolve as fp
+reverse = fp.Reverse(fp.GaussianMixture([0.3, 0.7], means=[-1.5, 0.8], stds=[0.3, 0.4]), fp.VP())
+given = dict(t_min=0.05, tol=1e-2)
+fp.evolve(reverse, fp.VP().prior(), **given)
+seen = set()
+def enter(frame, event, _):
+    file = frame.f_code.co_filename
+    if event == "call" and "fpsolve" in file:
+        seen.add(file.rpartition("fpsolve")[2])
+sys.setprofile(enter)
+fp.evolve(reverse, fp.VP().prior(), **given)
+sys.setprofile(None)
+print(*sorted(seen))
+"""
+    entered = run_fresh(code).split()
+    assert 10 < len(entered) <= 33, entered
+
+
+#: What a room makes for other rooms: behind its door, but no name for users.
+MACHINERY: dict[str, set[str]] = {
+    "scores": {"CheckedScore", "ExactScore", "NoisePrediction", "Denoiser", "Velocity", "Clipped", "admitted"},
+    "marginals": {"FastLaw", "QuadratureLaw"},
+    "laws": {"NormalMixture", "Tail", "Panels"},
+    "dynamics": {"BaseDynamics", "Frame", "InFrame", "RunClock", "identity", "short"},
+    "kernels": {"Operator", "FiniteVolumeOperator", "SamplerOperator", "LARGEST"},
+    "evolution": {"Problem", "Solution", "Level", "StepPlan"},
+    "plots": {"PALETTE", "REVERSE_TIME"},
+    "processes": {"checked_process", "VariancePreserving"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("room", MACHINERY)
+def test_doors_list_what_users_type(room: str) -> None:
+    door = import_module(f"fpsolve.{room}")
+    assert not MACHINERY[room] & set(door.__all__)
+    assert all(hasattr(door, name) for name in door.__all__)
+
+
 def run_fresh(code: str) -> str:
     """Return what `code` prints in a new interpreter; its failure is the test's."""
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 
@@ -234,23 +349,14 @@ def test_every_public_name_is_in_the_lazy_table_and_loads() -> None:
     assert set(fpsolve.__all__) - {"__version__"} == table
     assert len(fpsolve.__all__) == len(set(fpsolve.__all__))
     assert table <= set(dir(fpsolve))
-    missing = run_fresh(
-        "import fpsolve; print(*[n for n in fpsolve.__all__ if getattr(fpsolve, n, None) is None])"
-    )
+    missing = run_fresh("import fpsolve; print(*[n for n in fpsolve.__all__ if getattr(fpsolve, n, None) is None])")
     assert missing == ""
 
 
 def test_every_public_name_has_a_type() -> None:
     tree = ast.parse((PACKAGE / "__init__.py").read_text())
-    block = next(
-        node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
-    )
-    typed = {
-        alias.name: node.module
-        for node in block.body
-        if isinstance(node, ast.ImportFrom)
-        for alias in node.names
-    }
+    block = next(node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING")
+    typed = {alias.name: node.module for node in block.body if isinstance(node, ast.ImportFrom) for alias in node.names}
     assert typed == fpsolve._NAMES | dict.fromkeys(fpsolve._MODULES, "fpsolve")
 
 

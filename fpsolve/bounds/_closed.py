@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fpsolve._checks import digits, error, instances, interval, same_dim
-from fpsolve.laws import Gaussian, GaussianMixture, KernelDensity, Law
+from fpsolve.laws import Law
 
 if TYPE_CHECKING:
     from fpsolve.processes import Process
@@ -47,7 +47,8 @@ class Spectrum:
 
 def is_mixture(law: Law) -> bool:
     """Whether the law is a finite Gaussian mixture, not one that only approximates it (Student's t)."""
-    return isinstance(law, Gaussian | GaussianMixture | KernelDensity)
+    mixture = law.components
+    return mixture is not None and mixture.tail.power == 2.0
 
 
 def spectrum(law: Law) -> Spectrum | None:

@@ -14,7 +14,7 @@ from fpsolve.bounds._line import HELD, LOST, RESOLVED, Line, end_share, held, un
 from fpsolve.bounds._record import Hypothesis, Record, failure, yes
 from fpsolve.dynamics import Reverse
 from fpsolve.grid import Grid
-from fpsolve.laws import FromLogDensity, Law
+from fpsolve.laws import Law
 
 Array = NDArray[np.float64]
 
@@ -164,7 +164,7 @@ def _data(reverse: Reverse, grid: Grid) -> tuple[float, float, tuple[Hypothesis,
     kl, kl_margin = _mean(grid, target, log_ratio)
     if failure(jumps):
         fisher, fisher_margin = np.inf, -1.0
-    elif isinstance(target, FromLogDensity) and target.tail.power == np.inf:
+    elif target.edges.size and target.tail is not None and target.tail.power == np.inf:
         # its score is a difference, which the end of a support cuts off
         fisher, fisher_margin = np.nan, np.nan
     else:

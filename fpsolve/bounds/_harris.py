@@ -285,6 +285,7 @@ def harris(kernel: Kernel, *, weight: WeightLike = None, optimise: bool | None =
     flag("optimise", optimise, optional=True)
     return searched(Sharp.of(kernel, weight), optimise)
 
+
 #: Factors beta on V that are tried; 1 is the weight as given.
 BETAS = np.append(1.0, np.geomspace(1e-4, 10.0, 31))
 #: Every so many trial gammas and levels are used while beta is searched.
@@ -325,4 +326,3 @@ class Chain:
         for block, whole in zip(self.blocks, self.whole, strict=True):
             products.append(min(whole.best(beta, step), products[-1] * block.best(beta, step)))
         return np.array(products)
-

@@ -89,6 +89,7 @@ def record(
         t1=times[1],
     )
 
+
 Array = NDArray[np.float64]
 
 #: Trial values of beta, in units of 1/K, and rounds of refinement around the best.

@@ -315,6 +315,7 @@ def records(found: xr.Dataset) -> list[dict[str, Any]]:
     """
     return list(json.loads(str(found.attrs["records"])))
 
+
 #: Relative slack for rounding and for the finite lists of gamma, R and beta that are tried.
 SLACK = 2e-3
 #: Relative rounding of a measured distance.

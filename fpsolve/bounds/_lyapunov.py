@@ -112,8 +112,7 @@ def _way_in(grid: Grid, v: Array, share: float) -> NDArray[np.int64]:
     """Flat index of the cell at ``c + sqrt(share) (x - c)`` for every cell x; c where V is smallest."""
     centre = np.unravel_index(int(np.argmin(v)), grid.shape)
     moved = [
-        _towards(int(middle), np.arange(n), float(np.sqrt(share)))
-        for n, middle in zip(grid.shape, centre, strict=True)
+        _towards(int(middle), np.arange(n), float(np.sqrt(share))) for n, middle in zip(grid.shape, centre, strict=True)
     ]
     return np.asarray(np.ravel_multi_index(np.meshgrid(*moved, indexing="ij"), grid.shape).ravel(), dtype=np.int64)
 
@@ -202,6 +201,7 @@ def gradient_and_laplacian(v: Array, grid: Grid) -> tuple[Array, Array, Array, A
     gradient_error = np.stack([s.error for s in slopes], axis=-1)
     laplacian, laplacian_error = (sum(getattr(b, name) for b in bends) for name in ("extrapolated", "error"))
     return gradient, np.asarray(laplacian), gradient_error, np.asarray(laplacian_error)
+
 
 #: What stays unchecked where a weight is a function: it is looked at, not known.
 LOOKED_AT = "the weight is c0 + c1 |x|^2 beyond |x| = 1000, to where it was looked at"
@@ -380,7 +380,5 @@ def _exponential(mu: Array, variance: Array, rate: float) -> Array:
     from scipy.special import log_ndtr
 
     std = np.sqrt(np.maximum(variance, 1e-300))
-    both = np.logaddexp(
-        rate * mu + log_ndtr(mu / std + rate * std), -rate * mu + log_ndtr(-mu / std + rate * std)
-    )
+    both = np.logaddexp(rate * mu + log_ndtr(mu / std + rate * std), -rate * mu + log_ndtr(-mu / std + rate * std))
     return np.asarray(np.exp(both + 0.5 * rate**2 * variance))

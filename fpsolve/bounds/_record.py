@@ -141,6 +141,7 @@ def _failed(h: Hypothesis) -> str:
     # an infinite margin is no number to read: nothing that was looked at satisfies it
     return f"{h.name} fails by {-h.margin:.3g}" if np.isfinite(h.margin) else f"{h.name} fails everywhere"
 
+
 #: Times this close, as a share of the horizon, are the same; laws and processes are compared to the same accuracy.
 _SAME = 1e-9
 

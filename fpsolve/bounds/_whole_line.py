@@ -274,6 +274,7 @@ class Posterior:
         found[gap] = np.maximum(self.distance(-small, large), self.distance(-large, small))
         return found
 
+
 DRIFT = "P V <= gamma V + K on the whole line"
 OVERLAP = "1 - TV(P(x, .), P(y, .)) >= a'' for all x, y on the line with V(x) + V(y) <= R"
 ROUNDING = "P V and the rows in exact arithmetic: double precision, with margins for rounding"
@@ -384,9 +385,7 @@ class Line:
         return float(max(p.core, np.max(centres + 10.0 * spread)))
 
 
-def trade_off(
-    kernel: Kernel | Operator, weight: WeightLike, v: Array, region: Region, line: Line | None
-) -> TradeOff:
+def trade_off(kernel: Kernel | Operator, weight: WeightLike, v: Array, region: Region, line: Line | None) -> TradeOff:
     """gamma against K: on the whole line where the kernel is known there, else on the box."""
     if line is not None:
         return line.trade(kernel, weight)

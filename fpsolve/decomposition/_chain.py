@@ -84,7 +84,9 @@ def march(steps: Steps, times: Array, start: Array, first: Array, weights: Array
                 local[source, k] = norm(error)
                 labels.append((source, k))
             rows = np.concatenate([mu[None], rows[1:], *(error[None] for error in made.values())])
-            sums = _by_source(rows[2:], labels)
+            # the sum of the errors of every source, shape (3, *grid.shape)
+            sources = np.array([source for source, _ in labels])
+            sums = np.stack([rows[2:][sources == source].sum(axis=0) for source in range(len(SOURCES))])
             alive[:, k + 1], closure[k + 1] = norm(sums), norm(rows[0] - rows[1] - sums.sum(axis=0))
             sampled.append(rows[0])
             reference.append(rows[1])
@@ -98,12 +100,6 @@ def march(steps: Steps, times: Array, start: Array, first: Array, weights: Array
         propagated[source, k] = left
     told_by_name = {name: np.array([one[name] for one in told]) for name in told[0]}
     return Chain(np.stack(sampled), np.stack(reference), local, propagated, alive, sums, closure, told_by_name, exact)
-
-
-def _by_source(errors: Array, labels: list[tuple[int, int]]) -> Array:
-    """Sum of the errors of every source, shape (3, *grid.shape)."""
-    sources = np.array([source for source, _ in labels])
-    return np.stack([errors[sources == source].sum(axis=0) for source in range(len(SOURCES))])
 
 
 def _told(sampler: Kernel | Operator, steps: Steps, t0: float, t1: float, masses: Array) -> dict[str, float]:

@@ -7,7 +7,6 @@ How fast a run forgets where it started: distances to a reference start over tim
 How far a run is from the marginals that its score should lead to: what a score error costs, with error bars.
 """
 
-
 import json
 from typing import Literal
 
@@ -42,10 +41,13 @@ def curve_of(
     cut = _runs.forgetful(run) and float(run["reverse_time"][0]) > 0.0
     tail = np.maximum(norm.tail, _tails_before(run, frame, attrs)) if cut else norm.tail
     lost = _unresolved(run, frame, attrs)
+    # what the box threw back once is misplaced from then on
+    over_time = frame.leading.copy(data=tail.reshape(frame.leading.shape)).transpose(..., "t")
+    grown = over_time.copy(data=np.maximum.accumulate(over_time.values, axis=-1))
     parts = {
         "level_error": np.where(lost, np.inf, level),
         "quadrature_error": norm.quadrature,
-        "tail_error": _largest_so_far(tail, frame),
+        "tail_error": np.asarray(grown.transpose(*frame.leading.dims).values).ravel(),
         "rounding_error": rounding,
     }
     notes = ([] if "density_previous" in run else [_NO_COMPANION]) + ([_CUT] if cut else [])
@@ -66,13 +68,6 @@ def _unresolved(run: xr.Dataset, frame: Frame, attrs: dict[str, str]) -> NDArray
     own = lost.sel(start=frame.leading["start"])
     both = own | lost.sel(start=attrs["reference"], drop=True) if "reference" in attrs else own
     return np.asarray(both.transpose(*frame.leading.dims).values, dtype=bool).ravel()
-
-
-def _largest_so_far(tail: FloatArray, frame: Frame) -> FloatArray:
-    """Return the largest of the tails up to each time: what the box threw back once is misplaced from then on."""
-    over_time = frame.leading.copy(data=tail.reshape(frame.leading.shape)).transpose(..., "t")
-    grown = over_time.copy(data=np.maximum.accumulate(over_time.values, axis=-1))
-    return np.asarray(grown.transpose(*frame.leading.dims).values).ravel()
 
 
 def _tails_before(run: xr.Dataset, frame: Frame, attrs: dict[str, str]) -> FloatArray:

@@ -79,7 +79,9 @@ def absolute_integral(
 def _block(averages: FloatArray, line: Line, weigh: Weigh, breaks: FloatArray) -> tuple[FloatArray, FloatArray]:
     spline = _splines.coefficients(averages, 4)
     whole, coarse, weight = _unsplit(spline, line, weigh)
-    inner = _inside(line, breaks, averages.shape)
+    # the breaks as inner positions of every cell, shape (rows or 1, n, k); 1 where outside of it
+    u = line.index(breaks)[:, None, :] - np.arange(averages.shape[1])[:, None]
+    inner = np.where((u > 0.0) & (u < 1.0), u, 1.0)
     changes, broken = _may_change_sign(spline), (inner < 1.0).any(axis=-1)
     row, cell = np.nonzero(changes | broken)
     powers = _splines.windows(spline, 4)[row, cell] @ _splines.monomials(4).T
@@ -136,12 +138,6 @@ def _may_change_sign(spline: FloatArray) -> NDArray[np.bool_]:
 def _both_signs(values: FloatArray) -> NDArray[np.bool_]:
     columns = [values[..., k] for k in range(values.shape[-1])]
     return np.asarray((np.minimum.reduce(columns) < 0.0) & (np.maximum.reduce(columns) > 0.0))
-
-
-def _inside(line: Line, breaks: FloatArray, shape: tuple[int, ...]) -> FloatArray:
-    """Return the breaks as inner positions of every cell, shape (rows or 1, n, k); 1 where outside of it."""
-    u = line.index(breaks)[:, None, :] - np.arange(shape[1])[:, None]
-    return np.where((u > 0.0) & (u < 1.0), u, 1.0)
 
 
 def _locator(line: Line, row: NDArray[np.intp], cell: NDArray[np.intp], weigh: Weigh) -> _cells.Locate:

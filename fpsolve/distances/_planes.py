@@ -5,7 +5,6 @@
 Sets of points that distances can be restricted to: functions, intervals, boxes.
 """
 
-
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -217,6 +216,7 @@ def _slab(
     gap = np.abs(means[1] - means[0]).reshape(largest.shape)
     return moments, largest, largest - smallest, gap
 
+
 #: A function from points to bool, an interval or several (1D), a box ((lo, hi), (lo, hi)) (2D).
 Region: TypeAlias = Callable[[FloatArray], Any] | Sequence[Any]
 
@@ -254,7 +254,13 @@ class PointSet:
             form = "((lo, hi), (lo, hi)) in 2D" if dim == 2 else "(lo, hi) or a list of these in 1D"
             raise _checks.error("region", f"{form} with lo < hi", repr(region)[:80], "or give a function of points")
         lows, highs = pairs.T
-        return cls(_in_box(lows, highs) if dim == 2 else _in_intervals(lows, highs), lows, highs)
+
+        def within(points: FloatArray) -> FloatArray:
+            x = points if dim == 2 else points[..., None]
+            inside = (x >= lows) & (x <= highs)
+            return np.asarray(inside.all(axis=-1) if dim == 2 else inside.any(axis=-1), dtype=float)
+
+        return cls(within, lows, highs)
 
     def ends(self, line: Line, cells: int) -> FloatArray:
         """Return the ends of the set on a line of cells, shape (k,)."""
@@ -299,14 +305,6 @@ def _indicator(region: Callable[[FloatArray], Any], points: FloatArray, dim: int
             "region", f"booleans of shape {shape}", f"{inside.dtype} of shape {inside.shape}", "return one per point"
         )
     return inside.astype(float)
-
-
-def _in_intervals(lows: FloatArray, highs: FloatArray) -> Weigh:
-    return lambda points: ((points[..., None] >= lows) & (points[..., None] <= highs)).any(axis=-1).astype(float)
-
-
-def _in_box(lows: FloatArray, highs: FloatArray) -> Weigh:
-    return lambda points: ((points >= lows) & (points <= highs)).all(axis=-1).astype(float)
 
 
 def _changes(contains: Weigh, line: Line, cells: int) -> FloatArray:

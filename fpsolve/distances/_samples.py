@@ -168,16 +168,12 @@ def line_transport(order: int) -> tuple[ToDensity, Any]:
         return value, apart + (min(field.spacing) / _NODES) ** 2
 
     def between(a: FloatArray, b: FloatArray) -> float:
-        lines = np.ones((1, 1)) if a.shape[1] == 1 else _directions()
+        angles = np.pi * np.arange(_DIRECTIONS) / _DIRECTIONS
+        lines = np.ones((1, 1)) if a.shape[1] == 1 else np.stack([np.cos(angles), np.sin(angles)], axis=1)
         gaps = np.abs(np.sort(a @ lines.T, axis=0) - np.sort(b @ lines.T, axis=0)) ** order
         return float(gaps.mean() ** (1.0 / order))
 
     return to_density, between
-
-
-def _directions() -> FloatArray:
-    angles = np.pi * np.arange(_DIRECTIONS) / _DIRECTIONS
-    return np.stack([np.cos(angles), np.sin(angles)], axis=1)
 
 
 def _quantile_gap(places: FloatArray, levels: FloatArray, x: FloatArray, order: int) -> float:

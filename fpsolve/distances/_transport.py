@@ -328,7 +328,9 @@ def _first(w: FloatArray, frame: Frame) -> tuple[FloatArray, FloatArray]:
     """Return ``int |F - G|`` over the box and its error, from the cumulative of w = p - q (in cells)."""
     spline = _splines.coefficients(w, 4)
     start = np.cumsum(w, axis=1) - w
-    powers = np.concatenate([start[..., None], _windows_primitive(spline)], axis=-1)
+    # coefficients of 1, u, ..., u^5 of the integral of the spline from each left face
+    rising = _splines.windows(spline, 4) @ (_splines.monomials(4) / np.arange(1.0, 6.0)[:, None]).T
+    powers = np.concatenate([start[..., None], rising], axis=-1)
     whole = powers @ (1.0 / np.arange(1, 7))
     corners = powers @ _splines.to_bernstein(5).T
     row, cell = np.nonzero((corners.min(axis=-1) < 0.0) & (corners.max(axis=-1) > 0.0))
@@ -374,8 +376,3 @@ def _mean_primitive(w: FloatArray, degree: int) -> FloatArray:
         _splines.windows(_splines.coefficients(w, degree), degree)
         @ ((1.0 / (k * (k + 1.0))) @ _splines.monomials(degree))
     )
-
-
-def _windows_primitive(spline: FloatArray) -> FloatArray:
-    """Return the coefficients of u, u^2, ..., u^5 of the integral of the spline from each left face."""
-    return _splines.windows(spline, 4) @ (_splines.monomials(4) / np.arange(1.0, 6.0)[:, None]).T

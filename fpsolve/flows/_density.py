@@ -183,7 +183,8 @@ def distance(
     v = weights.evaluate(weight, here.points, law.dim)
     log_q = log_density(flow, start, here.points, duration=duration, t_min=t_min, rtol=rtol)
     log_p = law.log_density(here.points)
-    ends = _ends(flow, there.points, duration, t_min, rtol)
+    _, span, velocity, _, _ = prepared(flow, duration, t_min)
+    ends = integrate(velocity, there.points, np.array([0.0, span]), rtol=rtol, atol=1e-2 * rtol)[:, -1]
     carried = weights.evaluate(weight, ends, law.dim) * start.density(there.points)
     parts = [there.sums(carried), here.sums(v * np.exp(log_p)), here.sums(v * np.exp(np.minimum(log_p, log_q)))]
     fine, coarse, coarser = np.array(parts).T
@@ -265,11 +266,6 @@ def _nodes(law: Law, weight: WeightLike, cells: int) -> _Nodes:
     axes = grid.face_axes
     points = axes[0] if law.dim == 1 else np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 2)
     return _Nodes(points, tuple(axis.size for axis in axes), grid.volume, max(grid.spacing))
-
-
-def _ends(flow: Any, points: FloatArray, duration: float | None, t_min: float | None, rtol: float) -> FloatArray:
-    _, span, velocity, _, _ = prepared(flow, duration, t_min)
-    return np.asarray(integrate(velocity, points, np.array([0.0, span]), rtol=rtol, atol=1e-2 * rtol)[:, -1])
 
 
 def _divergence(flow: Any, field: Any) -> Any:

@@ -96,7 +96,10 @@ def exact(
         points = grid.x.reshape(-1, grid.dim)
         moved = points + correction * np.asarray(reverse.score(start, grid.x)).reshape(points.shape)
         matrix, log_sums = rule.rows(moved, alpha, variance - correction)
-        log_evidence = _log_evidence(reverse, end, moved, alpha, variance - correction)
+        # log int p_{t1}(x) N(y; alpha x, variance) dx where there is a closed form
+        left = variance - correction
+        law = reverse.marginal(end).diffused(alpha, float(left[0])) if np.ptp(left) == 0.0 else None
+        log_evidence = None if law is None else _log_density(law, moved)
         if log_evidence is None:
             log_sums = rule.rows(points, alpha, np.full(grid.dim, variance))[1]
             log_evidence = _log_density(reverse.marginal(start), points)
@@ -170,12 +173,6 @@ def _averaged(
         log_evidence = _log_density(reverse.marginal(t0), points + offset)
         defects = np.maximum(defects, np.abs(np.expm1(log_sums - log_evidence)))
     return matrix / matrix.sum(axis=1, keepdims=True), defects
-
-
-def _log_evidence(reverse: Reverse, t1: float, y: Array, alpha: float, variance: Array) -> Array | None:
-    """``log int p_{t1}(x) N(y; alpha x, variance) dx`` where there is a closed form, else None."""
-    law = reverse.marginal(t1).diffused(alpha, float(variance[0])) if np.ptp(variance) == 0.0 else None
-    return None if law is None else _log_density(law, y)
 
 
 def _log_density(law: Law, y: Array) -> Array:

@@ -176,7 +176,8 @@ class Kernel:
         # rounding only, but it adds up over hundreds of factors: taken out, and kept in the defects
         sums = product.sum(axis=1)
         product /= sums[:, None]
-        lost = _together(self.defects, later.defects, np.abs(sums - 1.0))
+        lost = np.abs(sums - 1.0) + (0.0 if self.defects is None else self.defects)
+        lost = lost + (0.0 if later.defects is None else float(np.max(later.defects)))
         moves = None if self.moves is None and later.moves is None else self._used @ later._used
         averaged = max(self.averaged, later.averaged)
         name = f"product {self.t0:g} -> {later.t1:g}"
@@ -239,12 +240,6 @@ class Operator(ABC):
     @abstractmethod
     def pull_functions(self, f: Array) -> Array:
         """Functions (n, cells of target) -> functions (n, cells of grid)."""
-
-
-def _together(first: Array | None, second: Array | None, rounding: Array) -> Array:
-    """Defects of the rows of a product, at most the sum."""
-    before = rounding if first is None else first + rounding
-    return before + (0.0 if second is None else float(np.max(second)))
 
 
 def on_cells(name: str, values: ArrayLike, grid: Grid) -> Array:

@@ -62,7 +62,10 @@ class Remap:
     @classmethod
     def of(cls, step: Step, score: Score, grid: Grid, cells: Grid) -> Remap | None:
         """Return the remap of a step; None where its map is not increasing, so that it folds the line over."""
-        after, before, shares = _noise(step)
+        # nodes of the noise after and before the map, and their probabilities, each of shape (nodes,)
+        last, first = _normal(step.std_after), _normal(step.std_before)
+        after, before = (nodes.ravel() for nodes in np.meshgrid(last[0], first[0], indexing="ij"))
+        shares = np.outer(last[1], first[1]).ravel()
         faces = cells.face_axes[0]
         reach = float(np.max(np.abs(before)))
         u = pulled_back(step, score, faces[:, None] - after, grid.bounds[0], reach)
@@ -130,21 +133,12 @@ def fold(step: Step, score: Score, grid: Grid) -> str:
     return f"{place} in the step from t = {step.t_from:.6g} to {step.t_to:.6g}"
 
 
-def _noise(step: Step) -> tuple[Array, Array, Array]:
-    """Nodes of the noise after and before the map, and their probabilities, each of shape (nodes,)."""
-    after, before = (_normal(std) for std in (step.std_after, step.std_before))
-    nodes = np.meshgrid(after[0], before[0], indexing="ij")
-    return nodes[0].ravel(), nodes[1].ravel(), np.outer(after[1], before[1]).ravel()
-
-
 def _normal(std: float) -> tuple[Array, Array]:
     nodes, weights = np.polynomial.hermite_e.hermegauss(_NODES if std > 0.0 else 1)
     return std * nodes, weights / weights.sum()
 
 
-def pulled_back(
-    step: Step, score: Score, faces: Array, box: tuple[float, float], reach: float = 0.0
-) -> Array | None:
+def pulled_back(step: Step, score: Score, faces: Array, box: tuple[float, float], reach: float = 0.0) -> Array | None:
     """Return where the map of a step comes from for every face; None where the map is not increasing.
 
     A step that knows its own inverse, as a flow does, is asked for it: ``step.back(score, x)``. `box` holds what comes

@@ -66,16 +66,10 @@ def on_cells(probability: Array, source: Grid, target: Grid) -> Array:
     Exact (to rounding) where the target's faces are source faces, of order h^6 (1D) or h^4 (2D) elsewhere.
     Mass outside of the source's box is not invented: cells there get none.
     """
-    if _same(source, target):
+    apart = np.max(np.abs(np.subtract(source.bounds, target.bounds)))
+    if source.shape == target.shape and apart <= 1e-9 * min(source.spacing):
         return probability
     return Cumulative(source.face_axes, probability, degree=5 if source.dim == 1 else 3).masses(*target.face_axes)
-
-
-def _same(a: Grid, b: Grid) -> bool:
-    """Whether two sets of cells agree to 1e-9 of a cell."""
-    if a.shape != b.shape:
-        return False
-    return bool(np.max(np.abs(np.subtract(a.bounds, b.bounds))) <= 1e-9 * min(a.spacing))
 
 
 def frame_of_density(probability: Array, cells: Grid) -> tuple[Array, Array]:

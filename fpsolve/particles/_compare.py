@@ -110,7 +110,9 @@ def compare(
     # score and start may differ: what another model's particles make of the densities is a question
     _runs.require_same_dynamics(cloud.attrs, run.attrs, ("cloud", "run"), ("dynamics", "target", "process", "eta"))
     pairs = _common(run, cloud, at)
-    weight = _weight(run) if weight is None else weight
+    if weight is None:
+        named = run.attrs.get("weight")
+        weight = weights.DEFAULT if named is None else weights.from_json(str(named))
     share, rows = false_alarm / len(pairs), []
     for i_run, i_cloud in pairs:
         density = grid_side(run, start, i_run)
@@ -151,12 +153,6 @@ def _common(run: Any, cloud: Any, at: npt.ArrayLike | None) -> list[tuple[int, i
         missing = ", ".join(map(_checks.digits, wanted[found < 0])) if wanted.size else "none"
         raise _checks.error("at", "times saved in run and cloud", missing, remedy)
     return [pairs[k] for k in np.unique(found)]
-
-
-def _weight(run: Any) -> Any:
-    """The run's own weight, the default where it names none."""
-    text = run.attrs.get("weight")
-    return weights.DEFAULT if text is None else weights.from_json(str(text))
 
 
 def _collect(
@@ -215,17 +211,13 @@ class GridSide:
         if cells.dim == 2:
             outside = np.array([total - probability.sum()])
         else:
-            edges = np.array([self.cells.bounds[0][0], cells.bounds[0][0]])
-            # One cell from the run's left end to the new box's: what lies below it.
-            low = 0.0 if edges[1] <= edges[0] else float(_below(self.probability, self.cells, edges[1]))
-            below = float(self.outside[0]) + low
+            left, face = self.cells.bounds[0][0], cells.bounds[0][0]
+            below = float(self.outside[0])
+            if face > left:
+                # One cell from the run's left end to the new box's: what lies below it.
+                below += float(_cells.on_cells(self.probability, self.cells, Grid(((left, face),), (1,)))[0])
             outside = np.array([below, total - below - float(probability.sum())])
         return GridSide(cells, probability, slack, outside, self.tail, self.error)
-
-
-def _below(probability: Array, cells: Grid, face: float) -> float:
-    """Probability of the run's box below a point, from the same spline as everything else."""
-    return float(_cells.on_cells(probability, cells, Grid(((cells.bounds[0][0], face),), (1,)))[0])
 
 
 @dataclass(frozen=True, eq=False)
@@ -250,7 +242,10 @@ def grid_side(run: Any, start: str, index: int) -> GridSide:
     slack = np.zeros(cells.shape)
     if "density_previous" in run:
         change = _halved(density) - np.asarray(at["density_previous"].values, dtype=np.float64)
-        slack = _runs.number(run, "error_factor") * cells.volume * _spread(change)
+        for axis in range(cells.dim):
+            # every coarse value on all of its fine cells
+            change = np.repeat(change, 2, axis=axis)
+        slack = _runs.number(run, "error_factor") * cells.volume * change
     missing = max(0.0, 1.0 - float(probability.sum()))
     outside = np.full(2, 0.5 * missing) if cells.dim == 1 else np.array([missing])
     return GridSide(cells, probability, slack, outside, _number(at, "tail"), _number(at, "error_estimate"))
@@ -269,13 +264,6 @@ def _halved(values: Array) -> Array:
         return np.asarray(values.reshape(-1, 2).mean(axis=1), dtype=np.float64)
     nx, ny = values.shape
     return np.asarray(values.reshape(nx // 2, 2, ny // 2, 2).mean(axis=(1, 3)), dtype=np.float64)
-
-
-def _spread(values: Array) -> Array:
-    """Every coarse value on all of its fine cells."""
-    for axis in range(values.ndim):
-        values = np.repeat(values, 2, axis=axis)
-    return values
 
 
 def particle_side(cloud: Any, other: GridSide, index: int) -> ParticleSide:

@@ -92,7 +92,8 @@ def get(method: Method, argument: str = "sampler", /, **options: Any) -> Sampler
             raise _checks.error(name, f"no options beside an object {method!r}", value, "make the object with it")
         return method
     own = isinstance(method, type) and issubclass(method, Sampler)
-    near = _meant(method, SAMPLERS)
+    near = "a method of one's own is an object of a subclass of fpsolve.samplers.Sampler"
+    near = _checks.meant(method, SAMPLERS) if isinstance(method, str) else near
     kind: Any = method if own else SAMPLERS[_checks.one_of(argument, method, tuple(SAMPLERS), near)]
     known = list(signature(kind).parameters)
     for name, value in options.items():
@@ -153,10 +154,3 @@ def _step(sampler: Sampler, process: Process, eta: float, start: float, end: flo
     for name in ("std_before", "std_after"):
         _checks.non_negative(f"{what}, {name}", getattr(made, name))
     return made
-
-
-def _meant(given: object, known: Iterable[str]) -> str:
-    """The remedy for a name that does not exist: the most similar one, if there is any."""
-    if not isinstance(given, str):
-        return "a method of one's own is an object of a subclass of fpsolve.samplers.Sampler"
-    return _checks.meant(given, known)

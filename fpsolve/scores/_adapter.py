@@ -8,7 +8,6 @@ the conditional expectation of something given x: of the noise eps, of the data 
 What all adapters share: how the model is called, and that its answers are checked.
 """
 
-
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -142,6 +141,9 @@ class Adapter(ABC):
         """Return the model's own answer at time t and points x."""
         return self._ask(self.time(t) if callable(self.time) else self.time * t, x)
 
+    def _ask(self, time: Any, x: FloatArray) -> Any:
+        return self.model(time, x) if self.order == "t, x" else self.model(x, time)
+
     def exchanged(self) -> Self:
         """Return the adapter that calls the model with its arguments in the other order."""
         return replace(self, order="x, t" if self.order == "t, x" else "t, x")
@@ -149,9 +151,6 @@ class Adapter(ABC):
     @abstractmethod
     def convert(self, t: float, x: FloatArray, prediction: FloatArray) -> FloatArray:
         """Return the score from the model's answer."""
-
-    def _ask(self, time: Any, x: FloatArray) -> Any:
-        return self.model(time, x) if self.order == "t, x" else self.model(x, time)
 
     def __repr__(self) -> str:
         """Return the call that makes it, the same text in every run."""

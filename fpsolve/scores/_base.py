@@ -11,7 +11,6 @@ The exact score of the forward marginals.
 Central differences with weights that are exact, so that a constant has the derivative zero on every machine.
 """
 
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -68,8 +67,9 @@ def as_numpy(name: str, value: Any) -> Any:
         If numpy cannot read it, or it is not of real numbers.
     """
     message = f"{name}: expected an array of real numbers, got {type(value).__name__}"
+    tensor = all(callable(getattr(value, method, None)) for method in ("detach", "cpu", "numpy"))
     try:
-        array = value.detach().cpu().numpy() if _is_tensor(value) else np.asarray(value)
+        array = value.detach().cpu().numpy() if tensor else np.asarray(value)
     except (TypeError, ValueError, RuntimeError):  # ragged lists, types numpy does not have
         raise ValueError(f"{message} that numpy cannot convert; return a numpy array of floats.") from None
     if array.dtype.kind not in "fiu":
@@ -100,10 +100,6 @@ def answer(name: str, t: float, x: FloatArray, value: Any, dim: int | None = Non
     return array
 
 
-def _is_tensor(value: Any) -> bool:
-    return all(callable(getattr(value, method, None)) for method in ("detach", "cpu", "numpy"))
-
-
 def _place(x: FloatArray, bad: Any, dim: int | None) -> str:
     """The point of the first bad entry, as text."""
     first = int(bad.argmax())
@@ -111,6 +107,7 @@ def _place(x: FloatArray, bad: Any, dim: int | None) -> str:
         point = x.reshape(-1, 2)[first // 2]
         return f"({point[0]:g}, {point[1]:g})"
     return f"{float(x.ravel()[first]):g}"
+
 
 Score: TypeAlias = Callable[[float, FloatArray], FloatArray]
 

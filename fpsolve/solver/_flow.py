@@ -131,6 +131,8 @@ class CellSource:
     @cached_property
     def _spline(self) -> Cumulative:
         return Cumulative(self.grid.face_axes, self.averages * self.grid.volume)
+
+
 #: A later and an earlier forward time.
 Stretch = tuple[float, float]
 
@@ -249,18 +251,14 @@ def _plane(
     shape = (len(sources), len(times), *(axis.size for axis in axes))
     values, steps, cost = np.empty((*shape[:2], points.shape[1])), 0, 0
     for k, t in enumerate(times):
-        for part in _parts(points.shape[1]):
+        for first in range(0, points.shape[1], _CHUNK):
+            part = slice(first, first + _CHUNK)
             traced = trace_back(rate, float(t), float(times[0]), start[:, part], accuracy, dynamics.breaks)
             # the third component is int div b dr, gathered backwards: minus the change of the log density
             origins, factor = np.ascontiguousarray(traced.states[:2].T), np.exp(traced.states[2])
             values[:, k, part] = np.stack([source.density(origins) for source in sources]) * factor
             steps, cost = max(steps, traced.steps), cost + traced.cost
     return Transported(_averages(values.reshape(shape)), steps, cost)
-
-
-def _parts(count: int) -> list[slice]:
-    """Slices of `count` points, few enough at a time."""
-    return [slice(first, min(first + _CHUNK, count)) for first in range(0, count, _CHUNK)]
 
 
 def _with_ghosts(axis: Array) -> Array:

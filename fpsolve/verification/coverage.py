@@ -316,8 +316,10 @@ def _true_error(reverse: fp.Reverse, law: fp.laws.Law, run: Any, i: int, at: int
     faces = [_faces(run, name, at) for name in ("x", "y")[: reverse.dim]]
     wide = [np.concatenate([f[0] - (f[-1] - f[0]) * BEYOND[::-1], f, f[-1] + (f[-1] - f[0]) * BEYOND]) for f in faces]
     exact = masses(reverse, law, float(run.t[at]), wide)
+    widths = [np.diff(f) for f in faces]
+    volumes = widths[0] if len(widths) == 1 else np.outer(*widths)
     padded = np.zeros(exact.shape)
-    padded[(slice(len(BEYOND), -len(BEYOND)),) * reverse.dim] = run.density.values[i, at] * _volumes(faces)
+    padded[(slice(len(BEYOND), -len(BEYOND)),) * reverse.dim] = run.density.values[i, at] * volumes
     v = _weight(run, wide)
     return float((v * np.abs(padded - exact)).sum()), QUADRATURE * float((v * np.abs(exact)).sum())
 
@@ -326,11 +328,6 @@ def _faces(run: Any, name: str, at: int) -> FloatArray:
     x = run[name].values if run[name].ndim == 1 else run[name].values[at]
     h = (x[-1] - x[0]) / (len(x) - 1)
     return np.asarray(x[0] + h * (np.arange(len(x) + 1) - 0.5))
-
-
-def _volumes(faces: list[FloatArray]) -> FloatArray:
-    widths = [np.diff(f) for f in faces]
-    return widths[0] if len(widths) == 1 else np.outer(*widths)
 
 
 def _weight(run: Any, faces: list[FloatArray]) -> FloatArray:
