@@ -21,8 +21,9 @@ from hypothesis import strategies as st
 
 import fpsolve as fp
 from fpsolve import campaign, cli
-from fpsolve.campaign import _forgetting, _settings, _sweep, command
+from fpsolve.campaign import _forgetting, _sweep, command
 from fpsolve.campaign._identity import canonical, digest
+from fpsolve.campaign.settings import SweepSettings, read
 
 CALLS: Counter[object] = Counter()
 
@@ -689,7 +690,7 @@ def test_the_command_on_a_cluster_gives_the_same_bits(toml: Path, tmp_path: Path
 def test_a_grid_in_place_of_a_tolerance_and_another_weight(toml: Path, tmp_path: Path) -> None:
     text = TOML.replace("tol = [1e-2]", 'weight = {kind = "unit"}').replace("eta = [1.0, 1e-200]\n", "")
     toml.write_text(text + "[[grids]]\nbounds = [-6.0, 6.0]\ncells = 64\nsteps = 40\n")
-    result = _forgetting.run(_settings.read(toml))
+    result = _forgetting.run(read(toml))
     assert result.weighted_tv.dims == ("target", "process", "eta", "grid", "start")
     assert result.grid.values.tolist() == ["64 cells, 40 steps"] and result.attrs["failed"] == 0
     assert result.tol_met.values.ravel().tolist() == ["not asked"]
@@ -735,7 +736,7 @@ def test_the_file_shown_in_the_documentation_is_one() -> None:
     import textwrap
     import tomllib
 
-    settings = _settings.SweepSettings.model_validate(tomllib.loads(textwrap.dedent(documented)))
+    settings = SweepSettings.model_validate(tomllib.loads(textwrap.dedent(documented)))
     assert settings.tol == (1e-4, 1e-5) and settings.targets[0].label == "two modes"
 
 
@@ -751,7 +752,7 @@ def test_every_kind_of_law_and_process_can_be_written() -> None:
     kinds = ["ornstein-uhlenbeck", "vp", "cosine-vp", "sub-vp", "ve", "edm"]
     processes = [{"kind": kind} | ({"T": 2.0} if kind == "ornstein-uhlenbeck" else {}) for kind in kinds]
     file = {"t_min": 0.1, "tol": [1e-3], "targets": laws, "processes": processes}
-    settings = _settings.SweepSettings.model_validate(file)
+    settings = SweepSettings.model_validate(file)
     built = [type(one.value).__name__ for one in settings.targets]
     assert built == ["Gaussian", "Laplace", "StudentT", "Uniform", "KernelDensity", "GaussianMixture"]
     made = [one.value for one in settings.processes]
@@ -769,11 +770,11 @@ def test_every_kind_of_score_error_can_be_written() -> None:
         {"kind": "random-field", "amplitude": 0.1, "length": 0.5, "dim": 2, "seed": 1},
     ]
     base = {"t_min": 0.1, "tol": [1e-3], "targets": [{"kind": "laplace"}], "processes": [{"kind": "vp"}]}
-    settings = _settings.SweepSettings.model_validate(base | {"score_errors": errors})
+    settings = SweepSettings.model_validate(base | {"score_errors": errors})
     built = [type(one.value.error).__name__ for one in settings.score_errors]
     assert built == ["NoneType", "Scaling", "Bias", "Sine", "Bump", "RandomField"]
     with pytest.raises(ValueError, match="score_errors: expected different ones, got 'none' twice"):
-        _settings.SweepSettings.model_validate(base | {"score_errors": [{"kind": "none"}] * 2})
+        SweepSettings.model_validate(base | {"score_errors": [{"kind": "none"}] * 2})
 
 
 @pytest.mark.parametrize(

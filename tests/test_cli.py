@@ -16,18 +16,20 @@ from matplotlib.figure import Figure
 import fpsolve
 from fpsolve import cli
 from fpsolve.settings import check_folder, write_all
-from fpsolve.studies import _catalogue, _config
+from fpsolve.studies import _catalogue
+from fpsolve.studies import config as study_config
+from fpsolve.studies.config import DataSettings, StudySettings
 from fpsolve.studies.report import Check, Report, Table
 
 FILES = ["figure.pdf", "figure.png", "report.md", "run.nc", "summary.json"]
 
 
-class FakeConfig(_config.StudySettings):
+class FakeConfig(StudySettings):
     """Settings of a study that takes no time."""
 
     value: float
     interrupt: bool = False
-    data: _config.DataSettings = _config.DataSettings(columns=("waiting_min",))
+    data: DataSettings = DataSettings(columns=("waiting_min",))
 
 
 def fake_run(config: FakeConfig, stages: Any) -> Report:
@@ -52,7 +54,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> None:
     names, settings = _catalogue.names, _catalogue.settings
     text = 'title = "A fake"\nquestion = "Is it 1?"\nvalue = 1.05\n'
     monkeypatch.setattr(_catalogue, "names", lambda: [*names(), "fake"])
-    for place in (_catalogue, _config):
+    for place in (_catalogue, study_config):
         monkeypatch.setattr(place, "settings", lambda name: text if name == "fake" else settings(name))
 
 

@@ -6,7 +6,7 @@ from scipy.integrate import quad
 
 import fpsolve as fp
 from fpsolve import closed_form
-from fpsolve.verification._bayes import masses
+from fpsolve.verification.coverage import masses
 
 TARGET = fp.GaussianMixture([0.3, 0.3, 0.4], [-2.0, 0.0, 2.0], stds=[0.2, 0.3, 1.0])
 

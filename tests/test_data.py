@@ -357,9 +357,9 @@ def test_three_columns_are_no_samples_of_a_law(rng: np.random.Generator) -> None
 def test_studies_and_sweeps_take_the_users_own_data(tmp_path: Path, rng: np.random.Generator) -> None:
 
     from fpsolve.campaign._forgetting import run
-    from fpsolve.campaign._settings import SweepSettings
+    from fpsolve.campaign.settings import SweepSettings
     from fpsolve.settings import build
-    from fpsolve.studies._config import DataSettings
+    from fpsolve.studies.config import DataSettings
 
     values = rng.standard_normal((40, 3))
     np.save(tmp_path / "mine.npy", values)
@@ -389,8 +389,8 @@ def test_studies_and_sweeps_take_the_users_own_data(tmp_path: Path, rng: np.rand
 
 
 def test_the_forgetting_study_runs_on_the_users_own_data(tmp_path: Path, rng: np.random.Generator) -> None:
-    from fpsolve.studies._config import Stages
     from fpsolve.studies._forgetting_case import CaseSettings, solve
+    from fpsolve.studies.config import Stages
 
     np.save(tmp_path / "mine.npy", np.concatenate([rng.normal(3.0, 0.5, 40), rng.normal(7.0, 1.0, 60)]))
     settings = CaseSettings.model_validate(

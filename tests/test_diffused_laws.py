@@ -10,10 +10,7 @@ import scipy.stats as st
 from scipy.integrate import quad
 
 import fpsolve as fp
-from fpsolve.laws import Law
-from fpsolve.laws._laplace import DiffusedLaplace
-from fpsolve.laws._student_t import DiffusedStudentT
-from fpsolve.laws._uniform import DiffusedUniform
+from fpsolve.laws import DiffusedLaplace, DiffusedStudentT, DiffusedUniform, Law
 
 ONE: dict[str, Law] = {
     "gaussian": fp.Gaussian(1.0, std=0.5),

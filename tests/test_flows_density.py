@@ -147,7 +147,7 @@ def test_peaks_between_two_nodes_may_hide_an_overlap() -> None:
 
 
 def _box_of(law: Any) -> Any:
-    from fpsolve.evolution._problem import covering_box
+    from fpsolve.evolution import covering_box
 
     return covering_box([law], None, 1e-9)[0]
 

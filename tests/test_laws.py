@@ -12,8 +12,7 @@ from hypothesis import strategies as some
 from scipy.integrate import dblquad, quad
 
 import fpsolve as fp
-from fpsolve.laws import Law, NormalMixture
-from fpsolve.laws._uniform import DiffusedUniform
+from fpsolve.laws import DiffusedUniform, Law, NormalMixture
 
 ROTATED = [[[0.3, 0.1], [0.1, 0.2]], [[0.5, -0.3], [-0.3, 0.4]]]
 DATA = np.random.default_rng(7).normal(size=(30, 2)) * [1.0, 3.0] + [0.0, 5.0]

@@ -14,10 +14,8 @@ from scipy.special import logsumexp
 import fpsolve as fp
 from fpsolve import _compile, marginals
 from fpsolve.laws import Law
-from fpsolve.marginals import _compiled
-from fpsolve.marginals._base import ClosedFormMarginals
-from fpsolve.marginals._mixture import MixtureMarginals, log_matmul
-from fpsolve.marginals._quadrature import QuadratureMarginals
+from fpsolve.marginals import ClosedFormMarginals, MixtureMarginals, QuadratureMarginals, _compiled
+from fpsolve.marginals._mixture import log_matmul
 from fpsolve.processes import Process
 
 OU, VP, EDM = fp.OrnsteinUhlenbeck(T=3.0), fp.VP(), fp.EDM()

@@ -9,7 +9,7 @@ import pytest
 import fpsolve as fp
 from fpsolve import marginals
 from fpsolve.laws import Law
-from fpsolve.marginals._quadrature import QuadratureMarginals
+from fpsolve.marginals import QuadratureMarginals
 
 VP = fp.VP()
 ROTATED = fp.GaussianMixture(

@@ -14,7 +14,7 @@ from fpsolve import weights
 from fpsolve.evolution._march import StepPlan, plan_by_count
 from fpsolve.evolution._methods import share
 from fpsolve.verification import coverage
-from fpsolve.verification._bayes import masses
+from fpsolve.verification.coverage import masses
 
 
 def ratios(reverse, start, run):
@@ -69,7 +69,7 @@ def test_a_few_steps_show_nothing(steps):
 
 def test_steps_are_dealt_in_pairs():
     reverse = fp.Reverse(fp.Gaussian(0.5, std=0.5), fp.VP())
-    from fpsolve.dynamics._clock import run_clock
+    from fpsolve.dynamics import run_clock
 
     clock = run_clock(reverse, [fp.Gaussian(0.0, std=1.0)], 1.0, 0.01)
     for steps, saves in ((50, 26), (100, 34), (57, 9), (12, 13)):

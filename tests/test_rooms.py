@@ -291,6 +291,25 @@ print(*sorted(seen))
     assert 10 < len(entered) <= 33, entered
 
 
+def private_imports(source: str) -> list[int]:
+    """Return the lines on which a test imports from behind a door: what a change of structure breaks."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("fpsolve."):
+            behind = any(part.startswith("_") for part in (node.module or "").split(".")[1:])
+            if behind or any(alias.name.startswith("_") for alias in node.names):
+                found.append(node.lineno)
+    return found
+
+
+def test_tests_go_through_doors() -> None:
+    here = Path(__file__).parent
+    found = [f"{path.name}:{line}" for path in sorted(here.rglob("*.py")) for line in private_imports(path.read_text())]
+    assert len(found) <= 52, "\n".join(found)
+    assert private_imports("from fpsolve.laws._base import Tail\nfrom fpsolve.kernels import _remap") == [1, 2]
+    assert not private_imports("from fpsolve.laws import Tail\nfrom fpsolve import laws")
+
+
 #: What a room makes for other rooms: behind its door, but no name for users.
 MACHINERY: dict[str, set[str]] = {
     "scores": {"CheckedScore", "ExactScore", "NoisePrediction", "Denoiser", "Velocity", "Clipped", "admitted"},

@@ -16,9 +16,8 @@ import pytest
 import fpsolve as fp
 from fpsolve import kernels, particles, samplers
 from fpsolve.settings import read
-from fpsolve.studies import _config, error_decomposition, step_size
-from fpsolve.studies._catalogue import settings
-from fpsolve.studies._config import Stages
+from fpsolve.studies import error_decomposition, settings, step_size
+from fpsolve.studies.config import ParticleSettings, Stages
 
 T, END, MEAN, VARIANCE = 2.0, 0.1, 0.6, 0.3
 GAUSS = fp.Reverse(fp.Gaussian(MEAN, cov=VARIANCE), fp.OrnsteinUhlenbeck(T=T))
@@ -437,7 +436,7 @@ def test_settings_of_studies_take_every_sampler(name):
     assert config.sampler == samplers.get(name, **options)
     assert config.model_dump(mode="json")["sampler"] == ({"kind": name, **options} if options else name)
     particle = {"n": 10, "steps": 5, "method": {"kind": name, **options}}
-    assert _config.ParticleSettings.model_validate(particle).method == samplers.get(name, **options)
+    assert ParticleSettings.model_validate(particle).method == samplers.get(name, **options)
 
 
 @pytest.mark.parametrize(

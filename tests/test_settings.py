@@ -11,8 +11,8 @@ import pytest
 
 import fpsolve as fp
 from fpsolve import laws, processes, settings
-from fpsolve.campaign import _settings as sweeps
-from fpsolve.studies import _config
+from fpsolve.campaign import settings as sweeps
+from fpsolve.studies.config import AnyLaw, AnyProcess, AnyWeight, StudySettings
 
 SAMPLES = np.random.default_rng(0).standard_normal(40)
 PLANE = np.random.default_rng(1).standard_normal((3100, 2))
@@ -119,10 +119,10 @@ def assert_same(one: Any, other: Any) -> None:
         assert settings.dump(one) == settings.dump(other)
 
 
-class Study(_config.StudySettings):
-    law: _config.AnyLaw
-    process: _config.AnyProcess
-    weight: _config.AnyWeight
+class Study(StudySettings):
+    law: AnyLaw
+    process: AnyProcess
+    weight: AnyWeight
 
 
 def study(law: str = 'kind = "laplace"', process: str = 'kind = "vp"', weight: str = 'kind = "unit"') -> Study:

@@ -16,9 +16,9 @@ import xarray as xr
 
 import fpsolve as fp
 from fpsolve import cli, studies
-from fpsolve.studies import _catalogue, _config, _forgetting_case, forgetting
-from fpsolve.studies._config import Stages
+from fpsolve.studies import _catalogue, _forgetting_case, forgetting
 from fpsolve.studies._forgetting_case import checks
+from fpsolve.studies.config import AnyProcess, Stages, read
 from fpsolve.studies.report import Check, Report, Table, number, with_error
 
 QUICK = {
@@ -57,7 +57,7 @@ def quick(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Report, Pa
 def case(tmp_path_factory: pytest.TempPathFactory) -> _forgetting_case.Case:
     """Its one-dimensional part."""
     path = settings(tmp_path_factory.mktemp("case"), QUICK)
-    config = _config.read("forgetting", forgetting.Config, path)
+    config = read("forgetting", forgetting.Config, path)
     stages = Stages("test", enabled=False)
     with stages.total(3):
         return _forgetting_case.solve(config.line, config.process, config.weight, 0.01, 7, stages)
@@ -267,7 +267,7 @@ def test_tables_align_and_refuse_ragged_rows() -> None:
 def test_settings_build_every_process_they_name(kind: str) -> None:
     from pydantic import TypeAdapter
 
-    built = TypeAdapter(_config.AnyProcess).validate_python({"kind": kind, "T": 2.0})
+    built = TypeAdapter(AnyProcess).validate_python({"kind": kind, "T": 2.0})
     assert isinstance(built, fp.Process) and built.T == 2.0
 
 
@@ -275,4 +275,4 @@ def test_every_study_has_a_title_of_one_line_a_question_and_a_module() -> None:
     for name in studies.names():
         assert "\n" not in studies.title(name)
         module = import_module(f"fpsolve.studies.{_catalogue.module_name(name)}")
-        assert _config.read(name, module.Config).question.endswith("?")
+        assert read(name, module.Config).question.endswith("?")

@@ -10,8 +10,8 @@ from test_studies_decomposition import FILES, as_shipped, run_small
 
 import fpsolve as fp
 from fpsolve import studies
-from fpsolve.studies import _config, _harris_case, harris_ladder, localization_set
-from fpsolve.studies._config import Stages
+from fpsolve.studies import _harris_case, harris_ladder, localization_set
+from fpsolve.studies.config import Stages, read
 
 QUICK = {"cells = 600": "cells = 160", "tol = 1e-7": "tol = 1e-4", "saves = 40": "saves = 8"}
 # overlaps of coarse cells are below those of fine ones
@@ -31,7 +31,7 @@ def case(tmp_path_factory):
     for old, new in QUICK.items():
         text = text.replace(old, new)
     path.write_text(text)
-    config = _config.read("harris-ladder", harris_ladder.Config, path)
+    config = read("harris-ladder", harris_ladder.Config, path)
     stages = Stages("test", enabled=False)
     with stages.total(3):
         return _harris_case.solve("two modes", config.two_modes, 0.01, 1e-4, 8, stages)
@@ -113,7 +113,7 @@ def test_localization_sets_pass_and_write_their_files(sets):
 
 def test_spoiled_localization_sets_fail_named_checks(sets):
     right = sets[0].datasets[""]
-    config = _config.read("localization-set", localization_set.Config)
+    config = read("localization-set", localization_set.Config)
     config = config.model_copy(update={"boxes": tuple(right["box"].values.tolist()), "stability": 1e-2})
     assert all(check.passed for check in localization_set.checks(config, right))
     narrow = right["box"] < 4.0

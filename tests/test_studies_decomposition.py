@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from fpsolve import studies
-from fpsolve.studies import _config, error_decomposition, step_size
+from fpsolve.studies import error_decomposition, step_size
+from fpsolve.studies.config import read
 
 FILES = {"run.nc", "figure.png", "figure.pdf", "report.md", "summary.json"}
 QUICK = {
@@ -64,7 +65,7 @@ def test_the_decomposition_fails_on_wrong_numbers(small):
 
 def test_the_step_size_fails_on_wrong_numbers(small):
     right = small["step-size"][0].datasets[""]
-    config = _config.read("step-size", step_size.Config)
+    config = read("step-size", step_size.Config)
     kept = config.model_copy(update={"orders": {str(s): config.orders[str(s)] for s in right["sampler"].values}})
     assert all(check.passed for check in step_size.checks(kept, right))
     for name, spoiled in {

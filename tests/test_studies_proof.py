@@ -8,7 +8,8 @@ import xarray as xr
 from test_studies_decomposition import FILES, run_small
 
 from fpsolve import studies
-from fpsolve.studies import _config, proof
+from fpsolve.studies import proof
+from fpsolve.studies.config import read
 
 QUICK = {
     "times = [0.5, 0.1, 0.01]": "times = [0.1]",
@@ -24,7 +25,7 @@ def small(tmp_path_factory):
 
 
 def failing(found, blocks):
-    config = _config.read("proof", proof.Config)
+    config = read("proof", proof.Config)
     return [check.name for check in proof.checks(config, found, blocks) if not check.passed]
 
 

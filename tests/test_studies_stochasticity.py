@@ -3,7 +3,8 @@
 import pytest
 from test_studies_decomposition import FILES, run_small
 
-from fpsolve.studies import _config, stochasticity
+from fpsolve.studies import stochasticity
+from fpsolve.studies.config import read
 
 CHANGES = {
     "etas = [0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.25, 3.16]": "etas = [0.0, 1.0, 2.0]",
@@ -30,7 +31,7 @@ def test_checks_pass_and_files_are_there(small):
 def test_checks_fail_on_wrong_numbers(small):
     report, _ = small
     eta, churn = report.datasets["eta"], report.datasets["churn"]
-    config = _config.read("stochasticity", stochasticity.Config).model_copy(update={"tol": 1e-2})
+    config = read("stochasticity", stochasticity.Config).model_copy(update={"tol": 1e-2})
     known = float(eta["far"].sel(eta=1.0)[-1])
     assert all(check.passed for check in stochasticity.checks(config, eta, churn, known))
     drifting = eta["plain"] * (1.0 + 1e-6 * eta["t"])

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from fpsolve import cli
-from fpsolve.campaign import _settings
+from fpsolve.campaign import settings
 from fpsolve.settings import _toml
-from fpsolve.studies import _config
+from fpsolve.studies import config
 
 SWEEP = """
 t_min = 0.1
@@ -22,10 +22,10 @@ kind = "vp"
 """
 
 
-class Study(_config.StudySettings):
-    data: _config.DataSettings
-    weight: _config.AnyWeight
-    particles: _config.ParticleSettings
+class Study(config.StudySettings):
+    data: config.DataSettings
+    weight: config.AnyWeight
+    particles: config.ParticleSettings
 
 
 STUDY = """
@@ -37,10 +37,10 @@ particles = {n = 10, steps = 5, method = "euler-maruyama"}
 """
 
 
-def sweep(folder: Path, text: str) -> _settings.SweepSettings:
+def sweep(folder: Path, text: str) -> settings.SweepSettings:
     path = folder / "a.toml"
     path.write_text(text, encoding="utf-8")
-    return _settings.read(path)
+    return settings.read(path)
 
 
 @pytest.mark.parametrize(
@@ -91,14 +91,14 @@ def test_nothing_is_converted_in_a_sweep(tmp_path: Path, old: str, new: str, mes
 def test_nothing_is_converted_in_a_study(tmp_path: Path, old: str, new: str, message: str) -> None:
     (tmp_path / "a.toml").write_text(STUDY.replace(old, new, 1))
     with pytest.raises(ValueError, match=message):
-        _config.read("a", Study, tmp_path / "a.toml")
+        config.read("a", Study, tmp_path / "a.toml")
 
 
 def test_whole_numbers_are_floats_and_lists_are_positions(tmp_path: Path) -> None:
     read = sweep(tmp_path, SWEEP.replace("mean = 0.5", "mean = [1, 2]").replace("std = 0.5", "std = 1"))
     assert read.targets[0].value.mean.tolist() == [1.0, 2.0] and isinstance(read.targets[0].value.std, float)
     (tmp_path / "b.toml").write_text(STUDY)
-    assert _config.read("a", Study, tmp_path / "b.toml").weight.power == 2.0
+    assert config.read("a", Study, tmp_path / "b.toml").weight.power == 2.0
 
 
 def test_all_misfits_are_told_at_once(tmp_path: Path) -> None:
@@ -124,7 +124,7 @@ def test_all_misfits_are_told_at_once(tmp_path: Path) -> None:
 def test_files_that_are_too_deep_too_long_or_no_toml(tmp_path: Path, content: bytes, message: str, capsys: Any) -> None:
     (tmp_path / "a.toml").write_bytes(content)
     with pytest.raises(ValueError, match=message):
-        _settings.read(tmp_path / "a.toml")
+        settings.read(tmp_path / "a.toml")
     assert cli.main(["sweep", str(tmp_path / "a.toml")]) == 2
     assert capsys.readouterr().err.count("\n") == 1
 
@@ -133,4 +133,4 @@ def test_a_stream_without_end_is_not_read_to_its_end() -> None:
     if not Path("/dev/zero").exists():
         pytest.skip("no /dev/zero")
     with pytest.raises(ValueError, match=f"at most {_toml.LIMIT // 1000} kB"):
-        _settings.read("/dev/zero")
+        settings.read("/dev/zero")

@@ -8,8 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fpsolve.campaign._settings import ScoreModel, SweepSettings
 from fpsolve.campaign._sweep import sweep
+from fpsolve.campaign.settings import ScoreModel, SweepSettings
 from fpsolve.distances import forgetting_curve, to_marginals
 from fpsolve.dynamics import Reverse
 from fpsolve.evolution import evolve

@@ -41,10 +41,11 @@ def add_sweep_command(subparsers: argparse._SubParsersAction[argparse.ArgumentPa
 
 def run_sweep(arguments: argparse.Namespace) -> int:
     """Run the sweep of a file and return the exit status: 0, or 1 if a point failed or missed its tolerance."""
-    from fpsolve.campaign import _forgetting, _settings
+    from fpsolve.campaign import _forgetting
     from fpsolve.campaign._store import open_folder, write_netcdf
+    from fpsolve.campaign.settings import read
 
-    settings = _settings.read(arguments.file)
+    settings = read(arguments.file)
     out = open_folder(Path("results") / arguments.file.stem if arguments.out is None else arguments.out)
     try:
         with cluster(arguments.cluster):

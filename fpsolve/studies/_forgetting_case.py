@@ -21,7 +21,7 @@ import fpsolve as fp
 from fpsolve import _checks, closed_form, data, particles, plots, weights
 from fpsolve._checks import FloatArray
 from fpsolve.settings import Misfit, refused
-from fpsolve.studies._config import AnyLaw, DataSettings, ParticleSettings, Stages
+from fpsolve.studies.config import AnyLaw, DataSettings, ParticleSettings, Stages
 from fpsolve.studies.report import Check, formula
 from fpsolve.weights import Weight
 

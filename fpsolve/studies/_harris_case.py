@@ -20,7 +20,7 @@ from fpsolve import bounds, kernels, weights
 from fpsolve._checks import FloatArray
 from fpsolve.kernels import Kernel
 from fpsolve.settings import Settings, Table
-from fpsolve.studies._config import AnyProcess, LineStart, LineTarget, Stages
+from fpsolve.studies.config import AnyProcess, LineStart, LineTarget, Stages
 from fpsolve.studies.report import Check
 
 #: Label of the start, and of the law it is compared with.

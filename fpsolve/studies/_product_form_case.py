@@ -21,7 +21,7 @@ from fpsolve.flows import FlowDistance, StationaryPoints
 from fpsolve.laws import Law, NormalMixture
 from fpsolve.scores import ProductScore
 from fpsolve.settings import Settings, Table
-from fpsolve.studies._config import DataSettings
+from fpsolve.studies.config import DataSettings
 from fpsolve.weights import Weight
 
 if TYPE_CHECKING:

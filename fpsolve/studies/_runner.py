@@ -25,8 +25,8 @@ from typing import TYPE_CHECKING, Any
 import fpsolve
 from fpsolve import _checks
 from fpsolve.settings import check_folder, packed, write_all
-from fpsolve.studies import _catalogue, _config
-from fpsolve.studies._config import Stages, StudySettings
+from fpsolve.studies import _catalogue
+from fpsolve.studies.config import Stages, StudySettings, read
 from fpsolve.studies.report import Report, markdown
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def run_study(
     """Run a study, see `fpsolve.studies.run`."""
     _checks.one_of("study", name, _catalogue.names())
     module = import_module(f"fpsolve.studies.{_catalogue.module_name(name)}")
-    settings = _config.read(name, module.Config, config)
+    settings = read(name, module.Config, config)
     folder = None if out is None else Path(out).absolute()
     if folder is not None:
         # before the work, not after it

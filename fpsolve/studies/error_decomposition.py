@@ -11,7 +11,7 @@ from pydantic import Field, PositiveFloat, PositiveInt
 import fpsolve as fp
 from fpsolve import decomposition, plots
 from fpsolve._checks import FloatArray
-from fpsolve.studies._config import AnyProcess, AnyWeight, LineTarget, SamplerSettings, Stages, StudySettings
+from fpsolve.studies.config import AnyProcess, AnyWeight, LineTarget, SamplerSettings, Stages, StudySettings
 from fpsolve.studies.report import Check, Report, Table, number
 
 if TYPE_CHECKING:

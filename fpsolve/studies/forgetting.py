@@ -13,7 +13,6 @@ import xarray as xr
 from pydantic import PositiveFloat
 
 from fpsolve import particles
-from fpsolve.studies._config import AnyProcess, AnyWeight, Stages, StudySettings
 from fpsolve.studies._forgetting_case import (
     REFERENCE,
     Case,
@@ -25,6 +24,7 @@ from fpsolve.studies._forgetting_case import (
     leading_order,
     solve,
 )
+from fpsolve.studies.config import AnyProcess, AnyWeight, Stages, StudySettings
 from fpsolve.studies.report import Report, Table, number, with_error
 
 __all__ = ["Config", "run"]

@@ -9,8 +9,8 @@ from pydantic import PositiveFloat, PositiveInt
 
 from fpsolve import plots
 from fpsolve.settings import dump
-from fpsolve.studies._config import Stages, StudySettings
 from fpsolve.studies._harris_case import START, Block, Case, CaseSettings, checks, controls, solve
+from fpsolve.studies.config import Stages, StudySettings
 from fpsolve.studies.report import Report, Table, formula, number
 
 if TYPE_CHECKING:

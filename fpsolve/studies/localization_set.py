@@ -17,7 +17,7 @@ from fpsolve import bounds, kernels
 from fpsolve._checks import FloatArray
 from fpsolve.kernels import Kernel
 from fpsolve.plots import PALETTE
-from fpsolve.studies._config import AnyProcess, LineTarget, Settings, Stages, StudySettings
+from fpsolve.studies.config import AnyProcess, LineTarget, Settings, Stages, StudySettings
 from fpsolve.studies.report import Check, Report, Table, number
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ from pydantic import PositiveFloat
 import fpsolve as fp
 from fpsolve import flows
 from fpsolve._checks import FloatArray
-from fpsolve.studies._config import AnyWeight, Settings, Stages, StudySettings
 from fpsolve.studies._product_form_case import CAPTION, NARROW, Case, SideSettings, figure, solve
+from fpsolve.studies.config import AnyWeight, Settings, Stages, StudySettings
 from fpsolve.studies.report import Check, Report, Table, with_error
 from fpsolve.weights import Weight
 

@@ -12,7 +12,7 @@ from pydantic import Field, PositiveFloat, PositiveInt
 import fpsolve as fp
 from fpsolve import _checks, bounds, closed_form, kernels
 from fpsolve.plots import PALETTE
-from fpsolve.studies._config import AnyProcess, AnyWeight, LineStart, LineTarget, Stages, StudySettings
+from fpsolve.studies.config import AnyProcess, AnyWeight, LineStart, LineTarget, Stages, StudySettings
 from fpsolve.studies.report import Check, Report, Table, number, outward
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from pydantic import Field, PositiveFloat, PositiveInt
 from fpsolve import _checks, plots, stochastic
 from fpsolve.settings import Settings
 from fpsolve.studies import _score_noise_cases as cases
-from fpsolve.studies._config import Stages
 from fpsolve.studies._score_noise_cases import oracle as oracle
+from fpsolve.studies.config import Stages
 from fpsolve.studies.error_decomposition import LineSettings
 from fpsolve.studies.report import Check, Report, Table
 

@@ -11,7 +11,7 @@ from pydantic import Field, PositiveFloat, PositiveInt
 
 from fpsolve import decomposition
 from fpsolve.plots import PALETTE, legend_beside, weight_formula
-from fpsolve.studies._config import SamplerName, Stages
+from fpsolve.studies.config import SamplerName, Stages
 from fpsolve.studies.error_decomposition import LineSettings
 from fpsolve.studies.report import Check, Report, Table, number
 

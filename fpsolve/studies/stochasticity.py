@@ -15,8 +15,8 @@ from fpsolve._checks import error
 from fpsolve.dynamics import Eta, edm_churn
 from fpsolve.laws import Law
 from fpsolve.processes import Process
-from fpsolve.studies._config import AnyProcess, AnyWeight, LineStart, LineTarget, Settings, Stages, StudySettings
 from fpsolve.studies._stochasticity_case import Knob, coefficients, figure, measure
+from fpsolve.studies.config import AnyProcess, AnyWeight, LineStart, LineTarget, Settings, Stages, StudySettings
 from fpsolve.studies.report import Check, Report, Table, number, with_error
 
 __all__ = ["Config", "run"]
