@@ -467,6 +467,15 @@ def test_the_study_of_errors_runs_with_a_churned_sampler():
     assert float(found.closure.max()) < 1e-12
 
 
+@pytest.mark.parametrize("name", ["heun", "unipc"])
+def test_the_study_of_errors_runs_without_noise(name):
+    """Few steps of unipc fold the line, and say so."""
+    config = from_toml(f'"{name}"').model_copy(update={"cells": 100, "steps": 12, "blocks": 1})
+    report = error_decomposition.run(config, Stages("test", False))
+    passed = {check.name: check.passed for check in report.checks}
+    assert passed["identity: terms against the chain"] and "narrowest noise: cells per standard deviation" not in passed
+
+
 def test_samplers_are_public_and_light():
     code = (
         "import sys, fpsolve as fp; heavy = [m for m in ('xarray', 'scipy.stats', 'numba', 'pydantic') if m in "
