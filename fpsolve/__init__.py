@@ -20,51 +20,40 @@ from fpsolve import _accessor
 
 __version__ = "0.1.0"
 
-# name -> module that defines it; never a module of the same name, which would hide the function once loaded
-_NAMES: dict[str, str] = {
-    # laws
-    "Law": "fpsolve.laws",
-    "Gaussian": "fpsolve.laws",
-    "GaussianMixture": "fpsolve.laws",
-    "KernelDensity": "fpsolve.laws",
-    "Laplace": "fpsolve.laws",
-    "StudentT": "fpsolve.laws",
-    "Uniform": "fpsolve.laws",
-    "FromLogDensity": "fpsolve.laws",
-    "PointMass": "fpsolve.laws",
-    # processes
-    "Process": "fpsolve.processes",
-    "OrnsteinUhlenbeck": "fpsolve.processes",
-    "VP": "fpsolve.processes",
-    "CosineVP": "fpsolve.processes",
-    "SubVP": "fpsolve.processes",
-    "VE": "fpsolve.processes",
-    "EDM": "fpsolve.processes",
-    "FromAlphasCumprod": "fpsolve.processes",
-    "GaussianPath": "fpsolve.processes",
-    "RectifiedFlow": "fpsolve.processes",
-    # where and V
-    "Grid": "fpsolve.grid",
-    "PolynomialWeight": "fpsolve.weights",
-    "ExponentialWeight": "fpsolve.weights",
-    "UnitWeight": "fpsolve.weights",
-    # dynamics
-    "Dynamics": "fpsolve.dynamics",
-    "Forward": "fpsolve.dynamics",
-    "Langevin": "fpsolve.dynamics",
-    "Reverse": "fpsolve.dynamics",
-    # runs and what is measured on them
-    "evolve": "fpsolve.evolution",
-    "load": "fpsolve.evolution",
-    "steady_state": "fpsolve.evolution",
-    "forgetting_curve": "fpsolve.distances",
-    "weighted_tv": "fpsolve.distances",
-    "sweep": "fpsolve.campaign",
-    # warnings
-    "ToleranceWarning": "fpsolve._warnings",
-    "ScoreWarning": "fpsolve._warnings",
-    "UnresolvedWarning": "fpsolve._warnings",
+# module -> the names it gives; never a module of the same name, which would hide the function once loaded
+_HOMES: dict[str, tuple[str, ...]] = {
+    "fpsolve.laws": (
+        "Law",
+        "Gaussian",
+        "GaussianMixture",
+        "KernelDensity",
+        "Laplace",
+        "StudentT",
+        "Uniform",
+        "FromLogDensity",
+        "PointMass",
+    ),
+    "fpsolve.processes": (
+        "Process",
+        "OrnsteinUhlenbeck",
+        "VP",
+        "CosineVP",
+        "SubVP",
+        "VE",
+        "EDM",
+        "FromAlphasCumprod",
+        "GaussianPath",
+        "RectifiedFlow",
+    ),
+    "fpsolve.grid": ("Grid",),
+    "fpsolve.weights": ("PolynomialWeight", "ExponentialWeight", "UnitWeight"),
+    "fpsolve.dynamics": ("Dynamics", "Forward", "Langevin", "Reverse"),
+    "fpsolve.evolution": ("evolve", "load", "steady_state"),
+    "fpsolve.distances": ("forgetting_curve", "weighted_tv"),
+    "fpsolve.campaign": ("sweep",),
+    "fpsolve._warnings": ("ToleranceWarning", "ScoreWarning", "UnresolvedWarning"),
 }
+_NAMES = {name: home for home, names in _HOMES.items() for name in names}
 
 _MODULES = (
     "laws",
