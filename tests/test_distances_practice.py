@@ -222,3 +222,38 @@ def test_samples_that_are_none(samples):
     p = cells(fp.Gaussian(0.0, std=1.0), fp.Grid.uniform((-9.0, 9.0), cells=60))
     with pytest.raises(ValueError, match="q: expected"):
         distances.energy(p, samples)
+
+
+def test_early_stopping_is_a_term_of_its_own():
+    """``||p_t - p_0||_V`` of Gaussians by quadrature of the closed form, and the same in decompositions and budgets."""
+    reverse, s, t = fp.Reverse(fp.Gaussian(0.3, std=0.5), fp.OrnsteinUhlenbeck(T=2.0), eta=0.0), 0.5, 0.02
+    a = np.exp(-t)
+    v = (s * a) ** 2 + 1.0 - a**2
+
+    def apart(x):
+        p = np.exp(-0.5 * (x - 0.3 * a) ** 2 / v) / np.sqrt(2.0 * np.pi * v)
+        return (1.0 + x**2) * abs(p - np.exp(-0.5 * ((x - 0.3) / s) ** 2) / (s * np.sqrt(2.0 * np.pi)))
+
+    x = np.linspace(-6.0, 6.0, 200_001)
+    truth = np.sum(apart(x)) * (x[1] - x[0])
+    found = distances.early_stopping(reverse, t)
+    assert float(found.distance) == pytest.approx(truth, abs=float(found.error) + 1e-8) and found.error < 1e-6
+    assert float(distances.early_stopping(reverse, 0.0).distance) == 0.0
+    grid, start = fp.Grid.uniform((-6.0, 6.0), cells=120), fp.Gaussian(0.0, std=1.0)
+    split = fp.decomposition.errors(reverse, "ddim", start=start, grid=grid, steps=4, t_min=t)
+    assert split.attrs["early_stopping"] == pytest.approx(truth, abs=split.attrs["early_stopping_error"])
+    whole = fp.decomposition.errors(reverse, "ddim", start=start, grid=grid, steps=4, t_min=0.0)
+    # the triangle: what is measured to p_0 is at most what is measured to p_t and the term
+    assert whole.attrs["early_stopping"] == 0.0 and whole.attrs["total"] > 0.0
+    narrow = fp.Reverse(fp.GaussianMixture([0.5, 0.5], [-1.0, 1.0], stds=0.01), fp.VP())
+    lost = distances.early_stopping(narrow, 0.01, grid=grid)
+    assert float(lost.error) == np.inf and "resolve" in lost.attrs["reason"]
+    plane = fp.Reverse(fp.Gaussian([0.0, 0.0], std=0.5), fp.OrnsteinUhlenbeck(T=2.0))
+    w = 0.25 * a**2 + 1.0 - a**2
+    # V = 1: half of it is e^(-r^2/2u) between radii where the densities cross
+    r2 = 2.0 * np.log(w / 0.25) / (1.0 / 0.25 - 1.0 / w)
+    exact = 2.0 * abs(np.exp(-0.5 * r2 / w) - np.exp(-0.5 * r2 / 0.25))
+    found = distances.early_stopping(plane, t, fp.UnitWeight(), grid=fp.Grid.uniform([(-4.0, 4.0)] * 2, cells=(80, 80)))
+    assert float(found.distance) == pytest.approx(exact, abs=float(found.error)) and found.error < 0.01 * exact
+    with pytest.raises(ValueError, match="a target with a density"):
+        distances.early_stopping(fp.Reverse(fp.PointMass(0.0), fp.VP()), 0.1)

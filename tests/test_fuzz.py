@@ -182,6 +182,7 @@ DOORS: dict[str, Callable[[], dict[str, Any]]] = {
         for kind in ("chi2", "energy", "frechet", "hellinger", "kl", "total_variation", "wasserstein")
     },
     "distances.mmd": lambda: {"p": density(0), "q": density(1), "bandwidth": 0.5},
+    "distances.early_stopping": lambda: {"reverse": reverse(), "t_min": 0.3},
     "distances.l1_on": lambda: {"p": density(0), "q": density(1), "region": (0.0, 1.0)},
     "distances.to_marginals": lambda: {"run": run(), "reverse": reverse()},
     "distances.weighted_norm": lambda: {"w": density(0) - density(1)},

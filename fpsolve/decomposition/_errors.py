@@ -22,7 +22,7 @@ from fpsolve.decomposition._chain import SOURCES, Chain, contractions, march
 from fpsolve.decomposition._steps import Steps
 from fpsolve.dynamics import Reverse
 from fpsolve.grid import Grid
-from fpsolve.laws import Law
+from fpsolve.laws import Law, PointMass
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -156,7 +156,9 @@ def errors(
         about 1 moves splines, in 1D), `averaged(step)`, the share of sources averaged over their cells (each such step
         adds a variance of about h^2/6), `beyond(step)`, the largest mass a source throws out of the box,
         `thrown(step)`, the mass that the sampler's density throws out, and `negative(step)`. attrs: `total`,
-        `total_error`, `sum_of_terms`, `sum_of_bounds`, inputs.
+        `total_error`, `sum_of_terms`, `sum_of_bounds`, inputs; `early_stopping`, the term that none of these holds,
+        ``||p_{t_n} - p_0||_V`` from where the run ends to the data, and `early_stopping_error` (NaN and infinite where
+        the data have no density), see `fpsolve.distances.early_stopping`.
 
     Raises
     ------
@@ -199,7 +201,18 @@ def errors(
     found = contractions(chain.exact, v, _boundaries(blocks, len(nodes) - 1, prod(grid.shape)))
     dataset = _dataset(chain, plan, nodes, v, found, weight)
     inputs = {"weight": weights.to_json(weight), "wall_time_s": time.perf_counter() - began}
-    return dataset.assign_attrs(inputs)
+    return dataset.assign_attrs(inputs | _left_to_data(reverse, float(nodes[-1]), grid, weight))
+
+
+def _left_to_data(reverse: Reverse, t: float, grid: Grid, weight: WeightLike) -> dict[str, float]:
+    """How far the marginal at the end is from the law of the data, and the error of that."""
+    value, error = 0.0, 0.0
+    if isinstance(reverse.target, PointMass):
+        value, error = np.nan, np.inf
+    elif t > 0.0:
+        found = distances.early_stopping(reverse, t, weight, grid=grid)
+        value, error = float(found["distance"]), float(found["error"])
+    return {"early_stopping": value, "early_stopping_error": error}
 
 
 def _times(reverse: Reverse, times: ArrayLike | None, steps: int | None, t_min: float | None) -> Array:
