@@ -158,8 +158,8 @@ def _answer(case: Case) -> str:
     alpha = float(process.scale(t, process.T))
     falls = (
         f"{case.label}: from t = {process.T:g} to t = {t:g} the weighted distance to the exact law falls "
-        f"{'; '.join(parts)}. The exact law there is {number(_early_stopping(case)['distance'].item(), 2)} from that of "
-        "the data: what stopping early costs."
+        f"{'; '.join(parts)}. The exact law there is {number(_early_stopping(case)['distance'].item(), 2)} from that "
+        "of the data: what stopping early costs."
     )
     if alpha == 1.0:
         return falls
