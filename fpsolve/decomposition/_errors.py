@@ -22,7 +22,7 @@ from fpsolve.decomposition._chain import SOURCES, Chain, contractions, march
 from fpsolve.decomposition._steps import Steps
 from fpsolve.dynamics import Reverse
 from fpsolve.grid import Grid
-from fpsolve.laws import Law, PointMass
+from fpsolve.laws import Law
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -207,7 +207,8 @@ def errors(
 def _left_to_data(reverse: Reverse, t: float, grid: Grid, weight: WeightLike) -> dict[str, float]:
     """How far the marginal at the end is from the law of the data, and the error of that."""
     value, error = 0.0, 0.0
-    if isinstance(reverse.target, PointMass):
+    if np.trace(np.atleast_2d(reverse.target.cov)) == 0.0:
+        # a point has no density
         value, error = np.nan, np.inf
     elif t > 0.0:
         found = distances.early_stopping(reverse, t, weight, grid=grid)
