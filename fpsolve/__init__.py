@@ -67,6 +67,7 @@ _MODULES = (
     "distances",
     "bounds",
     "decomposition",
+    "design",
     "dynamics",
     "flows",
     "particles",
@@ -86,6 +87,7 @@ if TYPE_CHECKING:
     from fpsolve import closed_form as closed_form
     from fpsolve import data as data
     from fpsolve import decomposition as decomposition
+    from fpsolve import design as design
     from fpsolve import distances as distances
     from fpsolve import dynamics as dynamics
     from fpsolve import flows as flows

@@ -33,7 +33,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("_accessor",),
     ("kernels",),
     ("distances",),
-    ("bounds", "decomposition", "particles", "stochastic", "flows"),
+    ("bounds", "decomposition", "design", "particles", "stochastic", "flows"),
     ("plots",),
     ("campaign",),
     ("studies",),
