@@ -84,7 +84,7 @@ class Design:
         """Noise levels ``s/alpha`` at the times, decreasing: what k-diffusion and diffusers' `sigmas` take."""
         alpha = self.reverse.process.scale(0.0, self.times)
         if not np.all(alpha > 0.0):
-            raise _checks.error("times", "alpha > 0 at all of them", "alpha = 0 at T", "noise levels are infinite there")
+            raise _checks.error("times", "alpha > 0 at all of them", "alpha = 0 at T", "noise levels are infinite")
         return np.asarray(np.sqrt(self.reverse.process.variance(0.0, self.times)) / alpha)
 
     @property
@@ -118,7 +118,7 @@ def named(
         By name, the best first; "karras" is that of rho = 7.
     """
     problem = _Problem.of(reverse, sampler, n, start, t_min, **options)
-    return {name: problem.error(times) for name, times in problem.candidates().items()}
+    return problem.compared(problem.candidates())
 
 
 def steps(
@@ -137,10 +137,11 @@ def steps(
 ) -> Design:
     r"""Return the step grid of n steps on which a sampler's final error is least.
 
-    .. math:: \min_{T = t_0 > t_1 > \dots > t_n = t_{min}} d(\nu K_1 \cdots K_n, p_{t_{min}})
+    .. math:: \min_{T \ge t_0 > t_1 > \dots > t_n = t_{min}} d(\nu K_1 \cdots K_n, p_{t_{min}})
 
-    with the sampler's kernels K_k and start nu: the sampler's own law, not a bound of it and not samples. Minimised over
-    the logarithms of the steps in the clock of the dynamics by L-BFGS from the best named grids.
+    with the sampler's kernels K_k and start nu: the sampler's own law, neither a bound nor samples. Minimised over the
+    logarithms of the steps in the clock of the dynamics by L-BFGS from the best named grids; the first time is T, or
+    free where such a grid begins below T ("leading").
 
     Parameters
     ----------
@@ -187,15 +188,13 @@ def steps(
     began = time.process_time()
     problem = _Problem.of(reverse, sampler, n, start, t_min, grid=grid, weight=weight, distance=distance, **options)
     candidates = problem.candidates()
-    errors = {name: problem.error(times) for name, times in candidates.items()}
     with progress_bar(BEGINNINGS, f"{n} steps of {problem.sampler.name}", enabled=progress) as bar:
         best = np.inf, np.empty(0)
-        for name in list(errors)[:BEGINNINGS]:
+        for name in list(candidates)[:BEGINNINGS]:
             best = min(best, problem.descend(problem.logs(candidates[name]), most // BEGINNINGS), key=lambda b: b[0])
             bar.update(1)
     times = problem.times(best[1])
-    # with the kernels, and on a line on finer cells
-    found = problem.measured(times, problem.grid.refine() if problem.grid.dim == 1 else problem.grid)
+    found, errors = problem.measured(times), problem.compared(candidates)
     flat, tried = problem.stationarity(best[1]), problem.tried[0]
     seconds = time.process_time() - began
     return Design(
@@ -251,28 +250,31 @@ class _Problem:
         return {name: made[name] for name in sorted(errors, key=lambda name: errors[name])}
 
     def logs(self, times: Array) -> Array:
-        """Logarithms of the steps in the clock."""
-        inner = np.clip(times[1:-1], self.t_min, self.reverse.horizon)
-        clock = self.reverse.clock(np.concatenate([[self.reverse.horizon], inner, [self.t_min]]))
-        return np.log(np.maximum(np.abs(np.diff(clock)), 1e-3 * abs(clock[-1] - clock[0]) / self.n))
+        """Logarithms of the steps in the clock; where they begin below T, that of what is left out before them."""
+        before = [self.reverse.horizon] if times[0] < self.reverse.horizon else []
+        clock = self.reverse.clock(np.concatenate([before, times[:-1], [self.t_min]]))
+        return np.asarray(np.log(np.maximum(np.abs(np.diff(clock)), 1e-3 * abs(clock[-1] - clock[0]) / self.n)))
 
     def times(self, logs: Array) -> Array:
-        """Step ends from T to t_min whose steps in the clock are in the ratio of ``exp(logs)``."""
+        """Step ends whose steps in the clock are in the ratio of ``exp(logs)``; one more begins after its first."""
         shares = np.exp(logs - logs.max())
         begin, end = self.reverse.clock(np.array([self.reverse.horizon, self.t_min]))
         ends = begin + (end - begin) * np.cumsum(shares)[:-1] / shares.sum()
-        return np.concatenate([[self.reverse.horizon], self.reverse.clock_inverse(ends), [self.t_min]])
+        whole = np.concatenate([[self.reverse.horizon], self.reverse.clock_inverse(ends), [self.t_min]])
+        return np.asarray(whole[len(whole) - self.n - 1 :])
 
     def measured(self, times: Array, grid: Grid | None = None) -> xr.Dataset:
-        """Distance and error bar of the sampler's law on these times."""
-        grid = self.grid if grid is None else grid
+        """Distance and error bar of the sampler's law on these times, on a line on finer cells unless told."""
+        finer = self.grid.refine() if self.grid.dim == 1 else self.grid
+        grid = finer if grid is None else grid
         operator = kernels.sampler_operator(self.sampler, self.reverse, grid, times[0], times[-1], times=times)
         law = operator.push(grid.cell_average(self.start))
         names = ("x", "y")[: grid.dim]
         labels = dict(zip(names, grid.axes, strict=True))
         right = grid.cell_average(self.reverse.marginal(float(times[-1])))
         own = self.distance or partial(weighted_tv, weight=self.weight)
-        return own(xr.DataArray(law, coords=labels, dims=names), xr.DataArray(right, coords=labels, dims=names))
+        both = [xr.DataArray(values, coords=labels, dims=names) for values in (law, right)]
+        return own(*both)
 
     def error(self, times: Array) -> float:
         """The distance alone; maps that fold the line are compared with the others, and warned of only at the end."""
@@ -282,7 +284,14 @@ class _Problem:
             return quick
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)
-            return float(self.measured(times).distance)
+            return float(self.measured(times, self.grid).distance)
+
+    def compared(self, candidates: dict[str, Array]) -> dict[str, float]:
+        """Their errors, measured as that of the design is; the best first."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            errors = {name: float(self.measured(times).distance) for name, times in candidates.items()}
+        return {name: errors[name] for name in sorted(errors, key=lambda name: errors[name])}
 
     def _by_images(self, times: Array) -> float | None:
         """Weighted total variation of a run that is a map of the line, from the images of faces.
