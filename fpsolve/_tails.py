@@ -54,27 +54,39 @@ def edge_tail(values: FloatArray, axes: Sequence[FloatArray], weight_values: Flo
     >>> round(float(tail / np.exp(-4.0)), 3)
     1.0
     """
-    integrand = np.abs(values) * weight_values
     widths = [(axis[-1] - axis[0]) / max(axis.size - 1, 1) for axis in axes]
     if len(axes) == 1:
-        return np.asarray(widths[0] * _both_sides(integrand))
-    across_x, across_y = integrand.sum(axis=-1), integrand.sum(axis=-2)
-    return np.asarray(widths[0] * widths[1] * (_both_sides(across_x) + _both_sides(across_y)))
+        reach = _looked_at(axes[0].size)
+        ends = [slice(-reach, None), slice(None, reach)]
+        last, first = (np.abs(values[..., end]) * weight_values[..., end] for end in ends)
+        return np.asarray(widths[0] * _both_sides(last, first, axes[0].size))
+    integrand = np.abs(values) * weight_values
+    profiles = integrand.sum(axis=-1), integrand.sum(axis=-2)
+    sides = (_both_sides(profile, profile, axis.size) for profile, axis in zip(profiles, axes, strict=True))
+    return np.asarray(widths[0] * widths[1] * sum(sides))
 
 
-def _both_sides(profile: FloatArray) -> FloatArray:
-    """Sum of a positive profile continued beyond both ends, in units of cells."""
-    last, first = _beyond_last(np.stack([profile, profile[..., ::-1]]))
-    return np.asarray(last + first)
+def _looked_at(cells: int) -> int:
+    """Cells next to an end that the tail beyond it is extrapolated from, at most."""
+    return min(cells, (_PILE_BLOCKS + 3) * max(1, cells // _CELLS_PER_BLOCK))
 
 
-def _beyond_last(profile: FloatArray) -> FloatArray:
-    """Sum of a positive profile continued beyond its last cell, in units of cells.
+def _both_sides(last: FloatArray, first: FloatArray, cells: int) -> FloatArray:
+    """Sum of a positive profile of so many cells continued beyond both ends, in units of cells.
+
+    `last` ends with its last cell, `first` begins with its first, and both hold the cells that are looked at.
+    """
+    reach = _looked_at(cells)
+    beyond = _beyond_last(np.stack([last[..., last.shape[-1] - reach :], first[..., :reach][..., ::-1]]), cells)
+    return np.asarray(beyond[0] + beyond[1])
+
+
+def _beyond_last(profile: FloatArray, cells: int) -> FloatArray:
+    """Sum of a positive profile, of which these are the last cells, continued beyond, in units of cells.
 
     A drift that points outwards piles mass up at a no-flux end. Blocks that do not decay outwards are such a pile:
     their own mass is taken for misplaced, and the tail is extrapolated from the first block behind them that does.
     """
-    cells = profile.shape[-1]
     block = max(1, cells // _CELLS_PER_BLOCK)
     blocks = [_block_mean(profile, block, k) for k in range(3)]
     result = blocks[0] * cells
