@@ -1,5 +1,6 @@
 """The README as a new user meets it: its script runs as it stands, its test command is the one that is run."""
 
+import ast
 import os
 import re
 import subprocess
@@ -57,8 +58,17 @@ def test_the_script_with_a_score_of_ones_own_runs_as_it_stands(tmp_path):
         assert value == pytest.approx(0.061, abs=5e-4) and 0.0 < error < 0.01 * value
 
 
-def test_the_script_with_proofs_runs_as_it_stands(tmp_path):
+@pytest.mark.slow
+def test_the_script_from_a_pipeline_to_a_number_runs_as_it_stands(tmp_path):
     told = run_block(2, tmp_path)
+    named = ast.literal_eval(re.search(r"^unipc (.*)$", told, re.M)[1])
+    assert min(named.values()) == pytest.approx(0.73, abs=0.01) and named["trailing"] == pytest.approx(4.35, abs=0.02)
+    best = float(re.search(r"^([\d.]+) \+-", told, re.M)[1])
+    assert best == pytest.approx(0.134, abs=2e-3) and "5 evaluations" in told
+
+
+def test_the_script_with_proofs_runs_as_it_stands(tmp_path):
+    told = run_block(3, tmp_path)
     low, high = (float(end) for end in re.search(r"in \[([\d.e-]+), ([\d.e-]+)\]", told).groups())
     assert 0.0 <= high - low <= 1e-15 and low == pytest.approx(0.0270835924861, rel=1e-11)
     assert "proved contraction 0.7406" in told or "proved contraction 0.7405" in told
