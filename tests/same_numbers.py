@@ -58,11 +58,7 @@ def numbers(data: xr.Dataset | xr.DataArray) -> Arrays:
 def starts(reverse: fp.Reverse) -> dict[str, fp.Law]:
     law = reverse.marginal(reverse.process.T)
     wide = fp.Gaussian(np.asarray(law.mean) + 0.3 * np.sqrt(np.trace(np.atleast_2d(law.cov))), cov=law.cov)
-    return (
-        {"exact": law, "prior": reverse.process.prior(), "wide": wide}
-        if law.dim == 1
-        else {"exact": law, "w": wide}
-    )
+    return {"exact": law, "prior": reverse.process.prior(), "wide": wide} if law.dim == 1 else {"exact": law, "w": wide}
 
 
 def evolved(reverse: fp.Reverse, **given: object) -> Callable[[], Arrays]:
@@ -128,9 +124,7 @@ def runs() -> Iterator[tuple[str, Callable[[], Arrays]]]:
 
 def ladders() -> Iterator[tuple[str, Callable[[], Arrays]]]:
     def ladder(target: fp.Law, process: fp.Process, beta: float, **given: object) -> Callable[[], Arrays]:
-        options = (
-            dict(grid=LINE, blocks=4, weight=fp.PolynomialWeight(2, beta), t_min=0.05 * process.T) | given
-        )
+        options = dict(grid=LINE, blocks=4, weight=fp.PolynomialWeight(2, beta), t_min=0.05 * process.T) | given
         return lambda: numbers(fp.bounds.ladder(fp.Reverse(target, process), **options))
 
     yield "ladder ou", ladder(MIXTURE, fp.OrnsteinUhlenbeck(T=3.0), 0.1)
@@ -145,9 +139,7 @@ def kernels() -> Iterator[tuple[str, Callable[[], Arrays]]]:
     p = LINE.cell_average(fp.Gaussian(0.3, std=0.8).density)
     f = 1.0 + LINE.x**2
 
-    def used(
-        make: Callable[[], fp.kernels.Kernel], p: np.ndarray = p, f: np.ndarray = f
-    ) -> Callable[[], Arrays]:
+    def used(make: Callable[[], fp.kernels.Kernel], p: np.ndarray = p, f: np.ndarray = f) -> Callable[[], Arrays]:
         def compute() -> Arrays:
             kernel = make()
             return {"matrix": np.asarray(kernel.matrix), "push": kernel.push(p), "pull": kernel.pull(f)}
@@ -180,9 +172,7 @@ def decompositions() -> Iterator[tuple[str, Callable[[], Arrays]]]:
     for name in ("euler-maruyama", "ddpm"):
         yield (
             f"decomposition {name}",
-            lambda name=name: numbers(
-                fp.decomposition.errors(reverse, name, start=prior, grid=LINE, times=times)
-            ),
+            lambda name=name: numbers(fp.decomposition.errors(reverse, name, start=prior, grid=LINE, times=times)),
         )
 
     def wrong(t: float, x: np.ndarray) -> np.ndarray:
@@ -191,9 +181,7 @@ def decompositions() -> Iterator[tuple[str, Callable[[], Arrays]]]:
     yield (
         "decomposition own score",
         lambda: numbers(
-            fp.decomposition.errors(
-                reverse, "exponential-integrator", start=prior, grid=LINE, times=times, score=wrong
-            )
+            fp.decomposition.errors(reverse, "exponential-integrator", start=prior, grid=LINE, times=times, score=wrong)
         ),
     )
 
@@ -247,9 +235,7 @@ def write(path: str, only: str = "") -> None:
     for name, compute in cases():
         if only in name:
             with warnings.catch_warnings():
-                warnings.simplefilter(
-                    "ignore"
-                )  # a case may be coarse on purpose; its numbers are what counts here
+                warnings.simplefilter("ignore")  # a case may be coarse on purpose; its numbers are what counts here
                 arrays = compute()
             found |= {f"{name}/{key}": value for key, value in arrays.items()}
             print(f"{name}: {len(arrays)} arrays", flush=True)
@@ -289,9 +275,7 @@ def compare(before: str, after: str) -> int:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     one = commands.add_parser("write", help="compute every case and write one file")
     one.add_argument("path")

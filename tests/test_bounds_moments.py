@@ -25,7 +25,7 @@ LAWS = {
     "laplace": fp.Laplace(0.3, 0.5),
     "uniform": fp.Uniform(-1.0, 2.0),
     "t": fp.StudentT(6.5),
-    "log density": fp.FromLogDensity(lambda x: -np.abs(x) ** 1.8, dim=1),
+    "log density": fp.FromLogDensity(lambda x: -(np.abs(x) ** 1.8), dim=1),
 }
 
 
@@ -95,7 +95,7 @@ def test_whether_a_second_moment_is_finite(law, weight, finite, t):
 @pytest.mark.parametrize(
     ("function", "power", "rate"),
     [
-        (lambda x: -np.abs(x) ** 1.8, 1.8, 1.0),
+        (lambda x: -(np.abs(x) ** 1.8), 1.8, 1.0),
         (lambda x: -0.5 * (x - 3) ** 2, 2.0, 0.5),
         (lambda x: np.logaddexp(-0.5 * (x - 3) ** 2, -0.1 * (x + 30) ** 2), 2.0, 0.1),
         (lambda x: -3 * np.abs(x) * np.where(x > 0, 1, 0.5), 1.0, 1.5),

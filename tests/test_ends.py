@@ -255,9 +255,7 @@ def test_the_decomposition_of_a_churn_at_the_highest_level():
         gain = heun(1.0) - heun(0.0)
         mean, variance = heun(0.0) + gain * mean, gain**2 * (variance + top**2 - t0**2)
     x = np.linspace(-30.0, 30.0, 60001)
-    p, q = (
-        np.exp(-0.5 * (x - m) ** 2 / v) / math.sqrt(2 * math.pi * v) for m, v in ((0.5, 1.25), (mean, variance))
-    )
+    p, q = (np.exp(-0.5 * (x - m) ** 2 / v) / math.sqrt(2 * math.pi * v) for m, v in ((0.5, 1.25), (mean, variance)))
     assert found.attrs["total"] == pytest.approx(float(np.trapezoid(np.abs(p - q), x)), abs=2e-4)
 
 

@@ -225,9 +225,7 @@ def test_potential_and_force_give_the_same_answer():
 def test_time_dependent_drift_is_not_frozen():
     """dy = (2 sin t - y) dt + dW has mean (2/2)(sin t - cos t + e^-t) from 0 (py-pde's case)."""
     dynamics = fp.Dynamics(lambda t, x: 2 * np.sin(t) - x, 1.0)
-    run = fp.evolve(
-        dynamics, fp.Gaussian(0.0, std=0.2), grid=fp.Grid.uniform((-6, 6), cells=600), steps=300, t_max=3.0
-    )
+    run = fp.evolve(dynamics, fp.Gaussian(0.0, std=0.2), grid=fp.Grid.uniform((-6, 6), cells=600), steps=300, t_max=3.0)
     mean = (run.density * run.x).sum("x") * 12 / 600
     exact = np.sin(run.t) - np.cos(run.t) + np.exp(-run.t)
     assert float(np.abs(mean - exact).max()) < 1e-3

@@ -55,7 +55,9 @@ def true_transition(alpha, s, first, last):
 STRAIGHT = (lambda t: 1 - t, lambda t: t)
 MP = {
     "trigonometric": (
-        trigonometric(), lambda t: mpmath.cos(mpmath.pi * t / 2), lambda t: mpmath.sin(mpmath.pi * t / 2)
+        trigonometric(),
+        lambda t: mpmath.cos(mpmath.pi * t / 2),
+        lambda t: mpmath.sin(mpmath.pi * t / 2),
     ),
     "rectified": (fp.RectifiedFlow(), *STRAIGHT),
     "rectified, two functions": (fp.GaussianPath(*STRAIGHT), *STRAIGHT),

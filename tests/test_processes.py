@@ -41,19 +41,13 @@ def check_against_quadrature(process: Process, s: float, t: float) -> None:
     def added(u: float) -> float:
         return float(process.scale(u, t) ** 2 * process.diffusion(u) ** 2)
 
-    jump = (
-        process.sigma_min**2 if getattr(process, "convention", "sde") == "score_sde" and s == 0.0 < t else 0.0
-    )
-    np.testing.assert_allclose(
-        process.variance(s, t), quad(added, s, t, **options)[0] + jump, rtol=1e-9, atol=1e-12
-    )
+    jump = process.sigma_min**2 if getattr(process, "convention", "sde") == "score_sde" and s == 0.0 < t else 0.0
+    np.testing.assert_allclose(process.variance(s, t), quad(added, s, t, **options)[0] + jump, rtol=1e-9, atol=1e-12)
 
 
 @EACH
 @given(first=unit, second=unit)
-def test_scale_and_variance_are_the_integrals_of_a_and_g(
-    process: Process, first: float, second: float
-) -> None:
+def test_scale_and_variance_are_the_integrals_of_a_and_g(process: Process, first: float, second: float) -> None:
     s, t = sorted((first * process.T, second * process.T))
     check_against_quadrature(process, s, t)
 
@@ -193,9 +187,7 @@ def test_curved_schedule_runs_between_its_ends_and_tends_to_the_linear_one() -> 
         np.testing.assert_allclose(fp.VP(curvature=curvature).beta([0.0, 1.0]), [0.1, 20.0], rtol=1e-14)
     assert np.all(fp.VP(curvature=3.0).beta(t[1:-1]) < fp.VP().beta(t[1:-1]))
     assert np.all(fp.VP(curvature=-3.0).beta(t[1:-1]) > fp.VP().beta(t[1:-1]))
-    gaps = [
-        np.abs(fp.VP(curvature=c).variance(0.0, t) - fp.VP().variance(0.0, t)).max() for c in (1e-2, 1e-4)
-    ]
+    gaps = [np.abs(fp.VP(curvature=c).variance(0.0, t) - fp.VP().variance(0.0, t)).max() for c in (1e-2, 1e-4)]
     assert gaps[0] / gaps[1] == pytest.approx(100.0, rel=0.02)
     assert fp.VP(curvature=1e-200).beta(0.5) == fp.VP().beta(0.5)
 

@@ -252,7 +252,7 @@ def test_the_remainder_of_taylor_is_above_the_error_and_near_it(degree):
     for z in np.linspace(-4.0, 4.0, 801):
         series = sum(hermite(k, z) * step**k / math.factorial(k) for k in range(degree + 1)) * math.exp(-z * z / 2)
         nearest = max(abs(z) - step, 0.0)
-        worst = max(worst, abs(math.exp(-((z - step) ** 2) / 2) - series) / math.exp(-nearest**2 / 4))
+        worst = max(worst, abs(math.exp(-((z - step) ** 2) / 2) - series) / math.exp(-(nearest**2) / 4))
     assert worst <= bound
 
 

@@ -51,9 +51,7 @@ def test_random_fields_have_the_covariance_they_say(dim: int) -> None:
     """Over 3000 seeds: mean 0, variance and correlation within five standard errors."""
     apart = np.array([0.0, 0.3, 0.6])
     points = apart if dim == 1 else np.stack([apart, 0.0 * apart], axis=-1)
-    draws = np.stack(
-        [errors.RandomField(0.5, length=0.4, dim=dim, seed=k, waves=16)(0.1, points) for k in range(3000)]
-    )
+    draws = np.stack([errors.RandomField(0.5, length=0.4, dim=dim, seed=k, waves=16)(0.1, points) for k in range(3000)])
     first = draws if dim == 1 else draws[..., 0]
     covariance = first.T @ first / len(first)
     expected = 0.25 * np.exp(-0.5 * ((apart[:, None] - apart) / 0.4) ** 2)

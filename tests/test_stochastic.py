@@ -385,9 +385,7 @@ BAD = {
         noise=stochastic.localized([1.0], width=0.5, strength=2.5), convention="ito"
     ),
     "noise: expected a ScoreNoise": dict(noise=lambda x: x),
-    r"modes\[0\]: expected values of shape \(61,\)": dict(
-        noise=stochastic.ScoreNoise([lambda x: np.ones(3)], [0.1])
-    ),
+    r"modes\[0\]: expected values of shape \(61,\)": dict(noise=stochastic.ScoreNoise([lambda x: np.ones(3)], [0.1])),
     "finite": dict(noise=stochastic.ScoreNoise([lambda x: np.where(x > 1.0, np.nan, x)], [0.1])),
     "convention": dict(convention="strat"),
     "paths": dict(paths=0),

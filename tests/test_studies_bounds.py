@@ -64,9 +64,7 @@ def test_spoiled_ladders_fail_named_checks(case):
     ]
     swapped = case.ladder["nu"].copy()
     swapped.loc[{"bound": "Harris"}] = 0.5 * swapped.sel(bound="sharp Dobrushin")
-    assert "two modes: sharp / Harris, largest" in failing(
-        replace(case, ladder=case.ladder.assign(nu=swapped))
-    )
+    assert "two modes: sharp / Harris, largest" in failing(replace(case, ladder=case.ladder.assign(nu=swapped)))
     missing = case.ladder["nu"].where(case.ladder["t"] > 0.5)
     assert failing(replace(case, ladder=case.ladder.assign(nu=missing))) == [
         "two modes: boundaries with a Harris bound"

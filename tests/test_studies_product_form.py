@@ -35,7 +35,7 @@ def report(tmp_path_factory: Any) -> Report:
     text = studies.settings("product-form")
     own = {
         'columns = ["waiting_min"]': f"file = '{folder / 'own.csv'}'\ncolumns = [\"a\"]",
-        'columns = ["eruption_min", "waiting_min"]': f"file = '{folder / 'own.csv'}'\ncolumns = [\"a\", \"b\"]",
+        'columns = ["eruption_min", "waiting_min"]': f'file = \'{folder / "own.csv"}\'\ncolumns = ["a", "b"]',
     }
     for old, new in (QUICK | own).items():
         assert old in text, old

@@ -40,9 +40,7 @@ def test_levels_that_agree_by_accident_do_not_meet_a_tolerance():
     reverse = fp.Reverse(fp.GaussianMixture([0.5, 0.5], [-1.0, 1.0], stds=[0.5, 0.8]), fp.VP())
     starts = {"spike": fp.Gaussian(0.3, std=6e-4)}
     with pytest.warns(fp.ToleranceWarning):
-        run = fp.evolve(
-            reverse, starts, t_min=0.1, tol=1e-2, scheme="crank-nicolson", save_at=[0.3], budget=3e6
-        )
+        run = fp.evolve(reverse, starts, t_min=0.1, tol=1e-2, scheme="crank-nicolson", save_at=[0.3], budget=3e6)
     assert np.all(ratios(reverse, starts, run, None, (1, 2)) >= 1.0)
     assert run.attrs["resolved"] == "no"
 

@@ -18,7 +18,6 @@ the probability flow.
 Where eta depends on time, ``eta^2 log(rho)`` becomes ``-int_t^T eta^2 g^2/v ds``.
 """
 
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
@@ -104,6 +103,7 @@ def _posterior_mixture(p_end: Mixture, alpha: float, variance: float, at: FloatA
     means = p_end.means + alpha * np.einsum("kij,kj->ki", shrink, at.reshape(-1) - arrived.means)
     log_weights = arrived.log_terms(at.reshape(1, -1))[0]
     return Mixture(log_weights - log_sum_exp(log_weights), means, variance * shrink)
+
 
 Eta: TypeAlias = float | Callable[[float], float]
 

@@ -5,7 +5,6 @@ Mixtures of normal laws as bare arrays: log densities and log CDFs, written for 
 Where to look for the mass of a law: edges near its peaks, and at its kinks and jumps.
 """
 
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -155,6 +154,7 @@ def chunks(n: int, width: int) -> Iterator[slice]:
     """Yield slices of `n` rows of `width` doubles, a few megabytes each."""
     step = max(1, _CHUNK // max(1, width))
     return (slice(start, min(start + step, n)) for start in range(0, n, step))
+
 
 _OFFSETS = np.array([-12.0, -4.0, -1.5, 0.0, 1.5, 4.0, 12.0])  # in standard deviations
 

@@ -7,7 +7,6 @@ Columns of numbers from a .npy file.
 One way in for the user's own data, whatever the file.
 """
 
-
 import codecs
 import csv
 import hashlib
@@ -286,6 +285,7 @@ def _columns(array: Any, source: str) -> tuple[Any, list[str]]:
         raise _checks.error(source, "shape (rows,) or (rows, columns)", f"shape {array.shape}")
     array = array.reshape(len(array), -1)
     return array, [f"column {k}" for k in range(array.shape[1])]
+
 
 #: The name that stands for the bundled table where a file is expected.
 BUNDLED = "old_faithful"

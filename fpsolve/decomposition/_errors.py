@@ -77,6 +77,7 @@ def _from_half(plan: Steps, times: Array, sampled: Array, weight: WeightLike) ->
             gaps.append(float((np.abs(coarse[k + 1] - chain[-1]) * v).sum()))
     return np.array(gaps)
 
+
 #: A start must have all but this mass inside of the box.
 _LOST_MASS = 1e-6
 #: Dobrushin coefficients are computed from so many times on, on grids of at most so many cells.
@@ -255,9 +256,7 @@ def _boundaries(blocks: int, n: int, cells: int) -> list[int]:
     return sorted({int(k) for k in np.linspace(0, n, blocks, endpoint=False)})
 
 
-def _dataset(
-    chain: Chain, plan: Steps, times: Array, v: Array, contraction: Array, weight: WeightLike
-) -> xr.Dataset:
+def _dataset(chain: Chain, plan: Steps, times: Array, v: Array, contraction: Array, weight: WeightLike) -> xr.Dataset:
     import xarray as xr
 
     grid = plan.grid

@@ -9,7 +9,6 @@ along the monotone direction is then split at the root and the outer one where t
 so that Gauss-Legendre quadrature sees smooth functions only (Saye 2015, doi:10.1137/140966290, in 2D).
 """
 
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -125,6 +124,7 @@ def _value_and_slope(columns: FloatArray, u: FloatArray) -> tuple[FloatArray, Fl
         slope = slope * u + value
         value = value * u + column
     return value, slope
+
 
 #: V at inner positions u, v (both (p, NODES)) of the squares named by the index (p,), shape (p, NODES).
 LocateSquare: TypeAlias = Callable[[NDArray[np.intp], FloatArray, FloatArray], FloatArray]

@@ -8,7 +8,6 @@ Cell averages do not determine a density where they are mere rounding, so cells 
 Kullback-Leibler, chi-square and Hellinger: distances that compare densities point by point.
 """
 
-
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -205,6 +204,7 @@ def evaluated(integrand: Integrand, p: FloatArray, q: FloatArray, d: FloatArray,
     result = np.zeros_like(p)
     result[where] = integrand.density(p[where], q[where], d[where])
     return result
+
 
 # what lies beyond the box matters above this share of the value
 _RELEVANT = 1e-3

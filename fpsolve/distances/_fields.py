@@ -5,7 +5,6 @@ DataArrays of cell averages at the border: checked, aligned, laid out as rows of
 The V-weighted norm of rows of signed differences, with the parts of its error.
 """
 
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -230,6 +229,7 @@ def _same_positions(name: str, other_name: str, mine: Geometry, other: Geometry,
                 f"positions up to {apart.max():.3g} cells away",
                 "compare at the same time and on the same grid",
             )
+
 
 #: Tails are continued as they decay at the ends of the box; differences of tails may decay more slowly further out.
 TAIL_SAFETY = 1.5

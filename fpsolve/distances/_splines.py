@@ -15,7 +15,6 @@ error of degree 4. The constants were calibrated on random mixtures and on densi
 themselves by a gap_2 that is not much smaller than gap_0.
 """
 
-
 from dataclasses import dataclass
 from functools import cache
 from math import comb, factorial
@@ -128,6 +127,7 @@ def _matrix(cells: int, degree: int) -> FloatArray:
             bands[upper - k, row + k] = factor
             bands[upper + k, size - 1 - row - k] = factor
     return bands
+
 
 #: Inner positions of a cell at which primitives are compared; their error vanishes at the faces.
 INNER = np.array([0.25, 0.5, 0.75])

@@ -5,7 +5,6 @@ Weighted total variation of densities given by their cell averages.
 The L1 distance of two densities on a set.
 """
 
-
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
@@ -135,6 +134,7 @@ def input_rounding(frame: Frame, weight: WeightLike, *densities: FloatArray, gro
 def _dataset(frame: Frame, weight: WeightLike, distance: FloatArray, error: FloatArray) -> xr.Dataset:
     attrs = {"quantity": "weighted total variation", "weight": weights.to_json(weight), "status": "estimated"}
     return frame.labelled(attrs, distance=distance, error=error)
+
 
 # places beyond each end of the box at which a function's set is looked for
 _BEYOND = 200

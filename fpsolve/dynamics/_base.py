@@ -274,6 +274,7 @@ class Dynamics(BaseDynamics):
                         "give the drift instead, whose law has a current, or a grid of one period",
                     )
 
+
 #: Central difference of the first derivative, sixth order: offsets 1, 2, 3 with opposite signs on the other side.
 _COEFFICIENTS = (3.0 / 4.0, -3.0 / 20.0, 1.0 / 60.0)
 

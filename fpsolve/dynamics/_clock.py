@@ -79,6 +79,7 @@ class Clock:
         """t(tau)."""
         return np.asarray(np.exp(self.table.inverse(tau)))
 
+
 #: Clock per factor e in a start's variance.
 LAYER_WEIGHT = 0.5
 #: Share of T, where coefficients are infinite there, within which no densities are kept unless asked for.

@@ -183,6 +183,8 @@ def later_factor(pair_order: Array) -> Array:
     believed = np.where(accident, high - 1.0, np.minimum(np.maximum(pair_order, low), high))
     excess = np.where(accident, np.minimum(pair_order - believed, 60.0), 0.0)
     return np.asarray(PAIR_SAFETY / (2.0**believed - 1.0) * 2.0**excess)
+
+
 Flags = NDArray[np.bool_]
 
 #: Below this order levels do not come down. More than `EXCESS` above the scheme's the coarsest level is not resolved

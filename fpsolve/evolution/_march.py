@@ -188,10 +188,7 @@ def warm_up(dim: int, periodic: bool) -> None:
     with saying_if_compiled():
         shape = (8,) * dim
         u = np.zeros((1, *shape))
-        rates = [
-            jump_rates(exponents_from_log_gibbs(u, k, periodic=periodic), np.ones(1))
-            for k in range(dim)
-        ]
+        rates = [jump_rates(exponents_from_log_gibbs(u, k, periodic=periodic), np.ones(1)) for k in range(dim)]
         advance(np.ones((2, *shape)), rates, step_table(scheme_named("tr-bdf2"), np.ones(1)), periodic=periodic)
         axes = [np.linspace(-1.0, 1.0, 8)] * dim
         marginals.FastLaw(_toy(dim)).log_density_on_axes(*axes)
@@ -202,6 +199,7 @@ def _toy(dim: int) -> GaussianMixture:
         return GaussianMixture([0.5, 0.5], [-1.0, 1.0], stds=[1.0, 1.0])
     cov = np.array([[1.0, 0.3], [0.3, 1.0]])
     return GaussianMixture([0.5, 0.5], [[-1.0, 0.0], [1.0, 0.0]], covs=[cov, cov])
+
 
 #: Tolerance of the trajectories: far below what the cells on either side leave.
 RTOL = 1e-12
@@ -239,6 +237,7 @@ def quiet_segments(dynamics: BaseDynamics, saves: Array) -> NDArray[np.bool_]:
 def noise(dynamics: BaseDynamics, saves: Array) -> float | None:
     """Relative error of a cell average that no difference of levels shows; None without stretches of this kind."""
     return SHARED * RTOL if quiet_segments(dynamics, saves).any() else None
+
 
 #: Rates are computed for so many steps at once that about this many cells are in flight: few calls, little memory.
 CHUNK_CELLS = 250_000
@@ -375,6 +374,7 @@ def _stretches(dynamics: BaseDynamics, plan: StepPlan, done: int) -> list[tuple[
     steps = np.append(0, np.cumsum(plan.counts))
     every = [(max(int(steps[a]), done), int(steps[b]), bool(quiet[a])) for a, b in pairwise(edges)]
     return [(first, last, still) for first, last, still in every if first < last]
+
 
 #: Arrays of the size of a chunk that a march holds besides what it saves: potential, exponents, rates, line factors.
 WORKING_ARRAYS = 16

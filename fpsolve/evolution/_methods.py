@@ -96,6 +96,7 @@ def last_steps(plan: StepPlan, saves: NDArray[np.int64]) -> list[int]:
     """The step that ends at each of some save times, the first for the start itself."""
     return [max(int(end) - 1, 0) for end in np.append(0, np.cumsum(plan.counts))[saves]]
 
+
 #: Safety on the error of levels that smear: twice as much smearing does not make twice the error for long.
 SMEARED_SAFETY = 2.0
 #: Cells per axis of the coarsest level, at least.

@@ -146,6 +146,8 @@ class Problem:
             return weights.evaluate(self.weight, center + scale * grid.x)
         every = zip(center, scale, strict=True)
         return np.stack([weights.evaluate(self.weight, m + s * grid.x, grid.dim) for m, s in every])
+
+
 Interval = tuple[float, float]
 
 #: A box for light tails costs little more when it holds nearly everything: 7.3 standard deviations for 1e-12.

@@ -135,6 +135,7 @@ def unique(points: FloatArray, grid: Grid) -> FloatArray:
             kept.append(point)
     return np.array(kept).reshape(-1, grid.dim)
 
+
 KINDS = ("attracting", "repelling", "saddle", "degenerate")
 #: Cells of the first search per axis.
 CELLS = {1: 4001, 2: 121}

@@ -5,7 +5,6 @@ What every family of marginals offers.
 Marginals of laws that know their own Gaussian blur in closed form: Laplace, uniform, point mass.
 """
 
-
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any

@@ -178,6 +178,7 @@ def _colour_bar(mesh: Any, axes: list[Axes], label: str, highest: float) -> None
     bar = parent(axes[0]).colorbar(mesh, ax=axes, pad=0.02, extend="max" if beyond else "neither")
     bar.set_label(label)
 
+
 _INK = "0.25"
 #: Marker of every kind of stationary point: shape, filled or not.
 MARKERS = {"attracting": ("o", True), "repelling": ("o", False), "saddle": ("X", True), "degenerate": ("D", False)}

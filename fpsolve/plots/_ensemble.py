@@ -74,6 +74,7 @@ def ensemble(run: xr.Dataset, *, t: float | None = None, exact: Law | None = Non
     ax.margins(x=0.0)
     return ax
 
+
 Array = NDArray[np.float64]
 
 _MARKERS = ("o", "s", "^", "D", "v", "P")

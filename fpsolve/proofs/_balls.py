@@ -175,9 +175,7 @@ def by_shift(polynomial: flint.arb_poly) -> Judge:
     return judge
 
 
-def pieces(
-    judge: Judge, low: Ball, high: Ball, small: Ball, watch: Stopwatch, depth: int = 60
-) -> list[Piece]:
+def pieces(judge: Judge, low: Ball, high: Ball, small: Ball, watch: Stopwatch, depth: int = 60) -> list[Piece]:
     """Cut [low, high] into intervals of proved sign and, around the roots, intervals on which |f| is small.
 
     A box that is not judged is halved until ``|f| <= small`` there, or `depth` times, or until rounding decides.

@@ -136,6 +136,7 @@ def odd_factorial(j: int) -> int:
     """(j - 1)!!, E Z^j of a standard normal Z for even j."""
     return prod(range(j - 1, 0, -2))
 
+
 Array = NDArray[np.float64]
 
 #: Points of y and of the curve V(x) + V(y) = R that are looked at.

@@ -268,9 +268,7 @@ def _named(weight: Any) -> str:
     return "1 + x^2" if weight is None else repr(weight)
 
 
-def _enclose(
-    attempt: Callable[[Ball, Stopwatch], Ball], statement: str, rtol: float, budget: float
-) -> Enclosure:
+def _enclose(attempt: Callable[[Ball, Stopwatch], Ball], statement: str, rtol: float, budget: float) -> Enclosure:
     """The narrowest interval of a few attempts, each with more bits and a width that the last one suggests."""
     watch = Stopwatch(budget)
     lower, upper, small, bits = 0.0, math.inf, SMALL, BITS

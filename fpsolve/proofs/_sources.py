@@ -179,6 +179,7 @@ def rule(count: int, bits: int) -> tuple[tuple[Ball, Ball], ...]:
         raise RuntimeError(f"rule: expected to work at {bits} bits, got {flint.ctx.prec}")
     return tuple(arb.legendre_p_root(count, k, weight=True) for k in range(count))
 
+
 #: Cramer's constant: |He_n(z)| <= 1.0865 sqrt(n!) e^{z^2/4}.
 CRAMER = "1.0865"
 #: Half-width of the panels of y, in standard deviations of the kernel and of the narrowest component of p_T.

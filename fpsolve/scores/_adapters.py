@@ -9,7 +9,6 @@ Denoisers in the convention of EDM: unscaled points and a noise level.
 Velocities: two different things go by that name.
 """
 
-
 from typing import Any
 
 from fpsolve._checks import FloatArray

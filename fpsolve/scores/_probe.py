@@ -29,6 +29,7 @@ from fpsolve.scores._product_form import ProductScore
 
 Predict = Callable[[float, FloatArray], Any]
 
+
 def first_values(
     name: str, predict: Predict, times: Sequence[float], points: Sequence[FloatArray], dim: int, swapped: Predict
 ) -> list[FloatArray]:
@@ -72,6 +73,7 @@ def _remedy(swapped: Predict, t: float, x: FloatArray) -> str:
         return ""
     good = array.shape == x.shape and array.dtype.kind == "f" and bool(np.isfinite(array).all())
     return "it answers when called with (x, t): exchange the arguments" if good else ""
+
 
 #: Draws from every p_t where the exact score is known.
 _DRAWS = 128

@@ -61,6 +61,7 @@ def jacobian(field: Field, x: FloatArray) -> FloatArray:
         out[:, :, axis] /= step[:, axis, None]
     return out
 
+
 #: Nodes of the quadrature over a continuous range: the first rule tried and the largest.
 NODES = (16, 1024)
 #: The largest change at the probes, times this, is the stated error: between them it is a little larger.

@@ -246,6 +246,7 @@ def _parts(array: xr.DataArray) -> tuple[FloatArray, tuple[FloatArray, ...], Flo
         raise _checks.error("table: t", "times > 0", f"{positions[0][0]:g}", "splines run in log t")
     return positions[0], tuple(positions[1:]), _checks.finite_array("table", array.values)
 
+
 #: Points between the cells where the interpolation is held against the model, per time.
 _HELD_OUT = 256
 

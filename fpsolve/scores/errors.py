@@ -183,9 +183,7 @@ class RandomField:
         frequencies, phases = self._draw
         flat = real_array("x", x).reshape(-1, self.dim)
         size = self.amplitude * np.sqrt(2.0 / self.waves)
-        fields = [
-            size * np.cos(flat @ frequencies[k].T + phases[k]).sum(axis=1) for k in range(self.dim)
-        ]
+        fields = [size * np.cos(flat @ frequencies[k].T + phases[k]).sum(axis=1) for k in range(self.dim)]
         return np.stack(fields, axis=-1).reshape(np.shape(x))
 
     @cached_property

@@ -129,6 +129,7 @@ def against_averages(values: Array, grid: Grid) -> Array:
         bend = np.diff(values, n=2, axis=-2)[..., 1:-1] + np.diff(values, n=2, axis=-1)[..., 1:-1, :]
     return np.asarray((inner - bend / 24.0) * grid.volume)
 
+
 #: Change of the displacement from cell to cell that one piece of the flow may cover.
 STEEPEST = 0.25
 

@@ -216,6 +216,7 @@ def remap_lines(q: Array, v: Array, steepest: float, periodic: bool) -> float:
             q[p, i] = out[i]
     return smallest
 
+
 _NEWTON_STEPS = 30
 _CLOSE = 1e-13
 

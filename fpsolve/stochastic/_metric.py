@@ -183,6 +183,7 @@ def _partial_sums(terms: Array, r: Array, shares: Array) -> Array:
     total = np.concatenate([np.zeros((len(terms), 1)), np.cumsum(terms, axis=1)], axis=1)
     return np.stack([np.interp(shares * r[-1], r, one) for one in total])
 
+
 #: Fewer pairs than this have no interval worth the name.
 MINIMUM_PAIRS = 10
 #: Below this rank variance a resample has next to no ranks.

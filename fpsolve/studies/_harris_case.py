@@ -150,6 +150,7 @@ def _block(kernel: Kernel, weight: fp.PolynomialWeight) -> Block:
     same = fp.PolynomialWeight(power=weight.power, beta=weight.beta * found.beta)
     return Block(found, bounds.dobrushin(kernel, weight=same))
 
+
 #: Named checks that each control must make fail.
 CONTROLS = {
     "score of the wrong sign": ("measured <= sharp Dobrushin", "measured <= Harris", "measured <= Poincare"),

@@ -73,6 +73,7 @@ def peak_memory() -> float | None:
     # kilobytes, but bytes on macOS
     return used / 2**20 if sys.platform == "darwin" else used / 2**10
 
+
 #: Dots per inch of ``figure.png``.
 DPI = 200
 

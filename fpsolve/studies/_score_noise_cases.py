@@ -192,6 +192,7 @@ def _power(ground: Ground, noise: stochastic.ScoreNoise) -> float:
     ]
     return float(np.trapezoid(rate, ground.times[0] - ground.times))
 
+
 RATE, MEAN, STD = 1.0, 1.0, 0.8
 SUBSTEPS = 4
 

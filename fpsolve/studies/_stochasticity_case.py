@@ -134,6 +134,7 @@ def _weight_in(frame: Frame, t: float, weight: Weight) -> Callable[[Array], Arra
     center, scale = frame.center(t)[0], frame.scale(t)[0]
     return lambda z: weights.evaluate(weight, center + scale * z, 1)
 
+
 _LEFT = r"left at $t_{min}$, $V$-norm"
 
 

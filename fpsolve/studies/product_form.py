@@ -220,4 +220,3 @@ def _saved(case: Case) -> xr.Dataset:
     return case.run.assign_coords(kind=("point", list(found.kind))).assign(
         stationary=(("point", "axis"), at), index=("point", found.index), residual=("point", found.residual)
     )
-

@@ -48,6 +48,7 @@ def rotated_five() -> fp.Reverse:
     target = fp.GaussianMixture(weights=[0.1, 0.15, 0.2, 0.25, 0.3], means=means, covs=covs)
     return fp.Reverse(target, fp.OrnsteinUhlenbeck(T=3.0))
 
+
 T_MIN = 0.01
 
 
@@ -85,6 +86,8 @@ def plane() -> tuple[Check, ...]:
 def _tv(gap: FloatArray, grid: fp.Grid) -> float:
     """Half the L1 norm of cell averages, the largest over the starts."""
     return float(0.5 * np.abs(gap).sum(axis=tuple(range(-grid.dim, 0))).max() * grid.volume)
+
+
 #: Total variation at t = 0.01 between the runs from p_T and from N(0, 1).
 SIX_MILLIONTHS = 6.558881828e-6
 
@@ -114,6 +117,7 @@ def _tv_between(run: xr.Dataset, start: str, reference: str) -> tuple[float, flo
     """Total variation between two starts at the end of a run, and its error bar."""
     last = fp.forgetting_curve(run, reference=reference, weight=fp.UnitWeight()).sel(start=start).isel(t=-1)
     return 0.5 * float(last["distance"]), 0.5 * float(last["error"])
+
 
 #: Data {-1, 1}, sigma uniform on [0.02, 3]: zeros of the best product-form score, and where orbits end from -6 and 2.
 ZEROS = (-0.98614, 0.0, 0.98614)
@@ -176,6 +180,7 @@ def steady_states() -> tuple[Check, ...]:
 def _gibbs(log_values: FloatArray, grid: fp.Grid) -> FloatArray:
     values = np.exp(log_values - log_values.max())
     return np.asarray(values / (values.sum() * grid.volume))
+
 
 #: Errors in ``1 + x^2`` of 25 and 50 uniform steps for N(1, 1/2) under the linear VP process from N(0, 1).
 GAUSSIAN_STEPS = {"euler-maruyama": {25: 0.1493, 50: 0.0725}, "exponential-integrator": {25: 0.2402, 50: 0.1170}}
