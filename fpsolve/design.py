@@ -185,7 +185,7 @@ def steps(
     >>> found.error < 0.8 * min(found.named.values())
     True
     """
-    began = time.process_time()
+    began, most = time.process_time(), _checks.integer("most", most, minimum=1)
     problem = _Problem.of(reverse, sampler, n, start, t_min, grid=grid, weight=weight, distance=distance, **options)
     candidates = problem.candidates()
     with progress_bar(BEGINNINGS, f"{n} steps of {problem.sampler.name}", enabled=progress) as bar:
@@ -231,6 +231,9 @@ class _Problem:
             raise _checks.error("t_min", f"a time below T = {_checks.digits(reverse.horizon)}", _checks.digits(last))
         cells = _grid(reverse, begin, last) if grid is None else grid
         _checks.instances(grid=(cells, Grid))
+        if distance is not None and not callable(distance):
+            remedy = "take one of fpsolve.distances"
+            raise _checks.error("distance", "a function of two densities, or None", _checks.shown(distance), remedy)
         return cls(reverse, made, count, cells, begin, last, weight, distance, [0])
 
     def candidates(self) -> dict[str, Array]:
@@ -272,7 +275,7 @@ class _Problem:
         names = ("x", "y")[: grid.dim]
         labels = dict(zip(names, grid.axes, strict=True))
         right = grid.cell_average(self.reverse.marginal(float(times[-1])))
-        own = self.distance or partial(weighted_tv, weight=self.weight)
+        own = partial(weighted_tv, weight=self.weight) if self.distance is None else self.distance
         both = [xr.DataArray(values, coords=labels, dims=names) for values in (law, right)]
         return own(*both)
 

@@ -28,7 +28,7 @@ import fpsolve as fp
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 ROOMS = ("laws", "processes", "weights", "data", "marginals", "scores", "closed_form", "kernels", "distances", "bounds")
-ROOMS += ("decomposition", "dynamics", "flows", "particles", "plots", "samplers", "stochastic")
+ROOMS += ("decomposition", "design", "dynamics", "flows", "particles", "plots", "samplers", "stochastic")
 
 #: What only fpsolve makes: results, abstract bases, what adapters and factories return; and long jobs without input.
 NOT_DOORS = {"Law", "Process", "laws.NormalMixture", "laws.Tail", "weights.Weight", "weights.DEFAULT", "data.Table"}
@@ -45,6 +45,7 @@ NOT_DOORS |= {f"samplers.{n}" for n in ("Heun", "get", "names", "Composed", "Mem
 NOT_DOORS |= {f"samplers.DPMSolver{n}" for n in ("2", "PP2S", "PP2M")}
 NOT_DOORS |= {f"samplers.{n}" for n in ("SDEDPMSolverPP2M", "UniPC", "PLMS")}
 NOT_DOORS |= {"bounds.WeightedPinsker", "data.old_faithful", "plots.styles", "weights.to_json", "weights.from_json"}
+NOT_DOORS |= {"design.Design"}
 # the folders and workers of a sweep have tests of their own
 NOT_DOORS |= {"sweep", "UnitWeight"}
 
@@ -224,6 +225,10 @@ DOORS: dict[str, Callable[[], dict[str, Any]]] = {
     "decomposition.errors": lambda: {
         "reverse": reverse(), "sampler": "euler-maruyama", "start": LAW, "grid": GRID, "steps": 4, "blocks": 2,
         "t_min": 0.2,
+    },
+    "design.named": lambda: {"reverse": reverse(), "sampler": "ddim", "n": 2, "t_min": 0.2, "start": LAW},
+    "design.steps": lambda: {
+        "reverse": reverse(), "sampler": "ddim", "n": 2, "t_min": 0.2, "grid": GRID, "most": 3, "start": LAW,
     },
     "dynamics.edm_churn": lambda: {"S_churn": 40.0},
     "flows.basins": lambda: {"flow": made("plane"), "points": made("points"), "cells": 4},
