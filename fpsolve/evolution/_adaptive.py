@@ -2,11 +2,12 @@
 
 Refine until the estimate is below `tol`: level pairs halved together, extrapolated, compared with the last.
 
-Runs without noise: sources, levels of accuracy, and the estimate from two of them.
+Runs without noise: sources, levels of accuracy, and their errors.
 
-A level is a grid and a tolerance of the trajectories. The companion has half the cells and `RATIO` times the
-tolerance: on a line its difference is the integrator's error alone, in the plane that of averaging over cells too.
-Levels of a run with `tol` take at least 1.5 times the steps of the one before, everywhere.
+A level is a grid and a tolerance of the trajectories. On a line some of the faces are followed again more closely, and
+what their origins are off by is the integrator's error, in masses; in the plane a companion on half the cells at
+`RATIO` times the tolerance shows that of averaging over cells too. What is compared took at least 1.5 times the steps,
+everywhere.
 """
 
 from __future__ import annotations
@@ -32,15 +33,24 @@ from fpsolve.evolution._problem import Problem
 from fpsolve.evolution._result import MISPLACED, Solution
 from fpsolve.grid import Grid
 from fpsolve.laws import Law
-from fpsolve.solver import Accuracy, CellSource, LawSource, Scheme, Source, Transported, masses_between, transport
+from fpsolve.solver import (
+    Accuracy,
+    CellSource,
+    LawSource,
+    Scheme,
+    Source,
+    Transported,
+    follow_back,
+    masses_between,
+    together,
+    transport,
+)
 
 Array = NDArray[np.float64]
 
 #: Relative error of a mass that all levels of a flow share where a and g are infinite at T: held shortly before, the
 #: velocity, their difference, has a relative error of 1e-8 at the beginning of the first step.
 HELD = 1e-9
-#: Safety on the mass that an error of an origin moves.
-RANK_SAFETY = 2.0
 
 
 def solve_adaptive(
@@ -172,14 +182,13 @@ SMALLEST_RTOL = 3e-14
 #: Tolerance of the companion per tolerance of the level, and what the next level costs per cost of the last.
 RATIO = 32.0
 GROWTH = {1: 2.0, 2: 8.0}
-#: Error of a level per difference to its companion, which is 10 to 30 times less accurate on a line once steps are
-#: small; in the plane the cells decide, half as many on every axis, at orders of 4 and more.
-FACTOR = {1: 1.0, 2: 0.125}
-#: The same on a line where a level takes 1.5 times the steps of the one before: at order 8 it is 25 times as accurate,
-#: with ten steps and less 4 times; half of that is believed.
-FINER_FACTOR = 0.5
-#: Share of all faces among which the largest difference of origins is looked for.
-NEAR = 0.125
+#: Error of a level in the plane per difference to its companion: half the cells, at orders of 4 and more, decide.
+PLANE_FACTOR = 0.125
+#: Faces of a line that are followed again; safety on the mass that an error of an origin moves.
+LOOKED_AT = 97
+ORIGIN_SAFETY = 2.0
+#: Share of what errors of either sign would do that is kept where signs are known.
+UNSIGNED = 0.5
 #: Rounding of a position per size, in units of the machine's.
 ROUNDING = 16.0
 
@@ -190,16 +199,14 @@ def solve_flow(problem: Problem, grid: Grid, steps: int, *, estimate: bool) -> S
     accuracy = Accuracy(FIXED_RTOL, length(grid), span / steps)
     sources = _sources(problem, grid)
     level, record = _level(problem, grid, accuracy, sources)
-    if level.unsure is not None:
-        return _by_rank(problem, grid, sources, level, record, estimate=estimate)
-    factor = np.full(level.values.shape[:2], FACTOR[grid.dim])
+    factor = np.full(level.values.shape[:2], PLANE_FACTOR)
     if not estimate:
-        return Solution(grid, level.values, None, factor, [record], _traced_noise(problem, grid, record.steps))
+        return Solution(grid, level.values, None, factor, [record], _noise(problem, grid, record.steps))
+    if grid.dim == 1:
+        return _on_line(problem, grid, sources, level, [record], accuracy)
     companion, before = _level(problem, grid.coarsen(), accuracy.coarser(RATIO), sources)
-    floor = _moved(problem, grid, sources, level, companion, FACTOR[1])
-    records = [before, record]
-    noise = _traced_noise(problem, grid, record.steps)
-    return Solution(grid, level.values, companion.values, factor, records, noise, floor=floor)
+    noise = _noise(problem, grid, record.steps)
+    return Solution(grid, level.values, companion.values, factor, [before, record], noise)
 
 
 def solve_flow_to_tolerance(
@@ -215,31 +222,31 @@ def solve_flow_to_tolerance(
     met : bool
         False when the budget or the memory is spent, or when what is left of the error is beyond the box.
     """
-    rtol = min(max(RTOL_SHARE * tol, RTOL_RANGE[0]), RTOL_RANGE[1]) * RATIO
-    sources = _sources(problem, grid)
-    level, record = _level(problem, grid, Accuracy(rtol, length(grid)), sources)
-    if level.unsure is not None:
-        solution = _by_rank(problem, grid, sources, level, record, estimate=True)
-        return solution, bool(np.max(solution.error(problem)) <= tol)
-    records = [record]
+    rtol = min(max(RTOL_SHARE * tol, RTOL_RANGE[0]), RTOL_RANGE[1]) * (1.0 if grid.dim == 1 else RATIO)
+    sources, records = _sources(problem, grid), list[Record]()
+    before: Transported | None = None
     while True:
-        before, rtol = level, rtol / RATIO
-        previous = grid.restrict(before.values) if grid.dim == 1 else before.values
-        grid = grid if grid.dim == 1 else grid.refine()
+        accuracy = Accuracy(rtol, length(grid))
         with progress_bar(1, f"level {len(records) + 1}, {grid.shape} cells", enabled=progress) as bar:
-            level, record = _level(problem, grid, Accuracy(rtol, length(grid)), sources, before)
+            level, record = _level(problem, grid, accuracy, sources, before)
             bar.update(1)
         records.append(record)
-        share = FINER_FACTOR if grid.dim == 1 else FACTOR[grid.dim]
-        factor = np.full(previous.shape[:2], share)
-        floor = _moved(problem, grid, sources, level, before, share)
-        noise = _traced_noise(problem, grid, record.steps)
-        solution = Solution(grid, level.values, previous, factor, list(records), noise, floor=floor)
+        if grid.dim == 1:
+            solution = _on_line(problem, grid, sources, level, list(records), accuracy)
+        elif before is None:
+            before, rtol, grid = level, rtol / RATIO, grid.refine()
+            continue
+        else:
+            factor, noise = np.full(level.values.shape[:2], PLANE_FACTOR), _noise(problem, grid, record.steps)
+            solution = Solution(grid, level.values, before.values, factor, list(records), noise)
         met = bool(np.max(solution.error(problem)) <= tol)
         hopeless = bool(np.max(MISPLACED * solution.tail(problem) + solution.rounding(problem)) > tol)
-        spent = sum(r.updates for r in records) + record.updates * GROWTH[grid.dim]
-        if met or hopeless or rtol < RATIO * SMALLEST_RTOL or spent > budget or not fits(grid, *previous.shape[:2]):
+        spent = sum(r.updates for r in solution.levels) + solution.levels[-1].updates * GROWTH[grid.dim]
+        enough = met or hopeless or level.unsure is not None or rtol < RATIO * SMALLEST_RTOL or spent > budget
+        if enough or not fits(grid, *level.values.shape[:2]):
             return solution, met
+        before, rtol, records = level, rtol / RATIO, solution.levels
+        grid = grid if grid.dim == 1 else grid.refine()
 
 
 def _level(
@@ -250,45 +257,56 @@ def _level(
     return done, Record(grid.shape, done.steps, done.cost)
 
 
-def _by_rank(
-    problem: Problem, grid: Grid, sources: list[Source], level: Transported, record: Record, *, estimate: bool
+def _on_line(
+    problem: Problem, grid: Grid, sources: list[Source], level: Transported, records: list[Record], accuracy: Accuracy
 ) -> Solution:
-    """The solution where origins are known in closed form: its error is what their own error does to the masses.
+    """The solution on a line: its error is what the errors of origins do to the masses.
 
-    To first order the mass that changes hands at a face is that between its origin and the origin moved by its error;
-    `RANK_SAFETY` times it is taken, of both faces of a cell.
+    To first order the mass that changes hands at a face is that between its origin and the origin moved by its error.
+    Where rounding decides both faces of a cell may err either way; where paths were followed again the errors are
+    known with their signs, and `UNSIGNED` of what they would do without is kept for what lies between those looked at.
     """
-    assert level.origins is not None and level.unsure is not None
-    known = np.stack([level.origins, level.origins + level.unsure], axis=-1).reshape(len(level.origins), -1)
-    moved = np.abs([[masses_between(source, row)[::2] for row in known] for source in sources])
-    change = RANK_SAFETY * (moved[..., 1:] + moved[..., :-1])
+    assert level.origins is not None
+    unsure, cost, share = level.unsure, 0, ORIGIN_SAFETY
+    change = np.zeros(level.values.shape)
+    if unsure is None:
+        signed, unsure, cost = _followed_again(problem, grid, level, accuracy)
+        moved = np.stack([[masses_between(source, row) for row in level.origins + signed] for source in sources])
+        change, share = ORIGIN_SAFETY * np.abs(moved - level.values * grid.volume), UNSIGNED
+    known = np.stack([level.origins, level.origins + unsure], axis=-1).reshape(len(level.origins), -1)
+    hands = np.abs([[masses_between(source, row)[::2] for row in known] for source in sources])
+    change += share * (hands[..., 1:] + hands[..., :-1])
     floor = np.asarray((problem.weight_values(grid) * change).sum(axis=-1))
-    previous = grid.restrict(level.values) if estimate else None
-    factor = np.ones(floor.shape)
-    noise = _noise(grid, record.steps)
-    return Solution(grid, level.values, previous, factor, [record], noise, floor=floor)
+    last = records[-1]
+    levels = [*records[:-1], replace(last, cost=last.updates + cost)]
+    noise = _noise(problem, grid, last.steps, traced=level.unsure is None)
+    return Solution(grid, level.values, grid.restrict(level.values), np.ones(floor.shape), levels, noise, floor=floor)
 
 
-def _moved(
-    problem: Problem, grid: Grid, sources: list[Source], level: Transported, companion: Transported, share: float
-) -> Array | None:
-    """What the largest difference of two levels' origins, hereabouts, does to the masses; None in the plane.
+def _followed_again(problem: Problem, grid: Grid, level: Transported, accuracy: Accuracy) -> tuple[Array, Array, int]:
+    """What origins of all faces are wrong by, from some that are followed again more closely; and the cost.
 
-    In the weighted norm, shape (starts, saves). The integrator is held to its tolerance on average over faces: where
-    a narrow start happens to lie two levels may agree by accident, and the difference of its masses then says nothing.
+    All faces share the steps of the integrator, so that errors vary smoothly from face to face: with their signs
+    between those looked at, and at most the largest of the five nearest.
     """
     from scipy.ndimage import maximum_filter1d
 
-    if level.origins is None or companion.origins is None:
-        return None
+    assert level.origins is not None
+    faces = grid.face_axes[0]
+    even = np.linspace(0, len(faces) - 1, min(len(faces), LOOKED_AT))
+    # as many where the masses are
+    masses = np.abs(level.values).mean(axis=(0, 1)) * grid.volume
+    below = np.append(0.0, np.cumsum(masses))
+    crowded = np.interp(np.linspace(0.0, below[-1], LOOKED_AT), below, np.arange(len(faces)))
+    some = np.unique(np.concatenate([even, crowded]).round().astype(int))
+    closer = replace(accuracy, rtol=max(accuracy.rtol / RATIO, SMALLEST_RTOL))
+    again = follow_back(problem.dynamics, faces[some], problem.saves, closer, level.taken, together(grid))
     size = length(grid) + np.abs(level.origins)
-    every = (level.origins.shape[1] - 1) // (companion.origins.shape[1] - 1)
-    apart = np.abs(level.origins[:, ::every] - companion.origins) / size[:, ::every]
-    near = maximum_filter1d(apart, max(3, int(NEAR * apart.shape[1])), axis=1, mode="nearest")
-    moved = level.origins + (np.repeat(near, every, axis=1)[:, : size.shape[1]] + ROUNDING * np.finfo(float).eps) * size
-    masses = np.stack([[masses_between(source, row) for row in moved] for source in sources])
-    change = share * np.abs(masses - level.values * grid.volume)
-    return np.asarray((problem.weight_values(grid) * change).sum(axis=-1))
+    apart = again.origins - level.origins[:, some]
+    signed = np.stack([np.interp(np.arange(len(faces)), some, row) for row in apart])
+    largest = maximum_filter1d(np.abs(apart) / size[:, some], 5, axis=1, mode="nearest")
+    near = largest[:, np.searchsorted(some, np.arange(len(faces)))]
+    return signed, np.asarray((near + ROUNDING * np.finfo(float).eps) * size), again.cost
 
 
 def _sources(problem: Problem, grid: Grid) -> list[Source]:
@@ -304,11 +322,10 @@ def _sources(problem: Problem, grid: Grid) -> list[Source]:
     ]
 
 
-def _noise(grid: Grid, steps: int) -> float:
-    """Round-off of a mass: positions are rounded relative to the box, and a cell is a small part of it."""
-    return float(np.finfo(float).eps * (4.0 + steps**0.5) * max(1.0, max(grid.shape) / 4.0))
+def _noise(problem: Problem, grid: Grid, steps: int, *, traced: bool = True) -> float:
+    """Round-off of a mass: positions are rounded relative to the box, and a cell is a small part of it.
 
-
-def _traced_noise(problem: Problem, grid: Grid, steps: int) -> float:
-    """Round-off of a mass, and what velocities shortly before coefficients become infinite leave."""
-    return _noise(grid, steps) + (0.0 if problem.saves[0] <= problem.dynamics.held_from else HELD)
+    Paths also have the velocity shortly before coefficients become infinite.
+    """
+    noise = float(np.finfo(float).eps * (4.0 + steps**0.5) * max(1.0, max(grid.shape) / 4.0))
+    return noise + (HELD if traced and problem.saves[0] > problem.dynamics.held_from else 0.0)

@@ -5,7 +5,11 @@ grids* (`_steps`), and only `_discretise` and `_flow` have met a dynamics.
 """
 
 from fpsolve.solver._discretise import exponents_at, face_points, rates_at, rates_of
-from fpsolve.solver._flow import CellSource, LawSource, Source, Transported, masses_between, transport
+from fpsolve.solver._flow import CellSource, LawSource, Source, Transported
+from fpsolve.solver._flow import follow_back as follow_back
+from fpsolve.solver._flow import masses_between as masses_between
+from fpsolve.solver._flow import together as together
+from fpsolve.solver._flow import transport as transport
 from fpsolve.solver._fluxes import exponents_from_drift, exponents_from_log_gibbs, generator_matrix, jump_rates
 from fpsolve.solver._lines import advance_open, advance_ring, retreat_open
 from fpsolve.solver._origins import Accuracy, Traced, trace_back

@@ -210,15 +210,44 @@ def _line(
     accuracy: Accuracy,
     before: Mapping[Stretch, int],
 ) -> Transported:
+    faces = grid.face_axes[0]
+    known = dynamics.origins(times, faces)
+    if known is not None and np.max(known[1]) <= accuracy.rtol * accuracy.length:
+        found = Followed(known[0], 1, known[0].size, {})
+    else:
+        known, found = None, follow_back(dynamics, faces, times, accuracy, before, together(grid))
+    values = np.stack([[masses_between(source, row) for row in found.origins] for source in sources]) / grid.volume
+    unsure = None if known is None else known[1]
+    return Transported(values, found.steps, found.cost, found.origins, found.taken, unsure)
+
+
+def together(grid: Grid) -> int:
+    """How many times have faces that travel together."""
+    return min(max(1, 2 * _CHUNK // (grid.shape[0] + 1)), _JOINED)
+
+
+@dataclass(frozen=True, eq=False)
+class Followed:
+    """Where positions on a line come from, (times, n), with steps, their cost, and those by pair of times."""
+
+    origins: Array
+    steps: int
+    cost: int
+    taken: Mapping[Stretch, int]
+
+
+def follow_back(
+    dynamics: BaseDynamics, faces: Array, times: Array, accuracy: Accuracy, before: Mapping[Stretch, int], group: int
+) -> Followed:
+    """Follow positions on a line at every time back to the first, in `FINER` times the steps taken before.
+
+    Those of `group` times travel together.
+    """
+
     def rate(t: float, states: Array) -> Array:
         return dynamics.drift(t, states[0])[None]
 
-    faces, steps, cost = grid.face_axes[0], 0, 0
-    known = dynamics.origins(times, faces)
-    if known is not None and np.max(known[1]) <= accuracy.rtol * accuracy.length:
-        values = np.stack([[masses_between(source, row) for row in known[0]] for source in sources]) / grid.volume
-        return Transported(values, 1, known[0].size, known[0], unsure=known[1])
-    group = min(max(1, 2 * _CHUNK // len(faces)), _JOINED)
+    steps, cost = 0, 0
     parts, every = [faces[None]], dict[Stretch, int]()
     for first in range(1, len(times), group):
         # the faces of a few times travel together: those of an earlier time join the others on their way back
@@ -233,9 +262,7 @@ def _line(
             states, taken, cost = traced.states, taken + traced.steps, cost + traced.cost
         parts.append(states[0].reshape(-1, len(faces)))
         steps = max(steps, taken)
-    origins = np.concatenate(parts)
-    values = np.stack([[masses_between(source, row) for row in origins] for source in sources]) / grid.volume
-    return Transported(values, steps, cost, origins, every)
+    return Followed(np.concatenate(parts), steps, cost, every)
 
 
 def _plane(
