@@ -41,7 +41,7 @@ class Cumulative:
         return RectBivariateSpline(*self.faces, corners, kx=self.degree, ky=self.degree, s=0.0)
 
     def masses(self, *faces: FloatArray) -> FloatArray:
-        """Masses of other cells; sums over the box are kept exactly."""
+        """Masses of other cells; sums over the box are kept exactly, and there is nothing beyond it."""
         inside = [np.clip(other, own[0], own[-1]) for other, own in zip(faces, self.faces, strict=True)]
         values = np.asarray(self._spline(*inside), dtype=float)
         for axis in range(-len(faces), 0):

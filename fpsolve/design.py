@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from fpsolve import _checks, kernels, samplers
+from fpsolve import _checks, _times, kernels, samplers
 from fpsolve._progress import progress as progress_bar
 from fpsolve.distances import weighted_tv
 from fpsolve.dynamics import Reverse
@@ -26,7 +26,7 @@ from fpsolve.laws import Law
 from fpsolve.samplers import Composed, Method, Sampler, grids
 from fpsolve.weights import WeightLike, evaluate
 
-__all__ = ["Design", "named", "steps"]
+__all__ = ["Design", "error", "named", "steps"]
 
 Array = NDArray[np.float64]
 Distance = Callable[[xr.DataArray, xr.DataArray], xr.Dataset]
@@ -56,12 +56,13 @@ class Design:
     error, error_bar : float
         Distance of the sampler's law at the last time to p_t there, and what the cells make uncertain of it.
     named : dict of str to float
-        The same of named step grids with as many steps between the same ends.
+        Errors of named step grids with as many steps, measured on the same cells; "leading" begins below T.
     stationarity : float
         Largest ``|d log error / d log step|`` at `times`, by central differences: 0 at a smooth minimum.
     tried : int
         Step grids that were tried.
     seconds : float
+        Of the processor.
     """
 
     reverse: Reverse
@@ -77,7 +78,7 @@ class Design:
     @property
     def evaluations(self) -> int:
         """Score evaluations of a run on `times`."""
-        return evaluations(self.sampler, len(self.times) - 1)
+        return int(self.sampler.evaluations * (len(self.times) - 1))
 
     @property
     def sigmas(self) -> Array:
@@ -89,17 +90,54 @@ class Design:
 
     @property
     def timesteps(self) -> NDArray[np.int64]:
-        """Integer timesteps of a table nearest to the times but the last, decreasing: diffusers' `timesteps`."""
+        """Integer timesteps of a table nearest to the times but the last, decreasing: diffusers' `timesteps`.
+
+        On these the error is another one, see `fpsolve.design.error`. ValueError where two times share one.
+        """
         table = getattr(self.reverse.process, "timestep_of", None)
         if table is None:
             got = type(self.reverse.process).__name__
             raise _checks.error("process", "a table with integer timesteps, FromAlphasCumprod", got, "use sigmas")
-        return np.asarray(np.rint(table(self.times[:-1])), dtype=np.int64)
+        found = np.asarray(np.rint(table(self.times[:-1])), dtype=np.int64)
+        if not np.all(found[1:] < found[:-1]):
+            raise _checks.error("times", "at least a timestep apart", f"timesteps {found.tolist()}", "take fewer steps")
+        return found
 
 
-def evaluations(sampler: Sampler, steps: int) -> int:
-    """Return the score evaluations of a run of so many steps."""
-    return int(sampler.evaluations * steps)
+def error(
+    reverse: Reverse,
+    sampler: Method,
+    times: ArrayLike,
+    *,
+    start: Law | None = None,
+    grid: Grid | None = None,
+    weight: WeightLike = None,
+    distance: Distance | None = None,
+    **options: Any,
+) -> xr.Dataset:
+    """Return the final error of a sampler on times of one's own, such as those of a scheduler's integer timesteps.
+
+    Parameters
+    ----------
+    reverse, sampler, start, grid, weight, distance, **options
+        As in `steps`.
+    times : array, shape (n + 1,)
+        Decreasing forward times in (0, T], n >= 2.
+
+    Returns
+    -------
+    Dataset
+        `distance` and `error`.
+
+    Raises
+    ------
+    ValueError
+        As in `steps`; times out of order or range.
+    """
+    _checks.instances(reverse=(reverse, Reverse))
+    ends = _times.decreasing("times", times, reverse.horizon)
+    chosen: dict[str, Any] = {"grid": grid, "weight": weight, "distance": distance}
+    return _Problem.of(reverse, sampler, len(ends) - 1, start, float(ends[-1]), **chosen, **options).measured(ends)
 
 
 def named(

@@ -82,6 +82,8 @@ def test_noise_other_distances_tables_and_paths_without_signal():
     assert near.error <= min(near.named.values())
     table = fp.Reverse(TARGET, fp.FromAlphasCumprod(np.cumprod(1.0 - np.linspace(1e-4, 0.02, 1000))), eta=0.0)
     steps = design.steps(table, "ddim", 4, progress=False).timesteps
+    own = design.error(table, "ddim", np.append(table.process.time_of(steps), 1e-3))
+    assert 0.0 < float(own.error) < 1e-3 * float(own.distance)
     assert steps.shape == (4,) and 0 < steps[-1] < steps[0] <= 999 and np.all(np.diff(steps) < 0)
     flow = design.steps(fp.Reverse(TARGET, fp.RectifiedFlow(), eta=0.0), "flow-match-euler", 4, progress=False)
     assert flow.error <= 0.8 * min(flow.named.values())

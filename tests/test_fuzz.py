@@ -226,6 +226,7 @@ DOORS: dict[str, Callable[[], dict[str, Any]]] = {
         "reverse": reverse(), "sampler": "euler-maruyama", "start": LAW, "grid": GRID, "steps": 4, "blocks": 2,
         "t_min": 0.2,
     },
+    "design.error": lambda: {"reverse": reverse(), "sampler": "ddim", "times": [1.0, 0.5, 0.2], "start": LAW},
     "design.named": lambda: {"reverse": reverse(), "sampler": "ddim", "n": 2, "t_min": 0.2, "start": LAW},
     "design.steps": lambda: {
         "reverse": reverse(), "sampler": "ddim", "n": 2, "t_min": 0.2, "grid": GRID, "most": 3, "start": LAW,

@@ -131,14 +131,12 @@ def drift(
     0.367879
     """
     _checks.instances(reverse=(reverse, Reverse), grid=(grid, Grid))
-    if kernel is not None:
-        _checks.instances(kernel=(kernel, Kernel))
     _checks.interval("share", share, 0.0, 1.0, ends="()")
     _checks.same_dim("grid", grid.dim, "reverse", reverse.dim)
-    if kernel is not None:
-        same_block(kernel, reverse, t0, t1, grid)
     used: Kernel | Operator
     if kernel is not None:
+        _checks.instances(kernel=(kernel, Kernel))
+        same_block(kernel, reverse, t0, t1, grid)
         used = kernel
     elif reverse.exact and reverse.eta == 1.0 and max(grid.shape) <= kernels.LARGEST[grid.dim]:
         used = kernels.exact(reverse, grid, t0, t1, source="point")

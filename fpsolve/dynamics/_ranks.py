@@ -44,7 +44,7 @@ def at_rank_of(here: Law, x: Array, there: Law) -> tuple[Array, Array] | None:
         if tail is None:
             return None
         gap = tail - goal
-        # d log tail / dy, of the sign of `side`
+        # d log tail / dy, of the sign of `side`; where there is no density at all the error is as good as infinite
         steep = np.exp(np.clip(there.log_density(y) - tail, -_STEEPEST, _STEEPEST))
         low, high = np.where(side * gap < 0.0, y, low), np.where(side * gap > 0.0, y, high)
         moved = y - side * gap / steep

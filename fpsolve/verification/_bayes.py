@@ -16,7 +16,7 @@ Anderson 1982, doi:10.1016/0304-4149(82)90051-5; Trefethen and Weideman 2014, do
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -129,48 +129,59 @@ def _from_flow(here: _Mixture, there: _Mixture, begin: _Mixture, faces: FloatArr
 def _from_gaussian(
     here: _Mixture, alpha: float, s: float, mean: FloatArray, variance: float, faces: list[FloatArray]
 ) -> FloatArray:
-    """Masses from the start N(mean, variance), by the trapezoidal rule over it.
-
-    How fast it converges is up to the poles of the posterior weights, where components switch: on a line nodes are
-    doubled until nothing changes, in the plane there are more of them from the beginning.
-    """
+    """Masses from the start N(mean, variance), by the trapezoidal rule over it; in the plane nodes are not doubled."""
     narrow = min(variance**0.5, _narrowest(here, alpha, s))
     per_width = NODES_PER_WIDTH if len(faces) == 1 else PLANE_NODES
-    count = int(np.ceil(2.0 * REACH * variance**0.5 / narrow * per_width)) + 1
+    count = int(np.ceil(2.0 * REACH * variance**0.5 / narrow * per_width))
 
-    def over(z: FloatArray) -> tuple[FloatArray, float]:
+    def masses(times: int) -> FloatArray:
+        z = np.linspace(-REACH, REACH, times * count + 1)
         p = np.exp(-0.5 * z**2)
-        return _over_nodes(here, alpha, s, mean[:, None] + variance**0.5 * z, p, faces), float(p.sum()) ** len(faces)
+        return _over_nodes(here, alpha, s, mean[:, None] + variance**0.5 * z, p / p.sum(), faces)
 
-    z = np.linspace(-REACH, REACH, count)
-    total, norm = over(z)
-    for _ in range(DOUBLINGS if len(faces) == 1 else 0):
-        between, other = over(0.5 * (z[1:] + z[:-1]))
-        settled = np.abs(between / other - total / norm).sum() <= SETTLED
-        total, norm, z = total + between, norm + other, np.linspace(-REACH, REACH, 2 * len(z) - 1)
-        if settled:
-            break
-    return total / norm
+    return _settled(masses) if len(faces) == 1 else masses(1)
 
 
 def _from_law(here: _Mixture, alpha: float, s: float, start: Law, faces: list[FloatArray]) -> FloatArray:
     """Masses from a uniform or Laplace law on a line, by Gauss's rule on panels that end at its jumps or its kink."""
     narrow = PANEL_WIDTHS * _narrowest(here, alpha, s)
-    if isinstance(start, Uniform):
-        low, high = float(np.ravel(start.low)[0]), float(np.ravel(start.high)[0])
-        edges = np.linspace(low, high, int(np.ceil((high - low) / narrow)) + 1)
-    else:
+    nodes, gauss = np.polynomial.legendre.leggauss(PANEL_NODES)
+
+    def panels(times: int) -> FloatArray:
+        if isinstance(start, Uniform):
+            low, high = float(np.ravel(start.low)[0]), float(np.ravel(start.high)[0])
+            return np.linspace(low, high, times * int(np.ceil((high - low) / narrow)) + 1)
         assert isinstance(start, Laplace)
         middle, scale = float(np.ravel(start.mean)[0]), float(np.ravel(start.scale)[0])
-        side = np.linspace(0.0, LAPLACE_REACH, int(np.ceil(LAPLACE_REACH * max(scale / narrow, 0.5))) + 1) * scale
-        edges = middle + np.concatenate([-side[:0:-1], side])
-    nodes, gauss = np.polynomial.legendre.leggauss(PANEL_NODES)
-    half = 0.5 * np.diff(edges)[:, None]
-    y = (0.5 * (edges[1:] + edges[:-1])[:, None] + half * nodes).ravel()
-    p = (half * gauss).ravel()
-    if isinstance(start, Laplace):
-        p = p * np.exp(-np.abs(y - middle) / scale)
-    return _over_nodes(here, alpha, s, y[None], p / p.sum(), faces)
+        count = times * int(np.ceil(LAPLACE_REACH * max(scale / narrow, 0.5)))
+        side = np.linspace(0.0, LAPLACE_REACH, count + 1) * scale
+        return np.asarray(middle + np.concatenate([-side[:0:-1], side]))
+
+    def masses(times: int) -> FloatArray:
+        edges = panels(times)
+        half = 0.5 * np.diff(edges)[:, None]
+        y = (0.5 * (edges[1:] + edges[:-1])[:, None] + half * nodes).ravel()
+        p = (half * gauss).ravel()
+        if isinstance(start, Laplace):
+            p = p * np.exp(-np.abs(y - float(np.ravel(start.mean)[0])) / float(np.ravel(start.scale)[0]))
+        return _over_nodes(here, alpha, s, y[None], p / p.sum(), faces)
+
+    return _settled(masses)
+
+
+def _settled(masses: Callable[[int], FloatArray]) -> FloatArray:
+    """Masses by 1, 2, 4, ... times as many nodes, until they stay.
+
+    How fast they converge is up to the poles of the posterior weights, where components switch, which may be much
+    nearer than anything is narrow.
+    """
+    before = masses(1)
+    for k in range(1, DOUBLINGS + 1):
+        after = masses(2**k)
+        if np.abs(after - before).sum() <= SETTLED:
+            return after
+        before = after
+    return before
 
 
 def _narrowest(here: _Mixture, alpha: float, s: float) -> float:
