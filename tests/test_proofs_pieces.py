@@ -130,6 +130,19 @@ def test_ends_that_are_too_near_widen_the_norm(monkeypatch):
     assert found.contains(1) and found.rad() < arb("0.4")
 
 
+@pytest.mark.parametrize("degree", [1, 3, 8])
+def test_a_series_admits_what_it_leaves_of_a_mixture(degree):
+    """Of two components that nearly cancel too; and the remainder is not a thousand times too large."""
+    law, half = normals([1, -1, 0.5], [-0.5, -0.45, 1.0], [0.5, 0.5, 0.3]), 0.25
+    for centre in (-1.7, 0.0, 0.4, 2.5):
+        terms, error = law.series(arb(centre), arb(half), degree)
+        worst = 0.0
+        for u in np.linspace(-1.0, 1.0, 41):
+            left = law.density(arb(centre + half * u)) - sum(a * _balls.power(arb(u), k) for k, a in enumerate(terms))
+            worst = max(worst, float(left.abs_upper()))
+        assert 1e-4 * float(error) <= worst <= float(error)
+
+
 def test_moments_between_two_points():
     found = moments(arb(0.3), arb(0.49), arb(-1), arb(0.9), 5)
     for degree, moment in enumerate(found):

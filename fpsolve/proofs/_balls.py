@@ -155,16 +155,6 @@ class Piece:
     bound: Ball
 
 
-def by_slope(value: Callable[[Ball], Ball], slope: Callable[[Ball], Ball]) -> Judge:
-    """Judge f on a box of centre c and radius r by ``f(c) + [-r, r] f'(box)``."""
-
-    def judge(centre: Ball, half: Ball) -> tuple[Ball, Ball]:
-        point, spread = value(centre), arb(0, size(half))
-        return point, point + spread * slope(centre + spread)
-
-    return judge
-
-
 def by_shift(polynomial: flint.arb_poly) -> Judge:
     """Judge a polynomial on a box by its coefficients around the centre of the box."""
 

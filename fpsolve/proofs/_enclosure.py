@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 BITS, SMALL = 160, 1e-18
 #: Attempts, each with a width from the last one's lower end.
 ATTEMPTS = 8
+#: The least that may be left out: doubles end there.
+LEAST = 1e-290
 
 HYPOTHESES = (
     "the components of every law are the stored ones: weights exp(log_weights) over their sum, means and variances the "
@@ -169,8 +171,7 @@ def early_stopping(
     reverse : Reverse
         Target and process as for `weighted_tv`; score and eta do not matter.
     t_min : float
-        Forward time in [0, T]; at 0 the distance is 0. The nearer to 0, the longer it takes: two laws that are nearly
-        the same have signs that are hard to prove.
+        Forward time in [0, T]; at 0 the distance is 0.
     weight, rtol, budget
         As for `weighted_tv`.
 
@@ -290,8 +291,9 @@ def _enclose(attempt: Callable[[Ball, Stopwatch], Ball], statement: str, rtol: f
             # what is left is rounding, not what was left out
             bits *= 2
             continue
-        small = min(small * 1e-3, 0.05 * rtol * lower if lower > 0.0 else small * 1e-12)
-        if not small > 1e-290:
+        small = min(small * 1e-3, 0.05 * rtol * lower if lower > 0.0 else small * small)
+        if not small > LEAST:
+            reason = f"what may be left out fell below {LEAST:g}"
             break
         bits = max(bits, BITS + int(math.log2(SMALL / small)))
     if reason and lower == 0.0 and upper < math.inf:

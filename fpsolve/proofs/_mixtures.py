@@ -25,10 +25,10 @@ from fpsolve.laws import Gaussian, GaussianMixture, KernelDensity
 from fpsolve.processes import EDM, VE, VP, CosineVP, OrnsteinUhlenbeck, Process, SubVP
 from fpsolve.proofs._balls import (
     Ball,
+    Judge,
     Stopwatch,
     arb,
     around,
-    by_slope,
     exact,
     normal_cdf,
     normal_density,
@@ -37,6 +37,11 @@ from fpsolve.proofs._balls import (
     size,
 )
 from fpsolve.weights import DEFAULT, ExponentialWeight, PolynomialWeight, UnitWeight
+
+#: Cramer's constant: |He_n(z)| <= 1.0865 sqrt(n!) e^{z^2/4}.
+CRAMER = "1.0865"
+#: A series has one degree for every so many bits.
+DEGREE_BITS = 8
 
 
 @dataclass(frozen=True)
@@ -164,9 +169,23 @@ class Mixture:
     def density(self, x: Ball) -> Ball:
         return sum((w * normal_density(x, m, v) for w, m, v in self.rows()), arb(0))
 
-    def slope(self, x: Ball) -> Ball:
-        """The derivative of the density."""
-        return sum((-w * (x - m) / v * normal_density(x, m, v) for w, m, v in self.rows()), arb(0))
+    def series(self, centre: Ball, half: Ball, degree: int) -> tuple[list[Ball], Ball]:
+        """Taylor coefficients in u of the density at ``centre + half u``, and what they leave of it for |u| <= 1.
+
+        ``f = e^{-(z + step u)^2/2}`` has ``f' = -step (z + step u) f``, a recurrence for its coefficients.
+        """
+        total, error = [arb(0)] * (degree + 1), arb(0)
+        for w, m, v in self.rows():
+            std = v.sqrt()
+            z, step = (centre - m) / std, half / std
+            height = w / (std * (2 * arb.pi()).sqrt())
+            before, here = arb(0), height * (-z * z / 2).exp()
+            for k in range(degree + 1):
+                total[k] += here
+                before, here = here, -step * (z * here + step * before) / (k + 1)
+            nearest = (z + arb(0, size(step))).abs_lower()
+            error += size(height * taylor_remainder(step, degree) * (-nearest * nearest / 4).exp())
+        return total, error
 
     def rows(self) -> zip[tuple[Ball, Ball, Ball]]:
         return zip(self.weights, self.means, self.variances, strict=True)
@@ -194,6 +213,14 @@ def mixture(name: str, law: Any) -> Mixture:
     means = tuple(exact(float(m)) for m in components.component_means[:, 0])
     variances = tuple(exact(float(v)) for v in components.component_covs[:, 0, 0])
     return Mixture(tuple(w / total for w in raw), means, variances)
+
+
+def taylor_remainder(step: Ball, degree: int) -> Ball:
+    """What the polynomial of this degree leaves of ``e^{-(z - step u)^2/2}``, |u| <= 1, over ``sup e^{-z^2/4}``.
+
+    The derivatives are Hermite functions, which Cramer's inequality bounds (Abramowitz and Stegun 1964, 22.14.17).
+    """
+    return arb(CRAMER) * step ** (degree + 1) / arb(degree + 1).fac().sqrt()
 
 
 def moments(mean: Ball, variance: Ball, low: Ball | None, high: Ball | None, degree: int) -> list[Ball]:
@@ -284,6 +311,21 @@ def _side(weight: Any, sign: int) -> Side:
     raise _checks.error("weight", expected, got, "proofs need integrals in closed form")
 
 
+def by_series(law: Mixture) -> Judge:
+    """Judge a signed mixture on a box by its Taylor series around the centre.
+
+    The degree grows with the precision: components that nearly cancel leave a small function, and the remainder has to
+    be smaller still on boxes that are not.
+    """
+    degree = flint.ctx.prec // DEGREE_BITS
+
+    def judge(centre: Ball, half: Ball) -> tuple[Ball, Ball]:
+        (first, *others), error = law.series(centre, half, degree)
+        return first, around(first, size(sum((abs(c) for c in others), error)))
+
+    return judge
+
+
 def signed_norm(law: Mixture, sides: Sides, small: Ball, watch: Stopwatch) -> Ball:
     """A ball that holds ``int V |law|``, as narrow as signs are known: `small` is what may stay of it unknown."""
     low, high = reach(law, sides, small)
@@ -293,7 +335,7 @@ def signed_norm(law: Mixture, sides: Sides, small: Ball, watch: Stopwatch) -> Ba
         side = sides.at((a + b) / 2)
         cap = size(side(a)) + size(side(b))
         allowed = small / (cap * (b - a))
-        for piece in pieces(by_slope(law.density, law.slope), a, b, allowed, watch):
+        for piece in pieces(by_series(law), a, b, allowed, watch):
             part = piece.sign * integral(law, side, piece.low, piece.high)
             if piece.sign == 0:
                 # V is largest at an end of a side

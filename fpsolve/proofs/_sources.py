@@ -23,7 +23,7 @@ from typing import TypeAlias
 import flint
 
 from fpsolve.proofs._balls import Ball, Stopwatch, acb, arb, normal_cdf, panel_count, power, size
-from fpsolve.proofs._mixtures import Mixture, Path
+from fpsolve.proofs._mixtures import Mixture, Path, taylor_remainder
 
 #: Ellipses tried on a panel, from the widest.
 RHOS = (6.0, 4.0, 2.5)
@@ -180,8 +180,6 @@ def rule(count: int, bits: int) -> tuple[tuple[Ball, Ball], ...]:
     return tuple(arb.legendre_p_root(count, k, weight=True) for k in range(count))
 
 
-#: Cramer's constant: |He_n(z)| <= 1.0865 sqrt(n!) e^{z^2/4}.
-CRAMER = "1.0865"
 #: Half-width of the panels of y, in standard deviations of the kernel and of the narrowest component of p_T.
 PANEL_HALF = "0.75"
 #: Nodes of a panel at most.
@@ -334,14 +332,6 @@ class Sources:
 def quadrature_error(panel: Panel, count: int) -> Ball:
     """``8 L M rho^(1 - 2n)/(rho - 1)``: what n > 0 nodes leave of an integral of a function bounded by M."""
     return 8 * panel.half * panel.bound * panel.rho ** (1 - 2 * count) / (panel.rho - 1)
-
-
-def taylor_remainder(step: Ball, degree: int) -> Ball:
-    """What the polynomial of this degree leaves of ``e^{-(z - step u)^2/2}``, |u| <= 1, over ``sup e^{-z^2/4}``.
-
-    The derivatives are Hermite functions, which Cramer's inequality bounds (Abramowitz and Stegun 1964, 22.14.17).
-    """
-    return arb(CRAMER) * step ** (degree + 1) / arb(degree + 1).fac().sqrt()
 
 
 def _gaussian_coefficient(step: Ball, k: int) -> Ball:
