@@ -64,8 +64,9 @@ class Grid:
     shape: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        _checks.instance("bounds", self.bounds, Sequence | np.ndarray, "one (low, high) pair per axis")
-        _checks.instance("cells", self.shape, Sequence | np.ndarray, "a number of cells per axis")
+        remedy = "make one by fp.Grid.uniform((low, high), cells=200)"
+        _checks.instance("bounds", self.bounds, Sequence | np.ndarray, "one (low, high) pair per axis", remedy)
+        _checks.instance("shape", self.shape, Sequence | np.ndarray, "a tuple, one number of cells per axis", remedy)
         bounds = tuple(_pair(pair) for pair in self.bounds)
         if len(bounds) not in (1, 2):
             raise _checks.error("bounds", "one (low, high) pair per axis, 1 or 2 of them", f"{len(bounds)}")

@@ -25,8 +25,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fpsolve._checks import error
-from fpsolve._monotone import MonotoneMap
 from fpsolve.dynamics._base import BaseDynamics
+from fpsolve.dynamics._monotone import MonotoneMap
 from fpsolve.laws import Law
 from fpsolve.processes import Process
 

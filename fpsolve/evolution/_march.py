@@ -32,7 +32,7 @@ from fpsolve.solver import (
     CellSource,
     Scheme,
     StepTable,
-    advance,
+    advance_through,
     exponents_at,
     exponents_from_log_gibbs,
     jump_rates,
@@ -189,7 +189,8 @@ def warm_up(dim: int, periodic: bool) -> None:
         shape = (8,) * dim
         u = np.zeros((1, *shape))
         rates = [jump_rates(exponents_from_log_gibbs(u, k, periodic=periodic), np.ones(1)) for k in range(dim)]
-        advance(np.ones((2, *shape)), rates, step_table(scheme_named("tr-bdf2"), np.ones(1)), periodic=periodic)
+        table = step_table(scheme_named("tr-bdf2"), np.ones(1))
+        advance_through(np.ones((2, *shape)), rates, table, np.ones(1, dtype=np.int64), periodic=periodic)
         axes = [np.linspace(-1.0, 1.0, 8)] * dim
         marginals.FastLaw(_toy(dim)).log_density_on_axes(*axes)
 
@@ -357,13 +358,11 @@ def _advance_through(
                 level.peclet[step] = [z[step - first].copy() for z in exponents]
         # the first save time ahead, and those that lie within the chunk
         ahead, beyond = np.searchsorted(marks, [first, last], side="right")
-        ends = marks[ahead:beyond].tolist()
-        for k, (a, b) in enumerate(pairwise([first, *ends] if ends and ends[-1] == last else [first, *ends, last])):
-            part = [(up[a - first : b - first], down[a - first : b - first]) for up, down in rates]
-            q = advance(q, part, table[a:b], periodic=periodic)
-            if k < len(ends):
-                level.values[:, ahead + k + 1] = q
-            tick(b - a)
+        ends = np.append(marks[ahead:beyond], last) - first
+        kept = advance_through(q, rates, table[first:last], ends, periodic=periodic)
+        level.values[:, ahead + 1 : beyond + 1] = kept[:-1].swapaxes(0, 1)
+        q = kept[-1]
+        tick(last - first)
     return q
 
 

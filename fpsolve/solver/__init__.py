@@ -14,11 +14,20 @@ from fpsolve.solver._fluxes import exponents_from_drift, exponents_from_log_gibb
 from fpsolve.solver._lines import advance_open, advance_ring, retreat_open
 from fpsolve.solver._origins import Accuracy, Traced, trace_back
 from fpsolve.solver._planes import sweep_rings, sweep_x, sweep_y
-from fpsolve.solver._steps import SCHEMES, Scheme, StepTable, advance, retreat, scheme_named, step_table
+from fpsolve.solver._steps import (
+    SCHEMES,
+    Scheme,
+    StepTable,
+    advance,
+    advance_through,
+    retreat,
+    scheme_named,
+    step_table,
+)
 
 __all__ = ["exponents_from_drift", "exponents_from_log_gibbs", "generator_matrix", "jump_rates"]
 __all__ += ["exponents_at", "face_points", "rates_at", "rates_of"]
 __all__ += ["advance_open", "advance_ring", "retreat_open", "sweep_rings", "sweep_x", "sweep_y"]
-__all__ += ["SCHEMES", "Scheme", "StepTable", "advance", "retreat", "scheme_named", "step_table"]
+__all__ += ["SCHEMES", "Scheme", "StepTable", "advance", "advance_through", "retreat", "scheme_named", "step_table"]
 __all__ += ["Accuracy", "CellSource", "LawSource", "Source", "Traced", "Transported", "masses_between"]
 __all__ += ["trace_back", "transport"]

@@ -59,7 +59,9 @@ def blend(q: Array, m: Array, mix: float, out: Array) -> None:
 
 
 @compiled
-def advance_open(q: Array, up: Array, down: Array, c: Array, mix: Array, solves: NDArray[np.int64]) -> None:
+def advance_open(
+    q: Array, up: Array, down: Array, c: Array, mix: Array, solves: NDArray[np.int64], ends: NDArray[np.int64]
+) -> Array:
     """Advance q (cells, columns) in place over ``len(c)`` steps on an open (no-flux) line.
 
     Parameters
@@ -70,15 +72,26 @@ def advance_open(q: Array, up: Array, down: Array, c: Array, mix: Array, solves:
         ``pole * dt`` of each step.
     mix, solves : arrays, shape (steps,)
         As in `fpsolve.solver._steps.Scheme`.
+    ends : array, shape (kept,)
+        Numbers of steps after which q is kept, increasing.
+
+    Returns
+    -------
+    array, shape (kept, columns, cells)
     """
     n = q.shape[0]
     inverse, ratio, m = np.empty(n), np.empty(n), np.empty_like(q)
+    kept, k = np.empty((len(ends), q.shape[1], n)), 0
     for s in range(c.shape[0]):
         factorise(up[s], down[s], c[s], inverse, ratio)
         substitute(up[s], c[s], inverse, ratio, q, m)
         blend(q, m, mix[s], q)
         if solves[s] == 2:
             substitute(up[s], c[s], inverse, ratio, q, q)
+        while k < len(ends) and ends[k] == s + 1:
+            kept[k] = q.T
+            k += 1
+    return kept
 
 
 @compiled
@@ -124,16 +137,23 @@ def substitute_ring(
 
 
 @compiled
-def advance_ring(q: Array, up: Array, down: Array, c: Array, mix: Array, solves: NDArray[np.int64]) -> None:
+def advance_ring(
+    q: Array, up: Array, down: Array, c: Array, mix: Array, solves: NDArray[np.int64], ends: NDArray[np.int64]
+) -> Array:
     """Like `advance_open` on a closed line; up, down have the shape (steps, cells)."""
     n = q.shape[0]
     inverse, ratio, m, spike = np.empty(n), np.empty(n), np.empty_like(q), np.empty((n, 1))
+    kept, k = np.empty((len(ends), q.shape[1], n)), 0
     for s in range(c.shape[0]):
         factorise_ring(up[s], down[s], c[s], inverse, ratio, spike)
         substitute_ring(up[s], down[s], c[s], inverse, ratio, spike, q, m)
         blend(q, m, mix[s], q)
         if solves[s] == 2:
             substitute_ring(up[s], down[s], c[s], inverse, ratio, spike, q, q)
+        while k < len(ends) and ends[k] == s + 1:
+            kept[k] = q.T
+            k += 1
+    return kept
 
 
 @compiled

@@ -115,12 +115,12 @@ def sweep_rings(q: Array, up: Array, down: Array, c: float, mix: float, solves: 
     """One step along the last axis on closed lines, one by one, in place; q (starts, lines, n), up, down (lines, n)."""
     starts, lines, n = q.shape
     buffer = np.empty((n, starts))
-    cs, mixes, counts = np.array([c]), np.array([mix]), np.array([solves])
+    cs, mixes, counts, ends = np.array([c]), np.array([mix]), np.array([solves]), np.empty(0, np.int64)
     for i in range(lines):
         for k in range(starts):
             for j in range(n):
                 buffer[j, k] = q[k, i, j]
-        advance_ring(buffer, up[i : i + 1], down[i : i + 1], cs, mixes, counts)
+        advance_ring(buffer, up[i : i + 1], down[i : i + 1], cs, mixes, counts, ends)
         for k in range(starts):
             for j in range(n):
                 q[k, i, j] = buffer[j, k]

@@ -109,7 +109,15 @@ def step_table(scheme: Scheme, dt: Array, *, startup: int = 0) -> StepTable:
 
 
 def advance(q: Array, rates: list[tuple[Array, Array]], table: StepTable, *, periodic: bool) -> Array:
-    """Advance the densities over ``len(table.dt)`` steps and return them; q itself is not changed.
+    """Advance the densities over ``len(table.dt)`` steps and return them; q itself is not changed."""
+    last: Array = advance_through(q, rates, table, np.array([len(table.dt)]), periodic=periodic)[0]
+    return last
+
+
+def advance_through(
+    q: Array, rates: list[tuple[Array, Array]], table: StepTable, ends: NDArray[np.int64], *, periodic: bool
+) -> Array:
+    """Advance the densities over ``len(table.dt)`` steps and return them after some; q itself is not changed.
 
     Parameters
     ----------
@@ -118,30 +126,31 @@ def advance(q: Array, rates: list[tuple[Array, Array]], table: StepTable, *, per
     rates : list of (up, down), one pair per axis
         Jump rates, shape (steps, ...): as from `jump_rates`.
     table : StepTable
+    ends : array, shape (kept,)
+        Numbers of steps after which densities are returned, increasing.
     periodic : bool
         Ends joined (the rates have one more face) or no-flux.
 
     Returns
     -------
-    array, shape of `q`
+    array, shape (kept, starts, nx[, ny])
         In 2D by symmetric (Strang 1968, doi:10.1137/0705041) splitting: half a step along x, one along y, half along x.
     """
-    if q.ndim == 2:
-        return _advance_line(q, rates[0], table, periodic)
-    return _advance_plane(q, rates, table, periodic)
-
-
-def _advance_line(q: Array, rates: tuple[Array, Array], table: StepTable, periodic: bool) -> Array:
+    if q.ndim == 3:
+        return _advance_plane(q, rates, table, ends, periodic)
     kernel = advance_ring if periodic else advance_open
     columns = np.array(q.T, order="C")  # a copy: the transpose of a single start shares its memory
-    kernel(columns, rates[0], rates[1], table.pole * table.dt, table.mix, table.solves)
-    return np.ascontiguousarray(columns.T)
+    kept: Array = kernel(columns, *rates[0], table.pole * table.dt, table.mix, table.solves, ends)
+    return kept
 
 
-def _advance_plane(q: Array, rates: list[tuple[Array, Array]], table: StepTable, periodic: bool) -> Array:
+def _advance_plane(
+    q: Array, rates: list[tuple[Array, Array]], table: StepTable, ends: NDArray[np.int64], periodic: bool
+) -> Array:
     q = q.copy()
     (up_x, down_x), (up_y, down_y) = rates
     inverse, ratio, m = (np.empty(q.shape[1:]) for _ in range(3))
+    kept = np.empty((len(ends), *q.shape))
     for s, dt in enumerate(table.dt):
         c, mix, solves = float(table.pole[s] * dt), float(table.mix[s]), int(table.solves[s])
         if periodic:
@@ -152,7 +161,8 @@ def _advance_plane(q: Array, rates: list[tuple[Array, Array]], table: StepTable,
             sweep_x(q, up_x[s], down_x[s], c / 2, mix, solves, inverse, ratio, m)
             sweep_y(q, up_y[s], down_y[s], c, mix, solves)
             sweep_x(q, up_x[s], down_x[s], c / 2, mix, solves, inverse, ratio, m)
-    return q
+        kept[ends == s + 1] = q
+    return kept
 
 
 def _ring_along_x(q: Array, up: Array, down: Array, c: float, mix: float, solves: int) -> Array:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fpsolve._checks import FloatArray
+from fpsolve._compile import compiled
 
 _NEWTON_STEPS = 60
 #: A Newton step below this share of the table's span leaves an error of the order of its square.
@@ -65,20 +66,32 @@ class MonotoneMap:
         """x(y), within the table, by Newton steps kept inside the bracket of neighbouring nodes."""
         target = np.asarray(y, dtype=float)
         k = self._place(self.y, target)
-        # the cubic of every bracket once, in u = x - node: a spline's own call would search and gather again every time
-        c3, c2, c1, c0 = self._cubics[:, k]
-        c0 = c0 - target
-        low, high = np.zeros_like(target), self.x[k + 1] - self.x[k]
-        u = high * -c0 / (self.y[k + 1] - self.y[k])
-        close = _CLOSE * (self.x[-1] - self.x[0])
+        ends = [self.y[k] - target, self.y[k + 1] - target, self.x[k + 1] - self.x[k]]
+        moved = _roots(np.stack([*self._cubics[:3, k], *ends]).reshape(6, -1), _CLOSE * (self.x[-1] - self.x[0]))
+        return np.asarray(self.x[k] + moved.reshape(target.shape))
+
+
+@compiled
+def _roots(table: FloatArray, close: float) -> FloatArray:
+    """Roots of cubics, each by its own steps; columns c3, c2, c1, value at 0, value at the width, width."""
+    roots = np.empty(table.shape[1])
+    for j in range(len(roots)):
+        c3, c2, c1, below, above, high = table[:, j]
+        low = 0.0
+        u = -high * below / (above - below)
         for _ in range(_NEWTON_STEPS):
-            gap = ((c3 * u + c2) * u + c1) * u + c0
-            low, high = np.where(gap < 0.0, u, low), np.where(gap > 0.0, u, high)
+            gap = ((c3 * u + c2) * u + c1) * u + below
             slope = (3.0 * c3 * u + 2.0 * c2) * u + c1
-            moved = u - np.divide(gap, slope, out=np.zeros_like(gap), where=slope > 0.0)
-            moved = np.where((moved < low) | (moved > high) | (slope <= 0.0), 0.5 * (low + high), moved)
-            near = bool(np.all(np.abs(moved - u) <= close))
+            if gap < 0.0:
+                low = u
+            if gap > 0.0:
+                high = u
+            moved = u - gap / slope if slope > 0.0 else 0.5 * (low + high)
+            if moved < low or moved > high:
+                moved = 0.5 * (low + high)
+            near = abs(moved - u) <= close
             u = moved
             if near:
                 break
-        return np.asarray(self.x[k] + u)
+        roots[j] = u
+    return roots
