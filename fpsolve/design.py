@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import xarray as xr
@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fpsolve import _checks, _times, kernels, samplers
 from fpsolve._progress import progress as progress_bar
+from fpsolve._status import Status
 from fpsolve.distances import weighted_tv
 from fpsolve.dynamics import Reverse
 from fpsolve.grid import Grid
@@ -64,6 +65,8 @@ class Design:
     seconds : float
         Of the processor.
     """
+
+    status: ClassVar[Status] = "estimated"
 
     reverse: Reverse
     sampler: Sampler

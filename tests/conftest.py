@@ -164,6 +164,9 @@ SLOW: dict[str, str] = {
         test_curves_of_resolved_runs_are_covered test_random_problems_are_covered_or_said_to_be_unresolved
         test_tolerances_asked_from_hostile_starts_are_covered_or_said_to_be_unresolved
     """,
+    "test_status": """
+        test_what_the_doors_return_says_what_its_numbers_are
+    """,
     "test_tiny_distances": """
         test_weighted_distance_between_evolved_laws_against_the_oracle
     """,

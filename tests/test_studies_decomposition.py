@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from test_status import WORDS, said
 
 from fpsolve import studies
 from fpsolve.studies import error_decomposition, step_size
@@ -31,6 +32,8 @@ def run_small(name, changes, folder: Path):
         text = text.replace(old, new)
     (folder / "settings.toml").write_text(text)
     report = studies.run(name, config=folder / "settings.toml", out=folder / "out", progress=False)
+    for group in report.datasets.values():
+        assert said(group) <= WORDS, "every number of run.nc says what it is"
     return report, folder / "out"
 
 

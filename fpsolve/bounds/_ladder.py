@@ -18,12 +18,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from fpsolve import __version__, _checks, _runs, weights
 from fpsolve._checks import instances
+from fpsolve._status import Status, weakest
 from fpsolve.bounds._blocks import Stages, named_starts, stages
 from fpsolve.bounds._dobrushin import Dobrushin, dobrushin
 from fpsolve.bounds._harris import Chain, Sharp
 from fpsolve.bounds._harris_closed import Closed
 from fpsolve.bounds._poincare import poincare
-from fpsolve.bounds._record import Hypothesis, Record, Status
+from fpsolve.bounds._record import Hypothesis, Record
 from fpsolve.dynamics import Reverse, identity
 from fpsolve.grid import Grid
 from fpsolve.laws import Law
@@ -252,6 +253,7 @@ def _dataset(
             "t_to": ("block", parts.times[1:]),
         },
         attrs={
+            "status": "estimated",
             "records": json.dumps(listed),
             "kernels": parts.blocks[0].name.split()[0],
             "poincare_constant": str(getattr(any_start[0], "method", "")),
@@ -267,8 +269,7 @@ def _statuses(rungs: _Rungs, betas: Array, poincares: Mapping[str, Sequence[Reco
     sharp, product = ([_of_rung(one) for one in listed[SHARP]] for listed in (whole, blocks))
     harris, closed = ([one.status for one in (*blocks[name], *whole[name])] for name in (HARRIS, CLOSED))
     last = [one.status for chain in poincares.values() for one in chain]
-    order: tuple[Status, ...] = ("estimated", "certified", "no certificate")
-    return [min(found, key=order.index) for found in (sharp, product, harris, closed, last)]
+    return [weakest(found) for found in (sharp, product, harris, closed, last)]
 
 
 def _of_rung(found: Record) -> Status:

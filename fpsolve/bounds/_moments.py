@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fpsolve import _checks, weights
+from fpsolve._status import Status
 from fpsolve._tails import edge_tail
 from fpsolve.bounds._closed import is_mixture
 from fpsolve.bounds._line import LOST, Line, around_share, end_share, resolved
@@ -219,6 +220,11 @@ class WeightedPinsker:
     exponential: float
     square_exponential: float
     unchecked: tuple[str, ...] = ()
+
+    @property
+    def status(self) -> Status:
+        """Certified, but for what `unchecked` lists; no certificate where all three are infinite."""
+        return "certified" if np.isfinite(self.best) else "no certificate"
 
     @property
     def best(self) -> float:

@@ -15,11 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fpsolve import _checks
+from fpsolve._status import Status
 from fpsolve.bounds import _closed
 from fpsolve.bounds._closed import spectral_gap_constant
 from fpsolve.bounds._line import END_SHARE, Line, around_share, end_share, exp_or_inf, held
 from fpsolve.bounds._moments import second_moment
-from fpsolve.bounds._record import Hypothesis, Record, Status, block, failure, yes
+from fpsolve.bounds._record import Hypothesis, Record, block, failure, yes
 from fpsolve.dynamics import Reverse
 from fpsolve.grid import Grid
 from fpsolve.laws import Law
@@ -37,6 +38,11 @@ class Bracket:
 
     lower: float
     upper: float
+
+    @property
+    def status(self) -> Status:
+        """Certified, by quadrature in floating point."""
+        return "certified" if np.isfinite(self.upper) else "no certificate"
 
 
 def poincare_bracket(law: Law) -> Bracket:

@@ -13,14 +13,12 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from fpsolve import _checks, _times
+from fpsolve._status import Status
 from fpsolve.grid import Grid
 from fpsolve.kernels import Kernel, Operator
 
 if TYPE_CHECKING:
     from fpsolve.dynamics import Reverse
-
-#: What a number is. Intervals of `fpsolve.proofs` are "proved", what samples say is "Monte Carlo".
-Status = Literal["certified", "estimated", "no certificate"]
 
 
 @dataclass(frozen=True)

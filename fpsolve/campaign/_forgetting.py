@@ -90,6 +90,7 @@ def forgetting(
             "run_error": ((), float(run["error_estimate"].max()), {"long_name": "largest error estimate of the run"}),
         },
         coords={"start": list(starts)},
+        attrs={"status": "estimated"},
     )
 
 

@@ -10,12 +10,13 @@ Weighted total variation between two starts, at any time, by quadrature.
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
 from fpsolve._callables import answer_of
 from fpsolve._checks import FloatArray, error, positive, values_at
+from fpsolve._status import Status
 from fpsolve.closed_form._bayes import bayes_of_field, smoothed, transition
 from fpsolve.closed_form._fields import Field, Smoothed, all_landmarks, field_of
 from fpsolve.closed_form._mixture import Mixture, as_mixture, chunks
@@ -184,6 +185,8 @@ class Distance:
         Difference of the last two quadrature levels, plus the rounding of the signed difference and the accuracy of
         the densities themselves, 1e-12 of the value.
     """
+
+    status: ClassVar[Status] = "estimated"
 
     value: float
     error: float

@@ -302,6 +302,7 @@ def _dataset(chain: Chain, plan: Steps, times: Array, v: Array, contraction: Arr
             **dict(zip(axes, grid.axes, strict=True)),
         },
         attrs={
+            "status": "estimated",
             "sampler": plan.sampler.name,
             "settings": repr(plan.sampler),
             "reference": plan.reference,

@@ -102,9 +102,9 @@ class Frame:
         return np.ascontiguousarray(full.values, dtype=float).reshape(-1, *self.shape)
 
     def labelled(self, attrs: dict[str, str], **rows: FloatArray) -> xr.Dataset:
-        """Return variables (rows,) over the leading dimensions."""
+        """Return variables (rows,) over the leading dimensions; the numbers are estimated unless `attrs` says else."""
         variables = {name: self.leading.copy(data=v.reshape(self.leading.shape)) for name, v in rows.items()}
-        return xr.Dataset(variables, attrs=attrs)
+        return xr.Dataset(variables, attrs={"status": "estimated"} | attrs)
 
 
 def aligned(**arrays: Any) -> Frame:

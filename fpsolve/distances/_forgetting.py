@@ -51,7 +51,7 @@ def curve_of(
         "rounding_error": rounding,
     }
     notes = ([] if "density_previous" in run else [_NO_COMPANION]) + ([_CUT] if cut else [])
-    attrs = attrs | {"status": "estimated"} | _runs.identity(run) | ({"note": "; ".join(notes)} if notes else {})
+    attrs = attrs | _runs.identity(run) | ({"note": "; ".join(notes)} if notes else {})
     if lost.any():
         attrs = attrs | {"resolved": "no", "resolved_reason": str(run.attrs.get("resolved_reason", ""))}
     curve = frame.labelled(attrs, distance=norm.value, **parts)

@@ -84,7 +84,8 @@ def _labelled(
     coarse = np.zeros(frame.leading.size, dtype=bool)
     for rows, field in boxes:
         coarse[rows] = unresolved(field)
-    attrs = attrs | {"samples": str(len(x)), "false_alarm": "0.001"} | ({"reason": COARSE} if coarse.any() else {})
+    attrs = attrs | {"status": "Monte Carlo", "samples": str(len(x)), "false_alarm": "0.001"}
+    attrs |= {"reason": COARSE} if coarse.any() else {}
     error = np.where(coarse, np.inf, error)
     return frame.labelled(attrs, distance=value, error=error, standard_error=deviation, bias=bias)
 

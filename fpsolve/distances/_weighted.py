@@ -132,7 +132,7 @@ def input_rounding(frame: Frame, weight: WeightLike, *densities: FloatArray, gro
 
 
 def _dataset(frame: Frame, weight: WeightLike, distance: FloatArray, error: FloatArray) -> xr.Dataset:
-    attrs = {"quantity": "weighted total variation", "weight": weights.to_json(weight), "status": "estimated"}
+    attrs = {"quantity": "weighted total variation", "weight": weights.to_json(weight)}
     return frame.labelled(attrs, distance=distance, error=error)
 
 

@@ -74,7 +74,8 @@ def steady_state(dynamics: BaseDynamics, grid: Grid) -> xr.DataArray:
     residual = np.abs(generator @ q.ravel()).max() / (abs(generator) @ np.abs(q).ravel()).max()
     names = axis_names(grid.dim, scaled=False)
     coords = dict(zip(names, grid.axes, strict=True))
-    return xr.DataArray(q, dims=names, coords=coords, name="density", attrs={"residual": float(residual)})
+    attrs = {"status": "estimated", "residual": float(residual)}
+    return xr.DataArray(q, dims=names, coords=coords, name="density", attrs=attrs)
 
 
 def _rates(dynamics: BaseDynamics, grid: Grid) -> list[tuple[Array, Array]]:

@@ -90,7 +90,7 @@ def basins(
     return xr.Dataset(
         {"basin": (names, label.reshape(grid.shape)), "share": ("attractor", share)},
         coords=coords | {"attractor": attracting},
-        attrs={"undecided": float(np.mean(label == UNDECIDED)), "rtol": rtol},
+        attrs={"status": "estimated", "undecided": float(np.mean(label == UNDECIDED)), "rtol": rtol},
     )
 
 

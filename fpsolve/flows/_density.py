@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from fpsolve import _checks, weights
 from fpsolve._checks import FloatArray
+from fpsolve._status import Status
 from fpsolve._warnings import UnresolvedWarning
 from fpsolve.dynamics import Reverse
 from fpsolve.evolution import covering_box
@@ -48,6 +49,8 @@ class FlowDistance:
     overlap : float
         ``int V min(q, p)``.
     """
+
+    status: ClassVar[Status] = "estimated"
 
     value: float
     error: float

@@ -93,7 +93,9 @@ def orbits(
     coords: dict[str, Any] = {"r": times} | ({} if at.ndim == 1 else {"axis": AXES})
     if begin is not None:
         coords["t"] = ("r", begin - times)
-    return xr.Dataset(data, coords=coords, attrs={"rtol": rtol, "atol": atol, "method": "DOP853"})
+    return xr.Dataset(
+        data, coords=coords, attrs={"status": "estimated", "rtol": rtol, "atol": atol, "method": "DOP853"}
+    )
 
 
 def end_points(flow: Any, points: Any, **options: Any) -> FloatArray:

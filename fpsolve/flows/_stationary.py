@@ -10,12 +10,13 @@ The convex hull of data, and how far outside of it points are.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from fpsolve import _checks
 from fpsolve._checks import FloatArray
+from fpsolve._status import Status
 from fpsolve.flows._field import Field, as_points, evaluate, field_of, jacobian
 from fpsolve.grid import Grid
 
@@ -169,6 +170,8 @@ class StationaryPoints:
     cells : int
         Cells of the first search per axis.
     """
+
+    status: ClassVar[Status] = "estimated"
 
     at: FloatArray
     kind: tuple[str, ...]

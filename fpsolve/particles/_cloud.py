@@ -102,7 +102,7 @@ def dataset(tally: Tally, t: Array, T: float, attrs: dict[str, Any]) -> xr.Datas
             "other_axis": axes,
             "function": list(function_names(tally.dim)),
         },
-        attrs={"n": tally.n, **attrs},
+        attrs={"status": "Monte Carlo", "n": tally.n, **attrs},
     )
     if tally.positions is not None:
         data["position"] = (
@@ -175,4 +175,4 @@ def from_positions(
     dims = ("t", "particle", "axis")[: x.ndim]
     reverse_time = (times[0] if T is None else _checks.finite("T", T)) - times
     coords = {"t": times, "reverse_time": ("t", reverse_time), "axis": list(AXES[: x.ndim - 1])}
-    return xr.Dataset({"position": (dims, x)}, coords=coords, attrs={"n": x.shape[1], **attrs})
+    return xr.Dataset({"position": (dims, x)}, coords=coords, attrs={"status": "Monte Carlo", "n": x.shape[1], **attrs})

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from fpsolve import _checks, _runs, weights
 from fpsolve._checks import FloatArray
+from fpsolve._status import Status
 from fpsolve.dynamics import Reverse, identity
 from fpsolve.laws import Law
 from fpsolve.proofs._balls import Ball, BudgetSpent, Stopwatch, exact, float_above, float_below, precision
@@ -68,6 +69,11 @@ class Enclosure:
     reason: str = ""
 
     @property
+    def status(self) -> Status:
+        """Proved; no certificate where nothing is known but that a distance is not negative."""
+        return "proved" if self.lower > 0.0 or math.isfinite(self.upper) else "no certificate"
+
+    @property
     def width(self) -> float:
         """``upper - lower``."""
         return self.upper - self.lower
@@ -82,7 +88,7 @@ class Enclosure:
 
     def __str__(self) -> str:
         """Return the interval and what it holds, one line per fact."""
-        lines = [f"proved: {self.statement}", f"  in [{self.lower!r}, {self.upper!r}] ({self.seconds:.2g} s)"]
+        lines = [f"{self.status}: {self.statement}", f"  in [{self.lower!r}, {self.upper!r}] ({self.seconds:.2g} s)"]
         lines += [f"  not as narrow as asked: {self.reason}"] if self.reason else []
         return "\n".join([*lines, *(f"  given: {text}" for text in self.hypotheses)])
 

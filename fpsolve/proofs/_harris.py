@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fpsolve import _checks
+from fpsolve._status import Status
 from fpsolve.dynamics import Reverse
 from fpsolve.proofs._balls import (
     Ball,
@@ -77,6 +78,11 @@ class ProvedHarris:
     reason: str = ""
     seconds: float = 0.0
 
+    @property
+    def status(self) -> Status:
+        """Proved, or no certificate."""
+        return "no certificate" if self.value is None else "proved"
+
     def __str__(self) -> str:
         """Return the record as text, one line per fact."""
         shown = f"no contraction proved: {self.reason}" if self.value is None else f"proved contraction {self.value!r}"
@@ -103,6 +109,11 @@ class ProvedBlocks:
     blocks: tuple[ProvedHarris, ...]
     beta: float
     reason: str = ""
+
+    @property
+    def status(self) -> Status:
+        """Proved, or no certificate."""
+        return "no certificate" if self.value is None else "proved"
 
 
 def harris(

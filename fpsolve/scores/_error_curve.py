@@ -90,7 +90,12 @@ def error_curve(score: Callable[[float, Any], Any], target: Law, process: Proces
             "lost": ("t", lost, {"long_name": "mass missing from the quadrature"}),
         },
         coords={"t": at},
-        attrs={"score_model": name_of(score), "target": repr(target)[:500], "process": repr(process)},
+        attrs={
+            "status": "estimated",
+            "score_model": name_of(score),
+            "target": repr(target)[:500],
+            "process": repr(process),
+        },
     )
 
 

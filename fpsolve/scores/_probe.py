@@ -10,13 +10,14 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
 from fpsolve import _checks, marginals
 from fpsolve._callables import refuse_company, refuse_swapped_names, told
 from fpsolve._checks import USER_ERRORS, FloatArray
+from fpsolve._status import Status
 from fpsolve._warnings import ScoreWarning
 from fpsolve.laws import Law
 from fpsolve.processes import Process
@@ -116,6 +117,8 @@ class Probe:
     implausible : str
         Empty, or what no plausible model error explains, where it was held against the exact score.
     """
+
+    status: ClassVar[Status] = "estimated"
 
     name: str
     declared: str

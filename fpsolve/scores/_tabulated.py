@@ -312,7 +312,12 @@ def tabulate(score: Callable[[float, Any], Any], grid: Grid, times: Any) -> xr.D
             "interpolation_rms": ("t_between", rms, between),
         },
         coords={"t": nodes, "t_between": middles} | dict(zip(axes, grid.axes, strict=True)),
-        attrs={"score_model": name_of(score), "version": __version__, "interpolation": "cubic splines in x and log t"},
+        attrs={
+            "status": "estimated",
+            "score_model": name_of(score),
+            "version": __version__,
+            "interpolation": "cubic splines in x and log t",
+        },
     )
 
 

@@ -137,6 +137,7 @@ def _found(ensemble: Ensemble, problem: Problem, levels: Sequence[Level], which:
 
 def _read_off(ensemble: Ensemble, found: Solution, problem: Problem) -> Attributes:
     return {
+        "status": "Monte Carlo",
         "convention": "ito" if ensemble.ito else "stratonovich",
         "noise": ensemble.noise.description,
         "test_function": ensemble.function.description,

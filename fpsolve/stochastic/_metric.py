@@ -11,13 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fpsolve import _checks, _runs
 from fpsolve._callables import values_of
+from fpsolve._status import Status
 from fpsolve.dynamics import BaseDynamics, identity
 from fpsolve.stochastic._functional import RadialFunction, against_averages, extended_points, gain, radial
 
@@ -85,7 +86,11 @@ def quadratic_variation(run: xr.Dataset, *, shares: Sequence[float] = SHARES) ->
             "spread": (("path", "share"), np.sqrt(2.0 * _partial_sums(formula**2, r, parts))),
         },
         coords={"path": run["path"].values, "share": parts},
-        attrs={"quantity": "SIEM-like quadratic variation", "test_function": run.attrs["test_function"]},
+        attrs={
+            "status": "Monte Carlo",
+            "quantity": "SIEM-like quadratic variation",
+            "test_function": run.attrs["test_function"],
+        },
     )
 
 
@@ -167,7 +172,12 @@ def siem_like(
             "contribution": ((members, "step"), contribution),
         },
         coords={members: run[members].values, "share": parts},
-        attrs={"quantity": "SIEM-like metric", "test_function": phi.description, "steps": len(t) - 1},
+        attrs={
+            "status": "estimated",
+            "quantity": "SIEM-like metric",
+            "test_function": phi.description,
+            "steps": len(t) - 1,
+        },
     )
 
 
@@ -204,6 +214,8 @@ class RankCorrelation:
         Its coverage, nominally.
     pairs, resamples, seed : int
     """
+
+    status: ClassVar[Status] = "Monte Carlo"
 
     value: float
     low: float

@@ -196,7 +196,8 @@ def _truth(
         wrong[:, k] = (abs(here - exact) * v).sum([*here.dims[1:]]) * grid.volume
     data = {"distance": distance, "error": error, "density_error": wrong}
     coords = {"start": list(starts), "t": times, "reverse_time": ("t", reverse.process.T - np.array(times))}
-    truth = xr.Dataset({name: (("start", "t"), values) for name, values in data.items()}, coords=coords)
+    columns = {name: (("start", "t"), values) for name, values in data.items()}
+    truth = xr.Dataset(columns, coords=coords, attrs={"status": "estimated"})
     return truth.assign(quadrature=("start", _quadrature(reverse, starts, weight, times[-1])))
 
 

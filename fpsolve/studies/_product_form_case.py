@@ -198,7 +198,7 @@ def _noisy(settings: SideSettings, reverse: fp.Reverse, weight: Weight) -> tuple
     error = float(measured["error"] + found["error_estimate"][0, -1])
     possible = float(((q + p) * weights.evaluate(weight, grid)).sum() * grid.volume)
     value = float(measured["distance"])
-    return value, error, value / possible, xr.Dataset({"density": q, "exact": p})
+    return value, error, value / possible, xr.Dataset({"density": q, "exact": p}, attrs={"status": "estimated"})
 
 
 def _box(law: Law, reach: float) -> list[tuple[float, float]]:

@@ -79,7 +79,11 @@ def _one(knob: Knob, eta: Eta) -> xr.Dataset:
     curve = fp.forgetting_curve(run, weight=knob.weight).sel(start="far", drop=True)
     plain = fp.forgetting_curve(run, weight=fp.UnitWeight()).sel(start="far", drop=True)
     numbers = {"far": curve.distance, "far_error": curve.error, "plain": 0.5 * plain.distance}
-    found = xr.Dataset(numbers).assign(estimate=run.error_estimate.max()).reset_coords(drop=True)
+    found = (
+        xr.Dataset(numbers, attrs={"status": "estimated"})
+        .assign(estimate=run.error_estimate.max())
+        .reset_coords(drop=True)
+    )
     for label, (low, high) in (("early", (knob.split[0], T)), ("late", (0.0, knob.split[1]))):
         wrong = scores.perturbed(reverse.score, scores.errors.During(scores.errors.Bias(knob.size), low, high))
         found[label], found[f"{label}_error"] = _left(knob, eta, wrong)

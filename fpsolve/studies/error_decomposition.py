@@ -11,6 +11,7 @@ from pydantic import Field, PositiveFloat, PositiveInt
 import fpsolve as fp
 from fpsolve import decomposition, plots
 from fpsolve._checks import FloatArray
+from fpsolve._status import Status
 from fpsolve.studies.config import AnyProcess, AnyWeight, LineTarget, SamplerSettings, Stages, StudySettings
 from fpsolve.studies.report import Check, Report, Table, number
 
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
 __all__ = ["Config", "LineSettings", "run"]
 
 SOURCES = ("initialization", "discretization", "score")
+#: What the numbers of the table are.
+STATUS: dict[Status, tuple[str, ...]] = {
+    "estimated": ("local", "left", "left / local", "bound"),
+}
 NOTES = (
     "local: sum over the steps of the V-norms of the errors where they arise; left: the same when exact dynamics "
     "has carried each to the end; bound: local errors times the contraction still to come."
@@ -88,6 +93,7 @@ def run(config: Config, stages: Stages) -> Report:
         answer=_answer(found),
         checks=checks(found),
         table=Table(("source", "local", "left", "left / local", "bound"), tuple(_row(found, s) for s in SOURCES)),
+        status=STATUS,
         notes=NOTES,
         figure=drawn,
         caption=CAPTION,

@@ -13,6 +13,7 @@ import xarray as xr
 from pydantic import PositiveFloat
 
 from fpsolve import distances, particles
+from fpsolve._status import Status
 from fpsolve.studies._forgetting_case import (
     REFERENCE,
     Case,
@@ -30,6 +31,11 @@ from fpsolve.studies.report import Report, Table, number, with_error
 __all__ = ["Config", "run"]
 
 COLUMNS = ("start", "t", "weighted TV", "closed form", "particles", "expected (2 sd)", "verdict")
+#: What the numbers of the table are.
+STATUS: dict[Status, tuple[str, ...]] = {
+    "estimated": ("weighted TV", "closed form"),
+    "Monte Carlo": ("particles", "expected (2 sd)", "verdict"),
+}
 NOTES = (
     "weighted TV: int V |q - p| between the density q from the start and the exact law p at forward time t, on the "
     "grid, with its error estimate; closed form: the same from Bayes' rule.",
@@ -68,6 +74,7 @@ def run(config: Config, stages: Stages) -> Report:
         answer=tuple(_answer(case) for case in cases) + (_summing_up(cases),),
         checks=tuple(check for case in cases for check in checks(case)),
         table=Table(COLUMNS, tuple(row for case in cases for row in _rows(case))),
+        status=STATUS,
         notes=NOTES,
         figure=drawn,
         caption=caption(line, plane),

@@ -8,6 +8,7 @@ import numpy as np
 from pydantic import PositiveFloat, PositiveInt
 
 from fpsolve import plots
+from fpsolve._status import Status
 from fpsolve.settings import dump
 from fpsolve.studies._harris_case import START, Block, Case, CaseSettings, checks, controls, solve
 from fpsolve.studies.config import Stages, StudySettings
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
 __all__ = ["Config", "run"]
 
 COLUMNS = ("block", "measured", "sharp", "Harris", "beta", "gamma", "K", "R", "a''")
+#: What the numbers of the table are.
+STATUS: dict[Status, tuple[str, ...]] = {
+    "certified": ("Harris", "beta", "gamma", "K", "R", "a''"),
+    "estimated": ("measured", "sharp"),
+}
 NOTES = (
     "measured: share of the distance of the start that the block leaves; sharp: weighted Dobrushin coefficient; "
     "Harris: certificate abar = max{1 - a'' + beta K, gamma, (2 + beta (gamma R + 2K))/(2 + beta R)}; both in the "
@@ -68,6 +74,7 @@ def run(config: Config, stages: Stages) -> Report:
         answer=tuple(_answer(case) for case in cases),
         checks=(*(check for case in cases for check in checks(case)), *controlled),
         table=Table(COLUMNS, tuple(row for case in cases for row in _rows(case))),
+        status=STATUS,
         notes=NOTES,
         figure=drawn,
         caption=CAPTION + " ".join(_described(case) for case in cases),

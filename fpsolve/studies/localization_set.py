@@ -15,6 +15,7 @@ from pydantic import Field, PositiveFloat
 import fpsolve as fp
 from fpsolve import bounds, kernels
 from fpsolve._checks import FloatArray
+from fpsolve._status import Status
 from fpsolve.kernels import Kernel
 from fpsolve.plots import PALETTE
 from fpsolve.studies.config import AnyProcess, LineTarget, Settings, Stages, StudySettings
@@ -90,6 +91,11 @@ def _entries(first: Axes, second: Axes, third: Axes) -> tuple[list[Artist], list
 
 
 COLUMNS = ("box", "beta", "held R", "best R", "a''", "certified", "with a", "unguarded", "sharp")
+#: What the numbers of the table are.
+STATUS: dict[Status, tuple[str, ...]] = {
+    "certified": ("held R", "best R", "a''", "certified"),
+    "estimated": ("with a", "unguarded", "sharp"),
+}
 NOTES = (
     "held R: largest level of V = 1 + x^2 whose set the box holds, with sources whose mass stays away from its ends; "
     "best R, a'': where abar is smallest, and the overlap of pairs there; certified: that abar; with a: the same with "
@@ -166,6 +172,7 @@ def run(config: Config, stages: Stages) -> Report:
         answer=_answer(found),
         checks=checks(config, found),
         table=Table(COLUMNS, tuple(_row(found, box, beta) for beta in config.betas for box in config.boxes)),
+        status=STATUS,
         notes=NOTES,
         figure=drawn,
         caption=CAPTION,
@@ -192,7 +199,10 @@ def _on_box(config: Config, half: float) -> xr.Dataset:
         }
         curves = {"a": one.commons, "a2": one.pairwise, "abar": one.abar, "abar_set": one.abar_common}
         curves |= {"unguarded": one.unguarded}
-        parts.append(xr.Dataset(numbers | {name: ("R", values) for name, values in curves.items()}))
+        part = xr.Dataset(numbers | {name: ("R", values) for name, values in curves.items()})
+        for name in ("certified", "best_level", "best_overlap", "held"):
+            part[name].attrs["status"] = "certified"
+        parts.append(part.assign_attrs(status="estimated"))
     return xr.concat(parts, dim="beta").assign_coords(beta=list(config.betas), R=levels)
 
 

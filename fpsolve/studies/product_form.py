@@ -14,6 +14,7 @@ from pydantic import PositiveFloat
 import fpsolve as fp
 from fpsolve import flows
 from fpsolve._checks import FloatArray
+from fpsolve._status import Status
 from fpsolve.studies._product_form_case import CAPTION, NARROW, Case, SideSettings, figure, solve
 from fpsolve.studies.config import AnyWeight, Settings, Stages, StudySettings
 from fpsolve.studies.report import Check, Report, Table, with_error
@@ -22,6 +23,10 @@ from fpsolve.weights import Weight
 __all__ = ["Config", "Reference", "checks", "on_cells", "run"]
 
 TARGETS: tuple[Literal["points", "mixture", "data"], ...] = ("points", "mixture", "data")
+#: What the numbers of the table are.
+STATUS: dict[Status, tuple[str, ...]] = {
+    "estimated": ("stationary points", "eta = 0", "eta = 1"),
+}
 NOTES = (
     "Distances: weighted total variation between the law at the end and that of the exact sampler, both from p_T; the "
     "exact sampler ends in p_t for every eta. In brackets: the share of the largest possible distance, the sum of both "
@@ -101,6 +106,7 @@ def run(config: Config, stages: Stages) -> Report:
         answer=_answer(reference, cases),
         checks=(*checks(reference, cases), again),
         table=Table(("target", "stationary points", "eta = 0", "eta = 1"), tuple(_row(case) for case in cases)),
+        status=STATUS,
         notes=NOTES,
         figure=drawn,
         caption=CAPTION,

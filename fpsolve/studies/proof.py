@@ -11,6 +11,7 @@ from pydantic import Field, PositiveFloat, PositiveInt
 
 import fpsolve as fp
 from fpsolve import _checks, bounds, closed_form, kernels
+from fpsolve._status import Status
 from fpsolve.plots import PALETTE
 from fpsolve.studies.config import AnyProcess, AnyWeight, LineStart, LineTarget, Stages, StudySettings
 from fpsolve.studies.report import Check, Report, Table, number, outward
@@ -26,6 +27,12 @@ MATCHED = "matched"
 COLUMNS = ("start or block", "t", "measured", "error bar", "proved, at least", "width", "verdict")
 #: Contraction factors of a block.
 FACTORS = ("proved", "certified", "sharp")
+#: What the numbers of the table are.
+STATUS: dict[Status, tuple[str, ...]] = {
+    "proved": ("proved, at least", "width", "verdict"),
+    "estimated": ("measured", "error bar"),
+    "certified": ("blocks: in place of measured",),
+}
 NOTES = (
     "measured and its error bar are estimated, by finite volumes; the intervals are proved (their lower end and their "
     "width are shown), and so is each verdict on an error bar. Particles would have to number about 1/distance^2.",
@@ -102,6 +109,7 @@ def run(config: Config, stages: Stages) -> Report:
         answer=_answer(found, blocks),
         checks=checks(config, found, blocks),
         table=Table(COLUMNS, (*_rows(found), *_block_rows(blocks))),
+        status=STATUS,
         notes=NOTES,
         figure=drawn,
         caption=CAPTION,

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from fpsolve import _checks
+from fpsolve._status import Status
 from fpsolve.laws import Law
 from fpsolve.settings import dump
 
@@ -175,6 +176,8 @@ class Report:
     caption : str
     metrics : mapping
         Numbers worth keeping, by name.
+    status : mapping of a word of `Status` to names
+        What the numbers of the table are: the columns that are estimated, certified, proved, Monte Carlo.
     provenance : mapping
         Where everything comes from; strings, numbers, lists and mappings of them.
     datasets : mapping of str to Dataset
@@ -191,6 +194,7 @@ class Report:
     figure: Figure
     caption: str
     metrics: Mapping[str, float | int | str]
+    status: Mapping[Status, tuple[str, ...]] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
     datasets: Mapping[str, xr.Dataset] = field(default_factory=dict)
 
@@ -205,7 +209,7 @@ class Report:
             "study": self.study,
             "checks": [check.record() for check in self.checks],
             "metrics": {name: _json_number(value) for name, value in self.metrics.items()},
-            "provenance": dict(self.provenance),
+            "provenance": dict(self.provenance) | {"status": dict(self.status)},
         }
 
 
@@ -225,7 +229,7 @@ def terminal(report: Report) -> str:
         f"{report.title}\n{'=' * min(len(report.title), WIDTH)}",
         _wrapped(report.question),
         report.table.text(),
-        "\n".join(_wrapped(note) for note in report.notes),
+        "\n".join(_wrapped(note) for note in _notes(report)),
         check_table(report.checks).text(),
         _wrapped(verdict(report)),
         *(_wrapped(paragraph) for paragraph in report.answer),
@@ -247,7 +251,7 @@ def markdown(report: Report) -> str:
         verdict(report),
         "## Table",
         report.table.markdown(),
-        *report.notes,
+        *_notes(report),
         "## Checks",
         "A check passes if value and reference differ by at most the tolerance.",
         check_table(report.checks).markdown(),
@@ -276,6 +280,12 @@ def verdict(report: Report) -> str:
     if not failed:
         return f"All {len(report.checks)} checks pass."
     return f"{len(failed)} of {len(report.checks)} checks FAIL: {'; '.join(failed)}."
+
+
+def _notes(report: Report) -> tuple[str, ...]:
+    """How to read the table, and what its numbers are."""
+    words = "; ".join(f"{word}: {', '.join(names)}" for word, names in report.status.items())
+    return (*report.notes, f"What the numbers are: {words}.") if words else report.notes
 
 
 def _wrapped(text: str) -> str:

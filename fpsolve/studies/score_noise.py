@@ -9,6 +9,7 @@ import xarray as xr
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from fpsolve import _checks, plots, stochastic
+from fpsolve._status import Status
 from fpsolve.settings import Settings
 from fpsolve.studies import _score_noise_cases as cases
 from fpsolve.studies._score_noise_cases import oracle as oracle
@@ -25,6 +26,11 @@ POPULATIONS = {"steady": "given, steady", "windowed": "given, in a window", "noi
 DISTANCES = {"weighted_tv": "weighted TV", "w2": "$W_2$"}
 #: Errors whose metric and distance are computed on other grids as well.
 CONTROLS = 5
+#: What the numbers of the table are.
+STATUS: dict[Status, tuple[str, ...]] = {
+    "Monte Carlo": ("correlations and their intervals",),
+    "estimated": ("the metrics and distances they order",),
+}
 NOTES = (
     "steady: given errors that do not change in time; windowed: given errors that act during a part of the run; noise: "
     "white noise in time.",
@@ -94,6 +100,7 @@ def run(config: Config, stages: Stages) -> Report:
         answer=_answer(config, found, table),
         checks=checks(found, table, known),
         table=_table(config, table),
+        status=STATUS,
         notes=NOTES,
         figure=drawn,
         caption=CAPTION,
@@ -135,6 +142,7 @@ def _population(config: Config, ground: cases.Ground, population: str, seed: int
     return xr.Dataset(
         {**scalars, "metric": metric},
         coords={"share": list(config.shares), "family": ("case", [case.family for case in drawn])},
+        attrs={"status": "estimated"},
     )
 
 
@@ -177,7 +185,7 @@ def correlations(config: Config, found: xr.Dataset) -> xr.Dataset:
     return xr.Dataset(
         {name: (dims, values) for name, values in parts.items()},
         coords={"population": list(POPULATIONS), "predictor": list(predictors(config)), "distance": list(DISTANCES)},
-        attrs={"level": config.level, "resamples": config.resamples, "seed": config.seed},
+        attrs={"status": "Monte Carlo", "level": config.level, "resamples": config.resamples, "seed": config.seed},
     )
 
 

@@ -10,6 +10,7 @@ import xarray as xr
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from fpsolve import decomposition
+from fpsolve._status import Status
 from fpsolve.plots import PALETTE, legend_beside, weight_formula
 from fpsolve.studies.config import SamplerName, Stages
 from fpsolve.studies.error_decomposition import LineSettings
@@ -22,6 +23,10 @@ __all__ = ["Config", "run"]
 
 #: Noise knob of the methods: DDIM is the deterministic one, the others ignore it or take 1.
 ETA = {"ddim": 0.0}
+#: What the numbers of the table are.
+STATUS: dict[Status, tuple[str, ...]] = {
+    "estimated": ("errors", "start", "order"),
+}
 NOTES = (
     "error: measured V-norm between the sampler's law, started from N(0, 1), and the exact marginal; start: what is "
     "left of the initialization error; order: slope of the discretization error in the number of steps. "
@@ -61,6 +66,7 @@ def run(config: Config, stages: Stages) -> Report:
         answer=_answer(found),
         checks=checks(config, found),
         table=Table(("sampler", *(f"error, {n} steps" for n in config.counts), "start", "order"), _rows(found)),
+        status=STATUS,
         notes=NOTES,
         figure=drawn,
         caption=CAPTION,
@@ -109,7 +115,7 @@ def _one(config: Config, name: str, steps: int) -> xr.Dataset:
     numbers = {source: float(alive.sel(source=source)) for source in ("initialization", "discretization")}
     numbers |= {"total": float(result["total"][-1]), "closure": float(result["closure"].max())}
     numbers |= {"reference_error": float(result["reference_error"][-1]), "width": float(result["width"].min())}
-    return xr.Dataset(numbers, attrs={"weight": result.attrs["weight"]})
+    return xr.Dataset(numbers, attrs={"status": "estimated", "weight": result.attrs["weight"]})
 
 
 def _rows(found: xr.Dataset) -> tuple[tuple[str, ...], ...]:

@@ -12,6 +12,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat
 import fpsolve as fp
 from fpsolve import closed_form
 from fpsolve._checks import error
+from fpsolve._status import Status
 from fpsolve.dynamics import Eta, edm_churn
 from fpsolve.laws import Law
 from fpsolve.processes import Process
@@ -24,6 +25,10 @@ __all__ = ["Config", "run"]
 #: Coefficients are differences of rows that sum to one.
 ROUNDING = 1e-13
 
+#: What the numbers of the table are.
+STATUS: dict[Status, tuple[str, ...]] = {
+    "estimated": ("far", "coefficient", "early", "late"),
+}
 NOTES = (
     "far: V-distance to p_t at t_min from the start far out; coefficient: sharp V-Dobrushin coefficient of the whole "
     "trajectory with its change from half as many cells, which widen a small noise; early, late: V-distance at t_min "
@@ -96,6 +101,7 @@ def run(config: Config, stages: Stages) -> Report:
         answer=_answer(by_eta, by_churn),
         checks=checks(config, by_eta, by_churn, exact_far(first)),
         table=Table(("knob", "far", "coefficient", "early", "late"), _rows(by_eta, by_churn)),
+        status=STATUS,
         notes=NOTES,
         figure=drawn,
         caption=CAPTION,
