@@ -730,3 +730,19 @@ def test_log_ndtr_is_what_the_tails_say():
     z = np.array([-40.0, -3.0, 0.0, 3.0, 40.0])
     assert field.log_tail(z, False) == pytest.approx(log_ndtr(z), rel=1e-13)
     assert field.log_tail(z, True) == pytest.approx(log_ndtr(-z), rel=1e-13)
+
+
+def test_an_exponential_weight_may_overflow_where_nothing_is_left_of_the_laws():
+    """``e^{0.3 |x|}`` between N(0, 35^2) and N(36, 35^2), at T: tilted normal laws, cut at 0 and at 18."""
+    a, b, c, s = 0.0, 36.0, 0.3, 35.0
+
+    def part(mean, low, high, rate):
+        mass = ndtr((high - mean) / s - rate * s) - ndtr((low - mean) / s - rate * s)
+        return np.exp(rate * mean + (rate * s) ** 2 / 2.0) * mass
+
+    pieces = ((-np.inf, 0.0, -c, 1.0), (0.0, 18.0, c, 1.0), (18.0, np.inf, c, -1.0))
+    whole = sum(sign * (part(a, low, high, rate) - part(b, low, high, rate)) for low, high, rate, sign in pieces)
+    reverse = fp.Reverse(fp.Gaussian(0.0, std=1.0), fp.EDM(sigma_max=20.0))
+    starts = fp.Gaussian(a, std=s), fp.Gaussian(b, std=s)
+    found = closed_form.weighted_tv(reverse, *starts, 20.0, weight=fp.ExponentialWeight(c))
+    assert found.value == pytest.approx(whole, rel=1e-9) and found.error <= 1e-8 * whole

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fpsolve._checks import flag, instances
 from fpsolve.bounds._dobrushin import _stochastic
-from fpsolve.bounds._harris_closed import Closed, closed_trials, searched
+from fpsolve.bounds._harris_closed import closed_trials, searched
 from fpsolve.bounds._harris_record import NO_TRIALS, Harris, Trials, best_beta, record, refined_beta
 from fpsolve.bounds._lyapunov import (
     BOX_ONLY,
@@ -292,33 +293,43 @@ BETAS = np.append(1.0, np.geomspace(1e-4, 10.0, 31))
 _COARSE = 4
 
 
+class Block(Protocol):
+    """A block for which a contraction is known for every factor on V."""
+
+    def best(self, beta: float, step: int = 1) -> float:
+        """The smallest factor in the weight ``1 + beta V``; infinite where there is none below 1."""
+
+    def record(self, beta: float) -> Harris:
+        """The best contraction in the weight ``1 + beta V``."""
+
+
 @dataclass(frozen=True, eq=False)
 class Chain:
     """The kernels between neighbouring boundaries, and from the first boundary to each, analysed.
 
     Attributes
     ----------
-    blocks, whole : sequences of Sharp or Closed, one for each boundary but the first
+    blocks, whole : sequences of Sharp, Closed or Proved, one for each boundary but the first
     """
 
-    blocks: Sequence[Sharp | Closed]
-    whole: Sequence[Sharp | Closed]
+    blocks: Sequence[Block]
+    whole: Sequence[Block]
 
-    def factors(self) -> tuple[Array, Array]:
+    def factors(self, betas: Array = BETAS) -> tuple[Array, Array]:
         """Factors on the initial distance at the boundaries in the weight 1 + V, and the beta behind each.
 
         A contraction in the weight ``1 + beta V`` costs ``max(beta, 1/beta)`` in that of ``1 + V``. At each boundary
         the best beta is taken, and the better of one block from the start and of a chain that ends with the last block.
         NaN where there is no certificate.
         """
-        costs = np.maximum(BETAS, 1.0 / BETAS)
-        rough = np.stack([c * self._products(float(b), _COARSE) for b, c in zip(BETAS, costs, strict=True)])
-        chosen = BETAS[np.argmin(rough, axis=0)]
+        costs = np.maximum(betas, 1.0 / betas)
+        rough = np.stack([c * self._products(float(b), _COARSE) for b, c in zip(betas, costs, strict=True)])
+        chosen = betas[np.argmin(rough, axis=0)]
         exact = {b: max(b, 1.0 / b) * self._products(b, 1) for b in {float(b) for b in chosen} | {1.0}}
         values = np.array([min(exact[float(b)][n], exact[1.0][n]) for n, b in enumerate(chosen)])
-        betas = np.where(values == exact[1.0], 1.0, chosen)
+        used = np.where(values == exact[1.0], 1.0, chosen)
         found = np.isfinite(values)
-        return np.where(found, values, np.nan), np.where(found, betas, np.nan)
+        return np.where(found, values, np.nan), np.where(found, used, np.nan)
 
     def _products(self, beta: float, step: int) -> Array:
         """Contractions from the start to every boundary for one beta, infinite without certificate; 1 at the start."""

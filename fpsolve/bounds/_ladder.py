@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fpsolve import __version__, _checks, _runs, weights
-from fpsolve._checks import instances
+from fpsolve._checks import flag, instances
 from fpsolve._status import Status, weakest
+from fpsolve.bounds import _proved
 from fpsolve.bounds._blocks import Stages, named_starts, stages
 from fpsolve.bounds._dobrushin import Dobrushin, dobrushin
 from fpsolve.bounds._harris import Chain, Sharp
@@ -36,8 +37,8 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
-SHARP, PRODUCT = "sharp Dobrushin", "product of sharp Dobrushin"
-HARRIS, CLOSED, POINCARE = "Harris", "Harris, closed form", "Poincare"
+SHARP, PRODUCT, POINCARE = "sharp Dobrushin", "product of sharp Dobrushin", "Poincare"
+HARRIS, CLOSED, PROVED = "Harris", "Harris, closed form", "Harris, proved"
 
 
 def ladder(
@@ -50,6 +51,7 @@ def ladder(
     start: Law | Mapping[str, Law] | None = None,
     t_min: float | None = None,
     frame: Literal["fixed", "scaled"] = "fixed",
+    proved: bool = False,
 ) -> xr.Dataset:
     r"""Return the ladder of bounds on the forgetting of a start, block by block.
 
@@ -64,7 +66,9 @@ def ladder(
     * "Harris, closed form": the same with constants in closed form;
     * "Poincare": the chi-square bound, which knows neither drift nor minorization. Where its constant is an estimate
       (attribute `poincare_constant` "spectral gap of a grid"), so is this rung: give ``constant="bracket"`` to
-      `poincare` for a bound.
+      `poincare` for a bound;
+    * "Harris, proved" (with `proved`): the same as "Harris", with K, overlap and d_0 enclosed by ball arithmetic
+      (`fpsolve.proofs`): a theorem, in the weight ``1 + beta V`` of the betas that serve the rung "Harris".
 
     Where nothing is certified there is NaN. `verify` checks the order: measured <= all of them, the sharp coefficient
     <= its product and <= Harris <= closed form.
@@ -88,6 +92,10 @@ def ladder(
         Where the run ends, default the last of `blocks` where those are times, else T/100.
     frame : {"fixed", "scaled"}
         "scaled": `grid` is in ``z = (x - m(t))/S(t)``, as for runs of VE and EDM.
+    proved : bool, default False
+        Add the rung of proofs, where they apply: target and starts mixtures of normal laws on the line, the exact
+        score, eta = 1, V = beta |x|^p, p = 2, 4, 6. About a second for every factor that is proved, so up to a minute
+        for five blocks; needs python-flint.
 
     Returns
     -------
@@ -95,16 +103,16 @@ def ladder(
         For each start a variable of its label over (bound, t), in the norm: what `fpsolve.plots.forgetting` draws;
         `measured` (start, t): the distance on the grid, `measured_error` its discretisation error; `factor` (bound,
         block): the contraction of every single block in the weight as given, NaN for "no certificate" (for Poincare in
-        chi-square); `beta` (harris, t): the factor behind the two Harris rungs;
-        coordinates `status` (bound): "certified", "estimated" or "no certificate", the weakest word on any number of
-        that rung (what of it is not checked stands in the records); `reverse_time` (t), `t_from` and `t_to` (block);
-        attribute `records`: JSON of all records with their
-        constants, hypotheses and margins (see `records`).
+        chi-square); `beta` (harris, t): the factor behind the Harris rungs;
+        coordinates `status` (bound): "proved", "certified", "estimated" or "no certificate", the weakest word on any
+        number of that rung (what of it is not checked stands in the records); `reverse_time` (t), `t_from` and `t_to`
+        (block); attribute `records`: JSON of all records with their constants, hypotheses and margins (see `records`).
 
     Raises
     ------
     ValueError
-        Boundaries that do not decrease or leave [0, T], a box that does not hold p_T, a grid too large for matrices.
+        Boundaries that do not decrease or leave [0, T], a box that does not hold p_T, a grid too large for matrices;
+        `proved` without python-flint.
 
     References
     ----------
@@ -121,10 +129,10 @@ def ladder(
     instances(reverse=(reverse, Reverse), grid=(grid, Grid))
     parts = stages(reverse, grid, blocks, t_min, frame)
     distance = weight if norm is None else norm
-    rungs = _Rungs.of(parts, weight)
+    rungs = _Rungs.of(parts, weight, flag("proved", proved))
     factors, betas = rungs.factors()
     change = np.array([float(np.max(weights.evaluate(distance, g) / weights.evaluate(weight, g))) for g in parts.grids])
-    rows, measured, errors, poincares = {}, [], [], {}
+    rows, measured, errors, poincares, starts = {}, [], [], {}, {}
     for label, law in named_starts(reverse, start).items():
         sizes, error = parts.measured(law, distance)
         first = sum(float(part[0]) for part in parts.measured(law, weight))
@@ -132,10 +140,13 @@ def ladder(
             poincare(reverse, parts.times[0], t, grid=g, weight=distance, start=law)
             for t, g in zip(parts.times[1:], parts.grids[1:], strict=True)
         ]
-        rows[label] = np.vstack([first * change * factors, np.append(np.nan, _numbers(poincares[label]))])
+        rows[label] = np.vstack([first * change * factors[:4], np.append(np.nan, _numbers(poincares[label]))])
+        if proved:
+            starts[label] = _proved.distance(reverse, law, float(parts.times[0]), weight, distance)
+            rows[label] = np.vstack([rows[label], _numbers([starts[label]]) * _proved.OUTWARD * factors[4]])
         measured.append(sizes)
         errors.append(error)
-    found = _dataset(parts, rungs, betas, poincares, rows, (np.stack(measured), np.stack(errors)))
+    found = _dataset(parts, rungs, betas, (poincares, starts), rows, (np.stack(measured), np.stack(errors)))
     return found.assign_attrs(weight=weights.to_json(weight), norm=weights.to_json(distance))
 
 
@@ -146,43 +157,54 @@ class _Rungs:
     Attributes
     ----------
     sharp_blocks, sharp_whole : sequences of Dobrushin
-    harris, closed : Chain
+    chains : dict of str to Chain
+        By the name of the rung.
     """
 
     sharp_blocks: Sequence[Dobrushin]
     sharp_whole: Sequence[Dobrushin]
-    harris: Chain
-    closed: Chain
+    chains: dict[str, Chain]
 
     @classmethod
-    def of(cls, parts: Stages, weight: WeightLike) -> _Rungs:
+    def of(cls, parts: Stages, weight: WeightLike, proved: bool) -> _Rungs:
         """Analyse every kernel once; the first block is the same kernel in both lists."""
         times, later = parts.times.tolist(), parts.whole[1:]
         sharp = [dobrushin(kernel, weight=weight, whole_line=True) for kernel in parts.blocks]
         found = [Sharp.of(kernel, weight) for kernel in parts.blocks]
-        return cls(
-            sharp,
-            [sharp[0], *(dobrushin(kernel, weight=weight, whole_line=True) for kernel in later)],
-            Chain(found, [found[0], *(Sharp.of(kernel, weight) for kernel in later)]),
-            Chain(
+        chains = {
+            HARRIS: Chain(found, [found[0], *(Sharp.of(kernel, weight) for kernel in later)]),
+            CLOSED: Chain(
                 [Closed.of(parts.reverse, *ends, weight) for ends in pairwise(times)],
                 [Closed.of(parts.reverse, times[0], t, weight) for t in times[1:]],
             ),
-        )
+        }
+        if proved:
+            _proved.room()
+            block = [_proved.Proved(parts.reverse, *ends, weight) for ends in pairwise(times)]
+            whole = [block[0], *(_proved.Proved(parts.reverse, times[0], t, weight) for t in times[2:])]
+            chains[PROVED] = Chain(block, whole)
+        several = [sharp[0], *(dobrushin(kernel, weight=weight, whole_line=True) for kernel in later)]
+        return cls(sharp, several, chains)
 
     def factors(self) -> tuple[Array, Array]:
-        """Factors on the initial distance, shape (4, times), and the betas of the two Harris rungs, (2, times)."""
-        (certified, betas), (closed, closed_betas) = self.harris.factors(), self.closed.factors()
+        """Factors on the initial distance, shape (rungs, times), and the betas of the Harris rungs."""
+        certified, betas = self.chains[HARRIS].factors()
+        closed, closed_betas = self.chains[CLOSED].factors()
+        rows, used = [certified, closed], [betas, closed_betas]
+        if PROVED in self.chains:
+            tried = np.unique(betas[np.isfinite(betas)])
+            factors, proved_betas = self.chains[PROVED].factors(tried if tried.size else np.ones(1))
+            rows, used = [*rows, factors], [*used, proved_betas]
         product = np.append(1.0, np.cumprod(self.sharp_of_blocks()))
         upper, least = zip(*((_upper(found), found.value) for found in self.sharp_whole), strict=True)
         # what is known of the coefficient from above is at most any other contraction of the kernel, if that is true
         direct = np.fmin(np.fmin(np.append(1.0, upper), product), certified)
         direct = np.maximum(np.append(1.0, least), direct)
-        return np.stack([direct, product, certified, closed]), np.stack([betas, closed_betas])
+        return np.stack([direct, product, *rows]), np.stack(used)
 
     def _upper(self, block: int) -> float:
         sharp = self.sharp_blocks[block]
-        return max(sharp.value, min(_upper(sharp), self.harris.blocks[block].best(1.0)))
+        return max(sharp.value, min(_upper(sharp), self.chains[HARRIS].blocks[block].best(1.0)))
 
     def sharp_of_blocks(self) -> Array:
         """Coefficients of the single blocks, from above."""
@@ -190,17 +212,16 @@ class _Rungs:
 
     def of_blocks(self) -> dict[str, Sequence[Record]]:
         """Records of the single blocks, in the weight as given."""
-        harris, closed = ([part.record(1.0) for part in chain.blocks] for chain in (self.harris, self.closed))
-        return {SHARP: self.sharp_blocks, HARRIS: harris, CLOSED: closed}
+        found: dict[str, Sequence[Record]] = {SHARP: self.sharp_blocks}
+        return found | {name: [part.record(1.0) for part in chain.blocks] for name, chain in self.chains.items()}
 
     def of_whole(self, betas: Array) -> dict[str, Sequence[Record]]:
         """Records of the kernels from T to each boundary, with the beta that served there."""
         used = np.where(np.isfinite(betas), betas, 1.0)[:, 1:]
-        harris, closed = (
-            [part.record(float(beta)) for part, beta in zip(chain.whole, row, strict=True)]
-            for chain, row in zip((self.harris, self.closed), used, strict=True)
-        )
-        return {SHARP: self.sharp_whole, HARRIS: harris, CLOSED: closed}
+        found: dict[str, Sequence[Record]] = {SHARP: self.sharp_whole}
+        for (name, chain), row in zip(self.chains.items(), used, strict=True):
+            found[name] = [part.record(float(beta)) for part, beta in zip(chain.whole, row, strict=True)]
+        return found
 
 
 def _upper(found: Dobrushin) -> float:
@@ -217,19 +238,21 @@ def _dataset(
     parts: Stages,
     rungs: _Rungs,
     betas: Array,
-    poincares: Mapping[str, Sequence[Record]],
+    of_starts: tuple[Mapping[str, Sequence[Record]], Mapping[str, Record]],
     rows: Mapping[str, Array],
     measured: tuple[Array, Array],
 ) -> xr.Dataset:
     import xarray as xr
 
-    any_start, of_blocks = next(iter(poincares.values())), rungs.of_blocks()
+    (poincares, starts), of_blocks = of_starts, rungs.of_blocks()
+    any_start = next(iter(poincares.values()))
     contraction = np.array([getattr(r, "contraction", np.nan) if r.certified else np.nan for r in any_start])
     sharp, certified, closed = rungs.sharp_of_blocks(), *(_numbers(of_blocks[name]) for name in (HARRIS, CLOSED))
+    more = [PROVED] if starts else []
     before = np.append(1.0, contraction[:-1])
     # what is forgotten altogether (alpha(0, T) = 0) stays so
     shares = np.divide(contraction, before, out=np.zeros_like(contraction), where=before != 0.0)
-    factor = np.stack([sharp, sharp, certified, closed, shares])
+    factor = np.stack([sharp, sharp, certified, closed, shares, *(_numbers(of_blocks[n]) for n in more)])
     variables: dict[str, Any] = {label: (("bound", "t"), values) for label, values in rows.items()}
     variables |= {
         "measured": (("start", "t"), measured[0]),
@@ -240,12 +263,13 @@ def _dataset(
     listed = [_row(name, "", "block", r) for name, chain in of_blocks.items() for r in chain]
     listed += [_row(name, "", "from T", r) for name, chain in rungs.of_whole(betas).items() for r in chain]
     listed += [_row(POINCARE, label, "from T", r) for label, chain in poincares.items() for r in chain]
+    listed += [_row(PROVED, label, "start", r) for label, r in starts.items()]
     return xr.Dataset(
         variables,
         coords={
-            "bound": [SHARP, PRODUCT, HARRIS, CLOSED, POINCARE],
-            "status": ("bound", _statuses(rungs, betas, poincares)),
-            "harris": [HARRIS, CLOSED],
+            "bound": [SHARP, PRODUCT, HARRIS, CLOSED, POINCARE, *more],
+            "status": ("bound", _statuses(rungs, betas, *of_starts)),
+            "harris": [HARRIS, CLOSED, *more],
             "t": parts.times,
             "reverse_time": ("t", parts.reverse.horizon - parts.times),
             "start": list(rows),
@@ -263,13 +287,16 @@ def _dataset(
     )
 
 
-def _statuses(rungs: _Rungs, betas: Array, poincares: Mapping[str, Sequence[Record]]) -> list[Status]:
+def _statuses(
+    rungs: _Rungs, betas: Array, poincares: Mapping[str, Sequence[Record]], starts: Mapping[str, Record]
+) -> list[Status]:
     """The weakest word on each rung: one number of it that is an estimate makes an estimate of the rung."""
     blocks, whole = rungs.of_blocks(), rungs.of_whole(betas)
     sharp, product = ([_of_rung(one) for one in listed[SHARP]] for listed in (whole, blocks))
-    harris, closed = ([one.status for one in (*blocks[name], *whole[name])] for name in (HARRIS, CLOSED))
+    chains = {name: [one.status for one in (*blocks[name], *whole[name])] for name in rungs.chains}
     last = [one.status for chain in poincares.values() for one in chain]
-    return [weakest(found) for found in (sharp, product, harris, closed, last)]
+    found = [sharp, product, chains[HARRIS], chains[CLOSED], last]
+    return [weakest(words) for words in (found + [chains[PROVED]] if starts else found)]
 
 
 def _of_rung(found: Record) -> Status:
@@ -311,8 +338,8 @@ def records(found: xr.Dataset) -> list[dict[str, Any]]:
     Returns
     -------
     list of dict
-        ``bound, start, span`` ("block" or "from T"), ``value`` (None: no certificate), ``status, reason, statement,
-        constants, checked, unchecked``.
+        ``bound, start, span`` ("block", "from T", or "start": the proved initial distance), ``value`` (None: no
+        certificate), ``status, reason, statement, constants, checked, unchecked``.
     """
     return list(json.loads(str(found.attrs["records"])))
 
@@ -370,7 +397,8 @@ def verify(ladder: xr.Dataset, curve: xr.Dataset | None = None) -> tuple[Hypothe
         pairs = [(lower.sel(start=label)[1:], ladder[label].sel(bound=bound)[1:]) for label in labels]
         checks.append(_compared(f"measured <= {bound}", pairs, _ROUNDING, "block boundaries"))
     rungs = [ladder["factor"], *(ladder[label].isel(t=slice(1, None)) for label in labels)]
-    for small, large in ((SHARP, PRODUCT), (SHARP, HARRIS), (HARRIS, CLOSED)):
+    above = [PROVED] if PROVED in ladder["bound"].values else []
+    for small, large in ((SHARP, PRODUCT), (SHARP, HARRIS), (HARRIS, CLOSED), *((SHARP, name) for name in above)):
         pairs = [(rung.sel(bound=small), rung.sel(bound=large)) for rung in rungs]
         checks.append(_compared(f"{small} <= {large}", pairs, SLACK, "blocks and boundaries"))
     if curve is not None:

@@ -24,6 +24,7 @@ from fpsolve.closed_form._panels import EMPTY, ORDER, Panels, absolute_integrals
 from fpsolve.closed_form._plane import tensor_panels
 from fpsolve.closed_form._solve import ReverseLike, check, require_law, solve
 from fpsolve.laws import Law, PointMass
+from fpsolve.weights import ExponentialWeight
 
 
 def weight_values(weight: Any, x: FloatArray, dim: int) -> FloatArray:
@@ -40,6 +41,13 @@ def weight_values(weight: Any, x: FloatArray, dim: int) -> FloatArray:
     if checked.size and checked.min() < 1.0 - 1e-12:
         raise error("weight", "V >= 1", f"a smallest value of {checked.min():.6g}", "use 1 + V")
     return checked
+
+
+def log_weight(weight: Any, x: FloatArray, dim: int) -> FloatArray:
+    """Return log V; that of an exponential weight where V itself overflows too: a density brings it down again."""
+    if type(weight) is ExponentialWeight:
+        return np.asarray(weight.rate * (np.abs(x) if dim == 1 else np.linalg.norm(x, axis=-1)))
+    return np.log(weight_values(weight, x, dim))
 
 
 def takes_dim(weight: Any) -> bool:
@@ -246,11 +254,11 @@ def weighted_tv(
 def _on_line(densities: Pair, weight: Any, edges: tuple[FloatArray, ...], rtol: float) -> Distance:
     def columns(x: FloatArray) -> tuple[FloatArray, FloatArray]:
         log_sum = densities(x)[0]
-        return (log_sum + np.log(weight_values(weight, x, 1)))[:, None], np.abs(log_sum)[:, None]
+        return (log_sum + log_weight(weight, x, 1))[:, None], np.abs(log_sum)[:, None]
 
     def level(panels: Panels) -> tuple[float, float]:
         log_sum, ratio, noise = densities(panels.nodes)
-        v = weight_values(weight, panels.nodes, 1) * np.exp(log_sum)
+        v = np.exp(log_sum + log_weight(weight, panels.nodes, 1))
         half = 0.5 * (panels.high - panels.low)
         value = half @ absolute_integrals((v * ratio).reshape(-1, ORDER))
         return float(value), float(np.exp(panels.log_weights) @ (v * noise))
@@ -276,7 +284,7 @@ def _on_plane(densities: Pair, weight: Any, edges: tuple[FloatArray, ...], rtol:
     def along(axis: int, x: FloatArray, lines: FloatArray) -> tuple[FloatArray, FloatArray]:
         axes = (x, lines) if axis == 0 else (lines, x)
         points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
-        values = densities(*axes)[0] + np.log(weight_values(weight, points, 2))
+        values = densities(*axes)[0] + log_weight(weight, points, 2)
         values = values if axis == 0 else values.T
         return values[:, None, :], np.abs(values).min(axis=1, keepdims=True)
 
@@ -296,7 +304,7 @@ def _plane_level(densities: Pair, weight: Any, panels: tuple[Panels, Panels]) ->
     first, second = panels
     log_sum, ratio, noise = densities(first.nodes, second.nodes)
     points = np.stack(np.meshgrid(first.nodes, second.nodes, indexing="ij"), axis=-1)
-    v = weight_values(weight, points, 2) * np.exp(log_sum)
+    v = np.exp(log_sum + log_weight(weight, points, 2))
     weights = np.exp(first.log_weights), np.exp(second.log_weights)
     g = v * ratio
     along_first = _lines(g.T, first) @ weights[1]

@@ -99,6 +99,7 @@ def weighted_tv(
     mu: Law | None = None,
     *,
     t: float,
+    t_max: float | None = None,
     weight: Any = None,
     rtol: float = 1e-10,
     budget: float = 600.0,
@@ -117,9 +118,11 @@ def weighted_tv(
     reverse : Reverse
         Target a Gaussian, GaussianMixture or KernelDensity in 1D, a built-in process, the exact score, eta = 1.
     nu, mu : laws
-        Starts at time T, mixtures of normal laws in 1D; `mu` None is the exact law p_T.
+        Starts at t_max, mixtures of normal laws in 1D; `mu` None is the exact law there.
     t : float
-        Forward time in [0, T].
+        Forward time in [0, t_max].
+    t_max : float or None
+        Forward time at which the laws begin; None is T.
     weight : UnitWeight, PolynomialWeight of an integer power, ExponentialWeight or None (1 + x^2)
         V. With V = 1 the number is twice the usual total variation.
     rtol : float, default 1e-10
@@ -135,7 +138,7 @@ def weighted_tv(
     ------
     ValueError
         A law that is no mixture of normal laws, 2D, eta != 1, a score model, a process or weight without closed forms,
-        t outside of [0, T].
+        t outside of [0, t_max].
     ImportError
         Without python-flint.
 
@@ -144,7 +147,8 @@ def weighted_tv(
     Anderson 1982, doi:10.1016/0304-4149(82)90051-5; Tucker 2011, Validated Numerics, ISBN 978-0-691-14781-9.
     """
     check_reverse(reverse)
-    end = float(reverse.process.T)
+    T = float(reverse.process.T)
+    end = T if t_max is None else _checks.interval("t_max", t_max, 0.0, T)
     time = _checks.interval("t", t, 0.0, end)
     _checks.positive("rtol", rtol)
     Sides(weight)
@@ -162,8 +166,9 @@ def weighted_tv(
         between = path(reverse.process, time, end)
         return distance(Problem(here, last, first, second, between, sides), small, watch)
 
-    other = "p_T" if mu is None else "mu"
-    statement = f"||nu P - {other} P||_V from T = {end!r} to t = {time!r}, V = {_named(weight)}"
+    other = "mu P" if mu is not None else "p_T P" if end == T else "p_t"
+    statement = f"||nu P - {other}||_V from {'T' if end == T else 't_max'} = {end!r} to t = {time!r}"
+    statement += f", V = {_named(weight)}"
     return _enclose(attempt, statement, rtol, budget)
 
 
