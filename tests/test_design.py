@@ -4,7 +4,10 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from scipy.integrate import simpson
+from scipy.interpolate import CubicSpline
 from scipy.special import ndtr
+from scipy.stats import norm
 
 import fpsolve as fp
 from fpsolve import design
@@ -22,7 +25,8 @@ def alpha_sigma(t):
 def epsilon(t, x):
     alpha, sigma = alpha_sigma(t)
     w, m, v = np.array([0.4, 0.6]), alpha * np.array([-1.0, 1.0]), alpha**2 * np.array([0.09, 0.04]) + sigma**2
-    terms = w * np.exp(-0.5 * (x[:, None] - m) ** 2 / v) / np.sqrt(v)
+    powers = -0.5 * (x[:, None] - m) ** 2 / v
+    terms = w * np.exp(powers - powers.max(axis=1, keepdims=True)) / np.sqrt(v)
     return sigma * (terms * (x[:, None] - m) / v).sum(axis=1) / terms.sum(axis=1)
 
 
@@ -93,9 +97,128 @@ def test_noise_other_distances_tables_and_paths_without_signal():
     assert np.all(np.diff(sigmas) < 0.0)
 
 
+def ddim(score, x, s, t):
+    """The map of DDIM from s to t, written out."""
+    (a_s, b_s), (a_t, b_t) = alpha_sigma(s), alpha_sigma(t)
+    return a_t * (x + b_s**2 * score(s, x)) / a_s - b_t * b_s * score(s, x)
+
+
+def exact_score(t, x):
+    return -epsilon(t, x) / alpha_sigma(t)[1]
+
+
+def density(t, x):
+    alpha, sigma = alpha_sigma(t)
+    stds = np.sqrt(alpha**2 * np.array([0.09, 0.04]) + sigma**2)
+    return norm.pdf(x[:, None], alpha * np.array([-1.0, 1.0]), stds) @ np.array([0.4, 0.6])
+
+
+def weighted_of_images(u, mass, x, t):
+    """``int V |q - p_t|`` of the law whose density is `mass` at u, moved by an increasing map to x(u)."""
+    slope = CubicSpline(u, x)(u, 1)
+    assert np.all(slope > 0.0)
+    outside = [np.linspace(min(-5.0, x[0]), x[0], 4001), np.linspace(x[-1], max(5.0, x[-1]), 4001)]
+    missed = sum(simpson((1.0 + y**2) * density(t, y), x=y) for y in outside)
+    return missed + simpson((1.0 + x**2) * np.abs(mass - density(t, x) * slope), x=u)
+
+
+def test_errors_of_named_grids_lie_within_their_bars():
+    u = np.linspace(-8.0, 8.0, 40_001)
+    found = design.named(VP, "ddim", 4)
+    for name in ("leading", "uniform", "exponential", "karras"):
+        # the last level of n is t_min itself
+        times = getattr(fp.samplers.grids, name)(5 if name == "leading" else 4, fp.VP())
+        times, x = (np.append(times[:4], 1e-3) if name == "leading" else times), u
+        for s, t in pairwise(times):
+            x = ddim(exact_score, x, s, t)
+        true = weighted_of_images(u, norm.pdf(u), x, 1e-3)
+        assert abs(found[name] - true) <= found[name].bar + 2e-8 and 0.0 < found[name].bar < 1e-5
+        assert f"{found[name]!r}" == f"{float(found[name])} +- {found[name].bar:.1g}"
+
+
+def after_noise(x, mass, mean, std, y):
+    """Density at y of ``mean + std Z`` where x has the density `mass`, x evenly spaced."""
+    return np.array([(x[1] - x[0]) * mass @ norm.pdf(at, mean, std) for at in y])
+
+
+def test_bars_of_methods_with_noise():
+    x = np.linspace(-8.0, 8.0, 2401)
+    times = np.array([1.0, 0.6, 0.3, 0.05])
+    mass = norm.pdf(x)
+    for s, t in pairwise(times):
+        (a_s, b_s), (a_t, b_t) = alpha_sigma(s), alpha_sigma(t)
+        added = b_s**2 - (a_s / a_t) ** 2 * b_t**2
+        mean = a_t / a_s * (x + added * exact_score(s, x))
+        mass = after_noise(x, mass, mean, np.sqrt(added) * b_t / b_s, x)
+    true = simpson((1.0 + x**2) * np.abs(mass - density(times[-1], x)), x=x)
+    found = design.error(VP, "ddpm", times)
+    assert abs(float(found.distance) - true) <= float(found.error) + 2e-5 and 0.0 < float(found.error) < 1e-3
+    small = design.error(VP, "ddpm", times, grid=fp.Grid.uniform((-2.0, 2.0), cells=200))
+    assert float(small.error) == np.inf and "leaves the box" in small.attrs["reason"]
+
+
+def wrong_score(t, x):
+    return exact_score(t, x) - 0.2 / alpha_sigma(t)[1]
+
+
+@pytest.mark.slow
+def test_eta_per_step_helps_where_the_score_is_wrong():
+    reverse = fp.Reverse(TARGET, fp.VP(), wrong_score, eta=0.0)
+    options = {"grid": fp.Grid.uniform((-7.0, 7.0), cells=200), "progress": False}
+    fixed = design.steps(reverse, "ddim", 2, most=300, **options)
+    found = design.steps(reverse, "ddim", 2, free="eta", most=560, **options)
+    assert found.noise.shape == (2,) and np.all((found.noise >= 0.0) & (found.noise <= 1.0)) and found.noise.max() > 0.1
+    assert found.error < fixed.error and fixed.noise is None
+    x = np.linspace(-7.0, 7.0, 1401)
+    mass, law = norm.pdf(x), None
+    for (s, t), eta in zip(pairwise(found.times), found.noise, strict=True):
+        (a_s, b_s), (a_t, b_t) = alpha_sigma(s), alpha_sigma(t)
+        drawn = eta * np.sqrt(b_s**2 - (a_s / a_t) ** 2 * b_t**2) * b_t / b_s
+        score = wrong_score(s, x)
+        mean = a_t * (x + b_s**2 * score) / a_s - np.sqrt(b_t**2 - drawn**2) * b_s * score
+        law = mass, mean
+        mass = after_noise(x, mass, mean, drawn, x) if drawn > 0.02 else after_map(x, mass, mean)
+    assert law is not None
+    true = simpson((1.0 + x**2) * np.abs(mass - density(1e-3, x)), x=x)
+    assert found.error == pytest.approx(true, abs=found.error_bar + 3e-3)
+    again = design.error(found.reverse, found.sampler, found.times, grid=options["grid"])
+    assert float(again.distance) == pytest.approx(found.error, rel=1e-12)
+    assert [found.reverse.eta_at(t) for t in found.times[:-1]] == found.noise.tolist()
+
+
+def after_map(x, mass, image):
+    """Density at x of an increasing image of a law."""
+    return np.interp(x, image, mass / CubicSpline(x, image)(x, 1), left=0.0, right=0.0)
+
+
+@pytest.mark.slow
+def test_churn_per_step():
+    reverse = fp.Reverse(TARGET, fp.VP(), wrong_score, eta=0.0)
+    options = {"grid": fp.Grid.uniform((-7.0, 7.0), cells=120), "progress": False, "most": 160}
+    found = design.steps(reverse, "edm", 2, free="churn", **options)
+    assert found.error <= design.steps(reverse, "edm", 2, **options).error * (1.0 + 1e-12)
+    assert found.noise.shape == (2,) and np.all(
+        (found.noise >= 0.0) & (found.noise <= 2 * (np.sqrt(2.0) - 1.0) + 1e-12)
+    )
+    steps = fp.samplers.steps(found.sampler, found.reverse, found.times)
+    for step, churn in zip(steps, found.noise, strict=True):
+        low, top = (alpha_sigma(t)[1] / alpha_sigma(t)[0] for t in (step.t_from, step.t_top))
+        assert top / low == pytest.approx(1.0 + churn / 2.0, rel=1e-9)
+    again = design.error(found.reverse, found.sampler, found.times, grid=options["grid"])
+    assert float(again.distance) == pytest.approx(found.error, rel=1e-12)
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
-    [({"n": 1}, "n: "), ({"t_min": 2.0}, "t_min"), ({"start": 3.0}, "start"), ({"sampler": "dimd"}, "perhaps 'ddim'")],
+    [
+        ({"free": "eta", "sampler": "heun"}, "ddim"),
+        ({"free": "churn"}, "edm"),
+        ({"free": "noise"}, "'eta', 'churn'"),
+        ({"n": 1}, "n: "),
+        ({"t_min": 2.0}, "t_min"),
+        ({"start": 3.0}, "start"),
+        ({"sampler": "dimd"}, "perhaps 'ddim'"),
+    ],
 )
 def test_bad_input(change, words):
     with pytest.raises((ValueError, TypeError), match=words):

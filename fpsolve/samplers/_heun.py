@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import ClassVar
@@ -72,9 +73,10 @@ class Karras(Sampler):
 
     Parameters
     ----------
-    churn : float
-        S_churn >= 0, default 0: deterministic. The noise knob: for many steps it is that of ``eta^2 = churn
-        sigma^{1/rho} / (rho (sigma_max^{1/rho} - sigma_min^{1/rho}))`` on Karras' time grid.
+    churn : float or callable
+        S_churn >= 0, default 0: deterministic; or a function of the time at which a step begins. The noise knob: for
+        many steps it is that of ``eta^2 = churn sigma^{1/rho} / (rho (sigma_max^{1/rho} - sigma_min^{1/rho}))`` on
+        Karras' time grid.
     steps : int, optional
         Number of steps of the whole sampler; churn is shared out among them. Default those of the run, 1 for a single
         step.
@@ -101,7 +103,7 @@ class Karras(Sampler):
     (2.2, 0.916515)
     """
 
-    churn: float = 0.0
+    churn: float | Callable[[float], float] = 0.0
     steps: int | None = None
     s_min: float = 0.0
     s_max: float = math.inf
@@ -111,7 +113,8 @@ class Karras(Sampler):
     evaluations: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
-        _checks.non_negative("churn", self.churn)
+        if not callable(self.churn):
+            _checks.non_negative("churn", self.churn)
         _checks.non_negative("s_noise", self.s_noise)
         _checks.non_negative("s_min", self.s_min)
         if not (isinstance(self.s_max, float) and self.s_max == math.inf):
@@ -139,7 +142,8 @@ class Karras(Sampler):
         """Return the step, see `Sampler.step`; `eta` is not used."""
         level = _noise_level(process, t_from)
         inside = self.s_min <= level <= self.s_max
-        gamma = min(self.churn / (self.steps or 1), LARGEST_RISE) if inside else 0.0
+        churn = _checks.non_negative("churn", self.churn(t_from)) if callable(self.churn) else self.churn
+        gamma = min(churn / (self.steps or 1), LARGEST_RISE) if inside else 0.0
         if gamma == 0.0:
             return MapStep(t_from, t_to, partial(_down, process, t_from, t_to))
         rising = _reaching(process, (1.0 + gamma) * level, t_from)
