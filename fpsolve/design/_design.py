@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from fpsolve import _checks, _times
 from fpsolve._progress import progress as progress_bar
 from fpsolve._status import Status
-from fpsolve.design._problem import MOST_NOISE, Distance, Free, Problem
+from fpsolve.design._problem import MOST_NOISE, Distance, Free, Measured, Problem
 from fpsolve.dynamics import Reverse
 from fpsolve.grid import Grid
 from fpsolve.laws import Law
@@ -63,7 +63,7 @@ class Design:
     times: Array
     error: float
     error_bar: float
-    named: dict[str, float]
+    named: dict[str, Measured]
     stationarity: float
     tried: int
     seconds: float
@@ -136,7 +136,7 @@ def error(
 
 def named(
     reverse: Reverse, sampler: Method, n: int, *, start: Law | None = None, t_min: float | None = None, **options: Any
-) -> dict[str, float]:
+) -> dict[str, Measured]:
     """Return the final error of a sampler on every named step grid, see `fpsolve.samplers.grids`.
 
     Parameters

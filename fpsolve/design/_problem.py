@@ -250,7 +250,7 @@ class Problem:
             right, v = self._right
             return float((v * np.abs(law.values - right)).sum() * self.grid.volume)
 
-    def compared(self, candidates: dict[str, Array]) -> dict[str, float]:
+    def compared(self, candidates: dict[str, Array]) -> dict[str, Measured]:
         """Their errors, measured as that of the design is; the best first."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)

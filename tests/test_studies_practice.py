@@ -1,0 +1,58 @@
+"""The studies of practice: designed step grids and guidance, run small; their checks fail on wrong numbers."""
+
+import pytest
+
+from fpsolve import studies
+from fpsolve.studies import step_design
+from fpsolve.studies.config import read
+
+FILES = {"run.nc", "figure.png", "figure.pdf", "report.md", "summary.json"}
+QUICK = {
+    "step-design": {
+        "cells = 300": "cells = 200",
+        'samplers = ["ddim", "dpm-solver++(2m)", "heun"]': 'samplers = ["ddim", "heun"]',
+        "evaluations = [4, 6, 10]": "evaluations = [4, 5]",
+        "tries = 500": "tries = 60",
+    },
+}
+
+
+@pytest.fixture(scope="module", params=sorted(QUICK))
+def small(request, tmp_path_factory):
+    folder, text = tmp_path_factory.mktemp(request.param), studies.settings(request.param)
+    for old, new in QUICK[request.param].items():
+        assert old in text, old
+        text = text.replace(old, new)
+    (folder / "settings.toml").write_text(text)
+    report = studies.run(request.param, config=folder / "settings.toml", out=folder / "out", progress=False)
+    return report, folder / "out"
+
+
+def test_checks_pass_and_files_are_there(small):
+    report, out = small
+    assert [check.name for check in report.checks if not check.passed] == []
+    assert len(report.checks) >= 4
+    assert {path.name for path in out.iterdir()} == FILES
+    assert max(len(line) for line in report.table.text().splitlines()) <= 100
+    spoil = {"step-design": spoiled_design}[report.study]
+    for name, failed in spoil(report.datasets[""]):
+        assert any(one.startswith(name) for one in failed), name
+
+
+def spoiled_design(right):
+    for name, spoiled in {
+        "designed / best": right.assign(designed=2.0 * right["named"].max("grid")),
+        "error bar / error, designed": right.assign(bar=right["designed"]),
+        "error bar / error, best named": right.assign(named_bar=right["named"]),
+        "error by cells less": right.assign(by_ranks=1.01 * right["by_ranks"]),
+        "wrong score": right.assign(kept=0.5 * right["redesigned"]),
+    }.items():
+        yield name, [check.name for check in step_design.checks(spoiled) if not check.passed]
+
+
+def test_a_run_of_one_step_is_refused(tmp_path):
+    path = tmp_path / "settings.toml"
+    path.write_text(studies.settings("step-design").replace("evaluations = [4, 6, 10]", "evaluations = [3]"))
+    config = read("step-design", step_design.Config, path)
+    with pytest.raises(ValueError, match="evaluations: expected at least 4 for heun"):
+        config.design(config.samplers[2], 3)
