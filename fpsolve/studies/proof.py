@@ -97,7 +97,7 @@ def run(config: Config, stages: Stages) -> Report:
             curve = fp.forgetting_curve(solved, weight=config.weight).sel(t=times)
         with stages("distances"):
             found = proofs.verify(curve, config.reverse(), config.laws(), rtol=config.rtol)
-            found = found.assign(oracle=(("start", "t"), _oracle(config, found)))
+            found = found.assign(oracle=(("start", "t"), _oracle(config, found), {"status": "estimated"}))
         with stages("contractions"):
             blocks = _blocks(config)
         with stages("figure"):
@@ -152,7 +152,7 @@ def _blocks(config: Config) -> xr.Dataset:
         for name, column in zip(names, zip(*rows, strict=True), strict=True)
     }
     ends = {"t_from": ("block", list(config.blocks[:-1])), "t_to": ("block", list(config.blocks[1:]))}
-    return xr.Dataset(columns, coords=ends)
+    return xr.Dataset(columns, coords=ends, attrs={"status": "estimated"})
 
 
 def checks(config: Config, found: xr.Dataset, blocks: xr.Dataset) -> tuple[Check, ...]:
