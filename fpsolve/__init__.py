@@ -51,6 +51,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "fpsolve.evolution": ("evolve", "load", "steady_state"),
     "fpsolve.distances": ("forgetting_curve", "weighted_tv"),
     "fpsolve.campaign": ("sweep",),
+    "fpsolve._threads": ("set_threads",),
     "fpsolve._warnings": ("ToleranceWarning", "ScoreWarning", "UnresolvedWarning"),
 }
 _NAMES = {name: home for home, names in _HOMES.items() for name in names}
@@ -105,6 +106,7 @@ if TYPE_CHECKING:
     from fpsolve import studies as studies
     from fpsolve import verification as verification
     from fpsolve import weights as weights
+    from fpsolve._threads import set_threads as set_threads
     from fpsolve._warnings import ScoreWarning as ScoreWarning
     from fpsolve._warnings import ToleranceWarning as ToleranceWarning
     from fpsolve._warnings import UnresolvedWarning as UnresolvedWarning

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import prod
+from math import factorial, prod
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -147,7 +147,8 @@ class Grid:
         f : Law or callable
             A law (exact cell probabilities over the cell volume where it has them) or a function of points of
             shape ``(...)`` (1D) or ``(..., 2)`` (2D). Without a closed form the average is Gauss-Legendre
-            quadrature with 8 points per cell and axis.
+            quadrature with 8 points per cell and axis, with fewer where a law states by `component_std` that it is a
+            sum of normal densities no narrower than that, for which fewer leave no more than a rounding error.
 
         Returns
         -------
@@ -168,11 +169,10 @@ class Grid:
             _checks.same_dim("law", f.dim, "the grid", self.dim)
             masses = f.cell_probabilities(*self.face_axes)
             # log p = -inf outside of a support is a density of exactly 0
-            return (
-                self._quadrature(lambda *axes: np.exp(f.log_density_on_axes(*axes)))
-                if masses is None
-                else np.asarray(masses) / self.volume
-            )
+            if masses is not None:
+                return np.asarray(masses) / self.volume
+            nodes = _nodes_for(max(self.spacing) / getattr(f, "component_std", np.inf))
+            return self._quadrature(lambda *axes: np.exp(f.log_density_on_axes(*axes)), nodes)
         if not callable(f):
             raise _checks.error("f", "a law or a callable on points", repr(f)[:60])
         return self._quadrature(lambda *axes: _values(f, _tensor(axes)))
@@ -221,19 +221,34 @@ class Grid:
         rows = array[..., 0::2] + array[..., 1::2]
         return np.asarray(0.25 * (rows[..., 0::2, :] + rows[..., 1::2, :]))
 
-    def _quadrature(self, on_axes: Callable[..., FloatArray]) -> FloatArray:
+    def _quadrature(self, on_axes: Callable[..., FloatArray], count: int = _NODES) -> FloatArray:
         """Return Gauss-Legendre cell averages of a function of tensor axes, some columns at a time."""
-        nodes, weights = np.polynomial.legendre.leggauss(_NODES)
+        nodes, weights = np.polynomial.legendre.leggauss(count)
         axes = tuple(
             (centre[:, None] + 0.5 * h * nodes).ravel() for centre, h in zip(self.axes, self.spacing, strict=True)
         )
-        rows = max(1, _CHUNK // (_NODES * prod(axis.size for axis in axes[1:])))
+        rows = max(1, _CHUNK // (count * prod(axis.size for axis in axes[1:])))
         chunks = []
         for start in range(0, self.shape[0], rows):
-            part = on_axes(axes[0][_NODES * start : _NODES * (start + rows)], *axes[1:])
-            means = np.tensordot(0.5 * weights, part.reshape(-1, _NODES, *part.shape[1:]), axes=(0, 1))
-            chunks.append(means if part.ndim == 1 else means.reshape(len(means), -1, _NODES) @ (0.5 * weights))
+            part = on_axes(axes[0][count * start : count * (start + rows)], *axes[1:])
+            means = np.tensordot(0.5 * weights, part.reshape(-1, count, *part.shape[1:]), axes=(0, 1))
+            chunks.append(means if part.ndim == 1 else means.reshape(len(means), -1, count) @ (0.5 * weights))
         return np.concatenate(chunks)
+
+
+def _nodes_for(ratio: float) -> int:
+    """Gauss-Legendre nodes that average a normal density over cells of `ratio` standard deviations to rounding.
+
+    The error of n nodes on a cell of width h is ``h^{2n} (n!)^4 / ((2n + 1) (2n)!^3) f^{(2n)}``, and with Cramer's
+    inequality ``|f^{(m)}| <= 1.09 sqrt(m!) s^{-m}`` times the peak (Abramowitz and Stegun, 25.4.30 and 22.14.17).
+    """
+    if not 0.0 < ratio < 1.0:
+        return _NODES
+    for n in range(2, _NODES):
+        m = factorial(2 * n)
+        if 1.09 * ratio ** (2 * n) * factorial(n) ** 4 / ((2 * n + 1) * m**2.5) < 0.1 * np.finfo(float).eps:
+            return n
+    return _NODES
 
 
 def _uneven(shape: tuple[int, ...]) -> ValueError:

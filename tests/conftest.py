@@ -7,6 +7,7 @@ os.environ["MPLBACKEND"] = "Agg"
 if "PYTEST_XDIST_WORKER" in os.environ:
     # one process per core already: more BLAS threads than cores spin against each other
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    os.environ.setdefault("FPSOLVE_THREADS", "1")
 
 from collections.abc import Iterator
 

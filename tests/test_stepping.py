@@ -9,9 +9,8 @@ from scipy.sparse.linalg import spsolve
 from fpsolve.solver import (
     SCHEMES,
     advance,
-    exponents_from_log_gibbs,
     generator_matrix,
-    jump_rates,
+    rates_from_log_gibbs,
     scheme_named,
     step_table,
 )
@@ -21,10 +20,7 @@ NAMES = tuple(SCHEMES)
 
 def rates_for(shape, steps, rng, *, periodic, size=1.0):
     u = rng.normal(size=(steps, *shape)) * size
-    return [
-        jump_rates(exponents_from_log_gibbs(u, k, periodic=periodic), np.full(steps, 2.0 + k))
-        for k in range(len(shape))
-    ]
+    return [rates_from_log_gibbs(u, k, np.full(steps, 2.0 + k), periodic=periodic) for k in range(len(shape))]
 
 
 def reference_step(a, q, dt, scheme):
@@ -101,7 +97,7 @@ def test_order_in_time_on_a_time_dependent_generator(name, order):
 
     def rates_at(times):
         u = np.sin(3 * np.asarray(times))[:, None] * x * 2 - x**2
-        return [jump_rates(exponents_from_log_gibbs(u, 0), 4.0 + np.cos(2 * np.asarray(times)))]
+        return [rates_from_log_gibbs(u, 0, 4.0 + np.cos(2 * np.asarray(times)))]
 
     def matrix_at(t):
         up, down = rates_at([t])[0]

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fpsolve import marginals, scores
 from fpsolve._checks import error, finite, non_negative, real_array, values_at
+from fpsolve._threads import over
 from fpsolve.dynamics._base import BaseDynamics, break_times, central_divergence, square_norm_on_axes
 from fpsolve.dynamics._clock import Clock
 from fpsolve.dynamics._ranks import at_rank_of
@@ -234,11 +235,17 @@ class Reverse(BaseDynamics):
             return None
         times = np.minimum(times, self.held_from)
         u = self.marginals.log_density_on_axes(times, *axes)
-        square = np.square(self.eta_at(times)).reshape(-1, *(1,) * len(axes))
-        u *= 1.0 + square
-        factor = self.process.drift_rate(times) / np.square(self.process.diffusion(times))
-        u -= np.multiply.outer(factor, square_norm_on_axes(*axes))
-        u /= square
+        square = np.square(self.eta_at(times))
+        bowl = self.process.drift_rate(times) / (np.square(self.process.diffusion(times)) * square)
+        norm = square_norm_on_axes(*axes)
+        factor = (1.0 + 1.0 / square).reshape(-1, *(1,) * len(axes))
+
+        def tilt(first: int, last: int) -> None:
+            part = u[:, first:last]
+            part *= factor
+            part -= np.multiply.outer(bowl, norm[first:last])
+
+        over(len(norm), u.size, tilt)
         return u
 
     @cached_property

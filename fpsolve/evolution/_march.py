@@ -33,10 +33,9 @@ from fpsolve.solver import (
     Scheme,
     StepTable,
     advance_through,
-    exponents_at,
-    exponents_from_log_gibbs,
-    jump_rates,
-    rates_of,
+    exponents_of,
+    rates_at,
+    rates_from_log_gibbs,
     scheme_named,
     step_table,
     transport,
@@ -188,7 +187,7 @@ def warm_up(dim: int, periodic: bool) -> None:
     with saying_if_compiled():
         shape = (8,) * dim
         u = np.zeros((1, *shape))
-        rates = [jump_rates(exponents_from_log_gibbs(u, k, periodic=periodic), np.ones(1)) for k in range(dim)]
+        rates = [rates_from_log_gibbs(u, k, np.ones(1), periodic=periodic) for k in range(dim)]
         table = step_table(scheme_named("tr-bdf2"), np.ones(1))
         advance_through(np.ones((2, *shape)), rates, table, np.ones(1, dtype=np.int64), periodic=periodic)
         axes = [np.linspace(-1.0, 1.0, 8)] * dim
@@ -351,11 +350,11 @@ def _advance_through(
     chunk = max(1, CHUNK_CELLS // math.prod(level.grid.shape))
     for first in range(*stretch, chunk):
         last = min(first + chunk, stretch[1])
-        exponents, diffusivity = exponents_at(dynamics, level.grid, nodes[first:last])
-        rates = rates_of(level.grid, exponents, diffusivity)
+        rates = rates_at(dynamics, level.grid, nodes[first:last])
         for step in level.peclet:
             if first <= step < last:
-                level.peclet[step] = [z[step - first].copy() for z in exponents]
+                one = [(up[step - first, None], down[step - first, None]) for up, down in rates]
+                level.peclet[step] = [z[0] for z in exponents_of(dynamics, level.grid, nodes[step, None], one)]
         # the first save time ahead, and those that lie within the chunk
         ahead, beyond = np.searchsorted(marks, [first, last], side="right")
         ends = np.append(marks[ahead:beyond], last) - first

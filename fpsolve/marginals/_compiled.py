@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fpsolve._checks import FloatArray
-from fpsolve._compile import BLOCK, compiled, exp, lost
+from fpsolve._compile import BLOCK, compiled, exp, log, lost
 
 
 # "contract" allows fused multiply-adds and nothing else: NaN and the order of sums stay as written
@@ -49,16 +49,18 @@ def _line(peaks: FloatArray, means: FloatArray, halves: FloatArray, x: FloatArra
                     d = block[j] - mean
                     total[j] += exp((peak - half * d * d) - top[j])
             for j in range(n):
-                out[start + j] = top[j] + math.log(total[j])
+                out[start + j] = top[j] + math.log(total[j])  # a NaN stays one
         else:
             for j in range(n):
-                out[start + j] = math.log(total[j])
+                out[start + j] = log(total[j])
 
 
 @compiled
-def lines(peaks: FloatArray, means: FloatArray, halves: FloatArray, x: FloatArray, out: FloatArray) -> None:
-    """Fill ``out`` (times, nx) with 1D log densities; peaks, means, halves have shape (times, K)."""
-    for i in range(peaks.shape[0]):
+def lines(
+    peaks: FloatArray, means: FloatArray, halves: FloatArray, x: FloatArray, out: FloatArray, first: int, last: int
+) -> None:
+    """Fill rows of ``out`` (times, nx) with 1D log densities; peaks, means, halves have shape (times, K)."""
+    for i in range(first, last):
         _line(peaks[i], means[i], halves[i], x, out[i])
 
 
@@ -71,22 +73,23 @@ def planes(
     x: FloatArray,
     y: FloatArray,
     out: FloatArray,
+    first: int,
+    last: int,
 ) -> None:
-    """Fill ``out`` (times, nx, ny) with 2D log densities, row by row: given x, each row is a 1D mixture.
+    """Fill rows of ``out`` (times, nx, ny) with 2D log densities: given x, each row is a 1D mixture.
 
-    Shapes: peaks and slopes (times, K), means and halves (times, K, 2).
+    Shapes: peaks and slopes (times, K), means and halves (times, K, 2); the rows of all times are one list.
     """
     count = peaks.shape[1]
-    row_peaks, row_means, row_halves = np.empty(count), np.empty(count), np.empty(count)
-    for i in range(peaks.shape[0]):
+    row_peaks, row_means = np.empty(count), np.empty(count)
+    for row in range(first, last):
+        i = row // x.size
+        j = row - i * x.size
         for k in range(count):
-            row_halves[k] = halves[i, k, 1]
-        for j in range(x.size):
-            for k in range(count):
-                d = x[j] - means[i, k, 0]
-                row_peaks[k] = peaks[i, k] - halves[i, k, 0] * d * d
-                row_means[k] = means[i, k, 1] + slopes[i, k] * d
-            _line(row_peaks, row_means, row_halves, y, out[i, j])
+            d = x[j] - means[i, k, 0]
+            row_peaks[k] = peaks[i, k] - halves[i, k, 0] * d * d
+            row_means[k] = means[i, k, 1] + slopes[i, k] * d
+        _line(row_peaks, row_means, halves[i, :, 1].copy(), y, out[i, j])
 
 
 @compiled(fastmath={"contract"})

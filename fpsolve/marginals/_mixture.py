@@ -6,12 +6,13 @@ Marginals of normal mixtures: the hot path of the solver and of the particles.
 """
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 
 from fpsolve._checks import FloatArray, points
+from fpsolve._threads import over
 from fpsolve.laws import LOG_2PI, Law, NormalMixture, check_axes
 from fpsolve.marginals._base import Marginals
 from fpsolve.processes import Process
@@ -39,17 +40,21 @@ def log_matmul(a: FloatArray, b: FloatArray) -> FloatArray:
     """
     rows, columns = a.max(axis=1, keepdims=True), b.max(axis=0, keepdims=True)
     product: FloatArray = np.exp(a - rows) @ np.exp(b - columns)
-    lost = product < _UNDERFLOW
-    if not lost.any():
-        np.log(product, out=product)
-        product += rows
-        product += columns
-        return product
-    product[lost] = 1.0
-    product = np.asarray(np.log(product) + rows + columns)
-    from fpsolve.marginals._compiled import log_sums
+    lost = np.zeros(product.shape, dtype=bool)
 
-    log_sums(np.ascontiguousarray(a), np.ascontiguousarray(b), lost, product)
+    def take_logarithms(first: int, last: int) -> None:
+        part = product[first:last]
+        np.less(part, _UNDERFLOW, out=lost[first:last])
+        part[lost[first:last]] = 1.0
+        np.log(part, out=part)
+        part += rows[first:last]
+        part += columns
+
+    over(len(product), product.size, take_logarithms)
+    if lost.any():
+        from fpsolve.marginals._compiled import log_sums
+
+        log_sums(np.ascontiguousarray(a), np.ascontiguousarray(b), lost, product)
     return product
 
 
@@ -128,6 +133,11 @@ class FastLaw:
         """Dimension of the law."""
         return self.law.dim
 
+    @property
+    def component_std(self) -> float:
+        """Smallest standard deviation of a component, in any direction."""
+        return float(np.sqrt(np.linalg.eigvalsh(self.law.component_covs).min()))
+
     def cell_probabilities(self, *faces: Any) -> FloatArray | None:
         """Those of the law."""
         return self.law.cell_probabilities(*faces)
@@ -145,7 +155,8 @@ def _on_axes(mixture: NormalMixture, scale: FloatArray, variance: FloatArray, ax
     peaks, means, halves, slopes = coefficients(mixture, scale, variance)
     out = np.empty((scale.size, *(axis.size for axis in x)))
     if len(x) == 1:
-        _compiled.lines(peaks, means[..., 0].copy(), halves[..., 0].copy(), x[0], out)
+        line = partial(_compiled.lines, peaks, means[..., 0].copy(), halves[..., 0].copy(), x[0], out)
+        over(len(out), out.size, line)
     elif mixture.diagonal:
         for i in range(scale.size):
             # log sum_k A_k(x) B_k(y) for diagonal covariances
@@ -153,7 +164,7 @@ def _on_axes(mixture: NormalMixture, scale: FloatArray, variance: FloatArray, ax
             along_y = -halves[i, :, 1, None] * (x[1] - means[i, :, 1, None]) ** 2
             out[i] = log_matmul(along_x, along_y)
     else:
-        _compiled.planes(peaks, means, halves, slopes, x[0], x[1], out)
+        over(scale.size * x[0].size, out.size, partial(_compiled.planes, peaks, means, halves, slopes, x[0], x[1], out))
     return out
 
 

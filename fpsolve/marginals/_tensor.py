@@ -33,7 +33,7 @@ def log_density(target: Law, rule: tuple[Panels, ...], scale: float, std: float,
 
     out = np.empty((1, len(flat)))
     peaks, means, halves = _components(target, rule[0], scale, std)
-    _compiled.lines(peaks[None], means[None], halves[None], flat[:, 0].copy(), out)
+    _compiled.lines(peaks[None], means[None], halves[None], flat[:, 0].copy(), out, 0, 1)
     return np.asarray(out[0])
 
 

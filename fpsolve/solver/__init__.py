@@ -4,13 +4,13 @@ Three cuts carry it: *fluxes know arrays, not scores* (`_fluxes`, `_lines`, `_pl
 grids* (`_steps`), and only `_discretise` and `_flow` have met a dynamics.
 """
 
-from fpsolve.solver._discretise import exponents_at, face_points, rates_at, rates_of
+from fpsolve.solver._discretise import exponents_of, face_points, rates_at
 from fpsolve.solver._flow import CellSource, LawSource, Source, Transported
 from fpsolve.solver._flow import follow_back as follow_back
 from fpsolve.solver._flow import masses_between as masses_between
 from fpsolve.solver._flow import together as together
 from fpsolve.solver._flow import transport as transport
-from fpsolve.solver._fluxes import exponents_from_drift, exponents_from_log_gibbs, generator_matrix, jump_rates
+from fpsolve.solver._fluxes import exponents_from_drift, generator_matrix, jump_rates, rates_from_log_gibbs
 from fpsolve.solver._lines import advance_open, advance_ring, retreat_open
 from fpsolve.solver._origins import Accuracy, Traced, trace_back
 from fpsolve.solver._planes import sweep_rings, sweep_x, sweep_y
@@ -25,8 +25,8 @@ from fpsolve.solver._steps import (
     step_table,
 )
 
-__all__ = ["exponents_from_drift", "exponents_from_log_gibbs", "generator_matrix", "jump_rates"]
-__all__ += ["exponents_at", "face_points", "rates_at", "rates_of"]
+__all__ = ["exponents_from_drift", "generator_matrix", "jump_rates", "rates_from_log_gibbs"]
+__all__ += ["exponents_of", "face_points", "rates_at"]
 __all__ += ["advance_open", "advance_ring", "retreat_open", "sweep_rings", "sweep_x", "sweep_y"]
 __all__ += ["SCHEMES", "Scheme", "StepTable", "advance", "advance_through", "retreat", "scheme_named", "step_table"]
 __all__ += ["Accuracy", "CellSource", "LawSource", "Source", "Traced", "Transported", "masses_between"]

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from fpsolve.dynamics import BaseDynamics
 from fpsolve.grid import Grid
-from fpsolve.solver._fluxes import exponents_from_drift, exponents_from_log_gibbs, jump_rates
+from fpsolve.solver._fluxes import exponents_from_drift, jump_rates, rates_from_log_gibbs
 
 Array = NDArray[np.float64]
 
@@ -18,51 +18,40 @@ def rates_at(dynamics: BaseDynamics, grid: Grid, times: Array) -> list[tuple[Arr
     Raises
     ------
     ValueError
-        As `exponents_at`.
-    """
-    return rates_of(grid, *exponents_at(dynamics, grid, times))
-
-
-def rates_of(grid: Grid, exponents: list[Array], diffusivity: Array) -> list[tuple[Array, Array]]:
-    """Jump rates (up, down) per axis from what `exponents_at` gives."""
-    return [jump_rates(z, diffusivity[:, k] / grid.spacing[k] ** 2) for k, z in enumerate(exponents)]
-
-
-def exponents_at(dynamics: BaseDynamics, grid: Grid, times: Array) -> tuple[list[Array], Array]:
-    """Mesh Peclet numbers ``z = b h/D`` of the faces per axis, shape (times, ...) each, and D, shape (times, axes).
-
-    Raises
-    ------
-    ValueError
         Noise that is zero, coefficients that are NaN or infinite, with the time at which it happens.
     """
-    diffusivity = np.broadcast_to(dynamics.diffusivity(times), (len(times), grid.dim))
+    diffusivity = _diffusivity(dynamics, grid, times)
     if not np.all(diffusivity > 0.0):
         t = times[int(np.argmin(diffusivity.min(axis=1)))]
         raise ValueError(
             f"noise: expected > 0 at every time for the finite-volume steps, got 0 at t = {t:g}; "
             "without noise (eta = 0) there is only transport, which these steps would smear."
         )
-    exponents = _exponents(dynamics, grid, times, diffusivity)
-    for z in exponents:
-        _refuse_non_finite(z, times)
-    return exponents, diffusivity
-
-
-def _exponents(dynamics: BaseDynamics, grid: Grid, times: Array, diffusivity: Array) -> list[Array]:
     periodic = dynamics.boundary == "periodic"
+    scale = diffusivity / np.square(grid.spacing)
     log_gibbs = dynamics.log_gibbs_on_axes(times, *grid.axes)
     if log_gibbs is not None:
-        return [exponents_from_log_gibbs(log_gibbs, k, periodic=periodic) for k in range(grid.dim)]
-    faces = [face_points(grid, k, periodic=periodic) for k in range(grid.dim)]
-    return [
-        exponents_from_drift(
-            np.stack([_normal_drift(dynamics, float(t), points, k) for t in times]),
-            diffusivity[:, k],
-            grid.spacing[k],
-        )
-        for k, points in enumerate(faces)
-    ]
+        _refuse_non_finite(log_gibbs, times)
+        return [rates_from_log_gibbs(log_gibbs, k, scale[:, k], periodic=periodic) for k in range(grid.dim)]
+    rates = []
+    for k in range(grid.dim):
+        points = face_points(grid, k, periodic=periodic)
+        drift = np.stack([_normal_drift(dynamics, float(t), points, k) for t in times])
+        z = exponents_from_drift(drift, diffusivity[:, k], grid.spacing[k])
+        _refuse_non_finite(z, times)
+        rates.append(jump_rates(z, scale[:, k]))
+    return rates
+
+
+def exponents_of(dynamics: BaseDynamics, grid: Grid, times: Array, rates: list[tuple[Array, Array]]) -> list[Array]:
+    """Mesh Peclet numbers ``z = b h/D`` of the faces per axis, shape (times, ...) each: ``up - down = D/h^2 z``."""
+    scale = _diffusivity(dynamics, grid, times) / np.square(grid.spacing)
+    shape = (-1,) + (1,) * grid.dim
+    return [(up - down) / scale[:, k].reshape(shape) for k, (up, down) in enumerate(rates)]
+
+
+def _diffusivity(dynamics: BaseDynamics, grid: Grid, times: Array) -> Array:
+    return np.broadcast_to(dynamics.diffusivity(times), (len(times), grid.dim))
 
 
 def face_points(grid: Grid, axis: int, *, periodic: bool) -> Array:
@@ -80,8 +69,11 @@ def _normal_drift(dynamics: BaseDynamics, t: float, points: Array, axis: int) ->
 
 
 def _refuse_non_finite(z: Array, times: Array) -> None:
-    bad = ~np.isfinite(z).reshape(len(times), -1).all(axis=1)
-    if bad.any():
+    # a sum is finite only if all terms are; one that overflows is looked at again
+    if not np.isfinite([plane.sum() for plane in z]).all():
+        bad = ~np.isfinite(z).reshape(len(times), -1).all(axis=1)
+        if not bad.any():
+            return
         raise ValueError(
             f"drift: expected finite values on the whole grid, got NaN or infinity at t = {times[bad][0]:g}; "
             "check the score or drift there, or choose a smaller box."

@@ -21,12 +21,14 @@ The generator as a scipy sparse matrix: reference for the compiled sweeps, and w
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fpsolve._compile import compiled
+from fpsolve._compile import compiled, exp
+from fpsolve._threads import over
 
 if TYPE_CHECKING:
     from scipy.sparse import csc_matrix
@@ -34,40 +36,65 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
-#: Below this |z| the Taylor series is exact to round-off and cheaper than an exponential.
+#: Below this |z| the Taylor series is exact to round-off, above the quotient is.
 SERIES_LIMIT = 0.5
 
 
 @compiled(inline="always")
-def bernoulli_of_positive(a: Any) -> Any:
-    """``a / (e^a - 1)`` for a >= 0; 0 where e^a overflows."""
-    if a < SERIES_LIMIT:
-        s = a * a
-        tail = s * (
-            -1.0 / 720 + s * (1.0 / 30240 + s * (-1.0 / 1209600 + s * (1.0 / 47900160 - s * 5.284190138687493e-10)))
-        )
-        return 1.0 - 0.5 * a + s * (1.0 / 12 + tail)
-    return a / (np.exp(a) - 1.0)
+def bernoulli_pair(z: Any) -> Any:
+    """``Ber(-z), Ber(z)`` with ``Ber(z) = z / (e^z - 1)``, both from |z|: the small one keeps its relative accuracy.
+
+    Both branches are computed and one is taken, so that loops run in the vector units. 0 where e^|z| overflows.
+    """
+    a = abs(z)
+    s = a * a
+    tail = s * (
+        -1.0 / 720 + s * (1.0 / 30240 + s * (-1.0 / 1209600 + s * (1.0 / 47900160 - s * 5.284190138687493e-10)))
+    )
+    series = 1.0 - 0.5 * a + s * (1.0 / 12 + tail)
+    quotient = a / (exp(a if a < OVERFLOW else OVERFLOW) - 1.0) if a < OVERFLOW else 0.0 * a
+    small = series if a < SERIES_LIMIT else quotient
+    big = small + a
+    return (big, small) if z > 0.0 else (small, big)
+
+
+#: Largest exponent of a number of double precision, about.
+OVERFLOW = 709.0
 
 
 @compiled
-def fill_rates(z: Array, rate: Array, up: Array, down: Array) -> None:
-    """up = rate Ber(-z), down = rate Ber(z), both from |z| so that the small one keeps its relative accuracy."""
-    for k in range(z.shape[0]):
+def fill_rates(z: Array, rate: Array, up: Array, down: Array, first: int, last: int) -> None:
+    """up = rate Ber(-z), down = rate Ber(z) for the rows first to last - 1; rate has one number per row."""
+    for k in range(first, last):
         for i in range(z.shape[1]):
-            a = abs(z[k, i])
-            small = bernoulli_of_positive(a)
-            big = small + a
-            if z[k, i] > 0.0:
-                up[k, i] = rate[k] * big
-                down[k, i] = rate[k] * small
-            else:
-                up[k, i] = rate[k] * small
-                down[k, i] = rate[k] * big
+            forth, back = bernoulli_pair(z[k, i])
+            up[k, i] = rate[k] * forth
+            down[k, i] = rate[k] * back
 
 
-def exponents_from_log_gibbs(log_gibbs: Array, axis: int, *, periodic: bool = False) -> Array:
-    """Face exponents z as differences of a dimensionless potential, ``z = u_{i+1} - u_i`` with ``u = -Phi/D``.
+@compiled
+def fill_rates_from_log_gibbs(u: Array, axis: int, rate: Array, up: Array, down: Array, first: int, last: int) -> None:
+    """The same with ``z = u_{i+1} - u_i`` along an axis of planes u (times, nx, ny); rows of all times are one list.
+
+    One face more than between the cells joins the last to the first.
+    """
+    rows, faces = up.shape[1], up.shape[2]
+    nx, ny = u.shape[1], u.shape[2]
+    for r in range(first, last):
+        t = r // rows
+        i = r - t * rows
+        here, there = u[t, i], u[t, (i + 1) % nx if axis == 0 else i]
+        forths, backs = up[t, i], down[t, i]
+        inner = min(faces, ny - axis)
+        for j in range(faces):
+            z = there[j + axis] - here[j] if j < inner else here[0] - here[ny - 1]
+            forth, back = bernoulli_pair(z)
+            forths[j] = rate[t] * forth
+            backs[j] = rate[t] * back
+
+
+def rates_from_log_gibbs(log_gibbs: Array, axis: int, rate: Array, *, periodic: bool = False) -> tuple[Array, Array]:
+    """Rates with exponents that are differences of a dimensionless potential, ``z = u_{i+1} - u_i``, ``u = -Phi/D``.
 
     Taking differences of the values at the cell centres makes ``exp(u)`` at the centres an exact zero-flux state.
 
@@ -77,19 +104,26 @@ def exponents_from_log_gibbs(log_gibbs: Array, axis: int, *, periodic: bool = Fa
         ``u(t, x) = -Phi(t, x)/D(t)`` at the cell centres, where the drift is ``b = -grad Phi``.
     axis : int
         Grid axis (0 for x, 1 for y) along which neighbours are compared.
+    rate : array, shape (times,)
+        ``D / h^2``.
     periodic : bool
         Append the face that joins the last cell to the first.
 
     Returns
     -------
-    array, shape (times, nx - 1[, ny]) or (times, nx[, ny - 1]); one longer along `axis` when periodic.
+    up, down : arrays, shape (times, nx - 1[, ny]) or (times, nx[, ny - 1]); one longer along `axis` when periodic
+        As those of `jump_rates`, also where z is not finite.
     """
-    z = np.diff(log_gibbs, axis=axis + 1)
-    if periodic:
-        first = np.take(log_gibbs, [0], axis=axis + 1)
-        last = np.take(log_gibbs, [-1], axis=axis + 1)
-        z = np.concatenate([z, first - last], axis=axis + 1)
-    return z
+    u = np.ascontiguousarray(log_gibbs)
+    shape = [*u.shape]
+    shape[axis + 1] -= not periodic
+    up, down = np.empty(shape), np.empty(shape)
+    planes = [array.reshape(len(u), -1, array.shape[-1]) for array in (u, up, down)]
+    rows = planes[1].shape[0] * planes[1].shape[1]
+    rate = np.ascontiguousarray(rate, dtype=float)
+    along = axis + 3 - u.ndim  # a line lies along the last axis of its plane
+    over(rows, up.size, partial(fill_rates_from_log_gibbs, planes[0], along, rate, planes[1], planes[2]))
+    return up, down
 
 
 def exponents_from_drift(drift_faces: Array, diffusivity: Array, spacing: float) -> Array:
@@ -125,12 +159,14 @@ def jump_rates(exponents: Array, rate: Array) -> tuple[Array, Array]:
     Returns
     -------
     up, down : arrays of the shape of `exponents`
-        ``up/down = e^z`` to round-off: computed from ``|z|``, so neither suffers from cancellation.
+        ``up/down = e^z`` to round-off: computed from ``|z|``, so neither suffers from cancellation, and
+        ``up - down = rate z``.
     """
     z = np.ascontiguousarray(exponents)
     up, down = np.empty_like(z), np.empty_like(z)
-    flat = (z.shape[0], -1)
-    fill_rates(z.reshape(flat), np.ascontiguousarray(rate, dtype=float), up.reshape(flat), down.reshape(flat))
+    flat, ups, downs = (array.reshape(-1, z.shape[-1]) for array in (z, up, down))
+    rates = np.repeat(np.asarray(rate, dtype=float), len(flat) // len(z))
+    over(len(flat), z.size, partial(fill_rates, flat, rates, ups, downs))
     return up, down
 
 

@@ -24,13 +24,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fpsolve._checks import one_of
+from fpsolve._threads import over
 from fpsolve.solver._lines import advance_open, advance_ring, retreat_open
-from fpsolve.solver._planes import sweep_rings, sweep_x, sweep_y
+from fpsolve.solver._planes import BLOCK, factorise_x, sweep_rings, sweep_x, sweep_y
 
 
 @dataclass(frozen=True)
@@ -144,32 +146,58 @@ def advance_through(
     return kept
 
 
+#: Length times pole, mixing weight, number of solves; and planes to work in.
+Step = tuple[float, float, int]
+Room = tuple[Array, Array, Array]
+
+
 def _advance_plane(
     q: Array, rates: list[tuple[Array, Array]], table: StepTable, ends: NDArray[np.int64], periodic: bool
 ) -> Array:
     q = q.copy()
-    (up_x, down_x), (up_y, down_y) = rates
-    inverse, ratio, m = (np.empty(q.shape[1:]) for _ in range(3))
+    sides = [side for pair in rates for side in pair]
     kept = np.empty((len(ends), *q.shape))
+    sweep = _sweep_rings if periodic else _sweep_open
+    shape = q.shape[1:]
+    room = np.empty(shape), np.empty(shape), np.empty(shape)
     for s, dt in enumerate(table.dt):
-        c, mix, solves = float(table.pole[s] * dt), float(table.mix[s]), int(table.solves[s])
-        if periodic:
-            q = _ring_along_x(q, up_x[s], down_x[s], c / 2, mix, solves)
-            sweep_rings(q, up_y[s], down_y[s], c, mix, solves)
-            q = _ring_along_x(q, up_x[s], down_x[s], c / 2, mix, solves)
-        else:
-            sweep_x(q, up_x[s], down_x[s], c / 2, mix, solves, inverse, ratio, m)
-            sweep_y(q, up_y[s], down_y[s], c, mix, solves)
-            sweep_x(q, up_x[s], down_x[s], c / 2, mix, solves, inverse, ratio, m)
+        step = float(table.pole[s] * dt), float(table.mix[s]), int(table.solves[s])
+        q = sweep(q, [side[s] for side in sides], step, room)
         kept[ends == s + 1] = q
     return kept
 
 
-def _ring_along_x(q: Array, up: Array, down: Array, c: float, mix: float, solves: int) -> Array:
-    """Closed lines along x, turned so that they lie along the last axis."""
-    turned = np.ascontiguousarray(q.swapaxes(1, 2))
-    sweep_rings(turned, np.ascontiguousarray(up.T), np.ascontiguousarray(down.T), c, mix, solves)
-    return np.ascontiguousarray(turned.swapaxes(1, 2))
+def _sweep_open(q: Array, rates: list[Array], step: Step, room: Room) -> Array:
+    """Half a step along x, one along y, half along x; the lines of a direction side by side."""
+    up_x, down_x, up_y, down_y = rates
+    c, mix, solves = step
+
+    def opening(first: int, last: int) -> None:
+        factorise_x(up_x, down_x, c / 2, room[0], room[1], first, last)
+        closing(first, last)
+
+    def closing(first: int, last: int) -> None:
+        sweep_x(q, up_x, c / 2, mix, solves, room, first, last)
+
+    def across(first: int, last: int) -> None:
+        sweep_y(q, up_y, down_y, c, mix, solves, first, last)
+
+    over(q.shape[2], q.size, opening, multiple=BLOCK)
+    over(q.shape[1], q.size, across, multiple=BLOCK)
+    over(q.shape[2], q.size, closing, multiple=BLOCK)
+    return q
+
+
+def _sweep_rings(q: Array, rates: list[Array], step: Step, _: Room) -> Array:
+    """The same on closed lines; those along x are turned, so that they lie along the last axis."""
+    c, mix, solves = step
+    up_x, down_x = (np.ascontiguousarray(side.T) for side in rates[:2])
+    for (up, down), length in (((up_x, down_x), c / 2), (rates[2:], c), ((up_x, down_x), c / 2)):
+        turned = up is up_x
+        lines = np.ascontiguousarray(q.swapaxes(1, 2)) if turned else q
+        over(lines.shape[1], q.size, partial(sweep_rings, lines, up, down, length, mix, solves))
+        q = np.ascontiguousarray(lines.swapaxes(1, 2)) if turned else lines
+    return q
 
 
 def retreat(f: Array, rates: list[tuple[Array, Array]], table: StepTable) -> Array:
