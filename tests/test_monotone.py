@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.interpolate import CubicSpline
 
-from fpsolve.dynamics._monotone import MonotoneMap
+from fpsolve.dynamics import MonotoneMap
 
 
 def test_inverse_undoes_forward_to_round_off():

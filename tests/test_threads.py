@@ -12,8 +12,7 @@ import pytest
 from cases import rotated_five
 
 import fpsolve as fp
-from fpsolve._compile import compiled, log
-from fpsolve._threads import over
+from fpsolve import _compile, _threads
 from fpsolve.marginals import FastLaw
 
 
@@ -72,7 +71,7 @@ def test_every_line_is_done_once(lines, multiple, restored):
             done[first:last] += 1
             firsts.append(first)
 
-        over(lines, 10**6, work, multiple=multiple)
+        _threads.over(lines, 10**6, work, multiple=multiple)
         assert (done == 1).all()
         assert all(first % multiple == 0 for first in firsts)
 
@@ -85,7 +84,7 @@ def test_an_error_in_a_thread_reaches_the_caller(restored):
             raise ValueError("from a thread")
 
     with pytest.raises(ValueError, match="from a thread"):
-        over(90, 10**6, work)
+        _threads.over(90, 10**6, work)
 
 
 @pytest.mark.parametrize("bad", [0, -1, 1.5, "2", True, float("nan"), [2]])
@@ -107,10 +106,10 @@ def test_the_variable(given, expected):
     assert expected in done.stdout
 
 
-@compiled
+@_compile.compiled
 def logarithms(x, out):
     for i in range(x.size):
-        out[i] = log(x[i])
+        out[i] = _compile.log(x[i])
 
 
 def test_logarithm_in_the_vector_units():

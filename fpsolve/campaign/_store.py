@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from numbers import Real
@@ -24,6 +24,7 @@ import numpy as np
 import fpsolve
 from fpsolve._checks import error
 from fpsolve._failure import Failure
+from fpsolve._threads import set_threads
 from fpsolve.settings import check_folder, packed, write_all
 
 if TYPE_CHECKING:
@@ -152,8 +153,9 @@ def compute(task: Task) -> Outcome:
     return Outcome(task.number, dataset, failure.text)
 
 
-def one_thread() -> AbstractContextManager[Any]:
-    """Return a context in which BLAS and OpenMP use one thread.
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """One thread for BLAS, OpenMP and the loops over lines while the body runs: the processes share the cores.
 
     With two, OpenBLAS splits sums elsewhere and the last bits of ``a @ b`` change: results would depend on `n_jobs`.
     """
@@ -161,8 +163,12 @@ def one_thread() -> AbstractContextManager[Any]:
     import_module("scipy.linalg")
     from threadpoolctl import threadpool_limits
 
-    limits: AbstractContextManager[Any] = threadpool_limits(limits=1)
-    return limits
+    before = set_threads(1)
+    try:
+        with threadpool_limits(limits=1):
+            yield
+    finally:
+        set_threads(before)
 
 
 #: Hex digits of the hash in a file's name: 10^6 points collide with probability 1e-12 or less.

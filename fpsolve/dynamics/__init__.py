@@ -2,6 +2,7 @@
 
 from fpsolve.dynamics._base import BaseDynamics as BaseDynamics
 from fpsolve.dynamics._base import Dynamics, Forward, Langevin
+from fpsolve.dynamics._clock import MonotoneMap as MonotoneMap
 from fpsolve.dynamics._clock import RunClock as RunClock
 from fpsolve.dynamics._clock import run_clock as run_clock
 from fpsolve.dynamics._frame import Frame as Frame

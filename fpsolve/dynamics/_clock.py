@@ -26,7 +26,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fpsolve._checks import error
 from fpsolve.dynamics._base import BaseDynamics
-from fpsolve.dynamics._monotone import MonotoneMap
+from fpsolve.dynamics._monotone import MonotoneMap as MonotoneMap
 from fpsolve.laws import Law
 from fpsolve.processes import Process
 
