@@ -10,9 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fpsolve._checks import FloatArray
-from fpsolve._compile import compiled
 
-_NEWTON_STEPS = 60
 #: A Newton step below this share of the table's span leaves an error of the order of its square.
 _CLOSE = 1e-8
 
@@ -64,34 +62,10 @@ class MonotoneMap:
 
     def inverse(self, y: ArrayLike) -> FloatArray:
         """x(y), within the table, by Newton steps kept inside the bracket of neighbouring nodes."""
+        from fpsolve.dynamics._roots import roots
+
         target = np.asarray(y, dtype=float)
         k = self._place(self.y, target)
         ends = [self.y[k] - target, self.y[k + 1] - target, self.x[k + 1] - self.x[k]]
-        moved = _roots(np.stack([*self._cubics[:3, k], *ends]).reshape(6, -1), _CLOSE * (self.x[-1] - self.x[0]))
+        moved = roots(np.stack([*self._cubics[:3, k], *ends]).reshape(6, -1), _CLOSE * (self.x[-1] - self.x[0]))
         return np.asarray(self.x[k] + moved.reshape(target.shape))
-
-
-@compiled
-def _roots(table: FloatArray, close: float) -> FloatArray:
-    """Roots of cubics, each by its own steps; columns c3, c2, c1, value at 0, value at the width, width."""
-    roots = np.empty(table.shape[1])
-    for j in range(len(roots)):
-        c3, c2, c1, below, above, high = table[:, j]
-        low = 0.0
-        u = -high * below / (above - below)
-        for _ in range(_NEWTON_STEPS):
-            gap = ((c3 * u + c2) * u + c1) * u + below
-            slope = (3.0 * c3 * u + 2.0 * c2) * u + c1
-            if gap < 0.0:
-                low = u
-            if gap > 0.0:
-                high = u
-            moved = u - gap / slope if slope > 0.0 else 0.5 * (low + high)
-            if moved < low or moved > high:
-                moved = 0.5 * (low + high)
-            near = abs(moved - u) <= close
-            u = moved
-            if near:
-                break
-        roots[j] = u
-    return roots
