@@ -108,6 +108,43 @@ def test_lines_say_what_a_bound_is_and_slots_without_one_are_hatched():
         assert len(closed) == (3 if draw is plots.ladder else 0)
 
 
+def test_ratios_and_forgetting_curves_hatch_what_has_no_number_too():
+    words = ["proved", "certified", "certified", "no certificate", "estimated"]
+    found = made_ladder().assign_coords(status=("bound", words))
+    curve = xr.Dataset({"distance": found["measured"], "error": found["measured_error"]}, attrs={"status": "estimated"})
+    for draw in (plots.ratio, lambda data: plots.forgetting(curve, ladder=data)):
+        ax = draw(found)
+        hatched = [(patch.get_gid(), patch.get_x()) for patch in ax.patches if patch.get_hatch()]
+        assert [x for gid, x in hatched if gid == f"no certificate: {BOUNDS[2]}"] == pytest.approx([0.7])
+        assert len([x for gid, x in hatched if gid == f"no certificate: {BOUNDS[3]}"]) == 3
+        assert "dashed: certified" in ax.get_legend().get_title().get_text()
+    drawn = lines(ax)
+    looks = [drawn[f"bound: {bound}"].get_linestyle() for bound in BOUNDS]
+    assert [looks[k] for k in (0, 1, 2, 4)] == ["-", "--", "--", ":"]
+    assert drawn["nu"].is_dashed()
+
+
+def test_proved_curves_are_solid_and_hatched_where_the_interval_has_no_upper_end():
+    t = np.array([1.0, 0.6, 0.3, 0.1])
+    low = np.array([[1.0, 0.5, 0.2, 0.1], [0.3, 0.2, 0.1, 0.05]])
+    high = low * 1.001
+    high[0, 2] = np.inf
+    columns = {"lower": (("start", "t"), low), "upper": (("start", "t"), high)}
+    proved = xr.Dataset(columns, {"start": ["a", "b"], "t": t}, {"status": "proved"})
+    ax = plots.forgetting(proved)
+    drawn = lines(ax)
+    assert [drawn[name].get_linestyle() for name in "ab"] == ["-", "-"]
+    np.testing.assert_allclose(drawn["b"].get_ydata(), low[1], rtol=1e-3)
+    assert np.isnan(drawn["a"].get_ydata()[2])
+    hatched = [patch.get_x() for patch in ax.patches if patch.get_hatch()]
+    np.testing.assert_allclose(hatched, [0.4, 0.7])
+    # with what was measured: dotted, in the same colour
+    both = proved.assign(distance=proved["lower"], error=0.1 * proved["lower"])
+    ax = plots.forgetting(both)
+    looks = [(line.get_color(), line.get_linestyle()) for line in ax.get_lines()]
+    assert looks.count((plots.styles("ab")["a"].colour, "-")) == 1 and len(looks) == 4
+
+
 def test_one_of_several_starts_must_be_named():
     two = made_ladder(("near", "far"))
     assert plots.ladder(two, start="far").get_yscale() == "log"

@@ -16,16 +16,21 @@ from fpsolve import _checks, _runs
 from fpsolve.bounds import Localization
 from fpsolve.plots._style import (
     DASHES,
+    KEY,
+    LINES,
     MARKERS,
     PALETTE,
     REVERSE_TIME,
     Legend,
     bound_label,
     finished,
+    hatch,
     label_of,
+    line_of,
     new_axes,
     require,
     weight_formula,
+    words_of,
 )
 
 if TYPE_CHECKING:
@@ -36,11 +41,6 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 
 _INK = "0.15"
-
-#: Lines of what is proved, certified and estimated.
-LINES: dict[str, Any] = {"proved": "-", "certified": "--", "estimated": ":"}
-#: Height of a hatched strip, as a share of the axes.
-STRIP = 0.04
 
 
 # what `ladder` returns, whatever the starts
@@ -58,8 +58,8 @@ def ladder(
     r"""Draw the distance of one start and every bound on it over reverse time, on one log scale.
 
     Lines between the block boundaries guide the eye: bounds are known at the markers. Proved bounds are solid,
-    certified ones dashed, estimated ones dotted; where a bound has no certificate there is a gap, and a hatched strip
-    in its colour at the top.
+    certified ones dashed, estimated ones and the measurement dotted; where a bound has no certificate there is a gap,
+    and a hatched strip in its colour at the top.
 
     Parameters
     ----------
@@ -101,16 +101,18 @@ def ladder(
     r = _reverse_time(found)
     if curve is not None:
         one = curve["distance"].sel(start=label)
-        ax.plot(_reverse_time(curve), _positive(one.values), color=_INK, linewidth=1.6, zorder=3)
+        look = line_of(str(curve.attrs.get("status", "")))
+        ax.plot(_reverse_time(curve), _positive(one.values), color=_INK, linewidth=1.6, linestyle=look, zorder=3)
     measured, error = (found[name].sel(start=label).values for name in ("measured", "measured_error"))
-    line = "none" if curve is not None else "-"
+    line = "none" if curve is not None else ":"
     ax.errorbar(r, _positive(measured), error, color=_INK, marker="o", linestyle=line, label="measured", zorder=4)
     for bound, style in bound_styles(found).items():
         ax.plot(r, _positive(found[label].sel(bound=bound).values), label=bound_label(found, bound), **style)
-    _hatch(ax, r, {bound: found[label].sel(bound=bound).values[1:] for bound in bound_styles(found)}, found)
+    lacking = {bound: found[label].sel(bound=bound).values[1:] for bound in bound_styles(found)}
+    hatch(ax, r, lacking, _colours(found))
     ax.set(yscale="log", xlabel=REVERSE_TIME, ylabel=f"weighted total variation, {weight_formula(found, 'norm')}")
     ax.margins(x=0.02)
-    return finished(ax, legend)
+    return finished(ax, legend, KEY)
 
 
 def ratio(
@@ -125,7 +127,7 @@ def ratio(
     Parameters
     ----------
     found, start, legend, ax
-        As for `ladder`. A value below the line at 1 would be a bound that is violated.
+        As for `ladder`, hatched strips included. A value below the line at 1 would be a bound that is violated.
 
     Returns
     -------
@@ -147,9 +149,11 @@ def ratio(
     for bound, style in bound_styles(found).items():
         values = found[label].sel(bound=bound).values[1:] / measured
         ax.plot(_reverse_time(found)[1:], values, label=bound_label(found, bound), **style)
+    lacking = {bound: found[label].sel(bound=bound).values[1:] for bound in bound_styles(found)}
+    hatch(ax, _reverse_time(found), lacking, _colours(found))
     ax.set(yscale="log", xlabel=REVERSE_TIME, ylabel="bound / measured")
     ax.margins(x=0.02)
-    return finished(ax, legend)
+    return finished(ax, legend, KEY)
 
 
 def factors(found: xr.Dataset, *, legend: Legend = "right", ax: Axes | None = None) -> Axes:
@@ -187,37 +191,28 @@ def factors(found: xr.Dataset, *, legend: Legend = "right", ax: Axes | None = No
         ax.hlines(values, r[:-1], r[1:], color=style["color"], linestyle=style["linestyle"], linewidth=1.6)
         middle = 0.5 * (r[:-1] + r[1:])
         ax.plot(middle, values, linestyle="none", **{k: style[k] for k in ("color", "marker", "markersize")})
-    _hatch(ax, r, {bound: found["factor"].sel(bound=bound).values for bound in styles}, found)
+    hatch(ax, r, {bound: found["factor"].sel(bound=bound).values for bound in styles}, _colours(found))
     ax.set(ylim=(0.0, None), xlabel=REVERSE_TIME, ylabel="contraction of the block")
     ax.margins(x=0.02)
-    return finished(ax, legend)
+    return finished(ax, legend, KEY)
 
 
 def bound_styles(found: xr.Dataset) -> dict[str, dict[str, Any]]:
     """Colour and marker of every bound, by its place in the ladder, and dashes by what it is, where that is known."""
-    known = found["status"].values if "status" in found.coords else [""] * found.sizes["bound"]
     return {
-        str(bound): {
+        bound: {
             "color": PALETTE[k % len(PALETTE)],
-            "linestyle": LINES.get(str(known[k]), DASHES[k % len(DASHES)]),
+            "linestyle": LINES.get(word, DASHES[k % len(DASHES)]),
             "marker": MARKERS[k % len(MARKERS)],
             "markersize": 5.0,
             "linewidth": 1.3,
         }
-        for k, bound in enumerate(found["bound"].values)
+        for k, (bound, word) in enumerate(words_of(found).items())
     }
 
 
-def _hatch(ax: Axes, r: Array, values: dict[str, Array], found: xr.Dataset) -> None:
-    """Hatch the slots of a bound that have no number, one strip per bound from the top."""
-    styles = bound_styles(found)
-    lacking = {bound: np.flatnonzero(np.isnan(numbers)) for bound, numbers in values.items()}
-    for place, bound in enumerate(bound for bound, slots in lacking.items() if slots.size):
-        high = 1.0 - STRIP * place
-        for slot in lacking[bound]:
-            ends = {"ymin": high - STRIP, "ymax": high}
-            look = {"edgecolor": styles[bound]["color"], "facecolor": "none", "hatch": "////", "linewidth": 0.0}
-            ax.axvspan(r[slot], r[slot + 1], **ends, **look, gid=f"no certificate: {bound}")
+def _colours(found: xr.Dataset) -> dict[str, Any]:
+    return {bound: style["color"] for bound, style in bound_styles(found).items()}
 
 
 def _reverse_time(data: xr.Dataset) -> Array:
@@ -232,8 +227,8 @@ def _positive(values: Array) -> Array:
 def localization(found: Localization, *, legend: Legend = "right", ax: Axes | None = None) -> Axes:
     r"""Draw what Harris' theorem gives for every localization set ``{V <= R}``.
 
-    The contraction with pairs (``a''``, full) and with the set (``a``, dashed), the best level (dot), and the two
-    overlaps. Curves end where the box does: `held`.
+    The contraction with pairs (``a''``, dashed where the record is certified, else dotted) and with the set (``a``,
+    dotted: of the box), the best level (dot), and the two overlaps. Curves end where the box does: `held`.
 
     Parameters
     ----------
@@ -260,12 +255,13 @@ def localization(found: Localization, *, legend: Legend = "right", ax: Axes | No
     ax = new_axes(7.5, 3.6) if ax is None else ax
     within = found.levels <= found.held
     levels = found.levels[within]
-    blue, vermilion = PALETTE[:2]
+    (blue, vermilion), (orange, sky) = PALETTE[:2], PALETTE[4:6]
+    look = LINES.get(found.status, ":")
     ax.axhline(1.0, color="0.15", linewidth=1.2)
-    ax.plot(levels, found.pairwise[within], color=vermilion, label="overlap of pairs $a''$")
-    ax.plot(levels, found.commons[within], color=vermilion, linestyle="--", label="overlap of the set $a$")
-    ax.plot(levels, found.abar[within], color=blue, label=r"contraction $\bar a$ with $a''$")
-    ax.plot(levels, found.abar_common[within], color=blue, linestyle="--", label=r"contraction $\bar a$ with $a$")
+    ax.plot(levels, found.pairwise[within], color=vermilion, linestyle=look, label="overlap of pairs $a''$")
+    ax.plot(levels, found.commons[within], color=orange, linestyle=":", label="overlap of the set $a$")
+    ax.plot(levels, found.abar[within], color=blue, linestyle=look, label=r"contraction $\bar a$ with $a''$")
+    ax.plot(levels, found.abar_common[within], color=sky, linestyle=":", label=r"contraction $\bar a$ with $a$")
     if np.isfinite(found.level):
         best = float(np.nanmin(found.abar))
         ax.plot(found.level, best, "o", color=blue, label=rf"best: $\bar a = {best:.3g}$ at $R = {found.level:.3g}$")

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 from fpsolve import _checks, _runs
 from fpsolve.plots._style import (
+    KEY,
+    LINES,
     MARKERS,
     PALETTE,
     REVERSE_TIME,
@@ -22,10 +24,13 @@ from fpsolve.plots._style import (
     Style,
     bound_label,
     finished,
+    hatch,
+    line_of,
     new_axes,
     require,
     styles,
     weight_formula,
+    words_of,
 )
 
 if TYPE_CHECKING:
@@ -56,11 +61,14 @@ def forgetting(
     Parameters
     ----------
     curve : Dataset
-        What `fpsolve.forgetting_curve` returned: ``distance(start, t)``, ``error(start, t)`` drawn as a band.
-        Starts without a positive distance, such as the reference itself, are left out.
+        What `fpsolve.forgetting_curve` returned: ``distance(start, t)``, ``error(start, t)`` drawn as a band. Or what
+        `fpsolve.proofs.verify` or `fpsolve.proofs.forgetting_curve` returned: ``lower`` and ``upper`` are drawn as a
+        solid line, a band where it is wide, and a hatched strip at the top where the upper end is infinite.
+        Starts without a positive distance, such as the reference itself, are left out. Lines are solid where they are
+        proved, dashed where certified, dotted where estimated (attribute `status`).
     ladder : Dataset, optional
-        Bounds: every variable with dims ``(bound, t)`` is drawn, one line per bound; NaN (no certificate)
-        leaves a gap.
+        Bounds: every variable with dims ``(bound, t)`` is drawn, one line per bound, with the same meaning of lines;
+        NaN (no certificate) leaves a gap, and a hatched strip at the top.
     check : Dataset or several, optional
         What `fpsolve.particles.compare` returned, one per start. With a reference the points are the distance
         that a histogram of the particles shows, and the band is what it should show, mean and two standard
@@ -94,7 +102,7 @@ def forgetting(
     >>> ax.get_yscale()
     'log'
     """
-    _check_curve(curve)
+    curve, measured = _check_curve(curve)
     ax = new_axes(7.0, 4.0) if ax is None else ax
     style = styles([str(label) for label in curve["start"].values])
     # T, where reverse time is 0
@@ -112,6 +120,9 @@ def forgetting(
         require("ladder", ladder, ("bound",), "fpsolve.bounds.ladder")
         _runs.require_same_dynamics(ladder.attrs, curve.attrs, ("ladder", "curve"))
     handles = [_draw_curve(ax, curve, label, style[label], horizon) for label in _visible(curve)]
+    if measured is not None:
+        for label in _visible(curve):
+            _draw_curve(ax, measured, label, style[label], horizon)
     if closed_form is not None:
         handles += _draw_closed_form(ax, closed_form, style, horizon)
     for one in checks:
@@ -123,17 +134,26 @@ def forgetting(
     _stop_at_the_digits(ax, curve)
     ax.grid(True, which="major", color="0.9", linewidth=0.6)
     ax.set_axisbelow(True)
-    _legend(ax, handles, legend)
+    _legend(ax, handles, legend, told="status" in curve.attrs or (ladder is not None and "status" in ladder.coords))
     return ax
 
 
-def _check_curve(curve: xr.Dataset) -> None:
+def _check_curve(curve: xr.Dataset) -> tuple[xr.Dataset, xr.Dataset | None]:
+    """The curve, and where it is proved the measured one beside it, if any; ValueError where it is neither."""
+    if {"lower", "upper"} <= set(getattr(curve, "data_vars", ())):
+        middle, half = 0.5 * (curve["upper"] + curve["lower"]), 0.5 * (curve["upper"] - curve["lower"])
+        known = np.isfinite(curve["upper"])
+        proved = curve[[]].assign(distance=middle.where(known), error=half.where(known)).assign_attrs(status="proved")
+        beside = curve[["distance", "error"]] if "distance" in curve else None
+        _check_curve(proved)
+        return proved, None if beside is None else beside.assign_attrs(curve.attrs | {"status": "estimated"})
     if "distance" not in getattr(curve, "data_vars", ()) or set(curve["distance"].dims) != {"start", "t"}:
         raise _checks.error(
             "curve", "a Dataset with distance(start, t)", type(curve).__name__, "pass fp.forgetting_curve(run)"
         )
     if not _visible(curve):
         raise _checks.error("curve", "a start with a positive distance to the reference", "none")
+    return curve, None
 
 
 def _visible(curve: xr.Dataset) -> list[str]:
@@ -163,7 +183,12 @@ def _draw_curve(ax: Axes, curve: xr.Dataset, label: str, style: Style, horizon: 
     one = curve.sel(start=label)
     r, distance = _times(curve, horizon), _positive(one["distance"])
     described = f"{label}: {one['description'].item()}" if "description" in curve.coords else label
-    (line,) = ax.plot(r, distance, color=style.colour, linestyle=style.dashes, label=described, zorder=3)
+    status, place = str(curve.attrs.get("status", "")), [str(s) for s in curve["start"].values].index(label)
+    look = line_of(status, place, otherwise=style.dashes)
+    (line,) = ax.plot(r, distance, color=style.colour, linestyle=look, label=described, zorder=3)
+    if status == "proved":
+        missing = (np.isnan(distance[1:]) | np.isnan(distance[:-1])) if r.size > 1 else np.zeros(0)
+        hatch(ax, r, {label: np.where(missing, np.nan, 0.0)}, {label: style.colour})
     if "error" in one:
         error = np.asarray(one["error"].values, dtype=np.float64)
         smallest = 1e-3 * np.nanmin(distance)
@@ -206,13 +231,14 @@ def _draw_ladder(ax: Axes, ladder: xr.Dataset, horizon: float) -> list[Line2D]:
     """Draw every variable over (bound, t), one line per bound."""
     tables = {name: values for name, values in ladder.data_vars.items() if set(values.dims) == {"bound", "t"}}
     lines: list[Line2D] = []
+    words, r = words_of(ladder), _times(ladder, horizon)
     for name, values in tables.items():
         for bound in values["bound"].values:
             lines += ax.plot(
-                _times(ladder, horizon),
+                r,
                 _positive(values.sel(bound=bound)),
                 color=_INK,
-                linestyle=_BOUND_DASHES[len(lines) % len(_BOUND_DASHES)],
+                linestyle=LINES.get(words[str(bound)], _BOUND_DASHES[len(lines) % len(_BOUND_DASHES)]),
                 linewidth=1.0,
                 # known at the block boundaries; shapes tell lines of one ink apart
                 marker=MARKERS[len(lines) % len(MARKERS)],
@@ -220,6 +246,11 @@ def _draw_ladder(ax: Axes, ladder: xr.Dataset, horizon: float) -> list[Line2D]:
                 markerfacecolor="white",
                 label=f"{'bound' if len(tables) == 1 else name}: {bound_label(ladder, bound)}",
             )
+    lacking = {
+        str(bound): np.sum([values.sel(bound=bound).values[1:] for values in tables.values()], axis=0)
+        for bound in ladder["bound"].values
+    }
+    hatch(ax, r, lacking, dict.fromkeys(lacking, _INK))
     return lines
 
 
@@ -244,7 +275,7 @@ def _sample(ax: Axes, label: str, **how: Any) -> Line2D:
     return Line2D([], [], color=_INK, label=label, **how)
 
 
-def _legend(ax: Axes, handles: list[Line2D], where: Literal["right", "below"]) -> None:
+def _legend(ax: Axes, handles: list[Line2D], where: Literal["right", "below"], *, told: bool) -> None:
     """Put the legend beside the axes, one entry per label."""
     once = {str(handle.get_label()): handle for handle in handles}
     places: dict[str, dict[str, Any]] = {
@@ -256,6 +287,8 @@ def _legend(ax: Axes, handles: list[Line2D], where: Literal["right", "below"]) -
         if where == "right":
             # a narrow legend leaves the axes wide
             handle.set_label(str(handle.get_label()).replace(" (band", "\n(band"))
+    title = None if not told else KEY if where == "right" else KEY.replace("\n", " ")
+    places[where] |= {"title": title, "title_fontsize": "x-small"} | ({"alignment": "left"} if where == "right" else {})
     ax.legend(handles=list(once.values()), frameon=False, fontsize="small", **places[where])
 
 
@@ -266,7 +299,8 @@ _COLOURS = {"initialization": PALETTE[0], "discretization": PALETTE[1], "score":
 _HATCHES = {"initialization": "////", "discretization": "", "score": "...."}
 #: Of filled areas: lines of the same colour stay visible on them.
 _ALPHA = 0.55
-_DASHES = {"initialization": ":", "discretization": "-", "score": "--"}
+#: Estimated, so dotted.
+_DASHES: dict[str, Any] = {"initialization": (0, (1, 4)), "discretization": (0, (1, 1)), "score": (0, (1, 2.5))}
 
 
 # what `errors` returns
@@ -351,7 +385,7 @@ def discounts(found: xr.Dataset, *, legend: Legend = "right", ax: Axes | None = 
         else:
             # an error of step k is there from the end of that step on
             ax.plot(r[1:], share, color=_COLOURS[source], ls=_DASHES[source], label=source)
-    ax.plot(r, found["contraction"], color=_DARK, linewidth=1.0, ls=(0, (8, 2)), label="a-priori contraction")
+    ax.plot(r, found["contraction"], color=_DARK, linewidth=1.4, ls=":", label="a-priori contraction")
     ax.set(yscale="log", xlabel=REVERSE_TIME, ylabel="left at the end / local")
     return finished(ax, legend)
 
@@ -387,7 +421,7 @@ def alive(found: xr.Dataset, *, legend: Legend = "right", ax: Axes | None = None
     filled = ax.stackplot(r, layers, labels=sources, colors=[_COLOURS[source] for source in sources])
     for layer, source in zip(filled, sources, strict=True):
         layer.set(hatch=_HATCHES[source], alpha=_ALPHA, edgecolor="white", linewidth=0.0)
-    ax.plot(r, found["total"], color="black", linewidth=1.5, label="measured total")
+    ax.plot(r, found["total"], color="black", linewidth=1.5, ls=":", label="measured total")
     ax.set(xlabel=REVERSE_TIME, ylabel=rf"$\|\mu_k - p_t\|_V$, {weight_formula(found)}", ylim=(0.0, None))
     ax.margins(x=0.0)
     return finished(ax, legend)

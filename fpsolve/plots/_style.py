@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
 from fpsolve import _checks
 
 if TYPE_CHECKING:
@@ -19,6 +21,19 @@ PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 
 #: A second cue beside the colour, for print in black and white.
 DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (5, 1.5, 1, 1.5)), (0, (1.5, 1)))
+
+#: Lines of what is proved, certified and estimated; what is random is estimated too.
+LINES: dict[str, str] = {"proved": "-", "certified": "--", "estimated": ":", "Monte Carlo": ":"}
+#: Dashes and gaps of the same kinds, for several lines in one figure.
+_SEVERAL: dict[str, tuple[Any, ...]] = {
+    "proved": ("-",),
+    "certified": ((0, (6, 2)), (0, (4, 2)), (0, (2.5, 1.5)), (0, (8, 2))),
+    "estimated": ((0, (1, 1)), (0, (1, 2)), (0, (1, 3)), (0, (1, 4.5))),
+}
+#: What the lines mean.
+KEY = "solid: proved, dashed: certified,\ndotted: estimated, hatched: no number"
+#: Height of a hatched strip, as a share of the axes.
+STRIP = 0.04
 
 #: Shapes of bounds, the same in every figure.
 MARKERS = "v^sDPX"
@@ -54,6 +69,28 @@ def styles(labels: Sequence[str]) -> dict[str, Style]:
     '#D55E00'
     """
     return {str(label): Style(PALETTE[k % len(PALETTE)], DASHES[k % len(DASHES)]) for k, label in enumerate(labels)}
+
+
+def line_of(status: str, place: int = 0, otherwise: Any = "-") -> Any:
+    """Return the line style of a number's word, one of several of the same kind; `otherwise` where it has no word."""
+    kinds = _SEVERAL.get("estimated" if status == "Monte Carlo" else status, (otherwise,))
+    return kinds[place % len(kinds)]
+
+
+def words_of(found: xr.Dataset) -> dict[str, str]:
+    """Return the word of every bound of a ladder, empty where it is not known."""
+    known = found["status"].values if "status" in found.coords else [""] * found.sizes["bound"]
+    return {str(bound): str(word) for bound, word in zip(found["bound"].values, known, strict=True)}
+
+
+def hatch(ax: Axes, r: Any, values: dict[str, Any], colours: dict[str, Any]) -> None:
+    """Hatch the slots between the places r of what has no number there, one strip per name from the top."""
+    lacking = {name: np.flatnonzero(np.isnan(numbers)) for name, numbers in values.items()}
+    for place, name in enumerate(name for name, slots in lacking.items() if slots.size):
+        ends = {"ymin": 1.0 - STRIP * (place + 1), "ymax": 1.0 - STRIP * place}
+        look = {"edgecolor": colours[name], "facecolor": "none", "hatch": "////", "linewidth": 0.0}
+        for slot in lacking[name]:
+            ax.axvspan(r[slot], r[slot + 1], **ends, **look, gid=f"no certificate: {name}")
 
 
 def new_axes(width: float = 6.4, height: float = 4.0) -> Axes:
@@ -117,25 +154,28 @@ def label_of(run: xr.Dataset, start: str | None) -> str:
     return str(_checks.one_of("start", start, labels))
 
 
-def legend_beside(ax: Axes, where: Legend, *, columns: int = 2) -> None:
+def legend_beside(ax: Axes, where: Legend, *, columns: int = 2, title: str | None = None) -> None:
     """Put the legend of what the axes hold beside or below them, or nowhere."""
     from matplotlib.transforms import ScaledTranslation
 
     _checks.one_of("legend", where, ("right", "below", "none"))
     if where == "right":
-        ax.legend(frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0.0)
+        ax.legend(
+            frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0.0,
+            title=title, title_fontsize="x-small", alignment="left",
+        )  # fmt: skip
     elif where == "below":
         # a distance in inches clears ticks and label whatever the height of the axes
         lower = ax.transAxes + ScaledTranslation(0.0, -_LABELS, parent(ax).dpi_scale_trans)
         ax.legend(
-            frameon=False, fontsize="small", ncols=columns, borderaxespad=0.0,
+            frameon=False, fontsize="small", ncols=columns, borderaxespad=0.0, title=title, title_fontsize="x-small",
             loc="upper center", bbox_to_anchor=(0.5, 0.0), bbox_transform=lower,
         )  # fmt: skip
 
 
-def finished(ax: Axes, legend: Legend) -> Axes:
+def finished(ax: Axes, legend: Legend, title: str | None = None) -> Axes:
     """Return the axes with a grid behind the data and the legend beside them."""
     ax.grid(True, which="major", color="0.9", linewidth=0.6)
     ax.set_axisbelow(True)
-    legend_beside(ax, legend)
+    legend_beside(ax, legend, title=title)
     return ax

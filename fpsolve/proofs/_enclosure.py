@@ -264,6 +264,7 @@ def forgetting_curve(
         for field in ("lower", "upper", "seconds", "reason")
     }
     notes = {"status": "proved", "hypotheses": "; ".join(HYPOTHESES), "reference": reference or "exact law"}
+    notes["weight"] = weights.to_json(weight)
     return xr.Dataset(columns, coords={"start": names, "t": times}, attrs=notes)
 
 

@@ -153,8 +153,8 @@ def figure(by_eta: xr.Dataset, by_churn: xr.Dataset) -> Figure:
     _errors(c, by_eta, "eta", r"$\eta$")
     _errors(d, by_churn, "churn", r"$S_{churn}$")
     far = _seen(by_churn, "far")[:, -1]
-    d.plot(by_churn["churn"], far, marker="^", color=PALETTE[2], ls=(0, (5, 1.5)), label="far start")
-    d.plot(by_churn["churn"], _drawn(by_churn), marker="s", ls="--", color=PALETTE[3], label="sharp coefficient")
+    d.plot(by_churn["churn"], far, marker="^", color=PALETTE[2], ls=":", label="far start")
+    d.plot(by_churn["churn"], _drawn(by_churn), marker="s", ls=":", color=PALETTE[3], label="sharp coefficient")
     d.set_xscale("symlog", linthresh=0.5)
     d.set_xticks(by_churn["churn"].values, [f"{value:g}" for value in by_churn["churn"].values])
     d.minorticks_off()
@@ -180,20 +180,22 @@ def _curves(ax: Axes, found: xr.Dataset) -> None:
     r = float(found["t"][0]) - found["t"].values
     for k, eta in enumerate(found["eta"].values):
         color = colormaps["viridis"](0.9 * k / max(found.sizes["eta"] - 1, 1))
-        ax.semilogy(r, _seen(found, "far").sel(eta=eta), color=color, label=rf"$\eta = {eta:g}$")
+        ax.semilogy(r, _seen(found, "far").sel(eta=eta), ls=":", color=color, label=rf"$\eta = {eta:g}$")
     ax.set(xlabel=REVERSE_TIME, ylabel=r"$\|q_t - p_t\|_V$")
     legend_beside(ax, "right")
 
 
 def _ends(ax: Axes, found: xr.Dataset) -> None:
-    ax.semilogy(found["eta"], _seen(found, "far")[:, -1], marker="^", color=PALETTE[2], label="left of the far start")
-    ax.semilogy(found["eta"], _drawn(found), marker="s", ls="--", color=PALETTE[0], label="sharp coefficient")
+    ax.semilogy(
+        found["eta"], _seen(found, "far")[:, -1], marker="^", ls=":", color=PALETTE[2], label="left of the far start"
+    )
+    ax.semilogy(found["eta"], _drawn(found), marker="s", ls=":", color=PALETTE[0], label="sharp coefficient")
     ax.set(xlabel=r"stochasticity $\eta$", ylabel=_LEFT)
     legend_beside(ax, "right")
 
 
 def _errors(ax: Axes, found: xr.Dataset, knob: str, label: str) -> None:
     for name, marker, color in (("early", "o", PALETTE[0]), ("late", "D", PALETTE[1])):
-        ax.semilogy(found[knob], _seen(found, name), marker=marker, color=color, label=f"{name} score error")
+        ax.semilogy(found[knob], _seen(found, name), marker=marker, ls=":", color=color, label=f"{name} score error")
     ax.set(xlabel=f"stochasticity {label}" if knob == "eta" else label, ylabel=_LEFT)
     legend_beside(ax, "right")

@@ -37,8 +37,8 @@ def figure(found: xr.Dataset) -> Figure:
     for beta, color in zip(found["beta"].values, PALETTE, strict=False):
         _contraction(first, wide.sel(beta=beta), color, f"$\\beta = {beta:g}$")
         one = found.sel(beta=beta)
-        third.plot(one["box"], one["certified"], "o-", color=color, linewidth=1.2, zorder=3)
-        third.plot(one["box"], one["believed"], "x--", color=color, linewidth=0.9)
+        third.plot(one["box"], one["certified"], "o--", color=color, linewidth=1.2, zorder=3)
+        third.plot(one["box"], one["believed"], "x:", color=color, linewidth=0.9)
         third.axhline(float(wide["sharp"].sel(beta=beta)), color=color, linestyle=":", linewidth=1.0)
     _overlaps(second, found)
     for ax in (first, third):
@@ -54,8 +54,8 @@ def figure(found: xr.Dataset) -> Figure:
 
 
 def _contraction(ax: Axes, one: xr.Dataset, color: str, label: str) -> None:
-    ax.semilogx(one["R"], one["abar"], color=color, label=label)
-    ax.semilogx(one["R"], one["abar_set"], color=color, linestyle="--", linewidth=1.0)
+    ax.semilogx(one["R"], one["abar"], color=color, linestyle="--", label=label)
+    ax.semilogx(one["R"], one["abar_set"], color=color, linestyle=":", linewidth=1.0)
     if np.isfinite(one["best_level"]):
         ax.plot(one["best_level"], one["certified"], "o", color=color, markersize=6)
 
@@ -64,8 +64,8 @@ def _overlaps(ax: Axes, found: xr.Dataset) -> None:
     one = found.sel(box=found["box"].max()).isel(beta=0)
     # beyond what the widest box holds there is nothing but its ends
     one = one.sel(R=slice(None, float(one["held"])))
-    ax.semilogx(one["R"], one["a2"], color="0.15", label="pairs, $a''$")
-    ax.semilogx(one["R"], one["a"], color="0.15", linestyle="--", label="set, $a$")
+    ax.semilogx(one["R"], one["a2"], color="0.15", linestyle="--", label="pairs, $a''$")
+    ax.semilogx(one["R"], one["a"], color="0.15", linestyle=":", label="set, $a$")
     ax.set(xlabel="level $R$ of $V = 1 + x^2$", ylabel="overlap", ylim=(0.0, 1.02), title="(b) Overlap at $R$")
     held = found["held"].isel(beta=0)
     for box, level in zip(found["box"].values, held.values, strict=True):
@@ -82,7 +82,7 @@ def _entries(first: Axes, second: Axes, third: Axes) -> tuple[list[Artist], list
         more, names = ax.get_legend_handles_labels()
         handles.extend(more)
         labels.extend(names)
-    drawn = {"certified": "o-", "unguarded": "x--", "sharp, widest box": ":"}
+    drawn = {"certified": "o--", "unguarded": "x:", "sharp, widest box": ":"}
     for name, look in drawn.items():
         (line,) = third.plot([], [], look, color="0.3", label=name)
         handles.append(line)
@@ -105,7 +105,8 @@ NOTES = (
 )
 CAPTION = (
     "(a) Best contraction abar against the level R, in the weight 1 + beta (1 + x^2) on the widest box: with pairs "
-    "(a'', full) and with the set (a, dashed); dots: the best R; above the line at 1 there is no certificate. (b) The "
+    "(a'', dashed: certified) and with the set (a, dotted: of the box); dots: the best R; above the line at 1 there is "
+    "no certificate. (b) The "
     "overlaps themselves, and levels that the boxes hold (ticks above, with half-widths). (c) Against the half-width "
     "of the box: certified (circles), unguarded (crosses), and the sharp coefficient of the widest box (dotted): a "
     "cross below it is false."

@@ -33,8 +33,8 @@ NOTES = (
     "Where a total is below its parts, signed errors cancel.",
 )
 CAPTION = (
-    "Markers and lines: measured error of every sampler at t_min against its number of steps; dashed: its "
-    "discretization part with the fitted order; dotted: what the wrong start leaves under the "
+    "Markers: measured error of every sampler at t_min against its number of steps; dense dots: its "
+    "discretization part with the fitted order; wide dots: what the wrong start leaves under the "
     "dynamics that the sampler follows; a total may dip below it where the signed errors cancel."
 )
 
@@ -149,10 +149,10 @@ def _figure(found: xr.Dataset) -> Figure:
     for name, marker, color in zip(found["sampler"].values, cycle("os^vDP"), cycle(PALETTE), strict=False):
         one = found.sel(sampler=name)
         label = f"{name}: order {float(one['order']):.2f}"
-        ax.loglog(found["steps"], one["total"], marker=marker, color=color, label=label)
-        ax.loglog(found["steps"], one["discretization"], ls="--", lw=0.9, color=color)
-        ax.axhline(float(one["initialization"][-1]), ls=":", lw=0.9, color=color)
-    for name, dashes in (("discretization alone", "--"), ("what the start leaves", ":")):
+        ax.loglog(found["steps"], one["total"], marker=marker, ls=":", color=color, label=label)
+        ax.loglog(found["steps"], one["discretization"], ls=(0, (1, 1)), lw=1.2, color=color)
+        ax.axhline(float(one["initialization"][-1]), ls=(0, (1, 5)), lw=0.9, color=color)
+    for name, dashes in (("discretization alone", (0, (1, 1))), ("what the start leaves", (0, (1, 5)))):
         ax.plot([], [], ls=dashes, lw=0.9, color="0.3", label=name)
     ax.set_xticks(found["steps"].values, [str(n) for n in found["steps"].values], minor=False)
     ax.minorticks_off()

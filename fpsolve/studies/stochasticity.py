@@ -37,8 +37,8 @@ NOTES = (
 CAPTION = (
     "(a) V-distance to the exact law from the start far out, by eta; at eta = 0 total variation stays and "
     "only the weight moves. (b) What is left of it at the end, and the sharp contraction coefficient of the whole "
-    "trajectory (dashed), against eta. (c) What score errors leave: early ones are forgotten with noise, late ones are "
-    "not. (d) The same against S_churn of EDM. Values below their error estimate are not "
+    "trajectory (squares), against eta. (c) What score errors leave: early ones are forgotten with noise, late ones "
+    "are not. (d) The same against S_churn of EDM. Values below their error estimate are not "
     "drawn."
 )
 
