@@ -1,13 +1,21 @@
 """The studies of practice: designed step grids and guidance, run small; their checks fail on wrong numbers."""
 
+import numpy as np
 import pytest
+from scipy.integrate import simpson
+from scipy.stats import norm
 
 from fpsolve import studies
-from fpsolve.studies import step_design
+from fpsolve.studies import guidance, step_design
 from fpsolve.studies.config import read
 
 FILES = {"run.nc", "figure.png", "figure.pdf", "report.md", "summary.json"}
 QUICK = {
+    "guidance": {
+        "w = [0.0, 1.0, 2.0, 3.0, 5.0, 8.0]": "w = [1.0, 3.0]",
+        "tol = 1e-3": "tol = 4e-3",
+        "particles = 20_000": "particles = 2_000",
+    },
     "step-design": {
         "cells = 300": "cells = 200",
         'samplers = ["ddim", "dpm-solver++(2m)", "heun"]': 'samplers = ["ddim", "heun"]',
@@ -31,12 +39,29 @@ def small(request, tmp_path_factory):
 def test_checks_pass_and_files_are_there(small):
     report, out = small
     assert [check.name for check in report.checks if not check.passed] == []
-    assert len(report.checks) >= 4
+    assert len(report.checks) >= 3
     assert {path.name for path in out.iterdir()} == FILES
     assert max(len(line) for line in report.table.text().splitlines()) <= 100
-    spoil = {"step-design": spoiled_design}[report.study]
+    spoil = {"step-design": spoiled_design, "guidance": spoiled_guidance}[report.study]
     for name, failed in spoil(report.datasets[""]):
         assert any(one.startswith(name) for one in failed), name
+
+
+def spoiled_guidance(right):
+    # w = 3 by the SDE: moments of a quadrature of the tilted density, written out
+    x = np.linspace(-6.0, 6.0, 4001)
+    parts = [s * norm.pdf(x, m, d) for s, m, d in ((0.2, -2.0, 0.4), (0.3, 0.0, 0.6), (0.5, 1.5, 0.5))]
+    tilted = sum(parts) ** -2.0 * parts[2] ** 3
+    mean = simpson(x * tilted, x=x) / simpson(tilted, x=x)
+    half = 0.5 * (0.1 * 0.01 + 0.5 * 19.9 * 0.01**2)
+    assert float(right["tilted_mean"].sel(w=3.0, way="SDE")) == pytest.approx(np.exp(-half) * mean, rel=1e-5)
+    assert float(right["apart"].sel(w=3.0, way="SDE")) == pytest.approx(0.1523, abs=2e-3)
+    for name, spoiled, agree in (
+        ("w = 1", right.assign(apart=right["apart"] + 0.1), True),
+        ("error bar", right.assign(bar=right["bar"] + 0.1), True),
+        ("particles", right, False),
+    ):
+        yield name, [check.name for check in guidance.checks(spoiled, agree) if not check.passed]
 
 
 def spoiled_design(right):
