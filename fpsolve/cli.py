@@ -159,7 +159,7 @@ def _parser() -> argparse.ArgumentParser:
     listing.set_defaults(run=_studies)
     study = commands.add_parser("study", help="run a study")
     study.add_argument("name", metavar="NAME", help="one of those listed by 'fpsolve studies'")
-    study.add_argument("--out", type=Path, metavar="DIR", help="folder of the results (default: results/NAME)")
+    study.add_argument("--out", metavar="DIR", help="folder of the results (default: results/NAME)")
     study.add_argument("--config", type=Path, metavar="FILE", help="settings (TOML) in place of the study's own")
     study.add_argument("--traceback", action="store_true", help="show where in the code an error was raised")
     study.set_defaults(run=_study)

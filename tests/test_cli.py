@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from io import BytesIO
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,7 +16,7 @@ from matplotlib.figure import Figure
 
 import fpsolve
 from fpsolve import cli
-from fpsolve.settings import check_folder, write_all
+from fpsolve.settings import result_folder, write_all
 from fpsolve.studies import _catalogue
 from fpsolve.studies import config as study_config
 from fpsolve.studies.config import DataSettings, StudySettings
@@ -158,14 +159,14 @@ def test_an_interrupted_study_leaves_nothing_and_ends_with_130(fake: None, tmp_p
 
 @pytest.mark.parametrize("blow", [KeyboardInterrupt, OSError(28, "No space left on device")])
 def test_writing_that_breaks_off_leaves_the_old_results_as_they_were(tmp_path: Path, blow: Any) -> None:
-    def write(path: Path) -> None:
-        path.write_text("new")
+    def write(file: BytesIO) -> None:
+        file.write(b"new")
 
-    def break_off(path: Path) -> None:
-        path.write_text("half")
+    def break_off(file: BytesIO) -> None:
+        file.write(b"half")
         raise blow
 
-    write_all(tmp_path, {"a": lambda path: path.write_text("old") and None})
+    write_all(tmp_path, {"a": lambda file: file.write(b"old")})
     with pytest.raises((KeyboardInterrupt, ValueError)):
         write_all(tmp_path, {"a": write, "b": break_off})
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
@@ -175,9 +176,9 @@ def test_writing_that_breaks_off_leaves_the_old_results_as_they_were(tmp_path: P
 
 
 def test_trying_a_folder_leaves_no_trace(tmp_path: Path) -> None:
-    check_folder(tmp_path / "a" / "b")
+    result_folder(tmp_path / "a" / "b")
     assert not list(tmp_path.iterdir())
-    check_folder(tmp_path)
+    result_folder(tmp_path)
     assert not list(tmp_path.iterdir())
 
 

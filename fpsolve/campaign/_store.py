@@ -25,7 +25,7 @@ import fpsolve
 from fpsolve._checks import error
 from fpsolve._failure import Failure
 from fpsolve._threads import set_threads
-from fpsolve.settings import check_folder, packed, write_all
+from fpsolve.settings import intact, netcdf, write_all
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -247,12 +247,15 @@ class Store:
             dataset = xr.load_dataset(path, engine="h5netcdf", decode_times=False)
         except (OSError, ValueError, KeyError) as reason:
             raise error("out", "result files that can be read", f"{path} ({reason})", remedy) from None
+        whole = intact(dataset)
         origin = {name: str(dataset.attrs.pop(name, "none")) for name in (_VERSION, _CONFIGURATION, _CODE, _STATES)}
         if origin[_VERSION] != self.version:
             got = f"{path} of version {origin[_VERSION]}"
             raise error("out", f"a result file of fpsolve {self.version}", got, remedy)
         if origin[_CONFIGURATION] != configuration:
             raise error("out", "the result file of this point", f"{path} of another", remedy)
+        if not whole:
+            raise error("out", "result files as they were written", f"{path} with another content", remedy)
         # fingerprints of different Pythons cannot be compared
         python = [code.partition(":")[0] for code in (origin[_CODE], self.code)]
         changed = {"its code"} if python[0] == python[1] and origin[_CODE] != self.code else set()
@@ -260,20 +263,6 @@ class Store:
             then = json.loads(origin[_STATES])
             changed |= {name for name, state in self.states.items() if then.get(name, state) != state}
         return as_dataset(dataset, {}), changed
-
-
-def open_folder(out: str | Path) -> Path:
-    """Return the folder of results, made if need be, after trying to write into it.
-
-    Raises
-    ------
-    ValueError
-        If it cannot be written.
-    """
-    folder = Path(out).expanduser().absolute()
-    check_folder(folder, remedy="choose another")
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
 
 
 def write_netcdf(dataset: xr.Dataset, path: Path) -> None:
@@ -284,8 +273,4 @@ def write_netcdf(dataset: xr.Dataset, path: Path) -> None:
     ValueError
         If the folder cannot be written.
     """
-
-    def write(place: Path) -> None:
-        dataset.to_netcdf(place, engine="h5netcdf", encoding=packed(dataset))
-
-    write_all(path.parent, {path.name: write}, remedy="what was finished before is kept")
+    write_all(path.parent, {path.name: netcdf({"": dataset})}, remedy="what was finished before is kept")

@@ -19,7 +19,8 @@ from fpsolve._progress import progress as progress_bar
 from fpsolve.campaign._function import Target, target
 from fpsolve.campaign._identity import digest
 from fpsolve.campaign._points import Axis, Point, axes, combine, points
-from fpsolve.campaign._store import Outcome, Store, Task, compute, one_thread, open_folder
+from fpsolve.campaign._store import Outcome, Store, Task, compute, one_thread
+from fpsolve.settings import result_folder
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -110,7 +111,7 @@ def sweep(
     else:
         before = job.states
         states = {name: state for name, state in before.items() if (job.name, name) not in _OWN}
-        store = Store(open_folder(out), fpsolve.__version__, job.code, states)
+        store = Store(result_folder(out, remedy="choose another"), fpsolve.__version__, job.code, states)
         try:
             # hash of everything a stored result depends on, per point
             identity = job.identity()

@@ -33,7 +33,7 @@ def add_sweep_command(subparsers: argparse._SubParsersAction[argparse.ArgumentPa
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--jobs", type=int, default=1, metavar="N", help="processes, -1 for one per core (default: 1)")
     where.add_argument("--cluster", metavar="ADDRESS", help="scheduler of a dask cluster, such as tcp://host:8786")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the results (default: results/FILE)")
+    parser.add_argument("--out", metavar="DIR", help="folder of the results (default: results/FILE)")
     parser.add_argument("--traceback", action="store_true", help="show where in the code an error was raised")
     parser.set_defaults(run=run_sweep)
     return parser
@@ -42,11 +42,13 @@ def add_sweep_command(subparsers: argparse._SubParsersAction[argparse.ArgumentPa
 def run_sweep(arguments: argparse.Namespace) -> int:
     """Run the sweep of a file and return the exit status: 0, or 1 if a point failed or missed its tolerance."""
     from fpsolve.campaign import _forgetting
-    from fpsolve.campaign._store import open_folder, write_netcdf
+    from fpsolve.campaign._store import write_netcdf
     from fpsolve.campaign.settings import read
+    from fpsolve.settings import result_folder
 
     settings = read(arguments.file)
-    out = open_folder(Path("results") / arguments.file.stem if arguments.out is None else arguments.out)
+    given = Path("results") / arguments.file.stem if arguments.out is None else arguments.out
+    out = result_folder(given, ["sweep.nc"])
     try:
         with cluster(arguments.cluster):
             result = _forgetting.run(settings, out=out, n_jobs=arguments.jobs)

@@ -279,12 +279,27 @@ class RunAccessor:
         share = 1.0 / (2.0 ** scheme_named(self._attribute("scheme")).order - 1.0)
         return coarse.copy(deep=False, data=(1.0 + share) * self.grid.restrict(fine.values) - share * coarse.values)
 
+    def save(self, path: str | Path) -> None:
+        """Write the run to a netCDF file that is complete or not there at all; `fpsolve.load` checks its sha256.
+
+        ``run.to_netcdf(path)`` writes the same without a checksum, and a full disk ends inside of HDF5.
+
+        Raises
+        ------
+        ValueError
+            The file cannot be written, an OSError too; what was there before is untouched.
+        """
+        from fpsolve.settings import netcdf, result_file, write_all
+
+        place = result_file(path, "choose another path")
+        write_all(place.parent, {place.name: netcdf({"": self._run})}, "choose another path")
+
     def _attribute(self, name: str) -> str:
         return _runs.attribute(self._run, name)
 
 
 def load(path: str | Path, **options: Any) -> xr.Dataset:
-    """Return a run saved with ``run.to_netcdf(path)``, read into memory, the file closed; ``run.fpsolve`` works on it.
+    """Return a run saved with ``run.fpsolve.save(path)`` or ``run.to_netcdf(path)``, read into memory, the file closed.
 
     Parameters
     ----------
@@ -301,23 +316,27 @@ def load(path: str | Path, **options: Any) -> xr.Dataset:
     Raises
     ------
     ValueError
-        A path without a file, or a file without a density.
+        A path without a file, or a file without a density; one saved with a checksum whose content has another one.
 
     Examples
     --------
     >>> import tempfile, fpsolve as fp
     >>> run = fp.evolve(fp.Reverse(fp.Gaussian(0.5, std=0.5), fp.VP()), fp.Gaussian(0.0, std=1.0), t_min=0.1, tol=1e-2)
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     _ = run.to_netcdf(f"{folder}/run.nc", engine="h5netcdf")
+    ...     run.fpsolve.save(f"{folder}/run.nc")
     ...     again = fp.load(f"{folder}/run.nc")
     >>> again.identical(run), again.fpsolve.grid == run.fpsolve.grid
     (True, True)
     """
     import xarray as xr
 
+    from fpsolve.settings import intact
+
     if not Path(path).is_file():
-        raise _checks.error("path", "a netCDF file", str(path), "write one with run.to_netcdf(path)")
+        raise _checks.error("path", "a netCDF file", str(path), "write one with run.fpsolve.save(path)")
     run = xr.load_dataset(path, **{"engine": "h5netcdf", "decode_times": False, **options})
+    if not intact(run):
+        raise _checks.error("path", "a file as it was written", f"{path}, whose content has another checksum")
     if "density" not in run:
         got = f"one of {', '.join(map(str, run)) or 'nothing'}"
         raise _checks.error("path", "the file of a run, with the variable density", got, "open others with xarray")

@@ -1,13 +1,26 @@
-"""Files that appear complete or not at all: written in a temporary folder beside, then renamed."""
+"""Files that appear complete or not at all: made in memory, written beside, synchronised, renamed.
+
+Libraries write into memory only, so what a full disk does is an error of the operating system and never one inside of
+HDF5, which takes the process with it.
+"""
 
 from __future__ import annotations
 
+import errno
+import io
+import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from hashlib import sha256
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from fpsolve._checks import error
 
@@ -18,70 +31,260 @@ _PREFIX = ".fpsolve-"
 _REMEDY = "choose another with --out DIR"
 #: Numbers from which on compressing pays.
 _BIG = 10_000
+#: Bytes that are tried, so that a full disk is found before the work.
+_TRIED = 4096
+#: How often a folder is made again that somebody else, who was making it too, takes away.
+_TRIES = 50
+#: Attribute with the hash of what was written.
+CHECKSUM = "fpsolve_sha256"
+_fcntl: Any = import_module("fcntl") if find_spec("fcntl") else None
 
 
-def check_folder(folder: Path, remedy: str = _REMEDY) -> None:
-    """Raise ValueError unless files can be written into `folder`; leaves nothing behind, the folder included.
-
-    Tried, not asked: permissions alone do not know of full, read-only or special file systems.
-    """
-    made: list[Path] = []
-    try:
-        for part in (*reversed(folder.parents), folder):
-            if not part.exists():
-                part.mkdir()
-                made.append(part)
-        tempfile.TemporaryFile(dir=folder, prefix=_PREFIX).close()
-    except OSError as reason:
-        raise _refusal(folder, reason, remedy) from None
-    finally:
-        for part in reversed(made):
-            part.rmdir()
+class Unwritten(OSError, ValueError):
+    """A result that could not be written: the error of the operating system, as a sentence with the path."""
 
 
-def write_all(folder: Path, writers: Mapping[str, Callable[[Path], object]], remedy: str = _REMEDY) -> None:
-    """Write files by name, all complete before the first appears in `folder`; the last name is renamed last.
+def result_folder(out: str | Path, names: Sequence[str] = (), remedy: str = _REMEDY) -> Path:
+    """Return the folder of results, absolute, after trying to write there; it is made when something is written.
+
+    Tried, not asked: permissions alone do not know of full, read-only or special file systems. What runs that were
+    killed have left in the folder is removed.
 
     Parameters
     ----------
-    folder : Path
-        Made if need be. Files of the same names are replaced, others are left alone.
-    writers : mapping of str to callable
-        By file name, what writes that file at the path it is given.
+    out : str or Path
+        ``~`` is the home.
+    names : sequence of str
+        Files that will be written there.
     remedy : str
         What to do about a folder that cannot be written.
 
     Raises
     ------
     ValueError
-        If the folder cannot be written; what was there before is untouched.
+        No path; a folder that cannot be written, which is an OSError too; a folder where a file will be.
     """
-    existed = folder.exists()
-    staging: Path | None = None
+    text = os.fspath(out)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(dir=folder, prefix=_PREFIX))
-        for name, write in writers.items():
-            write(staging / name)
-            with (staging / name).open("rb") as file:
-                # renamed before its content is on the disk, a power cut would leave an empty file
-                os.fsync(file.fileno())
-        for name in writers:
-            os.replace(staging / name, folder / name)
+        folder = Path(text).expanduser().absolute()
+        readable = os.fsencode(text) and "\0" not in text
+    except (RuntimeError, UnicodeError):
+        readable = False
+    if not readable:
+        raise error("out", "the path of a folder", repr(text), remedy)
+    try:
+        base = next(part for part in (folder, *folder.parents) if os.path.lexists(part))
+        _remove_leftovers(base)
+        with _staging(base) as place:
+            # the way down is tried in there: folders that others may be making too are left alone
+            inner = place / folder.relative_to(base)
+            inner.mkdir(parents=True, exist_ok=True)
+            (inner / "tried").write_bytes(bytes(_TRIED))
+        _refuse_folders(folder, names)
+    except OSError as reason:
+        raise _refusal(folder, reason, remedy) from None
+    return folder
+
+
+def result_file(out: str | Path, remedy: str) -> Path:
+    """Return the path of a result, absolute, after trying to write beside it; see `result_folder`."""
+    path = Path(out)
+    if not path.name or "\0" in path.name or not path.name.isprintable():
+        raise error("out", "the path of a file", repr(os.fspath(out)), remedy)
+    return result_folder(path.parent, [path.name], remedy) / path.name
+
+
+def write_all(folder: Path, writers: Mapping[str, Callable[[io.BytesIO], object]], remedy: str = _REMEDY) -> None:
+    """Write files by name: all of them, or none, and then what was there before is there again.
+
+    Old files are moved away before the first new one comes, the last name first, and the last name comes last: a
+    process that is killed never leaves new files beside old ones.
+
+    Parameters
+    ----------
+    folder : Path
+        Made if need be. Files of the same names are replaced, others are left alone.
+    writers : mapping of str to callable
+        By file name, what writes that file into memory.
+    remedy : str
+        What to do about a folder that cannot be written.
+
+    Raises
+    ------
+    ValueError
+        If the folder cannot be written, an OSError too; what was there before is untouched.
+    """
+    made = [part for part in (folder, *folder.parents) if not part.exists()]
+    done = False
+    try:
+        contents = {name: _content(write) for name, write in writers.items()}
+        with _staging(folder) as place:
+            for name, content in contents.items():
+                _write(place / name, content)
+            _refuse_folders(folder, list(contents))
+            _swap(place, folder, list(contents))
+        done = True
     except OSError as reason:
         raise _refusal(folder, reason, remedy) from reason
     finally:
-        if staging is not None:
-            shutil.rmtree(staging)
-        if not existed and folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()
+        for part in () if done else made:
+            with suppress(OSError):  # not empty: somebody else's too
+                part.rmdir()
 
 
-def packed(dataset: xr.Dataset) -> dict[str, dict[str, object]]:
-    """Return the encoding for `to_netcdf` that compresses without loss what is big."""
+def netcdf(datasets: Mapping[str, xr.Dataset]) -> Callable[[io.BytesIO], None]:
+    """Return what writes Datasets by group, the root under "", as one netCDF file with the checksum of each group."""
+
+    def write(buffer: io.BytesIO) -> None:
+        from h5netcdf import File
+        from xarray.backends import H5NetCDFStore
+
+        with File(buffer, "w") as file:
+            for group, dataset in datasets.items():
+                place = file.create_group(group) if group else file
+                signed = dataset.assign_attrs({CHECKSUM: checksum(dataset)})
+                signed.dump_to_store(H5NetCDFStore(place), encoding=_packed(dataset))
+
+    return write
+
+
+def checksum(dataset: xr.Dataset) -> str:
+    """Return the sha256 of a Dataset: names, dimensions, numbers bit for bit and attributes, as files keep them."""
+    found = sha256()
+    for name, variable in sorted(dataset.variables.items(), key=lambda pair: str(pair[0])):
+        values = variable.values
+        text = values.dtype.kind in "OUS"
+        head = [str(name), list(variable.dims), list(values.shape), "text" if text else values.dtype.name]
+        found.update(json.dumps([*head, _plain(variable.attrs), values.tolist() if text else ""]).encode())
+        if not text:
+            found.update(values.astype(values.dtype.newbyteorder("<")).tobytes())
+    found.update(json.dumps(_plain(dataset.attrs)).encode())
+    return found.hexdigest()
+
+
+def intact(dataset: xr.Dataset) -> bool:
+    """Take the checksum off what was read of a file; False where a name, number or attribute is not as it was written.
+
+    Files without a checksum, as xarray writes them, pass.
+    """
+    written = dataset.attrs.pop(CHECKSUM, None)
+    return written is None or written == checksum(dataset)
+
+
+def _plain(attrs: Mapping[Any, Any]) -> dict[str, Any]:
+    """Attributes in one form before and after a file, which gives numpy's numbers, and of lists of one the number."""
+    listed = {str(name): np.asarray(value).tolist() for name, value in sorted(attrs.items()) if name != CHECKSUM}
+    return {name: value[0] if isinstance(value, list) and len(value) == 1 else value for name, value in listed.items()}
+
+
+def _packed(dataset: xr.Dataset) -> dict[str, dict[str, object]]:
+    """The encoding that compresses without loss what is big."""
     packing: dict[str, object] = {"zlib": True, "complevel": 1, "shuffle": True}
     return {str(name): packing for name, v in dataset.variables.items() if v.dtype.kind == "f" and v.size > _BIG}
 
 
-def _refusal(folder: Path, reason: OSError, remedy: str) -> ValueError:
-    return error("out", "a folder that can be written", f"{folder}: {reason.strerror or reason}", remedy)
+def _content(write: Callable[[io.BytesIO], object]) -> memoryview:
+    buffer = io.BytesIO()
+    write(buffer)
+    return buffer.getbuffer()
+
+
+def _write(path: Path, content: bytes | memoryview) -> None:
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        # renamed before its content is on the disk, a power cut would leave an empty file
+        os.fsync(file.fileno())
+
+
+def _swap(place: Path, folder: Path, names: list[str]) -> None:
+    """Move the files of `place` into `folder`, all or none."""
+    before = place / "before"
+    before.mkdir()
+    came: list[str] = []
+    try:
+        # one file is replaced at once: the old one or the new one is there, whatever happens
+        for name in reversed(names) if len(names) > 1 else ():
+            if os.path.lexists(folder / name):
+                os.replace(folder / name, before / name)
+        for name in names:
+            os.replace(place / name, folder / name)
+            came.append(name)
+    except BaseException:
+        for name in came if len(names) > 1 else ():
+            (folder / name).unlink()
+        for old in before.iterdir():
+            os.replace(old, folder / old.name)
+        raise
+    if _fcntl is not None:
+        # names are content of the folder
+        descriptor = os.open(folder, os.O_RDONLY)
+        with suppress(OSError):  # some file systems cannot
+            os.fsync(descriptor)
+        os.close(descriptor)
+
+
+def _refuse_folders(folder: Path, names: Sequence[str]) -> None:
+    for name in names:
+        if (folder / name).is_dir():
+            raise IsADirectoryError(errno.EISDIR, f"{name} is a folder", str(folder / name))
+
+
+@contextmanager
+def _staging(folder: Path) -> Iterator[Path]:
+    """A folder in `folder`, which is made if need be, for what is not finished; it says that its process lives."""
+    place, lock = _locked_folder(folder)
+    try:
+        yield place
+    finally:
+        shutil.rmtree(place)
+        if lock is not None:
+            os.close(lock)
+
+
+def _locked_folder(folder: Path) -> tuple[Path, int | None]:
+    for k in range(_TRIES):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            place = Path(tempfile.mkdtemp(dir=folder, prefix=_PREFIX))
+        except (FileNotFoundError, FileExistsError):
+            # somebody else made one of the folders, and took it away because it was empty
+            if k == _TRIES - 1:
+                raise
+            continue
+        lock = _lock(place)
+        if place.is_dir():  # else it was taken for a leftover in the moment before it was locked
+            return place, lock
+    raise FileNotFoundError(errno.ENOENT, "it is removed again and again", str(folder))
+
+
+def _lock(path: Path) -> int | None:
+    """Open and lock a folder; None where another process has, or file systems or machines without locks.
+
+    The operating system gives it up when the process ends, however it ends.
+    """
+    descriptor = None
+    if _fcntl is not None:
+        with suppress(OSError):
+            descriptor = os.open(path, os.O_RDONLY)
+            _fcntl.flock(descriptor, _fcntl.LOCK_EX | _fcntl.LOCK_NB)
+            return descriptor
+    if descriptor is not None:
+        os.close(descriptor)
+    return None
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Remove what processes that were killed have left: folders of ours that nobody holds."""
+    for place in folder.glob(f"{_PREFIX}*"):
+        lock = _lock(place) if place.is_dir() else None
+        if lock is not None:
+            shutil.rmtree(place, ignore_errors=True)
+            os.close(lock)
+
+
+def _refusal(folder: Path, reason: OSError, remedy: str) -> Unwritten:
+    told = error("out", "a folder that can be written", f"{folder}: {reason.strerror or reason}", remedy)
+    found = Unwritten(str(told))
+    found.errno = reason.errno
+    return found

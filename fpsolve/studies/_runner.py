@@ -19,20 +19,16 @@ from functools import partial
 from importlib import import_module
 from importlib.metadata import version
 from importlib.util import find_spec
+from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import fpsolve
 from fpsolve import _checks
-from fpsolve.settings import check_folder, packed, write_all
+from fpsolve.settings import netcdf, result_folder, write_all
 from fpsolve.studies import _catalogue
 from fpsolve.studies.config import Stages, StudySettings, read
 from fpsolve.studies.report import Report, markdown
-
-if TYPE_CHECKING:
-    import xarray as xr
-    from matplotlib.figure import Figure
-
 
 _PACKAGES = ("numpy", "scipy", "xarray", "numba", "matplotlib")
 
@@ -76,6 +72,8 @@ def peak_memory() -> float | None:
 
 #: Dots per inch of ``figure.png``.
 DPI = 200
+#: What a study writes.
+FILES = ("run.nc", "figure.png", "figure.pdf", "report.md", "summary.json")
 
 
 def run_study(
@@ -85,10 +83,8 @@ def run_study(
     _checks.one_of("study", name, _catalogue.names())
     module = import_module(f"fpsolve.studies.{_catalogue.module_name(name)}")
     settings = read(name, module.Config, config)
-    folder = None if out is None else Path(out).absolute()
-    if folder is not None:
-        # before the work, not after it
-        check_folder(folder)
+    # before the work, not after it
+    folder = None if out is None else result_folder(out, FILES)
     began = time.perf_counter()
     stages = Stages(name, progress)
     report: Report = module.run(settings, stages)
@@ -99,26 +95,18 @@ def run_study(
     return report
 
 
-def _writers(report: Report) -> dict[str, Callable[[Path], object]]:
+def _writers(report: Report) -> dict[str, Callable[[BytesIO], object]]:
     """What writes each file; the summary comes last and so tells that the others are there."""
-    writers: dict[str, Callable[[Path], object]] = {}
-    if report.datasets:
-        writers["run.nc"] = partial(_write_datasets, dict(report.datasets))
-    writers["figure.png"] = partial(_write_figure, report.figure, dpi=DPI)
-    writers["figure.pdf"] = partial(_write_figure, report.figure, dpi=2 * DPI)
-    writers["report.md"] = lambda path: path.write_text(markdown(report), encoding="utf-8")
     summary = json.dumps(report.summary(), indent=2, allow_nan=False, ensure_ascii=False)
-    writers["summary.json"] = lambda path: path.write_text(summary + "\n", encoding="utf-8")
-    return writers
+    figure, texts = report.figure, {"report.md": markdown(report), "summary.json": summary + "\n"}
+    writers: dict[str, Callable[[BytesIO], object]] = {
+        "run.nc": netcdf(report.datasets),
+        "figure.png": lambda file: figure.savefig(file, format="png", dpi=DPI),
+        "figure.pdf": lambda file: figure.savefig(file, format="pdf", dpi=2 * DPI),
+    }
+    writers |= {name: partial(_write_text, text) for name, text in texts.items()}
+    return {name: write for name, write in writers.items() if name != "run.nc" or report.datasets}
 
 
-def _write_figure(figure: Figure, path: Path, *, dpi: int) -> None:
-    figure.savefig(path, dpi=dpi)
-
-
-def _write_datasets(datasets: dict[str, xr.Dataset], path: Path) -> None:
-    """Write the root first, then every group into the same file; compressed without loss."""
-    for k, (group, dataset) in enumerate(datasets.items()):
-        dataset.to_netcdf(
-            path, mode="w" if k == 0 else "a", group=group or None, engine="h5netcdf", encoding=packed(dataset)
-        )
+def _write_text(text: str, file: BytesIO) -> None:
+    file.write(text.encode())

@@ -36,7 +36,7 @@ def add_prove_command(subparsers: argparse._SubParsersAction[argparse.ArgumentPa
     parser.add_argument("--reference", metavar="LABEL", help=told)
     parser.add_argument("--times", nargs="+", type=float, metavar="T", help="saved forward times (default: all)")
     parser.add_argument("--budget", type=float, default=600.0, metavar="S", help="seconds for each interval at most")
-    parser.add_argument("--out", type=Path, metavar="FILE.nc", help="write distances, intervals and verdicts there")
+    parser.add_argument("--out", metavar="FILE.nc", help="write distances, intervals and verdicts there")
     parser.add_argument("--traceback", action="store_true", help="show where in the code an error was raised")
     parser.set_defaults(run=run_prove)
     return parser
@@ -45,18 +45,16 @@ def add_prove_command(subparsers: argparse._SubParsersAction[argparse.ArgumentPa
 def run_prove(arguments: argparse.Namespace) -> int:
     """Prove and print; 0 if every error bar holds, 1 if one is proved wrong, else 2: something is undecided."""
     from fpsolve.evolution import load
-    from fpsolve.settings import check_folder, write_all
+    from fpsolve.settings import netcdf, result_file, write_all
 
-    out: Path | None = arguments.out
-    if out is not None:
-        check_folder(out.parent, "choose another with --out FILE.nc")
+    out = None if arguments.out is None else result_file(arguments.out, "choose another with --out FILE.nc")
     try:
         run = load(arguments.file)
     except OSError as reason:
         raise _checks.error("RUN.nc", "a netCDF file", f"{arguments.file}: {reason}") from None
     found = prove(run, arguments.start, arguments.reference, arguments.times, budget=arguments.budget)
     if out is not None:
-        write_all(out.parent, {out.name: lambda place: found.to_netcdf(place, engine="h5netcdf")})
+        write_all(out.parent, {out.name: netcdf({"": found})}, "choose another with --out FILE.nc")
     print(_text(found))
     verdicts = found["verdict"].values
     for line in _undecided(found):
