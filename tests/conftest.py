@@ -145,6 +145,9 @@ SLOW: dict[str, str] = {
     "test_kernels_samplers": """
         test_the_ten_numbers_of_the_gaussian_example
     """,
+    "test_kills": """
+        test_what_a_killed_process_leaves_is_whole_or_absent
+    """,
     "test_particles": """
         test_the_false_alarm_rate_is_kept
     """,

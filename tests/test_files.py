@@ -15,7 +15,7 @@ import xarray as xr
 
 import fpsolve
 from fpsolve.evolution import load
-from fpsolve.settings import checksum, intact, netcdf, result_file, result_folder, write_all
+from fpsolve.settings import checksum, netcdf, read_netcdf, result_file, result_folder, write_all
 
 ROOT = str(Path(fpsolve.__file__).parents[1])
 
@@ -78,8 +78,8 @@ def test_a_full_disk_is_found_before_the_work(tmp_path: Path) -> None:
 
 
 def load_any(path: Path, group: str | None = None) -> xr.Dataset:
-    found = xr.load_dataset(path, engine="h5netcdf", group=group)
-    assert intact(found)
+    found, whole = read_netcdf(path, group=group)
+    assert whole and found.identical(xr.load_dataset(path, engine="h5netcdf", group=group))
     return found
 
 
@@ -252,3 +252,29 @@ def test_a_damaged_point_of_a_sweep_is_not_used(tmp_path: Path) -> None:
         file["value"][()] = 7.0
     with pytest.raises(ValueError, match=r"^out: expected result files as they were written, got .*delete it to have"):
         fpsolve.sweep(abs_of, x=[1.0, 2.0], out=tmp_path)
+
+
+def test_numbers_in_another_file_are_not_read(tmp_path: Path) -> None:
+    """External raw storage, external links and virtual datasets: a result file would read any file of the machine."""
+    (tmp_path / "secret").write_bytes(np.arange(4.0).tobytes())
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file["density"] = np.arange(4.0)
+
+    def raw(file: h5py.File) -> None:
+        file.create_dataset("density", (4,), "f8", external=[(str(tmp_path / "secret"), 0, 32)])
+
+    def link(file: h5py.File) -> None:
+        file["density"] = h5py.ExternalLink(str(tmp_path / "other.h5"), "density")
+
+    def virtual(file: h5py.File) -> None:
+        layout = h5py.VirtualLayout((4,), "f8")
+        layout[:] = h5py.VirtualSource(str(tmp_path / "other.h5"), "density", (4,))
+        file.create_group("inner").create_virtual_dataset("density", layout)
+
+    for make in (raw, link, virtual):
+        with h5py.File(tmp_path / "run.nc", "w") as file:
+            make(file)
+        with pytest.raises(
+            ValueError, match=r"^path: expected a file with all of its content, got .*'density' is else"
+        ):
+            load(tmp_path / "run.nc")

@@ -10,6 +10,8 @@ The folder of a sweep: one NetCDF file per finished point, complete or not there
 from __future__ import annotations
 
 import json
+import os
+import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,6 +19,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from numbers import Real
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,7 +28,7 @@ import fpsolve
 from fpsolve._checks import error
 from fpsolve._failure import Failure
 from fpsolve._threads import set_threads
-from fpsolve.settings import intact, netcdf, write_all
+from fpsolve.settings import netcdf, read_netcdf, write_all
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -153,6 +156,18 @@ def compute(task: Task) -> Outcome:
     return Outcome(task.number, dataset, failure.text)
 
 
+def end_with(parent: int) -> None:
+    """Let this worker end with the process that started it, killed or not; else it waits for minutes, holding pipes."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    if os.getppid() == parent:  # else it is a worker of somebody else
+        Thread(target=watch, daemon=True).start()
+
+
 @contextmanager
 def one_thread() -> Iterator[None]:
     """One thread for BLAS, OpenMP and the loops over lines while the body runs: the processes share the cores.
@@ -238,16 +253,13 @@ class Store:
         ValueError
             If the file cannot be read, or was made for another point or by another version.
         """
-        import xarray as xr
-
         path = self.path(key)
         remedy = "move or delete it to have the point computed again"
         try:
             # no decoding of times: a variable in seconds stays the number it was
-            dataset = xr.load_dataset(path, engine="h5netcdf", decode_times=False)
+            dataset, whole = read_netcdf(path)
         except (OSError, ValueError, KeyError) as reason:
             raise error("out", "result files that can be read", f"{path} ({reason})", remedy) from None
-        whole = intact(dataset)
         origin = {name: str(dataset.attrs.pop(name, "none")) for name in (_VERSION, _CONFIGURATION, _CODE, _STATES)}
         if origin[_VERSION] != self.version:
             got = f"{path} of version {origin[_VERSION]}"

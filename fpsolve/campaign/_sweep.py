@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import warnings
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
@@ -19,7 +20,7 @@ from fpsolve._progress import progress as progress_bar
 from fpsolve.campaign._function import Target, target
 from fpsolve.campaign._identity import digest
 from fpsolve.campaign._points import Axis, Point, axes, combine, points
-from fpsolve.campaign._store import Outcome, Store, Task, compute, one_thread
+from fpsolve.campaign._store import Outcome, Store, Task, compute, end_with, one_thread
 from fpsolve.settings import result_folder
 
 if TYPE_CHECKING:
@@ -200,7 +201,9 @@ def _computed(tasks: list[Task], jobs: int | None) -> Generator[Outcome, None, N
     # limited here too: threads of this process must not restore two threads while another one computes
     with one_thread(), Failure() as failure:
         # one task a batch: a result that has come is a result that can be kept
-        parallel = joblib.Parallel(n_jobs=jobs, batch_size=1, return_as="generator_unordered")
+        parallel = joblib.Parallel(
+            n_jobs=jobs, batch_size=1, return_as="generator_unordered", initializer=end_with, initargs=(os.getpid(),)
+        )
         yield from parallel(joblib.delayed(compute)(task) for task in tasks)
     if failure.text:
         # no error of the function, those are results

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import itertools
 import json
 import socket
@@ -32,7 +33,11 @@ def add_sweep_command(subparsers: argparse._SubParsersAction[argparse.ArgumentPa
     parser.add_argument("file", type=Path, metavar="FILE", help="what to sweep over (TOML)")
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--jobs", type=int, default=1, metavar="N", help="processes, -1 for one per core (default: 1)")
-    where.add_argument("--cluster", metavar="ADDRESS", help="scheduler of a dask cluster, such as tcp://host:8786")
+    cluster_help = (
+        "scheduler of a dask cluster, such as tcp://host:8786. Whoever can reach it can run code here and there: dask "
+        "sends pickles both ways. tls://host:8786 takes the certificates of dask's settings (distributed.comm.tls)"
+    )
+    where.add_argument("--cluster", metavar="ADDRESS", help=cluster_help)
     parser.add_argument("--out", metavar="DIR", help="folder of the results (default: results/FILE)")
     parser.add_argument("--traceback", action="store_true", help="show where in the code an error was raised")
     parser.set_defaults(run=run_sweep)
@@ -94,13 +99,24 @@ def _client(address: str) -> Any:
         raise error("--cluster", "dask.distributed", "none installed", "pip install 'fpsolve[dask]'") from None
     # what answers there may be no scheduler, and then anything can go wrong
     with Failure() as failure:
-        # a plain connection first: it fails at once, and the client would go on trying
+        # a plain connection first: it fails at once; then asked who it is: the client would go on trying, without an
+        # end where something listens and is silent
         socket.create_connection(get_address_host_port(address), timeout=PATIENCE).close()
+        asyncio.run(_identity(address))
         client: Any = distributed.Client
         return client(address, timeout=PATIENCE, set_as_default=False)
     wanted = "the address of a dask scheduler that answers, such as tcp://host:8786"
     got = f"{address} ({failure.text.partition(chr(10))[0]})"
     raise error("--cluster", wanted, got, "start one there or use --jobs") from failure.cause
+
+
+async def _identity(address: str) -> None:
+    import distributed
+
+    there: Any = distributed
+    secured = there.Security().get_connection_args("client")
+    async with there.rpc(address, timeout=PATIENCE, connection_args=secured) as scheduler:
+        await asyncio.wait_for(scheduler.identity(), PATIENCE)
 
 
 def _table(result: xr.Dataset) -> Iterator[str]:

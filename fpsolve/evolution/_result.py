@@ -328,14 +328,12 @@ def load(path: str | Path, **options: Any) -> xr.Dataset:
     >>> again.identical(run), again.fpsolve.grid == run.fpsolve.grid
     (True, True)
     """
-    import xarray as xr
-
-    from fpsolve.settings import intact
+    from fpsolve.settings import read_netcdf
 
     if not Path(path).is_file():
         raise _checks.error("path", "a netCDF file", str(path), "write one with run.fpsolve.save(path)")
-    run = xr.load_dataset(path, **{"engine": "h5netcdf", "decode_times": False, **options})
-    if not intact(run):
+    run, whole = read_netcdf(path, **options)
+    if not whole:
         raise _checks.error("path", "a file as it was written", f"{path}, whose content has another checksum")
     if "density" not in run:
         got = f"one of {', '.join(map(str, run)) or 'nothing'}"

@@ -29,14 +29,15 @@ if TYPE_CHECKING:
 
 _PREFIX = ".fpsolve-"
 _REMEDY = "choose another with --out DIR"
-#: Numbers from which on compressing pays.
+#: Numbers from which on compressing pays, and how: without loss.
 _BIG = 10_000
+_PACKED: dict[str, object] = {"zlib": True, "complevel": 1, "shuffle": True}
 #: Bytes that are tried, so that a full disk is found before the work.
 _TRIED = 4096
 #: How often a folder is made again that somebody else, who was making it too, takes away.
 _TRIES = 50
-#: Attribute with the hash of what was written.
-CHECKSUM = "fpsolve_sha256"
+#: Group of a file with the hashes of what was written, by group.
+CHECKSUMS = "fpsolve_sha256"
 _fcntl: Any = import_module("fcntl") if find_spec("fcntl") else None
 
 
@@ -117,10 +118,16 @@ def write_all(folder: Path, writers: Mapping[str, Callable[[io.BytesIO], object]
     made = [part for part in (folder, *folder.parents) if not part.exists()]
     done = False
     try:
-        contents = {name: _content(write) for name, write in writers.items()}
+        contents = {name: io.BytesIO() for name in writers}
+        for name, write in writers.items():
+            write(contents[name])
         with _staging(folder) as place:
             for name, content in contents.items():
-                _write(place / name, content)
+                with (place / name).open("wb") as file:
+                    file.write(content.getbuffer())
+                    file.flush()
+                    # renamed before its content is on the disk, a power cut would leave an empty file
+                    os.fsync(file.fileno())
             _refuse_folders(folder, list(contents))
             _swap(place, folder, list(contents))
         done = True
@@ -140,10 +147,13 @@ def netcdf(datasets: Mapping[str, xr.Dataset]) -> Callable[[io.BytesIO], None]:
         from xarray.backends import H5NetCDFStore
 
         with File(buffer, "w") as file:
+            # a group of its own: whoever opens the file with xarray finds the Dataset as it was
+            sums = file.create_group(CHECKSUMS)
             for group, dataset in datasets.items():
                 place = file.create_group(group) if group else file
-                signed = dataset.assign_attrs({CHECKSUM: checksum(dataset)})
-                signed.dump_to_store(H5NetCDFStore(place), encoding=_packed(dataset))
+                big = [str(name) for name, v in dataset.variables.items() if v.dtype.kind == "f" and v.size > _BIG]
+                dataset.dump_to_store(H5NetCDFStore(place), encoding=dict.fromkeys(big, _PACKED))
+                sums.attrs[group or "root"] = checksum(dataset)
 
     return write
 
@@ -162,39 +172,62 @@ def checksum(dataset: xr.Dataset) -> str:
     return found.hexdigest()
 
 
-def intact(dataset: xr.Dataset) -> bool:
-    """Take the checksum off what was read of a file; False where a name, number or attribute is not as it was written.
+def read_netcdf(path: str | Path, **options: Any) -> tuple[xr.Dataset, bool]:
+    """Read a file of results into memory; say whether it is as it was written.
 
-    Files without a checksum, as xarray writes them, pass.
+    Parameters
+    ----------
+    path : str or Path
+    **options
+        Of ``xarray.load_dataset``, such as `group` or `engine` (default h5netcdf).
+
+    Returns
+    -------
+    Dataset
+    bool
+        False where a name, number, dimension or attribute differs from what the checksum was made of. Files without
+        one, as xarray writes them, pass.
+
+    Raises
+    ------
+    ValueError
+        A file whose numbers or parts are in other files: reading it would read those.
+    OSError, KeyError
+        As xarray raises for what it cannot read.
     """
-    written = dataset.attrs.pop(CHECKSUM, None)
-    return written is None or written == checksum(dataset)
+    import xarray as xr
+
+    engine = {"engine": "h5netcdf", "decode_times": False, **options}
+    written = None
+    if engine["engine"] == "h5netcdf":
+        import h5py
+
+        with h5py.File(path, "r") as file:
+            _refuse_elsewhere(file, path)
+            written = file[CHECKSUMS].attrs.get(engine.get("group") or "root") if CHECKSUMS in file else None
+    dataset = xr.load_dataset(path, **engine)
+    return dataset, written is None or written == checksum(dataset)
+
+
+def _refuse_elsewhere(group: Any, path: str | Path) -> None:
+    """Refuse HDF5's ways into other files: external links, external raw storage, virtual datasets."""
+    import h5py
+
+    for name in group:
+        link = group.get(name, getlink=True)
+        inner = None if isinstance(link, h5py.ExternalLink | h5py.SoftLink) else group[name]
+        outside = inner is None or (isinstance(inner, h5py.Dataset) and bool(inner.external or inner.is_virtual))
+        if outside:
+            remedy = "copy the numbers into it: xarray.load_dataset(path).to_netcdf(new_path), if you trust it"
+            raise error("path", "a file with all of its content", f"{path}, whose {name!r} is elsewhere", remedy)
+        if isinstance(inner, h5py.Group):
+            _refuse_elsewhere(inner, path)
 
 
 def _plain(attrs: Mapping[Any, Any]) -> dict[str, Any]:
     """Attributes in one form before and after a file, which gives numpy's numbers, and of lists of one the number."""
-    listed = {str(name): np.asarray(value).tolist() for name, value in sorted(attrs.items()) if name != CHECKSUM}
+    listed = {str(name): np.asarray(value).tolist() for name, value in sorted(attrs.items())}
     return {name: value[0] if isinstance(value, list) and len(value) == 1 else value for name, value in listed.items()}
-
-
-def _packed(dataset: xr.Dataset) -> dict[str, dict[str, object]]:
-    """The encoding that compresses without loss what is big."""
-    packing: dict[str, object] = {"zlib": True, "complevel": 1, "shuffle": True}
-    return {str(name): packing for name, v in dataset.variables.items() if v.dtype.kind == "f" and v.size > _BIG}
-
-
-def _content(write: Callable[[io.BytesIO], object]) -> memoryview:
-    buffer = io.BytesIO()
-    write(buffer)
-    return buffer.getbuffer()
-
-
-def _write(path: Path, content: bytes | memoryview) -> None:
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        # renamed before its content is on the disk, a power cut would leave an empty file
-        os.fsync(file.fileno())
 
 
 def _swap(place: Path, folder: Path, names: list[str]) -> None:
