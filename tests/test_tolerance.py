@@ -80,3 +80,31 @@ def test_a_start_that_no_time_step_can_follow_is_refused_in_a_sentence(std):
     with pytest.raises(ValueError, match=r"starts: expected standard deviations of .*, got one of 1e-") as caught:
         fp.evolve(reverse, fp.Gaussian(0.0, std=std), t_min=0.1, tol=1e-3)
     assert "\n" not in str(caught.value)
+
+
+MODES = fp.GaussianMixture([0.5, 0.5], [-2.0, 2.0], stds=[0.3, 0.5])
+
+
+@pytest.mark.parametrize("process", [fp.SubVP(), fp.RectifiedFlow()], ids=["sub-VP", "rectified"])
+@pytest.mark.parametrize("target", [fp.Gaussian(2.0, std=0.3), fp.Gaussian(0.0, std=0.3), MODES], ids=["2", "0", "two"])
+@pytest.mark.parametrize("t_min", [0.01, 0.001])
+def test_fading_noise_costs_no_more_cells_than_vp(process, target, t_min):
+    """tol = 1e-5 where the noise fades towards t = 0, against Bayes' rule by quadrature; cells beside those of VP."""
+    starts, unit = {"prior": fp.Gaussian(0.0, std=1.0), "other": fp.Gaussian(0.4, std=0.8)}, fp.UnitWeight()
+    cells = {}
+    for name, one in (("vp", fp.VP()), ("fading", process)):
+        run = fp.evolve(fp.Reverse(target, one), starts, tol=1e-5, t_min=t_min, weight=unit)
+        cells[name] = run.fpsolve.grid.shape[0]
+    assert run.attrs["tol_met"] == "yes"
+    at = len(run.t) - 1
+    t = float(run.t[at])
+    centres = run.x.values[at] if run.attrs["frame"] == "scaled" else run.x.values
+    nodes, shares = np.polynomial.legendre.leggauss(6)
+    h = centres[1] - centres[0]
+    x = centres[:, None] + 0.5 * h * nodes
+    for k, start in enumerate(starts.values()):
+        exact = closed_form.density(fp.Reverse(target, process), start, t, x) @ (0.5 * shares)
+        error = float(h * np.abs(run.density.values[k, at] - exact).sum())
+        assert error <= float(run.error_estimate[k, at])
+    print(type(process).__name__, t_min, cells)
+    assert cells["fading"] <= 2.0 * cells["vp"]

@@ -75,7 +75,9 @@ class Panels:
         part = np.arange(owner.size) - np.repeat(np.cumsum(parts) - parts, parts)
         low, step = self.low[owner], ((self.high - self.low) / parts)[owner]
         last = part == parts[owner] - 1
-        return Panels(low + part * step, np.where(last, self.high[owner], low + (part + 1) * step))
+        low, high = low + part * step, np.where(last, self.high[owner], low + (part + 1) * step)
+        wide = high > low  # a part of what is a rounding error wide may be none
+        return Panels(low[wide], high[wide])
 
 
 def resolve(

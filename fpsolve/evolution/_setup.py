@@ -24,9 +24,11 @@ Array = NDArray[np.float64]
 
 #: The scaled frame pays when the marginals' standard deviation changes by more than this along the run.
 FRAME_RATIO = 4.0
-#: Or where the pull a x is so many times stronger than the noise g^2/2 on the scale of the law: with little noise at
-#: small t, as in sub-VP and rectified flows, cells of the fixed frame smear; in the scaled one the pull is gone.
-FRAME_PULL = 100.0
+#: Or where the pull a x, at the law's distance from 0, is so many times stronger than the noise g^2/2 on its width:
+#: with little noise at small t, as in sub-VP and rectified flows, cells of the fixed frame smear; in the scaled one the
+#: pull is gone. Measured at tol = 1e-5 on N(2, 0.3^2), N(0, 0.3^2) and two modes: 2 to 38 times fewer cells above this,
+#: about as many or more below.
+FRAME_PULL = 16.0
 #: Clock per step of the coarsest level.
 CLOCK_STEP = 0.25
 #: Steps of the coarsest level where the dynamics has no clock of its own.
@@ -161,7 +163,8 @@ def choose_frame(dynamics: BaseDynamics, frame: str, grid: Grid | None, last: fl
     times = np.geomspace(last, dynamics.held_from, 33)
     scales = picture.scale(times)
     if frame == "auto" and np.all(scales.max(axis=0) / scales.min(axis=0) <= FRAME_RATIO):
-        pull = np.abs(dynamics.process.drift_rate(times))[:, None] * np.square(scales)
+        reach = np.abs(picture.center(times)) + scales
+        pull = np.abs(dynamics.process.drift_rate(times))[:, None] * reach * scales
         spread = 0.5 * np.square(dynamics.process.diffusion(times))[:, None]
         return picture if np.any(pull > FRAME_PULL * spread) else None
     return picture
