@@ -227,6 +227,24 @@ def test_quadrature_with_too_few_nodes_stays_within_its_bound():
     assert worst > 1e-6
 
 
+@pytest.mark.parametrize("small", ["1e6", "1e2", "1", "1e-3", "1e-8"])
+def test_sources_far_from_a_panel_are_bounded_in_one_go(small):
+    """A window of one standard deviation leaves most of the integral to the bound, which holds it."""
+    given = problem()
+    made = sources(given, -12, 12)
+    for x in (-2.0, 0.0, 1.5):
+        window, beyond, astray = made._window(arb(x), arb(1) / 4, arb(small))
+        assert len(window) < len(made.sources) and beyond > 0 and astray >= 0
+        kept = [float(source.panel.centre.mid()) for source in window]
+        low, high = kept[0] - float(window[0].panel.half), kept[-1] + float(window[-1].panel.half)
+        missing = gap(given, x, -np.inf, low) + gap(given, x, high, np.inf)
+        scale = 1.0 / math.sqrt(2.0 * math.pi * float(given.path.variance.mid()))
+        assert missing <= float(beyond) * scale
+        part = made.expand(arb(x), arb(1) / 4, arb(small))
+        for u in (-1.0, 0.3, 1.0):
+            assert abs(float(part.polynomial(arb(u)).mid()) + 1.0 - gap(given, x + u / 4)) <= float(part.error) + 1e-11
+
+
 def test_what_lies_beyond_the_ends_in_y_is_in_the_remainder():
     """Ends so near that the tail is most of the integral: the remainder is at least what is missing on each side."""
     given = problem()

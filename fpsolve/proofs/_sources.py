@@ -15,14 +15,17 @@ Trefethen 2008, Is Gauss quadrature better than Clenshaw-Curtis?, doi:10.1137/06
 
 from __future__ import annotations
 
+import math
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TypeAlias
 
 import flint
+import numpy as np
 
-from fpsolve.proofs._balls import Ball, Stopwatch, acb, arb, normal_cdf, panel_count, power, size
+from fpsolve.proofs._balls import Ball, Stopwatch, acb, arb, exact, normal_cdf, panel_count, power, size
 from fpsolve.proofs._mixtures import Mixture, Path, taylor_remainder
 
 #: Ellipses tried on a panel, from the widest.
@@ -251,11 +254,30 @@ class Sources:
         narrow = min((v.sqrt() for v in ratio.under.variances), key=lambda b: float(b.mid()))
         half = arb(PANEL_HALF) * (self.std if self.std < narrow else narrow)
         panels = ratio.panels(low, high, half.mid(), watch)
+        shares = self._shares(panels, targets)
         self.sources = []
-        for panel in panels:
+        for panel, share in zip(panels, shares, strict=True):
             watch.check()
-            weight = sum((size(m) * self._peak(panel, c + arb(0, size(w))) for c, w, m in targets), arb(0))
-            self.sources.append(self._source(ratio, panel, small / (len(panels) * weight)))
+            self.sources.append(self._source(ratio, panel, small * share))
+        # panels lie from left to right: what is far on either side is bounded in one go
+        self.places = [float(panel.centre.mid()) for panel in panels]
+        self.reach = max((size(panel.reach) for panel in panels), key=float)
+        self.height = max((size(panel.height) for panel in panels), key=float)
+        sizes = [sum((size(value) for value in source.values), arb(0)) for source in self.sources]
+        self.sums = _sums(sizes), _sums([source.error for source in self.sources])
+
+    def _shares(self, panels: Sequence[Panel], targets: Sequence[Target]) -> list[Ball]:
+        """Shares of the error for the panels of y, smaller where more mass sees them: in doubles, a choice only."""
+        alpha, variance = float(self.path.scale.mid()), float(self.path.variance.mid())
+        x, half, mass = np.array([[float(part.mid()) for part in target] for target in targets]).T
+        shares = []
+        for panel in panels:
+            centre, reach, height = (float(b.mid()) for b in (panel.centre, panel.reach, panel.height))
+            far = np.maximum(np.abs(alpha * x - centre) - reach - alpha * half, 0.0)
+            peaks = np.exp(np.minimum((height**2 - far**2) / (2.0 * variance), 600.0))
+            weight = float((mass * peaks).sum()) / math.sqrt(2.0 * math.pi * variance)
+            shares.append(1 / (len(panels) * exact(max(weight, 1e-300))))
+        return shares
 
     def _source(self, ratio: Ratio, panel: Panel, small: Ball) -> Source:
         """As many nodes as it takes for an error of `small` against a kernel of height 1: none where r is small."""
@@ -283,7 +305,8 @@ class Sources:
         alpha, std = self.path.scale, self.std
         step = alpha * half / std
         scale = 1 / (2 * arb.pi() * self.path.variance).sqrt()
-        near, rest, skipped = self._near(centre, half, small / scale)
+        window, beyond, astray = self._window(centre, half, small / scale)
+        near, rest, skipped = self._near(window, centre, half, small / scale)
         degree, remainder = 2, arb.pos_inf()
         while degree < MOST_DEGREE and not remainder <= small:
             degree += 2
@@ -299,15 +322,39 @@ class Sources:
         first = flint.arb_poly([a * power(step, k) / arb(k).fac() for k, a in enumerate(sums)])
         second = flint.arb_poly([_gaussian_coefficient(step, k) for k in range(degree + 1)])
         polynomial = flint.arb_poly([c * scale for c in (first * second).coeffs()[: degree + 1]])
-        left = self._left(centre + arb(0, size(half)))
-        return Expansion(centre, half, polynomial + self.constant, size(remainder + skipped * scale + left))
+        left = self._left(window, centre + arb(0, size(half)))
+        error = size(remainder + (skipped + beyond + astray) * scale + left)
+        return Expansion(centre, half, polynomial + self.constant, error)
 
-    def _near(self, centre: Ball, half: Ball, small: Ball) -> tuple[list[tuple[Ball, Ball]], Ball, Ball]:
+    def _window(self, centre: Ball, half: Ball, small: Ball) -> tuple[list[Source], Ball, Ball]:
+        """Sources that may matter on a panel, and bounds of what the others' values and errors do, over the scale."""
+        middle, spread = self.path.scale * centre, size(self.path.scale * half)
+        values = self.sums[0][0]
+        digits = (values[-1] / small).log()
+        wide = math.sqrt(2.0 * max(float(digits.mid()), 0.0)) + 1.0 if digits.is_finite() else math.inf
+        reach = wide * float(self.std.mid()) + float((spread + self.reach).mid())
+        first = bisect_left(self.places, float(middle.mid()) - reach)
+        last = bisect_right(self.places, float(middle.mid()) + reach)
+        beyond, astray = arb(0), arb(0)
+        for edge, side, place in ((first, 0, first - 1), (last, 1, last)):
+            value, error = (sums[side][edge] for sums in self.sums)
+            if not 0 <= place < len(self.places):
+                continue
+            gap = abs(middle - self.sources[place].panel.centre).lower() - spread - self.reach
+            if not gap > 0:
+                return self.sources, arb(0), arb(0)
+            beyond += value * (-gap * gap / (2 * self.path.variance)).exp()
+            astray += error * ((self.height * self.height - gap * gap) / (2 * self.path.variance)).exp()
+        return self.sources[first:last], beyond, astray
+
+    def _near(
+        self, window: Sequence[Source], centre: Ball, half: Ball, small: Ball
+    ) -> tuple[list[tuple[Ball, Ball]], Ball, Ball]:
         """The sources that matter on a panel, ``sum |value| sup e^{-z^2/4}`` over them, and a bound of the others."""
         spread = arb(0, size(self.path.scale * half / self.std))
-        count = sum(len(source.nodes) for source in self.sources)
+        count = sum(len(source.nodes) for source in window)
         found, rest, skipped = [], arb(0), arb(0)
-        for source in self.sources:
+        for source in window:
             for y, value in zip(source.nodes, source.values, strict=True):
                 z = (y - self.path.scale * centre) / self.std
                 nearest = (z + spread).abs_lower()
@@ -320,13 +367,22 @@ class Sources:
                     rest += part
         return found, rest, skipped
 
-    def _left(self, x: Ball) -> Ball:
-        """What quadrature and the ends in y leave, over a ball of x."""
+    def _left(self, window: Sequence[Source], x: Ball) -> Ball:
+        """What quadrature near a ball of x and the ends in y leave."""
         mean, variance = self.path.scale * x, self.path.variance
         total = self.tails.tail(self.low, self.high, mean, variance)
-        for source in self.sources:
+        for source in window:
             total += source.error * self._peak(source.panel, x)
         return size(total)
+
+
+def _sums(values: Sequence[Ball]) -> tuple[list[Ball], list[Ball]]:
+    """Sums of the first k values and of all but the first k, k = 0, ..., n."""
+    low, high = [arb(0)], [arb(0)]
+    for first, last in zip(values, reversed(values), strict=True):
+        low.append(low[-1] + first)
+        high.append(high[-1] + last)
+    return low, high[::-1]
 
 
 def quadrature_error(panel: Panel, count: int) -> Ball:

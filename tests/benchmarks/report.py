@@ -24,6 +24,7 @@ ORDER = (
     "extrapolation",
     "evidence",
     "design",
+    "proofs",
     "profile",
 )
 
