@@ -237,15 +237,16 @@ class Reverse(BaseDynamics):
         u = self.marginals.log_density_on_axes(times, *axes)
         square = np.square(self.eta_at(times))
         bowl = self.process.drift_rate(times) / (np.square(self.process.diffusion(times)) * square)
-        norm = square_norm_on_axes(*axes)
-        factor = (1.0 + 1.0 / square).reshape(-1, *(1,) * len(axes))
+        steeper = (1.0 + 1.0 / square).reshape(-1, *(1,) * len(axes))
 
         def tilt(first: int, last: int) -> None:
             part = u[:, first:last]
-            part *= factor
-            part -= np.multiply.outer(bowl, norm[first:last])
+            part *= steeper
+            norm = square_norm_on_axes(axes[0][first:last], *axes[1:])
+            for plane, factor in zip(part, bowl, strict=True):
+                plane -= factor * norm
 
-        over(len(norm), u.size, tilt)
+        over(len(axes[0]), u.size, tilt)
         return u
 
     @cached_property

@@ -347,6 +347,7 @@ def _advance_through(
 ) -> Array:
     """Finite-volume steps of a stretch with noise; fills the level at the marks passed, returns the last density."""
     periodic = dynamics.boundary == "periodic"
+    q = q.copy()
     chunk = max(1, CHUNK_CELLS // math.prod(level.grid.shape))
     for first in range(*stretch, chunk):
         last = min(first + chunk, stretch[1])
@@ -357,10 +358,8 @@ def _advance_through(
                 level.peclet[step] = [z[0] for z in exponents_of(dynamics, level.grid, nodes[step, None], one)]
         # the first save time ahead, and those that lie within the chunk
         ahead, beyond = np.searchsorted(marks, [first, last], side="right")
-        ends = np.append(marks[ahead:beyond], last) - first
-        kept = advance_through(q, rates, table[first:last], ends, periodic=periodic)
-        level.values[:, ahead + 1 : beyond + 1] = kept[:-1].swapaxes(0, 1)
-        q = kept[-1]
+        q, kept = advance_through(q, rates, table[first:last], marks[ahead:beyond] - first, periodic=periodic)
+        level.values[:, ahead + 1 : beyond + 1] = kept.swapaxes(0, 1)
         tick(last - first)
     return q
 

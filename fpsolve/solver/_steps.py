@@ -112,19 +112,18 @@ def step_table(scheme: Scheme, dt: Array, *, startup: int = 0) -> StepTable:
 
 def advance(q: Array, rates: list[tuple[Array, Array]], table: StepTable, *, periodic: bool) -> Array:
     """Advance the densities over ``len(table.dt)`` steps and return them; q itself is not changed."""
-    last: Array = advance_through(q, rates, table, np.array([len(table.dt)]), periodic=periodic)[0]
-    return last
+    return advance_through(q.copy(), rates, table, np.empty(0, dtype=np.int64), periodic=periodic)[0]
 
 
 def advance_through(
     q: Array, rates: list[tuple[Array, Array]], table: StepTable, ends: NDArray[np.int64], *, periodic: bool
-) -> Array:
-    """Advance the densities over ``len(table.dt)`` steps and return them after some; q itself is not changed.
+) -> tuple[Array, Array]:
+    """Advance the densities over ``len(table.dt)`` steps; return them and what they were after some of the steps.
 
     Parameters
     ----------
     q : array, shape (starts, nx[, ny])
-        Densities (cell averages) or signed differences of such.
+        Densities (cell averages) or signed differences of such. In 2D they are advanced where they are.
     rates : list of (up, down), one pair per axis
         Jump rates, shape (steps, ...): as from `jump_rates`.
     table : StepTable
@@ -135,6 +134,8 @@ def advance_through(
 
     Returns
     -------
+    array, shape (starts, nx[, ny])
+        After the last step.
     array, shape (kept, starts, nx[, ny])
         In 2D by symmetric (Strang 1968, doi:10.1137/0705041) splitting: half a step along x, one along y, half along x.
     """
@@ -143,7 +144,7 @@ def advance_through(
     kernel = advance_ring if periodic else advance_open
     columns = np.array(q.T, order="C")  # a copy: the transpose of a single start shares its memory
     kept: Array = kernel(columns, *rates[0], table.pole * table.dt, table.mix, table.solves, ends)
-    return kept
+    return np.ascontiguousarray(columns.T), kept
 
 
 #: Length times pole, mixing weight, number of solves; and planes to work in.
@@ -153,8 +154,7 @@ Room = tuple[Array, Array, Array]
 
 def _advance_plane(
     q: Array, rates: list[tuple[Array, Array]], table: StepTable, ends: NDArray[np.int64], periodic: bool
-) -> Array:
-    q = q.copy()
+) -> tuple[Array, Array]:
     sides = [side for pair in rates for side in pair]
     kept = np.empty((len(ends), *q.shape))
     sweep = _sweep_rings if periodic else _sweep_open
@@ -164,7 +164,7 @@ def _advance_plane(
         step = float(table.pole[s] * dt), float(table.mix[s]), int(table.solves[s])
         q = sweep(q, [side[s] for side in sides], step, room)
         kept[ends == s + 1] = q
-    return kept
+    return q, kept
 
 
 def _sweep_open(q: Array, rates: list[Array], step: Step, room: Room) -> Array:

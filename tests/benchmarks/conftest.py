@@ -35,6 +35,7 @@ if RUNNING:
         group = parser.getgroup("fpsolve benchmarks")
         group.addoption("--peers", metavar="FOLDER", help="measure other packages, installed below this folder")
         group.addoption("--write-readme", action="store_true", help="put the table into tests/benchmarks/README.md")
+        group.addoption("--threads", type=int, default=2, help="threads of the topic `threads` (default: 2)")
         group.addoption("--tune", action="store_true", help="search the settings in tuned.json again first")
 
     def pytest_sessionstart(session: pytest.Session) -> None:

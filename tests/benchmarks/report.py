@@ -23,6 +23,7 @@ ORDER = (
     "limits",
     "extrapolation",
     "evidence",
+    "threads",
     "design",
     "proofs",
     "profile",
