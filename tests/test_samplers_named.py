@@ -490,3 +490,28 @@ def test_in_the_plane_a_run_is_one_map():
         grid.cell_average(fp.Gaussian([0.0, 0.0], std=1.0))
     )
     assert float((q * grid.x[..., 0]).sum() * grid.volume) == pytest.approx(shift, abs=2e-3)
+
+
+@pytest.mark.parametrize("name", ["dpm-solver++(2s)", "lms"])
+def test_steps_from_clean_noise_are_limits_of_steps_from_just_below(name):
+    """On a rectified flow of N(m, d^2), whose score is written out; just below T the formulas are the ordinary ones."""
+    m, d, x = 0.7, 0.4, np.linspace(-2.0, 2.0, 9)
+
+    def score(t, y):
+        return -(y - (1.0 - t) * m) / ((1.0 - t) ** 2 * d**2 + t**2)
+
+    reverse = fp.Reverse(fp.Gaussian(m, std=d), fp.RectifiedFlow(), eta=0.0)
+    ends = [
+        samplers.Composed(samplers.steps(samplers.get(name), reverse, times)).move(score, x)
+        for times in ([1.0, 0.6, 0.3, 0.1], [1.0 - 1e-7, 0.6, 0.3, 0.1], [1.0 - 1e-5, 0.6, 0.3, 0.1])
+    ]
+    np.testing.assert_allclose(ends[0], ends[1], atol=2e-5)
+    assert np.max(np.abs(ends[0] - ends[1])) < 0.5 * np.max(np.abs(ends[0] - ends[2]))
+
+
+@pytest.mark.parametrize("name", ["heun", "edm", "dpm-solver-2", "plms", "euler-maruyama", "exponential-integrator"])
+def test_methods_without_a_limit_at_clean_noise_say_so_by_name(name):
+    with pytest.raises(
+        ValueError, match=f"scale\\(0, t\\) > 0 for {name}, whose formula has no limit there, got 1, where"
+    ):
+        samplers.step(name, fp.RectifiedFlow(), 0.0, 1.0, 0.5)

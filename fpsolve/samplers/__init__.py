@@ -143,7 +143,7 @@ def steps(sampler: Sampler, reverse: Reverse, times: Iterable[float]) -> tuple[S
 
 def _step(sampler: Sampler, process: Process, eta: float, start: float, end: float) -> Step:
     if not (np.isfinite(process.drift_rate(start)) and (sampler.from_noise or process.scale(end, start) > 0.0)):
-        raise nothing_left(start)
+        raise nothing_left(start, sampler.name)
     made: object = sampler.step(process, eta if sampler.eta is None else sampler.eta, start, end)
     what = f"{sampler.name}.step"
     if not isinstance(made, Step):

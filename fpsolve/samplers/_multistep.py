@@ -223,6 +223,10 @@ class LMS(OfTheFlow):
         Predicted noises used and order, 1 to 4, default 4; as many as there are in the first steps, whose errors are as
         small from nearly pure noise.
 
+    Notes
+    -----
+    A step from where alpha = 0 is one of `DDIM`; the noise predicted there has no weight in later ones, their limit.
+
     References
     ----------
     Adams-Bashforth on unequal steps; Karras et al. 2022, arXiv:2206.00364, for the variables. ``lms`` of k-diffusion.
@@ -232,6 +236,7 @@ class LMS(OfTheFlow):
     name: ClassVar[str] = "lms"
     order: ClassVar[int] = 4
     memory: ClassVar[int] = 3
+    from_noise: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if _checks.integer("slopes", self.slopes) > 4:
@@ -240,6 +245,13 @@ class LMS(OfTheFlow):
 
     def step(self, process: Process, eta: float, t_from: float, t_to: float) -> MemoryStep:
         """Return the step, see `Sampler.step`; `eta` is not used."""
+        if float(process.scale(0.0, t_from)) == 0.0:
+            kept, share = transfer(process, t_from, t_to)
+
+            def first(score: Score, x: Array, memory: Memory) -> tuple[Array, Memory]:
+                return kept * x + share * data(process, score, t_from, x), ()
+
+            return MemoryStep(t_from, t_to, first)
         (alpha, std), (end, std_end) = (scale_and_std(process, t) for t in (t_from, t_to))
 
         def move(score: Score, x: Array, memory: Memory) -> tuple[Array, Memory]:

@@ -70,7 +70,8 @@ class DPMSolverPP2S(OfTheFlow):
     .. math:: x_u = \tfrac{s_u}{s} x + \alpha_u (1 - e^{-h/2})\, D(t, x), \qquad
               x' = \tfrac{s'}{s} x + \alpha' (1 - e^{-h})\, D(u, x_u), \qquad h = \lambda' - \lambda.
 
-    A step to ``t_to = 0``, where lambda is infinite, is the first-order one.
+    A step to ``t_to = 0``, where lambda is infinite, is the first-order one, and so is one from where alpha = 0: there
+    u is the time of the start, and its limit.
 
     References
     ----------
@@ -87,17 +88,18 @@ class DPMSolverPP2S(OfTheFlow):
     name: ClassVar[str] = "dpm-solver++(2s)"
     order: ClassVar[int] = 2
     evaluations: ClassVar[int] = 2
+    from_noise: ClassVar[bool] = True
 
     def step(self, process: Process, eta: float, t_from: float, t_to: float) -> MapStep:
         """Return the step, see `Sampler.step`; `eta` is not used."""
-        scale_and_std(process, t_from)
-        u = middle(process, t_from, t_to) if t_to > 0.0 else t_to
+        twice = t_to > 0.0 and float(process.scale(0.0, t_from)) > 0.0
+        u = middle(process, t_from, t_to) if twice else None
         return MapStep(t_from, t_to, partial(self._move, process, t_from, u, t_to))
 
     @staticmethod
-    def _move(process: Process, t: float, u: float, end: float, score: Score, x: Array) -> Array:
+    def _move(process: Process, t: float, u: float | None, end: float, score: Score, x: Array) -> Array:
         found = data(process, score, t, x)
-        if end > 0.0:
+        if u is not None:
             kept, share = transfer(process, t, u)
             found = data(process, score, u, kept * x + share * found)
         kept, share = transfer(process, t, end)

@@ -274,8 +274,9 @@ class Sampler(ABC):
         return self
 
 
-def nothing_left(t: float) -> ValueError:
-    """Return the error for a step from a time at which alpha is 0: its formulas divide by alpha, as by what is left."""
+def nothing_left(t: float, name: str = "") -> ValueError:
+    """Return the error for a step of a method from a time at which alpha is 0: its formulas divide by alpha."""
     remedy = "begin shortly before, where p_t is as good as the prior, or end the process there"
     shown = _checks.digits(t)
-    return _checks.error("t_from", "a time at which scale(0, t) > 0", f"{shown}, where no data are left", remedy)
+    wanted = "a time at which scale(0, t) > 0" + (f" for {name}, whose formula has no limit there" if name else "")
+    return _checks.error("t_from", wanted, f"{shown}, where no data are left", remedy)
