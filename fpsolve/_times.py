@@ -170,6 +170,10 @@ def places(wanted: ArrayLike, times: ArrayLike, T: float) -> NDArray[np.intp]:
 
 def _merged(times: FloatArray, ends: tuple[float, float], T: float) -> FloatArray:
     """Return increasing times without neighbours that are the same: an end stays, else the shorter decimal."""
+    single = _computed_in_single(times)
+    shares = np.where(single[1:] & single[:-1], SINGLE, ROUNDING)
+    if np.all(np.diff(times) > np.maximum(shares * np.maximum(np.abs(times[1:]), np.abs(times[:-1])), SUM * T)):
+        return np.array(times)  # none is near another: a million of them at once
     kept = [float(times[0])]
     for t in times[1:].tolist():
         # how far two times may be apart and be the same

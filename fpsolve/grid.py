@@ -7,7 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from fpsolve import _checks
+from fpsolve import _checks, _memory
 from fpsolve._callables import values_of
 from fpsolve._checks import FloatArray
 
@@ -19,6 +19,9 @@ _NODES = 8
 _CHUNK = 2**18
 # cell widths: relative to the position of the box, and absolute
 _CLOSEST, _WIDEST = 1e-14, 1e100
+
+#: Cells whose positions take memory worth a question.
+_MANY = 10**6
 
 
 @runtime_checkable
@@ -132,6 +135,8 @@ class Grid:
     @property
     def x(self) -> FloatArray:
         """Cell centres, of shape ``(nx,)`` in 1D and ``(nx, ny, 2)`` in 2D."""
+        if prod(self.shape) > _MANY:
+            _memory.require("grid", 16.0 * self.dim * prod(self.shape), "take fewer cells")
         return _tensor(self.axes)
 
     @property
@@ -266,6 +271,8 @@ def _tensor(axes: Sequence[FloatArray]) -> FloatArray:
 
 def _faces(low: float, high: float, n: int) -> FloatArray:
     """Return n + 1 faces; this form is exactly symmetric, nests bit for bit, and the ends are exact."""
+    if n > _MANY:
+        _memory.require("grid", 32.0 * n, "take fewer cells")
     k = np.arange(n + 1)
     faces = ((n - k) * low + k * high) / n
     faces[0], faces[-1] = low, high

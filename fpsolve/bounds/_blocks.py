@@ -7,6 +7,7 @@ What a ladder stands on: block boundaries, grids and kernels, and the distance m
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fpsolve import _checks, _times, distances, kernels, weights
+from fpsolve import _checks, _memory, _times, distances, kernels, weights
 from fpsolve.bounds._harris import Sharp
 from fpsolve.bounds._harris_record import STATEMENT, Harris
 from fpsolve.bounds._record import Record
@@ -257,6 +258,9 @@ def stages(
     """Check the request of a ladder and make its kernels."""
     _checks.one_of("frame", frame, ("fixed", "scaled"))
     _checks.same_dim("grid", grid.dim, "reverse", reverse.dim)
+    count = int(blocks) if isinstance(blocks, int | np.integer) else np.size(blocks) - 1
+    # the kernels of the blocks, of all up to each, and of the cells
+    _memory.require("blocks", 24.0 * count * math.prod(grid.shape) ** 2, "take fewer blocks, or fewer cells")
     times = _boundaries(reverse, blocks, t_min)
     grids = tuple(grid if frame == "fixed" else Frame(reverse).grid(t, grid) for t in times.tolist())
     remedy = "widen it; for a grid in z, as runs of VE and EDM have, say frame='scaled'"

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from fpsolve import _times
+from fpsolve import _memory, _times
 from fpsolve._checks import FloatArray, error, interval, points, positive, same_dim
 from fpsolve.closed_form._bayes import bayes, linear, marginal_mixture, posterior
 from fpsolve.closed_form._fields import Field, LawField, Smoothed, field_of, marginal
@@ -259,6 +259,7 @@ def log_density(reverse: ReverseLike, start: Law, t: float, x: Any, *, rtol: flo
     """Return the logarithm of `density`, which stays finite and accurate far out; same arguments."""
     require_law("start", start)
     t = check(reverse, start, t)
+    _memory.require("x", 64.0 * np.size(x), "take fewer points at a time")
     x = points("x", x, start.dim, finite_only=True)
     field = solve(reverse, start, t, positive("rtol", rtol))
     flat = x.reshape(-1) if start.dim == 1 else x.reshape(-1, 2)
@@ -367,6 +368,7 @@ def kernel(reverse: ReverseLike, t0: float, t1: float, x_from: Any, x_to: Any, *
     t1 = interval("t1", t1, 0.0, t0, ends="()", remedy="reverse time runs from t0 down to t1")
     y = _rows("x_from", x_from, dim)
     x = _rows("x_to", x_to, dim)
+    _memory.require("x_to", 24.0 * len(y) * len(x), "take fewer points at a time")
     alpha, variance = float(process.scale(t1, t0)), float(process.variance(t1, t0))
     level = positive("rtol", rtol)
     log_kernel = np.full((len(y), len(x)), -0.5 * dim * (LOG_2PI + np.log(variance)))

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fpsolve import _checks, distances, samplers, weights
+from fpsolve import _checks, _memory, distances, samplers, weights
 from fpsolve._times import decreasing, one, same
 from fpsolve.decomposition._chain import SOURCES, Chain, contractions, march
 from fpsolve.decomposition._steps import Steps
@@ -38,6 +38,9 @@ Array = NDArray[np.float64]
 _LOST, _BEYOND = 1e-6, 4.0
 #: Fewest cells along an axis of the companion.
 _FEWEST = 8
+
+#: Bytes of a step: its formulas, as an object.
+STEP_BYTES = 600.0
 
 
 def total_errors(
@@ -195,6 +198,9 @@ def errors(
     plan = Steps.of(method.in_steps(len(nodes) - 1), reverse, grid)
     if plan.reference == "finite volumes" or (plan.perturbed and not plan.exact.noiseless):
         _checks.positive("t_min", nodes[-1], "finite volumes stop short of 0")
+    _memory.require("grid", 160.0 * prod(grid.shape) * len(nodes), "take fewer cells or steps")
+    if grid.dim == 1:  # noise moves every cell to a share of all others
+        _memory.say_if_long("decomposition.errors", 3e-10 * len(nodes) * float(prod(grid.shape)) ** 2)
     v = weights.evaluate(weight, grid)
     nu = _start(start, grid)
     first = grid.cell_average(plan.exact.marginal(nodes[0]))
@@ -222,6 +228,7 @@ def _times(reverse: Reverse, times: ArrayLike | None, steps: int | None, t_min: 
     horizon = reverse.horizon
     if _checks.exactly_one(times=times, steps=steps) == "steps":
         count = _checks.integer("steps", steps)
+        _memory.require("steps", STEP_BYTES * count, "take fewer steps")
         if t_min is None:
             raise _checks.error("t_min", "the forward time at which equal steps end", "none", "pass t_min=0.01, say")
         end = one("t_min", t_min, 0.0, horizon, ends="[)")

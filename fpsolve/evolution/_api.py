@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 import warnings
 from collections.abc import Mapping
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fpsolve import _checks
+from fpsolve._memory import say_if_long
 from fpsolve._warnings import ToleranceWarning, UnresolvedWarning
 from fpsolve.dynamics import BaseDynamics, InFrame, run_clock
 from fpsolve.evolution import _setup
@@ -30,6 +32,8 @@ Array = NDArray[np.float64]
 
 #: Default work budget in cell updates (cells times steps, all levels), per dimension: some seconds, a minute or two.
 BUDGET = {1: 2e8, 2: 1e9}
+#: Updates of cells in a second, about: fewer in the plane, more with several starts.
+UPDATES = 3e7
 
 
 def evolve(
@@ -139,12 +143,17 @@ def evolve(
     given = _setup.check_request(dynamics, starts, grid, tol, steps)
     first, last = _setup.time_range(dynamics, t_min, t_max)
     method = method_for(dynamics, scheme)
+    if grid is not None:
+        # before the times are planned: a million of them take a while
+        saved = min(method.saves(grid.dim), steps or np.inf) if save_at is None else np.size(save_at)
+        require(grid, len(given), int(saved))
     picture = _setup.choose_frame(dynamics, frame, grid, last)
     clock = run_clock(dynamics, given.values(), first, last)
     seen = dynamics if picture is None else InFrame(picture)
     if steps is not None and grid is not None:
         plan = _setup.counted_plan(clock, steps, save_at, estimate, method.saves(grid.dim))
-        require(grid, len(given), len(plan.saves))
+        if (updates := len(given) * plan.steps * math.prod(grid.shape)) > 10 * UPDATES:
+            say_if_long("evolve", updates / UPDATES)
         problem = Problem(seen, clock, picture, given, plan.saves, weight)
         announce(dynamics, problem, grid, plan.steps, adaptive=False)
         solution = method.fixed(problem, grid, plan, estimate=estimate, progress=progress)

@@ -375,8 +375,6 @@ def _stretches(dynamics: BaseDynamics, plan: StepPlan, done: int) -> list[tuple[
 
 #: Arrays of the size of a chunk that a march holds besides what it saves: potential, exponents, rates, line factors.
 WORKING_ARRAYS = 16
-#: Below this many bytes nobody need be asked.
-NEGLIGIBLE = 10**8
 
 
 def bytes_needed(grid: Grid, starts: int, saves: int) -> int:
@@ -389,10 +387,8 @@ def bytes_needed(grid: Grid, starts: int, saves: int) -> int:
 def require(grid: Grid, starts: int, saves: int) -> None:
     """ValueError with the estimate when a level would not fit into the free memory."""
     needed = bytes_needed(grid, starts, saves)
-    if needed < NEGLIGIBLE:
-        return
-    remedy = "take fewer cells, fewer save_at times or fewer starts at once"
-    _memory.require("grid", needed, remedy)
+    if needed >= _memory.NEGLIGIBLE:
+        _memory.require("grid", needed, "take fewer cells, fewer save_at times or fewer starts at once")
 
 
 def fits(grid: Grid, starts: int, saves: int) -> bool:

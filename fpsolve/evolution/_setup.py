@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fpsolve import _checks, _times
+from fpsolve import _checks, _memory, _times
 from fpsolve._checks import error
 from fpsolve.dynamics import BaseDynamics, Frame, Reverse, RunClock, identity, short
 from fpsolve.evolution._march import StepPlan, default_saves, plan_by_count, plan_on_nodes
@@ -42,6 +42,9 @@ LONGEST = 64_000
 #: Share of `tol` that a side of the box may cut off where tails are heavy.
 TAIL_SHARE = 0.005
 
+#: Steps whose times take memory worth a question.
+MANY = 10**6
+
 
 def check_request(
     dynamics: BaseDynamics,
@@ -64,7 +67,8 @@ def check_request(
     if tol is not None:
         _checks.positive("tol", tol)
     if steps is not None:
-        _checks.integer("steps", steps, minimum=1)
+        if _checks.integer("steps", steps, minimum=1) > MANY:
+            _memory.require("steps", 24.0 * steps, "take fewer steps")
         if grid is None:
             raise error("grid", "a Grid together with steps", "None", "give grid=Grid.uniform(...) or use tol")
     named = _named(starts)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fpsolve import _memory
 from fpsolve._checks import error, instances, same_dim
 from fpsolve.dynamics import BaseDynamics
 from fpsolve.evolution._result import axis_names
@@ -67,6 +69,10 @@ def steady_state(dynamics: BaseDynamics, grid: Grid) -> xr.DataArray:
             f"a time-dependent {type(dynamics).__name__}",
             "use evolve to a late time instead",
         )
+    cells = math.prod(grid.shape)
+    # on a line arrays; in the plane sparse factors, whose fill grows as the logarithm of the cells
+    each = 160.0 if grid.dim == 1 else 320.0 + 128.0 * math.log2(cells)
+    _memory.require("grid", each * cells, "take fewer cells")
     rates = _rates(dynamics, grid)
     q = eliminate(*rates[0], ring=dynamics.boundary == "periodic") if grid.dim == 1 else _null_vector(rates, grid)
     q = (q / (q.sum() * grid.volume)).reshape(grid.shape)

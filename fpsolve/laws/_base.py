@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fpsolve._checks import FloatArray, error, finite_array, points
+from fpsolve import _memory
+from fpsolve._checks import FloatArray, error, finite_array, integer, points
 
 if TYPE_CHECKING:
     from fpsolve.laws._gaussian import NormalMixture
@@ -26,6 +27,13 @@ if TYPE_CHECKING:
 
 #: Lengths beyond it, or below one over it, have squares and products that are no longer numbers.
 _LARGEST = 1e100
+
+
+def number_of_draws(n: int, dim: int) -> int:
+    """Return the number of draws of a sample that fits into memory."""
+    count = integer("n", n, minimum=0)
+    _memory.require("n", 16.0 * count * dim, "draw fewer at a time")
+    return count
 
 
 class Law(ABC):

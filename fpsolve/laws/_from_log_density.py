@@ -14,12 +14,11 @@ from fpsolve._checks import (
     dimension,
     error,
     generator,
-    integer,
     points,
     real_array,
     values_at,
 )
-from fpsolve.laws._base import Law, Tail, measured, plain
+from fpsolve.laws._base import Law, Tail, measured, number_of_draws, plain
 from fpsolve.laws._gaussian import log_sum_exp
 from fpsolve.laws._panels import ORDER, Panels, resolve, tensor_log_density
 
@@ -162,7 +161,7 @@ class FromLogDensity(Law):
         ValueError
             In 2D without a sampler, or if the sampler returns a wrong shape or non-finite values.
         """
-        n, rng = integer("n", n, minimum=0), generator("rng", rng)
+        n, rng = number_of_draws(n, self.dim), generator("rng", rng)
         if self.sampler is not None:
             return values_at("sampler", self.sampler(n, rng), (n,) if self.dim == 1 else (n, 2))
         if self.dim == 2:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from scipy.special import log_ndtr, ndtr
 
-from fpsolve._checks import FloatArray, error, generator, integer, non_negative, points, probabilities
+from fpsolve._checks import FloatArray, error, generator, non_negative, points, probabilities
 from fpsolve.laws._base import (
     Law,
     Tail,
@@ -20,6 +20,7 @@ from fpsolve.laws._base import (
     frozen,
     lengths,
     location,
+    number_of_draws,
     plain,
     symmetric_interval_probabilities,
 )
@@ -113,7 +114,7 @@ class NormalMixture(Law):
 
     def sample(self, n: int, rng: np.random.Generator | int) -> FloatArray:
         """Return `n` draws: a component by its weight, then a normal draw from it; ``(n,)`` or ``(n, 2)``."""
-        n, rng = integer("n", n, minimum=0), generator("rng", rng)
+        n, rng = number_of_draws(n, self.dim), generator("rng", rng)
         weights = np.exp(self.log_weights)
         chosen = rng.choice(len(weights), size=n, p=weights / weights.sum())
         noise = rng.standard_normal((n, self.dim))

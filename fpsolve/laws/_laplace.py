@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from scipy.special import erfcx, log_ndtr, ndtr
 
-from fpsolve._checks import FloatArray, generator, integer, points
-from fpsolve.laws._base import Law, Tail, check_axes, frozen, lengths, location, plain
+from fpsolve._checks import FloatArray, generator, points
+from fpsolve.laws._base import Law, Tail, check_axes, frozen, lengths, location, number_of_draws, plain
 
 _LOG_2 = float(np.log(2.0))
 _SQRT_2 = float(np.sqrt(2.0))
@@ -90,7 +90,7 @@ class Laplace(Law):
 
     def sample(self, n: int, rng: np.random.Generator | int) -> FloatArray:
         """Return `n` draws, shape ``(n,)`` or ``(n, 2)``."""
-        shape = (integer("n", n, minimum=0),) + np.shape(self.mean)
+        shape = (number_of_draws(n, self.dim),) + np.shape(self.mean)
         return np.asarray(generator("rng", rng).laplace(self.mean, self.scale, size=shape))
 
     def cell_probabilities(self, *faces: Any) -> FloatArray:

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from fpsolve._checks import FloatArray, integer, interval, varies
-from fpsolve.laws._base import COMPACT, Law, Tail, bin_samples, frozen, lengths, location, plain
+from fpsolve._checks import FloatArray, interval, varies
+from fpsolve.laws._base import COMPACT, Law, Tail, bin_samples, frozen, lengths, location, number_of_draws, plain
 from fpsolve.laws._gaussian import Gaussian, GaussianMixture, SeveralNormals, mixture_from_arrays
 
 #: Samples beyond which they are binned unless told otherwise, and the distance of the nodes in bandwidths.
@@ -207,7 +207,7 @@ class PointMass(Law):
 
     def sample(self, n: int, rng: np.random.Generator | int) -> FloatArray:
         """Return the point `n` times, shape ``(n,)`` or ``(n, 2)``."""
-        return np.tile(self.at, (integer("n", n, minimum=0),) + (1,) * (self.dim - 1))
+        return np.tile(self.at, (number_of_draws(n, self.dim),) + (1,) * (self.dim - 1))
 
     def diffused(self, scale: float, variance: float) -> "PointMass | Gaussian":
         """Return ``N(scale x, variance I)``."""

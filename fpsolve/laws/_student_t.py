@@ -7,8 +7,18 @@ from typing import Any
 import numpy as np
 from scipy.special import gammaln, loggamma, stdtr
 
-from fpsolve._checks import FloatArray, generator, integer, non_negative, points, positive
-from fpsolve.laws._base import Law, Tail, check_axes, frozen, lengths, location, plain, symmetric_interval_probabilities
+from fpsolve._checks import FloatArray, generator, non_negative, points, positive
+from fpsolve.laws._base import (
+    Law,
+    Tail,
+    check_axes,
+    frozen,
+    lengths,
+    location,
+    number_of_draws,
+    plain,
+    symmetric_interval_probabilities,
+)
 from fpsolve.laws._gaussian import NormalMixture
 
 _LOG_REACH = float(np.log(1e6))  # the scale mixture holds up to 10^6 scales from the centre
@@ -97,7 +107,7 @@ class StudentT(Law):
 
     def sample(self, n: int, rng: np.random.Generator | int) -> FloatArray:
         """Return `n` draws: normal over the root of a gamma variable; ``(n,)`` or ``(n, 2)``."""
-        n, rng = integer("n", n, minimum=0), generator("rng", rng)
+        n, rng = number_of_draws(n, self.dim), generator("rng", rng)
         normal = rng.standard_normal((n, self.dim))
         stretch = np.sqrt(0.5 * self.df / rng.standard_gamma(0.5 * self.df, size=(n, 1)))
         draws = self.scale * stretch * normal

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from scipy.special import log_ndtr
 
-from fpsolve._checks import FloatArray, generator, integer, points
-from fpsolve.laws._base import COMPACT, Law, Tail, check_axes, frozen, lengths, plain
+from fpsolve._checks import FloatArray, generator, points
+from fpsolve.laws._base import COMPACT, Law, Tail, check_axes, frozen, lengths, number_of_draws, plain
 from fpsolve.laws._gaussian import LOG_2PI
 from fpsolve.laws._laplace import axis_covariance, sum_over_axes
 
@@ -114,7 +114,7 @@ class Uniform(_OnBox):
 
     def sample(self, n: int, rng: np.random.Generator | int) -> FloatArray:
         """Return `n` draws, shape ``(n,)`` or ``(n, 2)``."""
-        shape = (integer("n", n, minimum=0),) + np.shape(self.low)
+        shape = (number_of_draws(n, self.dim),) + np.shape(self.low)
         return np.asarray(generator("rng", rng).uniform(self.low, self.high, size=shape))
 
     def cell_probabilities(self, *faces: Any) -> FloatArray:

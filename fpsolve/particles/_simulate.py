@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from fpsolve import __version__, _checks, _progress, _runs, _times, samplers
+from fpsolve import __version__, _checks, _memory, _progress, _runs, _times, samplers
 from fpsolve.dynamics import identity, short
 from fpsolve.grid import Grid
 from fpsolve.laws import Law
@@ -28,6 +28,10 @@ Clock = Callable[[Array], Array]
 
 #: Particles moved together unless told otherwise; with the seed it fixes the random numbers.
 CHUNK = 2**18
+#: Bytes of a step: its formulas, as an object.
+STEP_BYTES = 600.0
+#: Evaluations of the score in a second, about: of a mixture of two.
+MOVES = 3e7
 #: Bytes of positions kept without being asked for.
 POSITION_LIMIT = 256 * 2**20
 
@@ -159,6 +163,7 @@ def simulate(
     scoring = _score.choose(reverse, min(n, chunk), tabulate)
     plan = _Plan(samplers.steps(sampler, reverse, knots), saved_after, saved, scoring)
     tally = _tally(reverse, plan, n, histogram, positions)
+    _memory.say_if_long("particles.simulate", float(n) * len(plan.steps) * sampler.evaluations / MOVES)
     table_error = _run(plan, tally, start, seed, chunk, progress)
     attrs = {
         "seed": int(seed),
@@ -213,6 +218,7 @@ def _knots(reverse: Any, steps: int | None, times: Any, t_min: float | None, sav
     saved = np.array([T, t_min])
     if save_at is not None:
         saved = _times.saves("save_at", save_at, t_min, T, wanted="between t_min = {} and T = {}")[::-1]
+    _memory.require("steps", STEP_BYTES * _checks.integer("steps", steps), "take fewer steps")
     return step_times(T, t_min, _checks.integer("steps", steps), saved, getattr(reverse, "clock", None)), saved
 
 
@@ -282,10 +288,14 @@ def _tally(reverse: Any, plan: _Plan, n: int, histogram: Any, positions: bool | 
     if keep and positions is None and size > POSITION_LIMIT:
         remedy = "give histogram=grid (or a run), save fewer times, or insist with positions=True"
         raise _checks.error("n", "at most 256 MB of positions", f"{size / 2**20:.0f} MB", remedy)
+    remedy = "give histogram=grid (or a run), or save fewer times"
+    _memory.require("n", float(size if keep else 0), remedy)
     cells = () if histogram is None else _counting_cells(histogram, plan.saved)
     if cells:
         _checks.same_dim("histogram", cells[0].dim, "reverse", reverse.dim)
     centre, width = (np.stack([frame[i] for frame in frames]) for i in range(2))
+    counted = sum(16.0 * np.prod(grid.shape, dtype=float) for grid in cells)
+    _memory.require("histogram", counted, "take fewer cells, or save fewer times")
     return Tally(reverse.dim, n, centre, width, cells, keep)
 
 
@@ -302,12 +312,13 @@ def _counting_cells(histogram: Any, saved: Array) -> tuple[Grid, ...]:
 def _run(plan: _Plan, tally: Tally, start: Any, seed: int, chunk: int, progress: bool | None) -> Array:
     """Move all chunks; returns the largest table error seen at every step (NaN where no table was used)."""
     firsts = range(0, tally.n, chunk)
-    children = np.random.SeedSequence(_checks.integer("seed", seed, minimum=0)).spawn(len(firsts))
+    seed = _checks.integer("seed", seed, minimum=0)
     table_error = np.full(len(plan.steps), np.nan)
     bar: _progress.Progress[Any] = _progress.progress(len(firsts) * len(plan.steps), "particles", progress)
     with bar:
-        for first, child in zip(firsts, children, strict=True):
-            rng = np.random.default_rng(child)
+        for k, first in enumerate(firsts):
+            # child k of `spawn`, made when it is needed: there may be many
+            rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(k,)))
             x = np.asarray(start.sample(min(chunk, tally.n - first), rng), dtype=np.float64)
             table_error = np.fmax(table_error, _move(plan, tally, first, x, rng, bar))
     return table_error

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
-from fpsolve import _checks
+from fpsolve import _checks, _memory
 from fpsolve._checks import FloatArray
 from fpsolve.grid import Grid
 from fpsolve.scores._base import checked, name_of
@@ -297,6 +297,8 @@ def tabulate(score: Callable[[float, Any], Any], grid: Grid, times: Any) -> xr.D
         raise _checks.error("times", "at least 4 different times > 0", f"{nodes.tolist()}"[:60])
     if min(grid.shape) < 4:
         raise _checks.error("grid", "at least 4 cells per axis", f"{grid.shape}")
+    numbers = float(len(nodes)) * np.prod(grid.shape, dtype=float) * grid.dim
+    _memory.require("grid", 48.0 * numbers, "take fewer cells or times: cubic splines need few")
     model = checked(score, grid.dim)
     values = np.stack([model(float(t), grid.x) for t in nodes])
     middles = np.sqrt(nodes[1:] * nodes[:-1])
