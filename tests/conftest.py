@@ -153,6 +153,7 @@ SLOW: dict[str, str] = {
     """,
     "test_proofs": """
         test_a_distance_below_every_double_has_an_interval_that_ends_near_nothing
+        test_a_drift_that_rises_far_out_is_seen_when_gamma_is_chosen
         test_a_product_over_blocks_has_one_norm test_a_rare_wide_component_is_not_overlooked
         test_no_contraction_is_an_answer test_proved_contractions_are_as_small_as_those_certified_on_a_grid
         test_random_cases_contain_the_oracle test_the_worst_pair_is_found_where_quadrature_finds_it

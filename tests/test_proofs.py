@@ -227,6 +227,14 @@ def test_the_worst_pair_is_found_where_quadrature_finds_it():
     assert found.overlap <= least + 1e-6 and least <= found.overlap + 2e-3
 
 
+def test_a_drift_that_rises_far_out_is_seen_when_gamma_is_chosen():
+    """gamma at its least value, the square of max alpha V_k/(alpha^2 V_k + s): P V - gamma V then rises without end."""
+    weights, means, stds = [0.058, 0.531, 0.155, 0.256], [0.876, 0.136, -0.853, -0.03], [0.262, 0.167, 0.441, 0.725]
+    reverse = fp.Reverse(fp.GaussianMixture(weights, means, stds=stds), fp.VP())
+    found = proofs.harris(reverse, 0.8165, 0.24656, weight=fp.PolynomialWeight(2, 0.00316), budget=20.0)
+    assert found.value == pytest.approx(0.506, abs=2e-3) and found.K < 0.7
+
+
 def test_no_contraction_is_an_answer():
     found = proofs.harris(TWO_MODES, 0.1, 0.0)
     assert found.value is None and "not below 1" in found.reason

@@ -141,6 +141,8 @@ Array = NDArray[np.float64]
 
 #: Points of y and of the curve V(x) + V(y) = R that are looked at.
 POINTS, ARC = 3001, 61
+#: How far out P V is looked at, in units of the reach of p_{t0}.
+FARTHEST = 1e6
 #: Starts of the search: logits of gamma, logarithms of R over its least value less 1, logarithms of beta.
 GAMMAS, RADII, BETAS = (-3.0, 0.0, 3.0), (-2.0, 0.5), (-3.0, -1.0)
 #: Common betas of several blocks that are tried.
@@ -200,7 +202,9 @@ class Search:
     def __init__(self, block: Block, degree: int) -> None:
         self.kernel, self.degree = Doubles(block), degree
         reach = np.abs(self.kernel.means).max() + 12.0 * np.sqrt(self.kernel.totals.max())
-        y = np.linspace(-3.0 * reach, 3.0 * reach, POINTS)
+        # gamma near its least value lets P V - gamma V rise far out
+        far = np.geomspace(3.0 * reach, FARTHEST * reach, ARC)
+        y = np.concatenate([-far[::-1], np.linspace(-3.0 * reach, 3.0 * reach, POINTS), far])
         self.drifted, self.v = self.kernel.moment(y, degree), np.abs(y) ** degree
         self.floor = float(np.abs(self.kernel.slopes).max() ** degree)
 

@@ -243,7 +243,7 @@ def _proved(
         except BudgetSpent as spent:
             reason = str(spent)
     if not reason and not exact(R) * (1 - exact(gamma)) > 2 * exact(K):
-        reason = "R > 2K/(1 - gamma) fails"
+        reason = "R > 2K/(1 - gamma) fails where it was tried: no factor below 1; try other blocks or a smaller weight"
     if not reason:
         b, g, r, k, a = (exact(number) for number in (beta, gamma, R, K, overlap))
         bound = float_above((1 - a + b * k).max(g).max((2 + b * (g * r + 2 * k)) / (2 + b * r)))
