@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import redirect_stderr
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,8 @@ import numpy as np
 import pytest
 
 import fpsolve as fp
-from fpsolve import _memory
 
+_memory: Any = import_module("fpsolve._memory")
 LINE = fp.GaussianMixture([0.5, 0.5], [-1.0, 1.0], stds=0.5)
 REVERSE, START = fp.Reverse(LINE, fp.VP()), fp.Gaussian(0.0, std=1.0)
 PLANE = fp.Gaussian([0.5, 0.0], std=1.0)

@@ -1,0 +1,74 @@
+"""What could hide an error: mass that is made up, negative densities, factors of safety, where a result is from."""
+
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fpsolve as fp
+
+FACTORS: Any = import_module("fpsolve.evolution._estimate")
+TARGET = fp.GaussianMixture([0.4, 0.6], [-1.0, 1.0], stds=[0.4, 0.5])
+REVERSE = fp.Reverse(TARGET, fp.VP())
+#: Orders that are believed at least and at most, and those assumed of levels of lower and of full order.
+LOW, HIGH, UNSEEN = 1.0, 4.0, (2.0, 3.0)
+GRID = fp.Grid.uniform((-6, 6), cells=240)
+
+
+@pytest.mark.parametrize("mass", [0.7, -0.5], ids=["0.7", "signed"])
+def test_a_start_of_another_mass_keeps_it(mass: float) -> None:
+    """Densities are neither renormalised nor made positive, and `mass` is theirs."""
+    q, other = GRID.cell_average(fp.Gaussian(0.3, std=1.0)), GRID.cell_average(fp.Gaussian(0.5, std=1.0))
+    start = 0.7 * q if mass > 0.0 else q - 1.5 * other
+    run = fp.evolve(REVERSE, {"a": start}, grid=GRID, steps=200, t_min=0.1)
+    np.testing.assert_allclose(run.mass.values[0], float(start.sum()) * GRID.volume, rtol=1e-12)
+    np.testing.assert_allclose(run.density.values.sum(axis=-1) * GRID.volume, run.mass.values, rtol=1e-12)
+    assert run.mass.values[0, -1] == pytest.approx(mass, abs=1e-6)
+    assert (run.attrs["smallest_density"] < -0.1) == (mass < 0.0)
+    assert run.attrs["smallest_density"] == float(run.density.min())
+
+
+@pytest.mark.filterwarnings("ignore::fpsolve.UnresolvedWarning")
+def test_crank_nicolson_in_few_steps_reports_its_negative_densities() -> None:
+    grid = fp.Grid.uniform((-6, 6), cells=480)
+    run = fp.evolve(REVERSE, fp.Gaussian(2.0, std=0.1), grid=grid, steps=6, t_min=0.1, scheme="crank-nicolson")
+    assert run.attrs["smallest_density"] < -0.1
+    assert run.attrs["smallest_density"] == float(run.density.min())
+
+
+def test_the_factor_of_a_given_grid_is_three() -> None:
+    """Of a second-order scheme the difference to half the cells and steps is 3 times the error: estimate = 3 errors."""
+    start = fp.Gaussian(0.3, std=1.0)
+    run = fp.evolve(REVERSE, {"a": start}, grid=GRID, steps=200, t_min=0.1)
+    for k in (1, 20, -1):
+        truth = fp.closed_form.cell_averages(REVERSE, start, float(run.t[k]), GRID)
+        error = float(np.sum(np.abs(run.density.values[0, k] - truth) * (1.0 + GRID.x**2))) * GRID.volume
+        assert run.error_estimate.values[0, k] / error == pytest.approx(3.0, rel=0.05)
+
+
+def test_the_factors_of_extrapolations_are_what_they_are_said_to_be() -> None:
+    """``4/(2^p - 1)``, by hand: p = 4 seen, an order too low, an accident, none seen."""
+    orders = np.array([LOW, HIGH, LOW - 1.0, 0.5 * (LOW + HIGH)])
+    wanted = 4.0 / (2.0 ** np.array([LOW, HIGH, LOW, 0.5 * (LOW + HIGH)]) - 1.0)
+    np.testing.assert_allclose(FACTORS.later_factor(orders), wanted)
+    # an accident: the order below the highest, and what the difference fell too fast
+    accident = HIGH + 3.0
+    believed = 4.0 / (2.0 ** (HIGH - 1.0) - 1.0) * 2.0 ** (accident - (HIGH - 1.0))
+    np.testing.assert_allclose(FACTORS.later_factor(np.array([accident])), [believed])
+    # nothing seen: a cautious order, and never less than a share of the level's own error
+    none = FACTORS.first_factor(np.array([2.0, 0.5]), 2, np.zeros(2), np.ones(2))
+    np.testing.assert_allclose(none, 4.0 / (2.0 ** np.array([UNSEEN[1], UNSEEN[0]]) - 1.0))
+    assert float(FACTORS.first_factor(np.array([2.0]), 2, np.array([1e6]), np.ones(1))[0]) > 1e3
+
+
+def test_a_report_names_the_seed_that_was_asked_for() -> None:
+    collect: Any = import_module("fpsolve.studies._runner").collect
+
+    class Settings:
+        seed = 41
+
+        def model_dump(self, **_: object) -> dict[str, Any]:
+            return {}
+
+    assert collect(Settings(), {}, 1.0)["seed"] == 41
