@@ -287,6 +287,13 @@ def test_a_rare_wide_component_is_not_overlooked():
         (lambda: proofs.harris(TWO_MODES, 0.1, 0.4), "t1: expected a time"),
         (lambda: proofs.harris(TWO_MODES, 0.4, 0.1, weight=fp.UnitWeight()), "weight: expected a PolynomialWeight"),
         (lambda: proofs.early_stopping(TWO_MODES, t_min=-1.0), "t_min: expected"),
+        (lambda: proofs.early_stopping(TWO_MODES, t_min=0.1, rtol="small"), "rtol: expected"),
+        (lambda: proofs.weighted_tv(TWO_MODES, SHIFTED, t=0.5, t_max=0.4), r"t: expected .*\[0, 0.4\]"),
+        (lambda: proofs.forgetting_curve(TWO_MODES, {"a": SHIFTED}, t="late"), "t: expected"),
+        (lambda: proofs.forgetting_curve(TWO_MODES, {"a": SHIFTED}, t=[0.5], reference=["a"]), "reference: expected"),
+        (lambda: proofs.harris(TWO_MODES, 0.4, "late"), "t1: expected"),
+        (lambda: proofs.harris_blocks(TWO_MODES, ["a", "b"]), "times: expected"),
+        (lambda: proofs.verify(None, TWO_MODES, 3), "starts: expected a dict"),
     ],
 )
 def test_what_cannot_be_proved_is_refused_in_one_sentence(call, text):

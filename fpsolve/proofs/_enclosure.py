@@ -198,6 +198,7 @@ def early_stopping(
     if not isinstance(reverse, Reverse):
         raise _checks.error("reverse", "a Reverse dynamics", f"a {type(reverse).__name__}")
     time = _checks.interval("t_min", t_min, 0.0, float(reverse.process.T))
+    _checks.positive("rtol", rtol)
     Sides(weight)
     mixture("reverse.target", reverse.target)
 
@@ -247,7 +248,11 @@ def forgetting_curve(
     """
     import xarray as xr
 
-    times = np.atleast_1d(np.asarray(t, dtype=float))
+    times = np.atleast_1d(_checks.finite_array("t", t))
+    if times.ndim != 1:
+        raise _checks.error("t", "one time or a list of them", f"shape {times.shape}")
+    if reference is not None and not isinstance(reference, str):
+        raise _checks.error("reference", "the label of a start or None", f"a {type(reference).__name__}")
     if not isinstance(starts, dict) or not set(starts) - {reference} or not times.size:
         got = f"{list(starts) if isinstance(starts, dict) else type(starts).__name__} and {times.size} times"
         raise _checks.error("starts", "a dict of labels to laws, one besides the reference, and a time", got)
@@ -348,6 +353,8 @@ def verify(
         at T.
     """
     check_reverse(reverse)
+    if not isinstance(starts, dict):
+        raise _checks.error("starts", "a dict of labels to laws", f"a {type(starts).__name__}")
     reference, weight = _asked(curve, reverse)
     _runs.require_same_dynamics(curve.attrs, identity(reverse), ("curve", "reverse"))
     labels = [str(label) for label in curve["start"].values]

@@ -189,7 +189,7 @@ def harris_blocks(
     """
     degree = _degree(weight)
     _checks.positive("budget", budget)
-    ends = [float(t) for t in np.atleast_1d(np.asarray(times, dtype=float))]
+    ends = np.ravel(_checks.finite_array("times", times)).tolist()
     if len(ends) < 2:
         raise _checks.error("times", "at least two boundaries", f"{len(ends)}", "a block has two ends")
     with precision(BITS):
@@ -223,7 +223,7 @@ def _degree(weight: PolynomialWeight | None) -> int:
 def _block(reverse: Reverse, t0: float, t1: float) -> Block:
     check_reverse(reverse)
     start = _checks.interval("t0", t0, 0.0, float(reverse.process.T))
-    if not 0.0 <= t1 < start:
+    if not 0.0 <= _checks.finite("t1", t1) < start:
         raise _checks.error("t1", f"a time in [0, {start!r})", repr(t1), "reverse time runs from t0 down to t1")
     law = mixture("reverse.target", reverse.target)
     return Block(law.diffused(path(reverse.process, 0.0, t1)), path(reverse.process, t1, t0))
