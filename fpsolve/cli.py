@@ -27,6 +27,8 @@ __all__ = ["main"]
 
 #: Folder of results unless told otherwise; the study's name is put behind it.
 RESULTS = "results"
+#: Help on `--set`.
+SET = "change one key of the settings, such as process.kind=edm or t_min=0.02 (keys: 'fpsolve studies NAME')"
 #: Exit status of an error that is no bad input.
 FAULT = 3
 #: What writing to a stream fails with: nobody reads, full, out of quota, too large, a broken device.
@@ -146,6 +148,7 @@ def _parser() -> argparse.ArgumentParser:
 
     import fpsolve
     from fpsolve.campaign.command import add_sweep_command
+    from fpsolve.studies import names
     from fpsolve.verification.command import add_prove_command
 
     parser = argparse.ArgumentParser(
@@ -157,10 +160,15 @@ def _parser() -> argparse.ArgumentParser:
     listing = commands.add_parser("studies", help="list the studies, or print the settings of one")
     listing.add_argument("name", nargs="?", metavar="NAME", help="print the settings of this study (TOML)")
     listing.set_defaults(run=_studies)
-    study = commands.add_parser("study", help="run a study")
-    study.add_argument("name", metavar="NAME", help="one of those listed by 'fpsolve studies'")
+    study = commands.add_parser("study", help="run a study, on your data and process")
+    study.add_argument("name", metavar="NAME", help=", ".join(names()))
     study.add_argument("--out", metavar="DIR", help="folder of the results (default: results/NAME)")
     study.add_argument("--config", type=Path, metavar="FILE", help="settings (TOML) in place of the study's own")
+    study.add_argument("--data", type=Path, metavar="FILE", help="CSV or .npy file in place of the study's data")
+    study.add_argument("--columns", default="", metavar="A,B", help="one or two of its columns, by name")
+    study.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="changes", help=SET)
+    study.add_argument("--quick", action="store_true", help="less work: seconds in place of a minute")
+    study.add_argument("--log", choices=("info", "warning"), default="info", help="lines on stderr without a terminal")
     study.add_argument("--traceback", action="store_true", help="show where in the code an error was raised")
     study.set_defaults(run=_study)
     add_sweep_command(commands)
@@ -194,16 +202,28 @@ def _studies(arguments: argparse.Namespace) -> int:
 
 
 def _study(arguments: argparse.Namespace) -> int:
+    import logging
     from pathlib import Path
 
     from fpsolve import studies
 
     out = Path(RESULTS) / arguments.name if arguments.out is None else arguments.out
-    report = studies.run(arguments.name, out=out, config=arguments.config)
+    columns = [name.strip() for name in arguments.columns.split(",") if name.strip()]
+    log, lines = logging.getLogger("fpsolve"), logging.StreamHandler()
+    lines.setFormatter(logging.Formatter("fpsolve: %(message)s"))
+    log.setLevel(arguments.log.upper())
+    log.addHandler(lines)
+    try:
+        report = studies.run(
+            arguments.name, out=out, config=arguments.config, quick=arguments.quick, data=arguments.data,
+            columns=columns, changes=arguments.changes,
+        )  # fmt: skip
+    finally:
+        log.removeHandler(lines)
     from fpsolve.studies.report import terminal
 
     print(terminal(report))
-    print(f"\nThe report (report.md, summary.json), the figure and the data (run.nc) are in {out}")
+    print(f"\nThe report (report.html, report.md, summary.json), the figure and the data (run.nc) are in {out}")
     return 0 if report.passed else 1
 
 

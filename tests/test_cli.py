@@ -22,7 +22,7 @@ from fpsolve.studies import config as study_config
 from fpsolve.studies.config import DataSettings, StudySettings
 from fpsolve.studies.report import Check, Report, Table
 
-FILES = ["figure.pdf", "figure.png", "report.md", "run.nc", "summary.json"]
+FILES = ["figure.pdf", "figure.png", "report.html", "report.md", "run.nc", "summary.json"]
 
 
 class FakeConfig(StudySettings):

@@ -78,6 +78,7 @@ def test_it_writes_its_files_and_nothing_else(quick: tuple[Report, Path]) -> Non
     assert sorted(path.name for path in out.iterdir()) == [
         "figure.pdf",
         "figure.png",
+        "report.html",
         "report.md",
         "run.nc",
         "summary.json",

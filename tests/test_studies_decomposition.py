@@ -12,7 +12,7 @@ from fpsolve import studies
 from fpsolve.studies import error_decomposition, step_size
 from fpsolve.studies.config import read
 
-FILES = {"run.nc", "figure.png", "figure.pdf", "report.md", "summary.json"}
+FILES = {"run.nc", "figure.png", "figure.pdf", "report.html", "report.md", "summary.json"}
 QUICK = {
     "error-decomposition": {"cells = 480": "cells = 200", "steps = 60": "steps = 20"},
     "step-size": {

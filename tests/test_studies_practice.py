@@ -9,7 +9,7 @@ from fpsolve import studies
 from fpsolve.studies import guidance, step_design
 from fpsolve.studies.config import read
 
-FILES = {"run.nc", "figure.png", "figure.pdf", "report.md", "summary.json"}
+FILES = {"run.nc", "figure.png", "figure.pdf", "report.html", "report.md", "summary.json"}
 QUICK = {
     "guidance": {
         "w = [0.0, 1.0, 2.0, 3.0, 5.0, 8.0]": "w = [1.0, 3.0]",

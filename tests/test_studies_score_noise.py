@@ -27,6 +27,7 @@ def test_checks_pass_as_shipped_and_files_are_there(report):
         "run.nc",
         "figure.png",
         "figure.pdf",
+        "report.html",
         "report.md",
         "summary.json",
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,7 +90,14 @@ def refused(misfits: list[Misfit]) -> ValidationError:
 _Read = TypeVar("_Read", bound=BaseModel)
 
 
-def read(name: str, kind: type[_Read], expected: str, path: str | Path, text: str | None = None) -> _Read:
+def read(
+    name: str,
+    kind: type[_Read],
+    expected: str,
+    path: str | Path,
+    text: str | None = None,
+    change: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
+) -> _Read:
     """Return the settings in a file, or in a text that is called `path`.
 
     Parameters
@@ -103,6 +110,8 @@ def read(name: str, kind: type[_Read], expected: str, path: str | Path, text: st
     path : path
     text : str, optional
         In place of the file.
+    change : callable, optional
+        From the tree of the file to the one that is read.
 
     Raises
     ------
@@ -115,7 +124,7 @@ def read(name: str, kind: type[_Read], expected: str, path: str | Path, text: st
         content = _content(name, path) if text is None else text
         tree = tomllib.loads(content)
         _check_integers(name, tree, str(path))
-        return kind.model_validate(tree)
+        return kind.model_validate(tree if change is None else change(tree))
     except OSError as reason:
         raise error(name, "a readable TOML file", f"{path}: {reason.strerror}") from None
     except RecursionError:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from fpsolve.studies._catalogue import names, settings, title
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from fpsolve.studies.report import Report
@@ -25,6 +26,10 @@ def run(
     out: str | Path | None = None,
     config: str | Path | None = None,
     progress: bool | None = None,
+    quick: bool = False,
+    data: str | Path | None = None,
+    columns: Sequence[str] = (),
+    changes: Sequence[str] = (),
 ) -> Report:
     """Run a study and, given a folder, write its results there.
 
@@ -33,12 +38,21 @@ def run(
     name : str
         One of `names`.
     out : path, optional
-        Folder for ``run.nc``, ``figure.png``, ``figure.pdf``, ``report.md`` and ``summary.json``, made if need be.
-        Files appear complete or not at all; default: write nothing.
+        Folder for ``run.nc``, ``figure.png``, ``figure.pdf``, ``report.md``, ``report.html`` and ``summary.json``,
+        made if need be. Files appear complete or not at all; default: write nothing.
     config : path, optional
         A TOML file of settings in place of the study's own.
     progress : bool, optional
         Show progress; default only on a terminal or in a notebook.
+    quick : bool
+        Fewer cells, steps and particles: seconds in place of a minute.
+    data : path, optional
+        A CSV or .npy file in place of the study's data and targets.
+    columns : sequence of str
+        One or two columns of it; parts on the line take the first.
+    changes : sequence of str
+        ``key=value`` each, as ``--set`` of the command line: ``process.kind=edm``. With a process of another kind,
+        times and starts that are not given become those of the same noise level.
 
     Returns
     -------
@@ -51,5 +65,7 @@ def run(
         An unknown study, settings that do not fit, data that cannot be used, a folder that cannot be written.
     """
     from fpsolve.studies._runner import run_study
+    from fpsolve.studies.options import Options
 
-    return run_study(name, out=out, config=config, progress=progress)
+    options = Options(quick, data, columns, changes)
+    return run_study(name, out=out, config=config, progress=progress, options=options)

@@ -28,6 +28,8 @@ from fpsolve import _checks
 from fpsolve.settings import netcdf, result_folder, write_all
 from fpsolve.studies import _catalogue
 from fpsolve.studies.config import Stages, StudySettings, read
+from fpsolve.studies.options import Options
+from fpsolve.studies.page import html
 from fpsolve.studies.report import Report, markdown
 
 _PACKAGES = ("numpy", "scipy", "xarray", "numba", "matplotlib")
@@ -73,16 +75,21 @@ def peak_memory() -> float | None:
 #: Dots per inch of ``figure.png``.
 DPI = 200
 #: What a study writes.
-FILES = ("run.nc", "figure.png", "figure.pdf", "report.md", "summary.json")
+FILES = ("run.nc", "figure.png", "figure.pdf", "report.md", "report.html", "summary.json")
 
 
 def run_study(
-    name: str, *, out: str | Path | None = None, config: str | Path | None = None, progress: bool | None = None
+    name: str,
+    *,
+    out: str | Path | None = None,
+    config: str | Path | None = None,
+    progress: bool | None = None,
+    options: Options | None = None,
 ) -> Report:
     """Run a study, see `fpsolve.studies.run`."""
     _checks.one_of("study", name, _catalogue.names())
     module = import_module(f"fpsolve.studies.{_catalogue.module_name(name)}")
-    settings = read(name, module.Config, config)
+    settings = read(name, module.Config, config, options)
     # before the work, not after it
     folder = None if out is None else result_folder(out, FILES)
     began = time.perf_counter()
@@ -98,12 +105,13 @@ def run_study(
 def _writers(report: Report) -> dict[str, Callable[[BytesIO], object]]:
     """What writes each file; the summary comes last and so tells that the others are there."""
     summary = json.dumps(report.summary(), indent=2, allow_nan=False, ensure_ascii=False)
-    figure, texts = report.figure, {"report.md": markdown(report), "summary.json": summary + "\n"}
+    figure, texts = report.figure, {"report.md": markdown(report), "report.html": html(report)}
     writers: dict[str, Callable[[BytesIO], object]] = {
         "run.nc": netcdf(report.datasets),
         "figure.png": lambda file: figure.savefig(file, format="png", dpi=DPI),
         "figure.pdf": lambda file: figure.savefig(file, format="pdf", dpi=2 * DPI),
     }
+    texts["summary.json"] = summary + "\n"
     writers |= {name: partial(_write_text, text) for name, text in texts.items()}
     return {name: write for name, write in writers.items() if name != "run.nc" or report.datasets}
 

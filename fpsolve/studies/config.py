@@ -7,9 +7,11 @@ Where a study is: named stages, shown as a bar on a terminal, timed for the repo
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
@@ -26,15 +28,18 @@ from pydantic import (
 
 import fpsolve as fp
 from fpsolve import data, samplers
-from fpsolve._progress import progress
+from fpsolve._progress import interactive, progress
 from fpsolve.laws import Law
 from fpsolve.processes import Process
 from fpsolve.settings import Seed, Table
 from fpsolve.settings import Settings as Settings
 from fpsolve.settings import read as read_file
 from fpsolve.studies._catalogue import settings
+from fpsolve.studies.options import Options
 from fpsolve.weights import Weight
 
+#: Where every stage is a line when there is no bar.
+LOG = logging.getLogger("fpsolve.studies")
 #: Objects that a file describes by tables with a kind; without one it is the kind that is named here.
 AnyProcess: TypeAlias = Annotated[Process, Table(Process)]
 AnyWeight: TypeAlias = Annotated[Weight, Table(Weight, default="polynomial")]
@@ -102,8 +107,8 @@ class ParticleSettings(Settings):
 _Read = TypeVar("_Read", bound=StudySettings)
 
 
-def read(name: str, kind: type[_Read], path: str | Path | None = None) -> _Read:
-    """Return the settings of a study, its own or those of a file.
+def read(name: str, kind: type[_Read], path: str | Path | None = None, options: Options | None = None) -> _Read:
+    """Return the settings of a study, its own or those of a file, with what a command line changes in them.
 
     Raises
     ------
@@ -111,9 +116,9 @@ def read(name: str, kind: type[_Read], path: str | Path | None = None) -> _Read:
         The file cannot be read, is not TOML, or does not fit; all misfits are told, with their paths.
     """
     expected = f"settings of {name!r}"
-    if path is None:
-        return read_file("config", kind, expected, f"{name}.toml", settings(name))
-    return read_file("config", kind, expected, path)
+    change = partial((Options() if options is None else options).apply, name)
+    where, text = (f"{name}.toml", settings(name)) if path is None else (path, None)
+    return read_file("config", kind, expected, where, text, change)
 
 
 class Stages:
@@ -152,5 +157,8 @@ class Stages:
         self._bar.set_postfix_str(name)
         began = time.perf_counter()
         yield
-        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - began
+        took = time.perf_counter() - began
+        self.seconds[name] = self.seconds.get(name, 0.0) + took
         self._bar.update()
+        if not (interactive() if self.enabled is None else self.enabled):
+            LOG.info("%s: %s, %.1f s", self.study, name, took)

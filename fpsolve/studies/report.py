@@ -229,7 +229,7 @@ def terminal(report: Report) -> str:
         f"{report.title}\n{'=' * min(len(report.title), WIDTH)}",
         _wrapped(report.question),
         report.table.text(),
-        "\n".join(_wrapped(note) for note in _notes(report)),
+        "\n".join(_wrapped(note) for note in notes(report)),
         check_table(report.checks).text(),
         _wrapped(verdict(report)),
         *(_wrapped(paragraph) for paragraph in report.answer),
@@ -251,7 +251,7 @@ def markdown(report: Report) -> str:
         verdict(report),
         "## Table",
         report.table.markdown(),
-        *_notes(report),
+        *notes(report),
         "## Checks",
         "A check passes if value and reference differ by at most the tolerance.",
         check_table(report.checks).markdown(),
@@ -282,8 +282,8 @@ def verdict(report: Report) -> str:
     return f"{len(failed)} of {len(report.checks)} checks FAIL: {'; '.join(failed)}."
 
 
-def _notes(report: Report) -> tuple[str, ...]:
-    """How to read the table, and what its numbers are."""
+def notes(report: Report) -> tuple[str, ...]:
+    """Return how to read the table, and what its numbers are."""
     words = "; ".join(f"{word}: {', '.join(names)}" for word, names in report.status.items())
     return (*report.notes, f"What the numbers are: {words}.") if words else report.notes
 
