@@ -134,3 +134,30 @@ def test_diffused_far_out_is_finite_and_quiet(law: Law) -> None:
         blur = law.diffused(scale, variance)
         assert np.all(np.isfinite(blur.log_density(x)))
         assert np.all(np.sign(blur.score(x)) == -np.sign(x))
+
+
+@pytest.mark.parametrize("diffused", [False, True])
+@pytest.mark.parametrize(
+    "law",
+    [
+        fp.Gaussian(0.4, std=0.7),
+        fp.GaussianMixture([0.3, 0.7], [-1.0, 2.0], stds=[0.9, 0.2]),
+        fp.KernelDensity(np.array([-1.0, 0.0, 3.0]), bandwidth=0.25),
+        fp.Laplace(0.3, scale=1.2),
+        fp.StudentT(4.0),
+        fp.Uniform(-1.0, 2.0),
+    ],
+    ids=lambda law: type(law).__name__,
+)
+def test_tails_are_those_of_the_log_density(law: fp.Law, diffused: bool) -> None:
+    """Decay read off the log density at two radii far out, on the side where it is slower."""
+    if diffused:
+        law = law.diffused(0.8, 0.3)
+    power, rate = law.tail.power, law.tail.rate
+    if not np.isfinite(power):
+        assert np.all(np.isneginf(law.log_density(np.array([-50.0, 50.0]))))
+        return
+    r = 1e3
+    fall = min(float(-np.diff(law.log_density(side * np.array([r, 2 * r])))[0]) for side in (-1.0, 1.0))
+    unit = np.log(2.0) if power == 0.0 else (2.0**power - 1.0) * r**power
+    assert fall / unit == pytest.approx(rate, rel=0.02)
