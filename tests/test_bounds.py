@@ -221,3 +221,17 @@ def test_a_record_tells_its_story(ou):
     text = str(bounds.harris(point_kernel(ou, 3.0, 0.01, box=10.0), weight=fp.PolynomialWeight(2, 0.03)))
     for part in ("Harris: 0.", "Theorem 1.3", "gamma = ", "holds: the box contains", "not checked: P V"):
         assert part in text
+
+
+@pytest.mark.parametrize("weight", [fp.UnitWeight(), fp.PolynomialWeight()])
+def test_a_coefficient_says_how_far_its_pair_is_from_the_ends_of_the_box(weight):
+    """All pairs of rows by hand; without a weight the farthest two cells are the worst, and the box decides."""
+    grid = fp.Grid.uniform((-2.0, 2.0), cells=40)
+    kernel = kernels.exact(fp.Reverse(fp.Gaussian(0.0, std=1.0), fp.OrnsteinUhlenbeck(T=1.0)), grid, 1.0, 0.5)
+    found = bounds.dobrushin(kernel, weight=weight)
+    v = np.ones(40) if isinstance(weight, fp.UnitWeight) else 1.0 + grid.x**2
+    table = (np.abs(kernel.matrix[:, None] - kernel.matrix[None]) * v).sum(axis=2) / np.add.outer(v, v)
+    pair = np.unravel_index(np.argmax(table), table.shape)
+    margin = min(min(i, 39 - i) for i in pair) - 1
+    assert found.checked[0].margin == margin
+    assert found.checked[0].holds is bool(margin >= 0)

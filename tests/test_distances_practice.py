@@ -257,3 +257,29 @@ def test_early_stopping_is_a_term_of_its_own():
     assert float(found.distance) == pytest.approx(exact, abs=float(found.error)) and found.error < 0.01 * exact
     with pytest.raises(ValueError, match="a target with a density"):
         distances.early_stopping(fp.Reverse(fp.PointMass(0.0), fp.VP()), 0.1)
+
+
+@pytest.mark.parametrize(("n", "most"), [(48, 2e-6), (96, 2e-7)])
+def test_the_energy_distance_of_the_plane_has_a_tight_bar(n, most):
+    """Two round normal laws, Rice's mean lengths: the bar is not what makes the value right."""
+    m, s, t = np.array([0.8, -0.5]), 0.6, 0.9
+    grid = fp.Grid.uniform([(-6.0, 6.0), (-6.0, 6.0)], cells=(n, n))
+    found = distances.energy(cells(fp.Gaussian([0.0, 0.0], std=s), grid), cells(fp.Gaussian(m, std=t), grid))
+    exact = energy_of(mean_length, np.hypot(*m), s, t)
+    assert abs(float(found.distance) - exact) <= float(found.error) <= most
+
+
+def test_mass_moved_costs_the_energy_distance_of_two_points():
+    """``E^2 = 2 |x - c|`` for point masses at x and c, on a line and in the plane."""
+    line = np.linspace(-3.0, 5.0, 9)
+    plane = np.stack(np.meshgrid(line, line - 1.0, indexing="ij"), axis=-1)
+    root = distances._energy._root_distance
+    np.testing.assert_allclose(root(line) ** 2, 2.0 * np.abs(line - 1.0), rtol=1e-14)
+    np.testing.assert_allclose(root(plane)[0, 0] ** 2, 2.0 * np.hypot(4.0, 4.0), rtol=1e-14)
+
+
+def test_equal_means_leave_the_error_of_the_deviations():
+    """24 cells of 8, deviations 0.3 and 0.5 about one mean: what is off lies in the second moments alone."""
+    grid = fp.Grid.uniform((-4.0, 4.0), cells=24)
+    found = distances.frechet(*(cells(fp.Gaussian(0.0, std=s), grid) for s in (0.3, 0.5)))
+    assert 1e-8 < abs(float(found.distance) - 0.2) <= float(found.error)
