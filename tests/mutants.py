@@ -178,7 +178,7 @@ MUTANTS: tuple[tuple[str, str, str, str], ...] = (
         "np.where(accident & False, high - 1.0,",
         "resolution tolerance safety",
     ),
-    ("evolution/_estimate", "share = 1.0 / (2.0**order - 1.0)", "share = 1.0 / 2.0**order", "evolution tolerance"),
+    ("evolution/_estimate", "share = 1.0 / (2.0**order - 1.0)", "share = 1.0 / 2.0**order", "safety"),
     (
         "evolution/_result",
         '(("start", "t"), solution.values.sum(axis=axes) * solution.grid.volume)',

@@ -72,3 +72,18 @@ def test_a_report_names_the_seed_that_was_asked_for() -> None:
             return {}
 
     assert collect(Settings(), {}, 1.0)["seed"] == 41
+
+
+def test_a_pair_is_extrapolated_with_second_order() -> None:
+    """``(4 fine - coarse)/3`` on the coarse cells, by hand."""
+    run = fp.evolve(REVERSE, fp.Gaussian(0.3, std=1.0), grid=GRID, steps=100, t_min=0.1)
+    fine = run.density.values.reshape(1, -1, 120, 2).mean(axis=-1)
+    by_hand = (4.0 * fine - run.density_previous.values) / 3.0
+    np.testing.assert_allclose(run.fpsolve.extrapolated.values, by_hand, rtol=1e-12, atol=1e-15)
+
+
+def test_cells_are_merged_up_to_stated_counts() -> None:
+    """Mann and Wald: 5, and ``n^(3/5)/2`` where that is more, which leaves about ``2 n^(2/5)`` cells."""
+    smallest = import_module("fpsolve.particles._agreement").smallest_expected
+    assert smallest(10) == 5.0
+    assert smallest(10**6) == pytest.approx(10**6 / (2.0 * 10**2.4), rel=1e-12)

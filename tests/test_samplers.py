@@ -151,3 +151,14 @@ def test_bad_requests_are_one_clear_sentence(ask, message):
     name, *rest = ask
     with pytest.raises(ValueError, match=message):
         samplers.step(name, fp.VP(), *rest)
+
+
+@pytest.mark.parametrize("eta", [0.4, 0.7, 1.5])
+def test_the_modified_integrator_is_the_linear_equation_solved(eta):
+    """``dY = [eta^2 a Y + (1 + eta^2)/2 g^2 c] dr + eta g dB`` with a = -g^2/2 and a frozen bracket c, by hand."""
+    process, t, s = fp.VP(), 0.5, 0.4
+    step = samplers.step("exponential-integrator", process, eta, t, s, frozen="modified")
+    decay = np.exp(-0.5 * eta**2 * np.diff([process.beta_min * u + 0.5 * 19.9 * u**2 for u in (s, t)])[0])
+    assert step.std**2 == pytest.approx(1.0 - decay**2, rel=1e-10)
+    assert step.score == pytest.approx((1.0 + eta**2) / eta**2 * (1.0 - decay), rel=1e-10)
+    assert step.linear - step.score == pytest.approx(decay, rel=1e-10)
