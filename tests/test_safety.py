@@ -1,5 +1,6 @@
 """What could hide an error: mass that is made up, negative densities, factors of safety, where a result is from."""
 
+import json
 from importlib import import_module
 from typing import Any
 
@@ -87,3 +88,18 @@ def test_cells_are_merged_up_to_stated_counts() -> None:
     smallest = import_module("fpsolve.particles._agreement").smallest_expected
     assert smallest(10) == 5.0
     assert smallest(10**6) == pytest.approx(10**6 / (2.0 * 10**2.4), rel=1e-12)
+
+
+def test_levels_of_a_tolerance_are_extrapolated_with_their_order() -> None:
+    """From p_T, whose truth is p_t: far below the error of the finest level, of which a wrong weight leaves 1/4."""
+    start = {"exact": REVERSE.marginal(1.0)}
+    run = fp.evolve(REVERSE, start, tol=1e-5, t_min=0.1, save_at=[0.1])
+    finest = json.loads(run.attrs["levels"])[-1]
+    box = fp.Grid.uniform(json.loads(run.attrs["bounds"])[0], cells=finest["cells"][0])
+    alone = fp.evolve(REVERSE, start, grid=box, steps=finest["steps"], t_min=0.1, save_at=[0.1], estimate=False)
+    errors = []
+    for one in (run, alone):
+        grid = one.fpsolve.grid
+        exact = grid.cell_average(REVERSE.marginal(0.1))
+        errors.append(float(np.abs(one.density.values[0, -1] - exact).sum() * grid.volume))
+    assert errors[0] <= 0.05 * errors[1]
