@@ -88,7 +88,7 @@ MODES = fp.GaussianMixture([0.5, 0.5], [-2.0, 2.0], stds=[0.3, 0.5])
 @pytest.mark.parametrize("process", [fp.SubVP(), fp.RectifiedFlow()], ids=["sub-VP", "rectified"])
 @pytest.mark.parametrize("target", [fp.Gaussian(2.0, std=0.3), fp.Gaussian(0.0, std=0.3), MODES], ids=["2", "0", "two"])
 @pytest.mark.parametrize("t_min", [0.01, 0.001])
-def test_fading_noise_costs_no_more_cells_than_vp(process, target, t_min):
+def test_fading_noise_costs_at_most_twice_the_cells_of_vp(process, target, t_min):
     """tol = 1e-5 where the noise fades towards t = 0, against Bayes' rule by quadrature; cells beside those of VP."""
     starts, unit = {"prior": fp.Gaussian(0.0, std=1.0), "other": fp.Gaussian(0.4, std=0.8)}, fp.UnitWeight()
     cells = {}

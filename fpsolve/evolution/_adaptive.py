@@ -97,7 +97,8 @@ def solve_adaptive(
             fine = march(problem.dynamics, times, grid, plan, start, scheme, bar.update, forgotten=after)
         records.append(fine.record)
         if coarse is not None:
-            before, pair = pair, richardson(fine, coarse, scheme.order)
+            restricted = fine.grid.restrict(fine.values)
+            before, pair = pair, richardson(restricted, coarse.values, scheme.order)
             factor = orders.factor(fine, coarse, pair, before) * problem.caution[:, None]
             if before is not None:
                 narrow = orders.narrow(coarse.grid)

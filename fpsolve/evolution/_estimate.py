@@ -73,11 +73,10 @@ class Extrapolation:
     factor: Array
 
 
-def richardson(fine: Level, coarse: Level, order: int) -> Array:
-    """``(2^order fine - coarse)/(2^order - 1)`` on the cells of the coarse level; sums are kept exactly."""
+def richardson(fine: Array, coarse: Array, order: int) -> Array:
+    """``(2^order fine - coarse)/(2^order - 1)``, both on the cells of the coarse level; sums are kept exactly."""
     share = 1.0 / (2.0**order - 1.0)
-    restricted = coarse.grid.refine().restrict(fine.values)
-    return np.asarray((1.0 + share) * restricted - share * coarse.values)
+    return np.asarray((1.0 + share) * fine - share * coarse)
 
 
 def weighted_gap(grid: Grid, better: Array, previous: Array, v: Array) -> Array:

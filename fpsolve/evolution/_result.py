@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from fpsolve import _checks, _runs, weights
 from fpsolve._checks import error
 from fpsolve._tails import edge_tail
-from fpsolve.evolution._estimate import over_saves, weighted_gap
+from fpsolve.evolution._estimate import over_saves, richardson, weighted_gap
 from fpsolve.evolution._march import Record
 from fpsolve.evolution._problem import Problem
 from fpsolve.grid import Grid
@@ -276,8 +276,8 @@ class RunAccessor:
             raise error("run", "a run with grid, steps, noise and estimate=True", "another", "use its density as it is")
         run = _runs.tidy(self._run, member=_runs.member_of(self._run))
         fine, coarse = run.variables["density"], run["density_previous"]
-        share = 1.0 / (2.0 ** scheme_named(self._attribute("scheme")).order - 1.0)
-        return coarse.copy(deep=False, data=(1.0 + share) * self.grid.restrict(fine.values) - share * coarse.values)
+        order = scheme_named(self._attribute("scheme")).order
+        return coarse.copy(deep=False, data=richardson(self.grid.restrict(fine.values), coarse.values, order))
 
     def save(self, path: str | Path) -> None:
         """Write the run to a netCDF file that is complete or not there at all; `fpsolve.load` checks its sha256.
