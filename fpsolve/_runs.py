@@ -8,7 +8,7 @@ its attributes held against the data beside them; what is missing is named in on
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -49,7 +49,7 @@ def tidy(run: xr.Dataset, *, member: str = "start") -> xr.Dataset:
     for name in (member, "t"):
         if name not in run.coords or density.sizes[name] == 0:
             _refuse_empty(run, name)
-    times = _checks.finite_array("run: t", run["t"].values)
+    times = _checks.finite_array("run: t", run.variables["t"].values)
     # a run without reverse time and without attributes runs as it is given
     down = forgetful(run) or ("dynamics" not in run.attrs and times[0] > times[-1])
     order = np.argsort(-times if down else times, kind="stable")
@@ -63,7 +63,16 @@ def tidy(run: xr.Dataset, *, member: str = "start") -> xr.Dataset:
     order = np.delete(order, again)
     if not np.array_equal(order, np.arange(len(times))):
         run = run.isel(t=order)
-    return _cut_alike(run).transpose(member, "t", ...)
+    run = _cut_alike(run)
+    wanted = (member, "t", *(name for name in density.dims if name not in (member, "t")))
+    # what is in order is not copied: that costs more than the look
+    return run if _ordered(run, wanted) else run.transpose(member, "t", ...)
+
+
+def _ordered(run: xr.Dataset, wanted: tuple[Hashable, ...]) -> bool:
+    """Whether every variable has those of the wanted dimensions that it has in their order, and before all others."""
+    ranks = [[wanted.index(d) if d in wanted else len(wanted) for d in v.dims] for v in run.variables.values()]
+    return all(rank == sorted(rank) for rank in ranks)
 
 
 def in_order_of(run: xr.Dataset, curve: xr.Dataset) -> xr.Dataset:
@@ -197,13 +206,13 @@ def grid_at(data: Any, index: int) -> Grid:
     return Grid(tuple(bounds), tuple(shape))
 
 
-def _density(run: xr.Dataset, member: str | None) -> xr.DataArray:
+def _density(run: xr.Dataset, member: str | None) -> xr.Variable:
     import xarray as xr
 
     if not isinstance(run, xr.Dataset) or "density" not in run:
         got = f"one of {', '.join(map(str, run)) or 'nothing'}" if isinstance(run, xr.Dataset) else type(run).__name__
         raise error("run", "a Dataset with the variable density, as fp.evolve returns", got)
-    density = run["density"]
+    density = run.variables["density"]
     space = {name for name in AXES if name in density.dims}
     if (member is not None and not {member, "t"} <= set(density.dims)) or not space:
         wanted = f"({member or 'start'}, t, x[, y])"
@@ -224,12 +233,12 @@ def _cut_alike(run: xr.Dataset) -> xr.Dataset:
     if "density_previous" not in run:
         return run
     own = grid(run)
-    names = [name for name in AXES if name in run["density"].dims]
+    names = [name for name in AXES if name in run.variables["density"].dims]
     for name, (low, high), h in zip(names, own.bounds, own.spacing, strict=True):
         if f"{name}_previous" not in run.coords:
             wanted = f"the coordinate '{name}_previous' of a run from evolve"
             raise error("run", wanted, "a run without it", "keep its names and coordinates, or drop density_previous")
-        coarse = run[f"{name}_previous"].values
+        coarse = run.variables[f"{name}_previous"].values
         if coarse.size < 2:
             continue
         width = float(coarse[-1] - coarse[0]) / (coarse.size - 1)
@@ -246,7 +255,7 @@ def _cut_alike(run: xr.Dataset) -> xr.Dataset:
 def _require_one_run(run: xr.Dataset, member: str) -> None:
     """Refuse starts of several runs in one Dataset: one `error_factor`, one box and one weight do not hold for all."""
     known = json.loads(str(run.attrs.get("starts", "{}"))) if member == "start" else {}
-    labels = run[member].values.tolist()
+    labels = run.variables[member].values.tolist()
     if len(set(labels)) < len(labels):
         raise error("run", f"different labels of its {member}s", f"{labels}", "rename one of them")
     if known and len(labels) > len(known):
@@ -264,7 +273,7 @@ def _ends(run: xr.Dataset, name: str, box: list[float] | None, width: float | No
     """Ends of the cells along one axis."""
     if name not in run.coords:
         raise error("run", f"positions in the coordinate {name!r}", "a run without it", "keep its coordinates")
-    raw = run[name].values
+    raw = run.variables[name].values
     centres = _checks.finite_array(f"run: {name}", raw)
     if centres.size < 2 and width is None:
         raise error("run", f"at least 2 cells along {name}", f"{centres.size}", "cut less")

@@ -243,6 +243,9 @@ class Reverse(BaseDynamics):
             part = u[:, first:last]
             part *= steeper
             norm = square_norm_on_axes(axes[0][first:last], *axes[1:])
+            if norm.ndim == 1:  # many short planes: together
+                part -= np.multiply.outer(bowl, norm)
+                return
             for plane, factor in zip(part, bowl, strict=True):
                 plane -= factor * norm
 

@@ -115,10 +115,11 @@ class StepPlan:
         `tau` is what the clock shows at the save times, where that is known.
         """
         tau = clock.at(self.saves) if tau is None else tau
-        fractions = [np.arange(n) / n for n in self.counts]
-        inner = np.concatenate([a + f * (b - a) for a, b, f in zip(tau[:-1], tau[1:], fractions, strict=True)])
+        done = np.append(0, np.cumsum(self.counts))
+        fractions = (np.arange(done[-1]) - np.repeat(done[:-1], self.counts)) / np.repeat(self.counts, self.counts)
+        inner = np.repeat(tau[:-1], self.counts) + fractions * np.repeat(np.diff(tau), self.counts)
         times = clock.inverse(np.append(inner, tau[-1]))
-        times[np.append(0, np.cumsum(self.counts))] = self.saves
+        times[done] = self.saves
         if np.any(np.diff(times) * (self.saves[-1] - self.saves[0]) <= 0.0):
             raise ValueError(
                 "clock: expected a strictly monotone one, got step times that turn back; check clock_inverse."
@@ -393,5 +394,6 @@ def require(grid: Grid, starts: int, saves: int) -> None:
 
 def fits(grid: Grid, starts: int, saves: int) -> bool:
     """Whether a level fits into the free memory, as far as the system tells."""
-    free = _memory.available_bytes()
-    return free is None or bytes_needed(grid, starts, saves) <= free
+    needed = bytes_needed(grid, starts, saves)
+    free = _memory.available_bytes() if needed >= _memory.NEGLIGIBLE else None
+    return free is None or needed <= free

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -154,6 +155,8 @@ Interval = tuple[float, float]
 LIGHT_TAIL = 1e-12
 #: The generous radius is taken when it is at most this much larger than the sufficient one.
 GENEROUS = 1.6
+#: Mixtures of at most so many components are looked at together.
+SMALL_MIXTURE = 16
 #: Logarithms from here on belong to no finite number.
 LARGEST = 600.0
 
@@ -170,7 +173,7 @@ def covering_box(laws: Iterable[Law], weight: WeightLike, allowance: float) -> t
     allowance : float
         Where tails are light enough for it the box is widened to hold all but `LIGHT_TAIL`.
     """
-    return hull([law_box(law, weight, allowance) for law in laws])
+    return hull(law_boxes(list(laws), weight, allowance))
 
 
 def hull(boxes: Sequence[tuple[Interval, ...]]) -> tuple[Interval, ...]:
@@ -197,18 +200,27 @@ def on_the_way(start: tuple[Interval, ...], home: tuple[Interval, ...]) -> tuple
     return tuple(reached)
 
 
-def law_box(law: Law, weight: WeightLike, allowance: float) -> tuple[Interval, ...]:
-    """The box of one law."""
+def law_boxes(laws: Sequence[Law], weight: WeightLike, allowance: float) -> list[tuple[Interval, ...]]:
+    """The box of every law; those of small mixtures are looked for together."""
     generous = min(allowance, LIGHT_TAIL)
-    mixture = law.components
-    if mixture is None:
-        return tuple(_axis_interval(law, k, weight, allowance, generous) for k in range(law.dim))
-    enough, wide = (_mixture_box(mixture, weight, limit) for limit in (allowance, generous))
-    centers = np.atleast_1d(law.mean)
-    return tuple(
-        (_chosen(enough[k][0], wide[k][0], centers[k]), _chosen(enough[k][1], wide[k][1], centers[k]))
-        for k in range(law.dim)
-    )
+    mixtures = [law.components for law in laws]
+    sizes = [0 if mixture is None else len(mixture.log_weights) for mixture in mixtures]
+    together = [k for k, size in enumerate(sizes) if 0 < size <= SMALL_MIXTURE]
+    groups = [together, *([k] for k, size in enumerate(sizes) if size > SMALL_MIXTURE)]
+    found: dict[int, tuple[Interval, ...]] = {}
+    for group in filter(None, groups):
+        chosen = [mixture for k in group if (mixture := mixtures[k]) is not None]
+        boxes = _mixture_boxes(chosen, weight, (allowance, generous))
+        for k, enough, wide in zip(group, *boxes, strict=True):
+            centers = np.atleast_1d(laws[k].mean).tolist()
+            found[k] = tuple(
+                (_chosen(low, lowest, center), _chosen(high, highest, center))
+                for (low, high), (lowest, highest), center in zip(enough, wide, centers, strict=True)
+            )
+    for k, law in enumerate(laws):
+        if mixtures[k] is None:
+            found[k] = tuple(_axis_interval(law, axis, weight, allowance, generous) for axis in range(law.dim))
+    return [found[k] for k in range(len(laws))]
 
 
 def _chosen(enough: float, wide: float, center: float) -> float:
@@ -216,37 +228,52 @@ def _chosen(enough: float, wide: float, center: float) -> float:
     return wide if abs(wide - center) <= GENEROUS * abs(enough - center) else enough
 
 
-def _on_axis(law: Law, k: int, positions: Array) -> Array:
-    """Points that run along axis k through the mean of the law (1D: the positions themselves)."""
-    if law.dim == 1:
+def _on_axis(means: Array, k: int, positions: Array) -> Array:
+    """Points that run along axis k through means (..., d) of laws (1D: the positions themselves)."""
+    if means.shape[-1] == 1:
         return positions
-    points = np.broadcast_to(np.asarray(law.mean, dtype=float), (*positions.shape, 2)).copy()
+    points = np.broadcast_to(means, (*positions.shape, 2)).copy()
     points[..., k] = positions
     return points
 
 
-def _mixture_box(law: NormalMixture, weight: WeightLike, allowance: float) -> tuple[Interval, ...]:
+@cache
+def _reaches() -> tuple[Array, Array]:
+    """Numbers u of standard deviations and ``log P(Z > u)``, shape (n, 1) each."""
+    u = np.linspace(0.0, 38.0, 761)[:, None]
+    return u, np.asarray(log_ndtr(-u))
+
+
+def _mixture_boxes(
+    laws: Sequence[NormalMixture], weight: WeightLike, allowances: Sequence[float]
+) -> list[list[tuple[Interval, ...]]]:
     """Component by component: u standard deviations with ``2 w V(m +- u s) P(Z > u) <= share of the allowance``.
 
     A component whose whole weighted mass is below its share is left out (u = 0): scale mixtures, as a Student's t is
-    represented, have many wide components of next to no mass.
+    represented, have many wide components of next to no mass. One list per allowance, in the order of the laws.
     """
-    means, stds = law.component_means, np.sqrt(np.diagonal(law.component_covs, axis1=-2, axis2=-1))
-    mass = np.exp(law.log_weights)
-    share = allowance / len(mass)
-    u = np.linspace(0.0, 38.0, 761)[:, None]
-    box = []
-    for k in range(law.dim):
+    counts = np.array([len(law.log_weights) for law in laws])
+    first, owner = np.cumsum(counts) - counts, np.repeat(np.arange(len(laws)), counts)
+    means = np.concatenate([law.component_means for law in laws])
+    stds = np.sqrt(np.diagonal(np.concatenate([law.component_covs for law in laws]), axis1=-2, axis2=-1))
+    log_mass = np.log(2.0) + np.concatenate([law.log_weights for law in laws])
+    centers = np.stack([np.atleast_1d(law.mean) for law in laws])[owner]
+    u, log_beyond = _reaches()
+    ends: list[list[tuple[list[float], list[float]]]] = [[] for _ in allowances]
+    for k in range(laws[0].dim):
         m, s = means[:, k], stds[:, k]
         reach = np.maximum(u, 2.0) * s  # V where most of the weighted mass beyond u is
-        log_v = weights.logarithm(weight, _on_axis(law, k, np.stack([m - reach, m + reach])), law.dim).max(axis=0)
-        enough = log_v + np.log(2.0 * mass) + log_ndtr(-u) <= np.log(share)
-        if not enough.any(axis=0).all():
-            raise _infinite_moment(law)
-        radius = u[np.argmax(enough, axis=0), 0] * s
-        kept = radius > 0.0
-        box.append((float(np.min((m - radius)[kept])), float(np.max((m + radius)[kept]))))
-    return tuple(box)
+        points = _on_axis(centers, k, np.stack([m - reach, m + reach]))
+        log_beyond_u = weights.logarithm(weight, points, laws[0].dim).max(axis=0) + log_mass + log_beyond
+        for allowance, sides in zip(allowances, ends, strict=True):
+            enough = log_beyond_u <= np.log(allowance / counts)[owner]
+            found = enough.any(axis=0)
+            if not found.all():
+                raise _infinite_moment(laws[owner[np.argmin(found)]])
+            radius = u[np.argmax(enough, axis=0), 0] * s
+            low, high = np.where(radius > 0.0, m - radius, np.inf), np.where(radius > 0.0, m + radius, -np.inf)
+            sides.append((np.minimum.reduceat(low, first).tolist(), np.maximum.reduceat(high, first).tolist()))
+    return [[tuple((low[j], high[j]) for low, high in sides) for j in range(len(laws))] for sides in ends]
 
 
 def _axis_interval(law: Law, k: int, weight: WeightLike, allowance: float, generous: float) -> Interval:
@@ -261,7 +288,7 @@ def _axis_interval(law: Law, k: int, weight: WeightLike, allowance: float, gener
     for sign in (-1.0, 1.0):
         x = center + sign * r
         along = marginal.log_density(x) if marginal is not None else _log_cross_section(law, k, x)
-        log_v = weights.logarithm(weight, _on_axis(law, k, x), law.dim)
+        log_v = weights.logarithm(weight, _on_axis(np.atleast_1d(law.mean), k, x), law.dim)
         # where there is nothing V may be anything
         tail = _tails(r, along + np.where(np.isneginf(along), 0.0, log_v), law)
         radius, wide = (r[np.argmax(tail <= max(limit, tail[-1]))] for limit in (allowance, generous))

@@ -15,7 +15,7 @@ from fpsolve._checks import error
 from fpsolve.dynamics import BaseDynamics, Frame, Reverse, RunClock, identity, short
 from fpsolve.evolution._march import StepPlan, default_saves, plan_by_count, plan_on_nodes
 from fpsolve.evolution._methods import Method, narrowness
-from fpsolve.evolution._problem import Interval, Problem, Start, hull, law_box, on_the_way
+from fpsolve.evolution._problem import Interval, Problem, Start, hull, law_boxes, on_the_way
 from fpsolve.grid import Grid
 from fpsolve.laws import Law, PointMass
 from fpsolve.settings import dump
@@ -275,18 +275,20 @@ def _bounds(dynamics: BaseDynamics, problem: Problem, allowance: float) -> tuple
     if len(laws) < len(problem.starts):
         raise error("grid", "a Grid where a start is given as an array", "None")
 
-    def box(t: float, law: Law) -> tuple[Interval, ...]:
-        own = law_box(law, problem.weight, allowance)
-        if problem.frame is None:
-            return own
-        m, s = problem.frame.center(t), problem.frame.scale(t)
-        return tuple(((lo - m[k]) / s[k], (hi - m[k]) / s[k]) for k, (lo, hi) in enumerate(own))
-
     times = problem.saves[np.unique(np.linspace(0, len(problem.saves) - 1, 9).astype(int))].tolist()
-    along = {t: [box(t, law) for law in dynamics.laws_at(t, laws)] for t in times}
-    starts = [box(times[0], law) for law in laws]
-    between = [on_the_way(start, home) for start in starts for home in along[times[0]]]
-    return hull([*starts, *between, *(one for boxes in along.values() for one in boxes)])
+    along = [(t, law) for t in times for law in dynamics.laws_at(t, laws)]
+    placed = [*along, *((times[0], law) for law in laws)]
+    boxes = law_boxes([law for _, law in placed], problem.weight, allowance)
+    if problem.frame is not None:
+        centers, scales = ([f(t) for t, _ in placed] for f in (problem.frame.center, problem.frame.scale))
+        boxes = [
+            tuple(((lo - m) / s, (hi - m) / s) for (lo, hi), m, s in zip(box, center, scale, strict=True))
+            for box, center, scale in zip(boxes, centers, scales, strict=True)
+        ]
+    on_line, starts = boxes[: len(along)], boxes[len(along) :]
+    home = [box for box, (t, _) in zip(on_line, along, strict=True) if t == times[0]]
+    between = [on_the_way(start, there) for start in starts for there in home]
+    return hull([*boxes, *between])
 
 
 def _finest(dynamics: BaseDynamics, problem: Problem) -> list[float]:

@@ -424,8 +424,14 @@ class GaussianMixture(SeveralNormals):
 
 
 def mixture_from_arrays(log_weights: FloatArray, means: FloatArray, covs: FloatArray) -> GaussianMixture:
-    """Return a mixture from arrays ``(K,)``, ``(K, d)`` and ``(K, d, d)``."""
-    weights = np.exp(log_weights)
-    if means.shape[1] == 1:
-        return GaussianMixture(weights, means[:, 0], covs=covs[:, 0, 0])
-    return GaussianMixture(weights, means, covs=covs)
+    """Return a mixture from log weights (K,), means (K, d) and covariances (K, d, d) that another has checked."""
+    law = object.__new__(GaussianMixture)
+    flat = means.shape[1] == 1
+    parts = {
+        "weights": np.exp(log_weights), "means": means[:, 0] if flat else means, "stds": None,
+        "covs": covs[:, 0, 0] if flat else covs,
+        "log_weights": log_weights, "component_means": means, "component_covs": covs,
+    }  # fmt: skip
+    for name, value in parts.items():
+        object.__setattr__(law, name, None if value is None else frozen(value))
+    return law

@@ -70,7 +70,7 @@ def _normal_drift(dynamics: BaseDynamics, t: float, points: Array, axis: int) ->
 
 def _refuse_non_finite(z: Array, times: Array) -> None:
     # a sum is finite only if all terms are; one that overflows is looked at again
-    if not np.isfinite([plane.sum() for plane in z]).all():
+    if not np.isfinite(z.reshape(len(times), -1).sum(axis=1)).all():
         bad = ~np.isfinite(z).reshape(len(times), -1).all(axis=1)
         if not bad.any():
             return
