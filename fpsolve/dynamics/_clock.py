@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import pairwise
 
 import numpy as np
@@ -36,12 +36,12 @@ Array = NDArray[np.float64]
 _START = 1e-9
 
 
-def _pieces(target: Law, process: Process, t: Array) -> Array:
+def _pieces(std: float, process: Process, t: Array) -> Array:
     """Change of the clock between times without a kink between them; at the ends the schedule is that of this side."""
     log_t = np.log(t)
     inside = np.clip(t, np.nextafter(t[0], t[-1]), np.nextafter(t[-1], t[0]))
     g2 = np.square(process.diffusion(inside)) * np.ones_like(t)
-    v = process.scale(0.0, t) ** 2 * target.smallest_std**2 + process.variance(0.0, t)
+    v = process.scale(0.0, t) ** 2 * std**2 + process.variance(0.0, t)
     # Rates per unit of log t; the small constant keeps the map invertible where every term vanishes.
     rate = np.abs(np.gradient(np.log(v), log_t)) + 0.5 * np.abs(np.gradient(np.log(g2), log_t)) + 0.1 * t * g2 / v
     return np.asarray((0.5 * (rate[1:] + rate[:-1]) + 1e-3) * np.diff(log_t))
@@ -55,21 +55,10 @@ class Clock:
 
     @classmethod
     def of(cls, target: Law, process: Process) -> Clock:
-        """Tabulate the clock of a target and a process."""
-        # where nothing is left of the data at T every e-fold of T - t takes as long
-        nearest = 1e-7 if process.held_from == process.T else 0.1 * (1.0 - process.held_from / process.T)
-        end = process.T * (1.0 - np.geomspace(nearest, 0.3, 250))
-        first = _START * process.T
-        kinks = [float(t) for t in process.kinks if 2.0 * first < t < process.T * (1.0 - _START)]
-        t = np.concatenate([np.geomspace(first, process.T, 1001)[:-1], end])
-        for kink in kinks:
-            t = t[np.abs(t - kink) > 1e-13 * process.T]
-        t = np.unique([*t, *kinks, process.T])
-        parts = [t[(low <= t) & (t <= high)] for low, high in pairwise([first, *sorted(kinks), process.T])]
-        pieces = np.concatenate([_pieces(target, process, part) for part in parts])
-        log_t = np.log(t)
-        joints = tuple(log_t[np.isin(t, kinks)].tolist())
-        return cls(MonotoneMap(log_t, np.append(0.0, np.cumsum(pieces)), joints))
+        """The clock of a target and a process; that of a process which cannot change is tabulated once."""
+        known = getattr(process, "__dataclass_params__", None)
+        tabulate = _tabulated if known is not None and known.frozen else _tabulated.__wrapped__
+        return tabulate(float(target.smallest_std), process)
 
     def forward(self, t: ArrayLike) -> Array:
         """tau(t)."""
@@ -78,6 +67,24 @@ class Clock:
     def backward(self, tau: ArrayLike) -> Array:
         """t(tau)."""
         return np.asarray(np.exp(self.table.inverse(tau)))
+
+
+@lru_cache(maxsize=32)
+def _tabulated(std: float, process: Process) -> Clock:
+    # where nothing is left of the data at T every e-fold of T - t takes as long
+    nearest = 1e-7 if process.held_from == process.T else 0.1 * (1.0 - process.held_from / process.T)
+    end = process.T * (1.0 - np.geomspace(nearest, 0.3, 250))
+    first = _START * process.T
+    kinks = [float(t) for t in process.kinks if 2.0 * first < t < process.T * (1.0 - _START)]
+    t = np.concatenate([np.geomspace(first, process.T, 1001)[:-1], end])
+    for kink in kinks:
+        t = t[np.abs(t - kink) > 1e-13 * process.T]
+    t = np.unique([*t, *kinks, process.T])
+    parts = [t[(low <= t) & (t <= high)] for low, high in pairwise([first, *sorted(kinks), process.T])]
+    pieces = np.concatenate([_pieces(std, process, part) for part in parts])
+    log_t = np.log(t)
+    joints = tuple(log_t[np.isin(t, kinks)].tolist())
+    return Clock(MonotoneMap(log_t, np.append(0.0, np.cumsum(pieces)), joints))
 
 
 #: Clock per factor e in a start's variance.

@@ -180,7 +180,7 @@ def save_times(save_at: ArrayLike, first: float, last: float, steps: int | None 
     given = _checks.finite_array("save_at", save_at).ravel()
     if given.size:
         given = _times.saves("save_at", save_at, low, high)
-    times = _times.saves("save_at", np.append(given, [low, high]), low, high)
+    times = np.unique(np.append(given, [low, high]))
     need = (2 if estimate else 1) * (len(times) - 1)
     if steps is not None and steps < need:
         raise error(
