@@ -8,7 +8,7 @@ its attributes held against the data beside them; what is missing is named in on
 from __future__ import annotations
 
 import json
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -65,14 +65,9 @@ def tidy(run: xr.Dataset, *, member: str = "start") -> xr.Dataset:
         run = run.isel(t=order)
     run = _cut_alike(run)
     wanted = (member, "t", *(name for name in density.dims if name not in (member, "t")))
-    # what is in order is not copied: that costs more than the look
-    return run if _ordered(run, wanted) else run.transpose(member, "t", ...)
-
-
-def _ordered(run: xr.Dataset, wanted: tuple[Hashable, ...]) -> bool:
-    """Whether every variable has those of the wanted dimensions that it has in their order, and before all others."""
     ranks = [[wanted.index(d) if d in wanted else len(wanted) for d in v.dims] for v in run.variables.values()]
-    return all(rank == sorted(rank) for rank in ranks)
+    # what is in order is not copied: that costs more than the look
+    return run if all(rank == sorted(rank) for rank in ranks) else run.transpose(member, "t", ...)
 
 
 def in_order_of(run: xr.Dataset, curve: xr.Dataset) -> xr.Dataset:
