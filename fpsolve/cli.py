@@ -1,4 +1,4 @@
-"""The command line: ``fpsolve studies``, ``study NAME``, ``sweep FILE.toml``, ``prove RUN.nc`` and ``verify``.
+"""The command line: ``fpsolve studies``, ``study NAME``, ``sweep FILE.toml``, ``prove RUN.nc``, ``verify [RUN.nc]``.
 
 Exit status: 0 if every check passed; 1 if one failed, a point of a sweep failed or its tolerance was not met, or an
 error bar is proved wrong; 2 on bad input, and where something cannot be proved; 3 if fpsolve itself failed or its
@@ -173,8 +173,9 @@ def _parser() -> argparse.ArgumentParser:
     study.set_defaults(run=_study)
     add_sweep_command(commands)
     add_prove_command(commands)
-    verify = commands.add_parser("verify", help="compute the reference values again and hold them against the truth")
-    verify.add_argument("groups", nargs="*", metavar="GROUP", help="only these groups of checks (default: all)")
+    verify = commands.add_parser("verify", help="compute reference values, or what a file says, again and compare")
+    told = "files of results; or only these groups of reference values (default: all)"
+    verify.add_argument("groups", nargs="*", metavar="RUN.nc|GROUP", help=told)
     verify.add_argument("--traceback", action="store_true", help="show where in the code an error was raised")
     verify.set_defaults(run=_verify)
     return parser
@@ -228,11 +229,20 @@ def _study(arguments: argparse.Namespace) -> int:
 
 
 def _verify(arguments: argparse.Namespace) -> int:
+    from pathlib import Path
+
     from fpsolve import verification
     from fpsolve.studies.report import check_table
 
-    found = verification.run(arguments.groups or None)
+    files = [name for name in arguments.groups if name.endswith(".nc") or Path(name).is_file()]
+    groups = [name for name in arguments.groups if name not in files]
+    found = verification.run(groups or None) if groups or not files else {}
     checks = tuple(check for group in found.values() for check in group)
+    for file in files:
+        of_file, notes = verification.check_file(file)
+        checks += of_file
+        for note in notes:
+            print(f"fpsolve: {file}: {note}.", file=sys.stderr)
     print(check_table(checks).text())
     failed = sum(not check.passed for check in checks)
     print(f"\n{failed} of {len(checks)} checks FAIL." if failed else f"\nAll {len(checks)} checks pass.")

@@ -92,7 +92,7 @@ SLOW: dict[str, str] = {
         test_python_m_fpsolve_is_the_same_command_and_listing_stays_light
     """,
     "test_cli_ends": """
-        test_signals_end_a_study_and_leave_nothing test_what_the_shell_ignores_stays_ignored
+        test_a_signal_ends_a_study_and_leaves_nothing test_what_the_shell_ignores_stays_ignored
     """,
     "test_closed_form": """
         test_cell_averages_in_the_plane test_independent_axes_in_the_plane

@@ -99,6 +99,16 @@ def test_a_gamma_below_the_rate_at_the_ends_is_not_admissible():
     assert trade.admissible.tolist() == [False, False, False, True, True]
 
 
+def test_what_sound_sources_may_send_beyond_the_box_is_part_of_k():
+    """P V = V/2 + 1 on the cells and up to 1e-6 beyond them, which no cell shows: K = 1.000001."""
+    grid = fp.Grid.uniform((-4, 4), cells=80)
+    v, sound = grid.x**2, np.ones(80, dtype=bool)
+    ways = tuple(_lyapunov._way_in(grid, v, share) for share in (0.5, 0.9))
+    region = _lyapunov.Region(sound, _lyapunov.edge(grid), ways)
+    trade = _lyapunov.TradeOff.of(0.5 * v + 1.0, v, region, np.array([0.5]))
+    assert trade.ks == pytest.approx([1.0 + 1e-6], abs=1e-12)
+
+
 def test_a_gamma_below_the_last_slope_is_not_admissible():
     """P V grows faster and faster outwards: the average slope of the outer part is below the one at the ends."""
     grid = fp.Grid.uniform((-4, 4), cells=161)

@@ -46,17 +46,34 @@ def child(code: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
-def test_signals_end_a_study_and_leave_nothing(tmp_path: Path, name: str) -> None:
+def test_signals_end_every_command_with_their_number(name: str) -> None:
     # set by the child itself: a shell that runs the tests in the background has SIGINT ignored in all its children
-    code = WAITING.format(handler="default_int_handler")
-    if name == "SIGHUP":
-        code = "import signal; signal.signal(signal.SIGHUP, signal.SIG_DFL)\n" + code
-    with child(code, str(tmp_path / "a" / "out")) as process:
+    code = """
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+from fpsolve import cli
+def run(_):
+    print("running", flush=True)
+    time.sleep(300)
+cli._run = run
+sys.exit(cli.main([]))
+"""
+    with child(code) as process:
         assert process.stdout is not None and process.stdout.readline() == "running\n"
         number = signal.Signals[name]
         process.send_signal(number)
+        assert process.communicate(timeout=60) == ("", "fpsolve: interrupted, no file was changed.\n")
+        assert process.returncode == 128 + number
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_a_signal_ends_a_study_and_leaves_nothing(tmp_path: Path) -> None:
+    with child(WAITING.format(handler="default_int_handler"), str(tmp_path / "a" / "out")) as process:
+        assert process.stdout is not None and process.stdout.readline() == "running\n"
+        process.send_signal(signal.SIGTERM)
         out, error = process.communicate(timeout=60)
-        assert (process.returncode, out) == (128 + number, "")
+        assert (process.returncode, out) == (128 + signal.SIGTERM, "")
         assert error == "fpsolve: interrupted, no file was changed.\n"
     assert not list(tmp_path.iterdir())
 

@@ -218,6 +218,7 @@ def test_two_dimensions_give_panels_on_one_scale(scaled: bool) -> None:
     run = made_run(2, scaled=scaled)
     axes = plots.density(run, start="far")
     assert len(axes) == 4 and len(axes[0].figure.axes) == 5
+    assert axes[0].figure.axes[-1].get_ylabel() == "density (per unit of area)"
     assert axes[0].get_title() == "$t = 1$, $r = 0$" and axes[-1].get_title() == "$t = 0.01$, $r = 0.99$"
     np.testing.assert_allclose([ax.collections[0].norm.vmax for ax in axes], run["density"][:, 3:].max())
     assert len({ax.get_xlim() for ax in axes}) == 1

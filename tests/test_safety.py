@@ -103,3 +103,53 @@ def test_levels_of_a_tolerance_are_extrapolated_with_their_order() -> None:
         exact = grid.cell_average(REVERSE.marginal(0.1))
         errors.append(float(np.abs(one.density.values[0, -1] - exact).sum() * grid.volume))
     assert errors[0] <= 0.05 * errors[1]
+
+
+def test_a_leak_of_a_millionth_a_step_is_seen_in_the_mass(monkeypatch: pytest.MonkeyPatch) -> None:
+    march: Any = import_module("fpsolve.evolution._march")
+    sound = march.advance_through
+
+    def leaking(q: np.ndarray, rates: Any, table: Any, ends: np.ndarray, **options: Any) -> Any:
+        q, kept = sound(q, rates, table, ends, **options)
+        loss = (1.0 - 1e-6) ** ends.astype(float)
+        return q * (1.0 - 1e-6) ** len(table.dt), kept * loss.reshape(-1, *(1,) * (kept.ndim - 1))
+
+    monkeypatch.setattr(march, "advance_through", leaking)
+    run = fp.evolve(REVERSE, fp.Gaussian(0.3, std=1.0), grid=GRID, steps=100, t_min=0.1, estimate=False)
+    assert 1.0 - run.mass.values[0, -1] == pytest.approx(1e-4, rel=1e-3)
+    np.testing.assert_allclose(run.density.values.sum(axis=-1) * GRID.volume, run.mass.values, rtol=1e-12)
+
+
+def test_runs_with_a_tolerance_show_a_bar_per_level(capsys: pytest.CaptureFixture[str]) -> None:
+    fp.evolve(REVERSE, fp.Gaussian(0.0, std=1.0), t_min=0.3, tol=1e-2, progress=True)
+    told = capsys.readouterr().err
+    assert "level 1, (" in told and "level 3, (" in told
+    fp.evolve(REVERSE, fp.Gaussian(0.0, std=1.0), t_min=0.3, tol=1e-2, progress=False)
+    assert not capsys.readouterr().err
+
+
+@pytest.mark.parametrize("factor", ["KINKED_CAUTION", "JUMP_SHARE"])
+def test_starts_that_jump_have_wider_error_bars(monkeypatch: pytest.MonkeyPatch, factor: str) -> None:
+    """Twice the factor, twice the estimate: of starts with jumps, and of no other. Any tolerance has a box."""
+    starts = {"box": fp.Uniform(-1.0, 1.0), "smooth": fp.Gaussian(0.0, std=1.0)}
+    place = import_module("fpsolve.evolution._problem" if factor == "KINKED_CAUTION" else "fpsolve.evolution._estimate")
+    found = []
+    for size in (1.0, 2.0):
+        # a share so large that it decides, whatever the orders say
+        monkeypatch.setattr(place, factor, size if factor == "KINKED_CAUTION" else 1e4 * size)
+        run = fp.evolve(REVERSE, starts, t_min=0.3, tol=1e6, save_at=[0.3])
+        # without what is beyond the box, which counts twice
+        found.append(run.error_estimate.values[:, -1] - 2.0 * run["tail"].values[:, -1])
+    box, smooth = found[1] / found[0]
+    assert box == pytest.approx(2.0, rel=1e-3) and smooth == 1.0
+
+
+def test_an_estimate_holds_rounding_and_what_is_beyond_the_box() -> None:
+    """Rounding of 400 cells and 200 steps at the start, and twice the weighted mass beyond +-3.5."""
+    wide, narrow = fp.Grid.uniform((-10, 10), cells=400), fp.Grid.uniform((-3.5, 3.5), cells=400)
+    run = fp.evolve(REVERSE, fp.Gaussian(0.0, std=1.0), grid=wide, steps=200, t_min=0.1)
+    rounding = np.finfo(float).eps * (4.0 + 200**0.5 + 200 / 8) * 2.0
+    assert run.error_estimate.values[0, 0] == pytest.approx(rounding, rel=0.2, abs=0.0)
+    cut = fp.evolve(REVERSE, fp.Gaussian(0.0, std=1.0), grid=narrow, steps=200, t_min=0.1)
+    assert cut["tail"].values[0, 0] > 1e-3
+    assert np.all(cut.error_estimate.values[0] >= 2.0 * cut["tail"].values[0])

@@ -190,6 +190,26 @@ def test_ito_noise_may_take_all_the_diffusion_away():
         assert float(fp.weighted_tv(last["density"], truth)["distance"]) <= float(last["error_estimate"])
 
 
+@pytest.mark.parametrize("convention", ["ito", "stratonovich"])
+def test_noise_that_grows_with_x_moves_the_mean_as_a_geometric_brownian_motion(convention):
+    """e(x) = x: ``dm = -m dr + k m dW``, so ``m = m_0 exp(-r + k W - k^2 r/2)`` for Ito, without the last term else."""
+    k, steps = 0.3, 200
+    noise = stochastic.ScoreNoise([lambda x: x], [k**2])
+    grid = fp.Grid.uniform((-4.5, 4.5), cells=400)
+    run = stochastic.evolve(
+        OU, fp.Gaussian(MEAN, std=STD), noise, grid=grid, steps=steps, paths=4, seed=SEED, t_max=1.0,
+        convention=convention, estimate=False, save_at=[1.0],
+    )  # fmt: skip
+    brownian = stochastic.BrownianPaths(SEED, 4, 1, run.attrs["brownian_span"])
+    moved = brownian.at([0.0, 1.0])
+    w = (moved[..., 1] - moved[..., 0]).ravel()
+    mean = (run["density"].values[:, -1] * grid.x).sum(axis=-1) * grid.volume
+    # the control: half of Ito's drift moves the mean by k^2/4 = 2 %
+    expected = np.exp(-1.0 + k * w - (0.5 * k**2 if convention == "ito" else 0.0))
+    print(convention, mean / expected - 1.0)
+    np.testing.assert_allclose(mean, MEAN * expected, rtol=3e-3)
+
+
 def test_ito_noise_has_no_mean():
     """E u solves the equation without noise: <u, phi> over 400 paths agrees within four standard errors."""
     noise = stochastic.random_fourier(0.15, length=0.8, modes=3, seed=2)

@@ -124,6 +124,9 @@ def test_refusals_in_the_plane():
         stochastic.evolve(plane, start, tilted, convention="ito", **settings)
     with pytest.raises(ValueError, match=r"no stronger than the diffusion.* at x = \(.*negative diffusion"):
         stochastic.evolve(plane, start, stochastic.constant(1.2, dim=2), convention="ito", **settings)
+    one_way = stochastic.constant(1.2, dim=2, direction=[1.0, 0.0])
+    with pytest.raises(ValueError, match=r"no stronger than the diffusion.* got 1.2 at x = \(.*negative diffusion"):
+        stochastic.evolve(plane, start, one_way, convention="ito", **settings)
     ring = fp.Dynamics(lambda t, x: -x, 1.0, boundary="periodic")
     with pytest.raises(ValueError, match="boundary: expected 'no-flux' for noise in 2D"):
         stochastic.evolve(ring, start, tilted, **settings)

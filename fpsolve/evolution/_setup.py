@@ -15,7 +15,7 @@ from fpsolve._checks import error
 from fpsolve.dynamics import BaseDynamics, Frame, Reverse, RunClock, identity, short
 from fpsolve.evolution._march import StepPlan, default_saves, plan_by_count, plan_on_nodes
 from fpsolve.evolution._methods import Method, narrowness
-from fpsolve.evolution._problem import Interval, Problem, Start, hull, law_boxes, on_the_way
+from fpsolve.evolution._problem import MAX_CUT, Interval, Problem, Start, hull, law_boxes, on_the_way
 from fpsolve.grid import Grid
 from fpsolve.laws import Law, PointMass
 from fpsolve.settings import dump
@@ -232,7 +232,8 @@ def base_level(
     clock_step = CLOCK_STEP if dynamics.reversed_time else float(problem.clock.at(problem.clock.last)) / PLAIN_STEPS
     if grid is not None:
         return grid, clock_step
-    bounds = _bounds(dynamics, problem, TAIL_SHARE * tol)
+    # whatever the tolerance, starts that the box does not hold would be refused
+    bounds = _bounds(dynamics, problem, min(TAIL_SHARE * tol, MAX_CUT))
     coarsest = method.coarsest(len(bounds), narrowness(dynamics, problem))
     low, high = coarsest.cells
     finest = _finest(dynamics, problem)

@@ -209,6 +209,18 @@ def read_netcdf(path: str | Path, **options: Any) -> tuple[xr.Dataset, bool]:
     return dataset, written is None or written == checksum(dataset)
 
 
+def checksums(path: str | Path) -> dict[str, str | None]:
+    """Return the groups of a file, the root under "", and the checksum that each was written with, None without one."""
+    import h5py
+
+    with h5py.File(path, "r") as file:
+        _refuse_elsewhere(file, path)
+        written = file[CHECKSUMS].attrs if CHECKSUMS in file else {}
+        groups = [name for name, inner in file.items() if isinstance(inner, h5py.Group) and name != CHECKSUMS]
+        root = [""] if len(groups) < len(file) - (CHECKSUMS in file) else []
+        return {name: written.get(name or "root") for name in [*root, *groups]}
+
+
 def _refuse_elsewhere(group: Any, path: str | Path) -> None:
     """Refuse HDF5's ways into other files: external links, external raw storage, virtual datasets."""
     import h5py

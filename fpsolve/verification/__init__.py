@@ -1,13 +1,14 @@
 """Verification: reference values of the documentation, computed again on this machine and held against their truth.
 
 ``fpsolve verify`` runs every group of `GROUPS` and prints one row per check. A group is a function without arguments
-that returns checks; a new one is a file here and a line in `GROUPS`.
+that returns checks; a new one is a file here and a line in `GROUPS`. ``fpsolve verify RUN.nc`` is `check_file`.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fpsolve.verification._file import check_file
 from fpsolve.verification._groups import GROUPS
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
     from fpsolve.studies.report import Check
 
-__all__ = ["GROUPS", "run"]
+__all__ = ["GROUPS", "check_file", "run"]
 
 
 def run(groups: Sequence[str] | None = None, *, progress: bool | None = None) -> dict[str, tuple[Check, ...]]:
