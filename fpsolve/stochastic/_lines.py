@@ -110,18 +110,24 @@ def _partial(c: Array, cell: int, u: float) -> float:
 
 
 @compiled
+def _turned(k: int, n: int) -> int:
+    """``k % n``, which costs a division only where k is beyond the line."""
+    return k if 0 <= k < n else k % n
+
+
+@compiled
 def redistribute(q: Array, positions: Array, periodic: bool, c: Array, out: Array) -> None:
     """out_i = integral of the spline of q between positions i and i + 1 (in cells); c is room for n + 4 numbers."""
     n = q.shape[0]
     spline(q, AVERAGE_POLES, periodic, c)
     cell = math.floor(positions[0]) if periodic else min(max(math.floor(positions[0]), 0), n - 1)
-    before = _partial(c, cell % n, positions[0] - cell)
+    before = _partial(c, _turned(cell, n), positions[0] - cell)
     for i in range(n):
         nxt = math.floor(positions[i + 1]) if periodic else min(max(math.floor(positions[i + 1]), 0), n - 1)
-        after = _partial(c, nxt % n, positions[i + 1] - nxt)
+        after = _partial(c, _turned(nxt, n), positions[i + 1] - nxt)
         mass = after - before
         for k in range(cell, nxt):
-            mass += q[k % n]
+            mass += q[_turned(k, n)]
         out[i] = mass
         cell, before = nxt, after
 
