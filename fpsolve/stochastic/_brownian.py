@@ -131,10 +131,13 @@ class BrownianPaths:
         mean : array, same shape
             ``(1/h) int (W(s) - W(r_n)) ds`` over the step: how much of the increment acts, on average, during it.
         """
+        return self.along(r)[1:]
+
+    def along(self, r: ArrayLike) -> tuple[Array, Array, Array]:
+        """Return what `at` and `increments` return, made once."""
         times = np.asarray(r, dtype=float)
         w, integral = self._both(times)
-        step = np.diff(times)
-        return np.diff(w, axis=-1), np.diff(integral, axis=-1) / step - w[..., :-1]
+        return w, np.diff(w, axis=-1), np.diff(integral, axis=-1) / np.diff(times) - w[..., :-1]
 
     def _both(self, r: ArrayLike) -> tuple[Array, Array]:
         times = _checks.finite_array("r", r, shape=(None,))

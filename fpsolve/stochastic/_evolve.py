@@ -62,7 +62,6 @@ def dataset(
     axes = tuple(range(-grid.dim, 0))
     tail = found.tail(problem)
     error = found.total(problem, found.gap(problem), tail)
-    w = ensemble.brownian.at(np.abs(fine.times - fine.times[0]))
     run = xr.Dataset(
         {
             "density": (
@@ -84,7 +83,7 @@ def dataset(
                 fine.variation,
                 {"long_name": "c^2 sum lambda <u, e . grad phi>^2 dr over the step"},
             ),
-            "brownian": (("path", "mode", "node"), w, {"long_name": "W at the step times"}),
+            "brownian": (("path", "mode", "node"), fine.w, {"long_name": "W at the step times"}),
         },
         coords={
             "path": np.arange(ensemble.brownian.paths),

@@ -173,6 +173,8 @@ class Level:
     ----------
     times : array, shape (steps + 1,)
         Forward times of the steps.
+    w : array, shape (paths, modes, steps + 1)
+        The Brownian motions there.
     values : array, shape (paths, saves, nx[, ny])
     functional : array, shape (paths, steps + 1)
         ``<u, phi>`` at the step times.
@@ -185,6 +187,7 @@ class Level:
     grid: Grid
     plan: StepPlan
     times: Array
+    w: Array
     values: Array
     functional: Array
     variation: Array
@@ -218,7 +221,7 @@ def march(
     """
     warm_up(grid.dim, ensemble.periodic)
     times = plan.times(ensemble.clock)
-    increment, mean = ensemble.brownian.increments(np.abs(times - times[0]))
+    w, increment, mean = ensemble.brownian.along(np.abs(times - times[0]))
     state = _State(ensemble, grid, np.repeat(start[None], ensemble.brownian.paths, axis=0))
     rest = increment - mean
     steps = len(times) - 1
@@ -252,7 +255,7 @@ def march(
             state.watch()
             values[:, np.flatnonzero(marks == n + 1) + 1] = state.q[:, None]
             tick(1)
-    return Level(grid, plan, times, values, functional, variation, state.smallest)
+    return Level(grid, plan, times, w, values, functional, variation, state.smallest)
 
 
 class _State:
