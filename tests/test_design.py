@@ -4,6 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+import xarray as xr
 from scipy.integrate import simpson
 from scipy.interpolate import CubicSpline
 from scipy.special import ndtr
@@ -11,6 +12,7 @@ from scipy.stats import norm
 
 import fpsolve as fp
 from fpsolve import design
+from fpsolve.design._problem import Problem
 
 TARGET = fp.GaussianMixture([0.4, 0.6], [-1.0, 1.0], stds=[0.3, 0.2])
 VP = fp.Reverse(TARGET, fp.VP(), eta=0.0)
@@ -206,6 +208,32 @@ def test_churn_per_step():
         assert top / low == pytest.approx(1.0 + churn / 2.0, rel=1e-9)
     again = design.error(found.reverse, found.sampler, found.times, grid=options["grid"])
     assert float(again.distance) == pytest.approx(found.error, rel=1e-12)
+
+
+def test_the_bar_of_any_distance_is_twice_what_half_the_cells_change():
+    grid = fp.Grid.uniform((-7.0, 7.0), cells=120)
+    times = fp.samplers.grids.karras(4, fp.VP(), t_min=1e-3)
+
+    def cosines(p, q):
+        """Difference of E cos x at the cell centres, which says of itself that it is exact."""
+        gap = abs(float((np.cos(p.x) * (p - q)).sum())) * float(p.x[1] - p.x[0])
+        return xr.Dataset({"distance": gap, "error": 0.0})
+
+    fine, coarse = (design.error(VP, "ddim", times, grid=g, distance=cosines) for g in (grid, grid.coarsen()))
+    change = abs(float(fine.distance - coarse.distance))
+    assert change > 1e-6 and float(fine.error) == pytest.approx(2.0 * change, rel=0.01)
+
+
+def test_stationarity_is_the_derivative_by_the_logarithm_of_a_step():
+    """At the Karras grid, which is no minimum: by differences twenty times as wide."""
+    found = Problem.of(VP, "ddim", 4, None, None, grid=fp.Grid.uniform((-7.0, 7.0), cells=200))
+    z = found.logs(fp.samplers.grids.karras(4, fp.VP(), t_min=1e-3))
+    slopes = [
+        (np.log(found.error(found.times(z + e))) - np.log(found.error(found.times(z - e)))) / 0.04
+        for e in 0.02 * np.eye(len(z))
+    ]
+    assert np.max(np.abs(slopes)) > 0.1
+    assert found.stationarity(z) == pytest.approx(np.max(np.abs(slopes)), rel=0.05)
 
 
 @pytest.mark.parametrize(

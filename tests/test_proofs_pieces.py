@@ -13,7 +13,7 @@ from scipy.stats import norm
 
 import fpsolve as fp
 from fpsolve import proofs
-from fpsolve.proofs import _balls, _harris, _mixtures, _sources
+from fpsolve.proofs import _balls, _distance, _harris, _mixtures, _sources
 from fpsolve.proofs._block import Block
 from fpsolve.proofs._distance import Problem, _ends, _majorant, _on_panel
 from fpsolve.proofs._mixtures import Mixture, Path, Sides, integral, mixture, moments, path
@@ -309,6 +309,27 @@ def test_the_error_of_a_polynomial_widens_the_distance():
     found = _on_panel(given, part, mass, arb("1e-20"), LONG)
     true_mass = integral(given.law, Sides(fp.UnitWeight()).right, arb(0), arb(2))
     assert found.contains(true_mass * arb(0.1) + arb(0.12)) and found.contains(true_mass * arb(0.1) - arb(0.12))
+
+
+def test_a_sign_that_is_not_looked_for_widens_the_distance():
+    """D = u/1000, of either sign, where 2/1000 may stay unknown: the ball holds its distance all the same."""
+    given = problem()
+    part = _sources.Expansion(arb(1), arb(1), flint.arb_poly([0.0, 0.001]), arb(0))
+    mass = arb(1) / 2
+    found = _on_panel(given, part, mass, mass * arb("2e-3"), LONG)
+    assert found.contains(arb(quad(lambda u: 0.001 * abs(u) * float(doubles(given.law, 1.0 + u)), -1, 1)[0]))
+
+
+def test_panels_that_end_too_early_widen_the_distance(monkeypatch):
+    """With ends at -1/2 and 1/2 most of the distance is in the bound of what lies beyond."""
+    given = problem()
+    distances = [
+        quad(lambda x: float(doubles(given.law, x)) * abs(gap(given, x) - 1.0), -end, end, limit=400)[0]
+        for end in (12.0, 0.5)
+    ]
+    assert distances[1] < 0.8 * distances[0]
+    monkeypatch.setattr(_distance, "_ends", lambda *_: (-0.5, 0.5, arb(2)))
+    assert _distance.distance(given, arb("1e-3"), LONG).contains(arb(distances[0]))
 
 
 # --- beyond the outermost panels -----------------------------------------------------------------------------------

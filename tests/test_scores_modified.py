@@ -298,6 +298,22 @@ def test_error_curve_covers_its_quadrature_error(target: fp.Law) -> None:
         assert abs(value**2 - squares.mean()) <= deviation + 2.0 * value * error
 
 
+@pytest.mark.parametrize(
+    ("target", "variance"),
+    [(fp.StudentT(3.0), 3.0), (fp.StudentT(5.0), 5 / 3), (fp.Laplace(0.0, 1.0), 2.0), (fp.Laplace(0.0, 0.3), 0.18)],
+    ids=["t3", "t5", "laplace", "narrow laplace"],
+)
+def test_error_curve_covers_what_is_beyond_its_box(target: fp.Law, variance: float) -> None:
+    """A difference of x/10, which goes on growing there: its norm is a tenth of the root of E x^2."""
+    process, times = fp.OrnsteinUhlenbeck(T=1.0), np.array([1.0, 0.1, 0.01])
+    exact = fp.Reverse(target, process).marginals
+    curve = scores.error_curve(lambda t, x: exact.score(t, x) + 0.1 * x, target, process, times)
+    alpha, added = np.exp(-times), -np.expm1(-2.0 * times)
+    off = np.abs(curve.value.values - 0.1 * np.sqrt(alpha**2 * variance + added))
+    print(curve.error.values / np.maximum(off, 1e-300))
+    assert np.all(off <= curve.error.values)
+
+
 def test_error_curve_refuses_what_it_cannot_do() -> None:
     with pytest.raises(ValueError, match="times: expected forward times > 0"):
         scores.error_curve(EXACT, TARGET, fp.VP(), [0.0, 0.5])

@@ -137,6 +137,10 @@ def test_a_wrong_closed_form_is_found(case: _forgetting_case.Case) -> None:
     ]
     distance = case.truth["distance"] * (1.0 + 1e-3 * (case.truth["t"] == 0.5))
     assert failing(replace(case, truth=case.truth.assign(distance=distance))) == ["1D curves: true error / reported"]
+    # and so the table says
+    wrong = replace(case, truth=case.truth.assign(distance=1.01 * case.truth["distance"]))
+    assert {row[-1] for row in forgetting._rows(case)} == {"pass"}
+    assert {row[-1] for row in forgetting._rows(wrong)} == {"FAIL"}
 
 
 def test_a_density_error_above_its_estimate_is_found(case: _forgetting_case.Case) -> None:
