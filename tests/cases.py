@@ -1,8 +1,18 @@
-"""The cases of the verification tables, in one place."""
+"""The cases of the verification tables, in one place, and how many random ones a test looks at."""
+
+import os
 
 import numpy as np
 
 import fpsolve as fp
+
+#: ``FPSOLVE_NIGHTLY=1 python -m pytest``: whole samples of random cases, and examples that hypothesis never drew.
+NIGHTLY = bool(os.environ.get("FPSOLVE_NIGHTLY"))
+
+
+def sample(whole, part):
+    """How many random cases a test looks at: a part of them, but in the nightly command."""
+    return whole if NIGHTLY else part
 
 
 def ou_mixture():

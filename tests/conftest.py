@@ -15,8 +15,10 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
-# Derandomised: a failure found once is found again by everybody; no deadline: the first call compiles.
-settings.register_profile("fpsolve", deadline=None, derandomize=True, max_examples=50)
+# Derandomised: a failure found once is found again by everybody; new examples in the nightly command, which says how to
+# draw one again. No deadline: the first call compiles.
+NIGHTLY = bool(os.environ.get("FPSOLVE_NIGHTLY"))
+settings.register_profile("fpsolve", deadline=None, derandomize=not NIGHTLY, print_blob=NIGHTLY, max_examples=50)
 settings.load_profile("fpsolve")
 
 
@@ -131,8 +133,7 @@ SLOW: dict[str, str] = {
         test_good_arguments_are_good
     """,
     "test_gauge": """
-        test_closed_form_and_grid_agree_within_the_estimate
-        test_the_gauge_was_read_often_and_the_estimates_were_not_absurd
+        test_closed_form_and_grid_agree_within_the_estimate_which_is_neither_bold_nor_absurd
     """,
     "test_kernels": """
         test_backward_euler_kernels_are_non_negative_and_periodic_boxes_work test_exact_kernels_in_the_plane

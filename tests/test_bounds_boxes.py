@@ -211,7 +211,8 @@ def random_block(rng):
 def test_certificates_of_narrow_boxes_hold_on_wide_ones():
     """Above the sharp coefficient of a box twice as wide, and overlaps below those of finer cells there."""
     rng, certified = np.random.default_rng(7), 0
-    for _ in range(60):
+    count = cases.sample(60, 20)
+    for _ in range(count):
         reverse, t0, t1, half, weight = random_block(rng)
         narrow = kernels.exact(reverse, fp.Grid.uniform((-half, half), cells=100), t0, t1, source="point")
         found = bounds.harris(narrow, weight=weight, optimise=True)
@@ -225,5 +226,5 @@ def test_certificates_of_narrow_boxes_hold_on_wide_ones():
         v = weight.beta * np.abs(wide.grid.x) ** weight.power
         overlap = 1.0 - float(_pairs.distance_by_level(wide.matrix, v, np.array([found.R]))[0])
         assert found.overlap <= overlap + 2e-3, (reverse, t0, t1, half, weight)
-    print(certified, "certificates of 60")
-    assert certified >= 12
+    print(certified, "certificates of", count)
+    assert certified >= count // 5

@@ -247,7 +247,9 @@ def test_no_random_case_breaks_the_ladder():
     """measured <= sharp <= Harris <= closed form, measured <= Poincare, KL <= Girsanov; and the rungs are there."""
     tally = {"cases": 0, "Harris": 0, "Harris, closed form": 0, "Poincare": 0}
 
-    @settings(max_examples=200)
+    count = cases.sample(200, 24)
+
+    @settings(max_examples=count)
     @given(case=random_cases())
     def check(case):
         last = checked_ladder(*case)["nu"].isel(t=-1)
@@ -257,8 +259,8 @@ def test_no_random_case_breaks_the_ladder():
 
     check()
     print("certified at the last boundary:", tally)
-    assert tally["cases"] >= 200
-    assert min(tally.values()) >= 50
+    assert tally["cases"] >= count
+    assert min(tally.values()) >= count // 4
 
 
 def checked_ladder(target, process, start, blocks, beta):

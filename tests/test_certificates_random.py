@@ -6,6 +6,7 @@
 import argparse
 from collections import Counter
 
+import cases
 import numpy as np
 import pytest
 
@@ -192,10 +193,11 @@ def run(n, seed):
 
 @pytest.mark.slow
 def test_no_record_of_a_random_case_calls_a_false_hypothesis_checked():
-    tally, failed = run(25, 5)
+    count = cases.sample(25, 10)
+    tally, failed = run(count, 5)
     print(*sorted(tally.items()), *failed, sep="\n")
     assert not failed
-    assert tally["harris, optimised: certified"] >= 10
+    assert tally["harris, optimised: certified"] >= 2 * count // 5
 
 
 if __name__ == "__main__":

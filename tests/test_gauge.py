@@ -43,12 +43,8 @@ def problems(draw):
     return name, fp.Reverse(target, process), start, t_min
 
 
-FOUND = []
-
-
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
-@given(problems())
-def test_closed_form_and_grid_agree_within_the_estimate(problem):
+def ratio(problem):
+    """Estimate over true error at the end of a run with a tolerance, which holds; nothing else is read off the run."""
     name, reverse, start, t_min = problem
     tol = 1e-2
     run = fp.evolve(reverse, {"start": start}, t_min=t_min, tol=tol, save_at=[t_min])
@@ -58,17 +54,23 @@ def test_closed_form_and_grid_agree_within_the_estimate(problem):
     beyond = max(v[0], v[-1]) * max(1.0 - float(exact.sum() * grid.volume), 0.0)
     error = float((v * np.abs(run.density.values[0, -1] - exact)).sum() * grid.volume) + beyond
     estimate = float(run.error_estimate.values[0, -1])
-    FOUND.append(estimate / error)
     assert run.attrs["tol_met"] == "yes", (name, run.attrs["levels"])
     assert error <= estimate <= tol
+    return estimate / error
 
 
-def test_the_gauge_was_read_often_and_the_estimates_were_not_absurd():
-    """The ratios of all examples of the test above, which is run here where it was not."""
-    if not FOUND:
-        test_closed_form_and_grid_agree_within_the_estimate()
-    ratios = np.array(FOUND)
+def test_closed_form_and_grid_agree_within_the_estimate_which_is_neither_bold_nor_absurd():
+    """The figures of the README, as far as a sample shows them: no ratio below 1.1, their median from 5 to 12."""
+    found, count = [], cases.sample(200, 60)
+
+    @settings(max_examples=count, suppress_health_check=[HealthCheck.too_slow])
+    @given(problems())
+    def read(problem):
+        found.append(ratio(problem))
+
+    read()
+    ratios = np.array(found)
     print("estimate / true error over", len(ratios), "problems: min", ratios.min(), "median", np.median(ratios))
-    assert len(ratios) >= 200
-    assert np.median(ratios) <= 50
-    assert ratios.min() >= 1.0
+    assert len(ratios) >= count
+    assert 5.0 <= np.median(ratios) <= 12.0
+    assert ratios.min() >= 1.1

@@ -203,11 +203,11 @@ def test_random_problems_are_covered_or_said_to_be_unresolved(kind, dim, count):
     assert np.mean(sensible or [True]) >= 0.75
 
 
-@pytest.mark.parametrize(("dim", "seeds"), [(1, range(1, 55)), pytest.param(2, range(1, 7), marks=pytest.mark.slow)])
-def test_tolerances_asked_from_hostile_starts_are_covered_or_said_to_be_unresolved(dim, seeds):
+@pytest.mark.parametrize(("dim", "count"), [(1, cases.sample(54, 27)), (2, cases.sample(6, 3))])
+def test_tolerances_asked_from_hostile_starts_are_covered_or_said_to_be_unresolved(dim, count):
     """Narrow, far, of two components, with jumps and kinks, without noise; budgets often too small to meet `tol`."""
     found, curves = [], []
-    for seed in seeds:
+    for seed in range(1, count + 1):
         problem = coverage.random_problem(seed, "hostile", dim)
         problem.ask["budget"] = min(problem.ask["budget"], {1: 3e5, 2: 1e6}[dim])
         run, seconds = coverage.solve(problem)
@@ -226,7 +226,7 @@ def test_tolerances_asked_from_hostile_starts_are_covered_or_said_to_be_unresolv
     assert np.median(ratios_found) <= 20.0
 
 
-@pytest.mark.parametrize("seeds", [range(1, 2), pytest.param(range(2, 9), marks=pytest.mark.slow)])
+@pytest.mark.parametrize("seeds", [range(1, 2), pytest.param(range(2, cases.sample(9, 5)), marks=pytest.mark.slow)])
 def test_backward_euler_with_many_save_times_and_a_tolerance_is_covered(seeds):
     """A step or two between save times, and a first order that extrapolations have to see through."""
     found = list(coverage_of_estimates.many(seeds, "many-saves"))

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import cases
 import numpy as np
 import pytest
 import xarray as xr
@@ -81,11 +82,13 @@ def random_pair(rng):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("order", "truth", "most"), [(1, first, 20.0), (2, second, 25.0)])
-def test_300_random_pairs_are_covered(order, truth, most):
+@pytest.mark.parametrize(
+    ("order", "truth", "most", "count"), [(1, first, 20.0, cases.sample(300, 100)), (2, second, 25.0, 300)]
+)
+def test_random_pairs_are_covered(order, truth, most, count):
     """Few cells per width are covered by much; where they resolve both laws the errors are near the truth."""
     rng, missed, every, resolved = np.random.default_rng(20_261), [], [], []
-    for case in range(300):
+    for case in range(count):
         p, q, grid = random_pair(rng)
         result = distances.wasserstein(p.cells(grid), q.cells(grid), order)
         value, error, true = float(result.distance), float(result.error), truth(p, q)
@@ -100,7 +103,7 @@ def test_300_random_pairs_are_covered(order, truth, most):
             resolved.append(every[-1])
     print(f"W{order}: missed {missed}, median estimate over error {np.median(every):.1f} of all, ", end="")
     print(f"{np.median(resolved):.1f} of the {len(resolved)} whose narrowest component is wider than three cells")
-    assert len(missed) <= 3
+    assert len(missed) <= count // 100
     assert np.median(resolved) <= most
 
 
