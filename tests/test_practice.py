@@ -176,3 +176,44 @@ def test_the_flow_matching_scheduler_is_euler_on_the_rectified_flow():
         x = made.step(torch.tensor(velocity), t, x).prev_sample.double()
     found = ours("flow-match-euler", fp.RectifiedFlow(), times, POINTS)
     assert x.numpy()[:, 0] == pytest.approx(found, abs=1e-5)
+
+
+def with_noise(name, process, times, x, noises, **options):
+    """Our run with the noise that the library drew, step by step."""
+    reverse = fp.Reverse(MIX, process)
+    for step, noise in zip(samplers.steps(samplers.get(name, **options), reverse, times), noises, strict=True):
+        x = step.move(reverse.score, step.scale_before * x) + step.std_after * noise
+    return x
+
+
+@pytest.mark.parametrize("n", [1, 2, 10])
+def test_euler_ancestral_is_that_of_diffusers(n):
+    made, process, times = of_table("EulerAncestralDiscreteScheduler", n, timestep_spacing="trailing")
+    found = sampled(made, process, POINTS, level=True)
+    generator = torch.Generator().manual_seed(0)
+    shape = (POINTS.size, 1)
+    noises = [torch.randn(shape, generator=generator, dtype=torch.float64).numpy()[:, 0] for _ in times[1:]]
+    assert found == pytest.approx(with_noise("euler-ancestral", process, times, POINTS, noises), abs=2e-4)
+    # and it is ddpm
+    assert found == pytest.approx(with_noise("ddpm", process, times, POINTS, noises), abs=2e-4)
+
+
+@pytest.mark.parametrize(("to_zero", "n"), [(True, 9), (False, 9), (True, 1), (False, 2)])
+def test_euler_ancestral_is_that_of_k_diffusion(to_zero, n):
+    sampling = pytest.importorskip("k_diffusion.sampling", reason="k-diffusion cannot be imported: [practice]")
+    process = fp.EDM(0.01, 20.0)
+    times = grids.karras(n, process)
+    times = np.append(times, 0.0) if to_zero else times
+    noises = np.random.default_rng(3).standard_normal((len(times) - 1, POINTS.size))
+    drawn = iter(noises)
+
+    def denoised(x, sigma):
+        s = float(sigma[0])
+        return torch.tensor(x.numpy() - s * predicted_noise(1.0, s, x.numpy()))
+
+    found = sampling.sample_euler_ancestral(
+        denoised, torch.tensor(20.0 * POINTS), torch.tensor(times.copy()), disable=True,
+        noise_sampler=lambda *_: torch.tensor(next(drawn)),
+    )  # fmt: skip
+    expected = with_noise("euler-ancestral", process, times, 20.0 * POINTS, noises)
+    assert found.numpy() == pytest.approx(expected, abs=1e-9)
