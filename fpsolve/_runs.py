@@ -27,6 +27,8 @@ Array = NDArray[np.float64]
 AXES = {"x": "x", "y": "y", "z": "x", "z_x": "x", "z_y": "y"}
 #: Attributes that say which dynamics a result was made of.
 IDENTITY = ("dynamics", "target", "process", "score_model", "eta", "law")
+#: Coordinate of densities without an error estimate; its attribute `reason` says why.
+UNRESOLVED = "unresolved"
 # positions this close, in cells, are the same; float32 positions by their own rounding besides
 _SAME = 1e-6
 

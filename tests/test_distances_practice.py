@@ -1,6 +1,7 @@
 """Energy distance, MMD, sliced and plane Wasserstein, Frechet: closed forms of Gaussians lie within the errors."""
 
 import builtins
+import warnings
 
 import numpy as np
 import pytest
@@ -283,3 +284,68 @@ def test_equal_means_leave_the_error_of_the_deviations():
     grid = fp.Grid.uniform((-4.0, 4.0), cells=24)
     found = distances.frechet(*(cells(fp.Gaussian(0.0, std=s), grid) for s in (0.3, 0.5)))
     assert 1e-8 < abs(float(found.distance) - 0.2) <= float(found.error)
+
+
+def spiked():
+    """A run whose second start is too narrow for its cells, so that nothing is known of it."""
+    reverse = fp.Reverse(fp.Gaussian(0.5, std=0.5), fp.VP())
+    starts = {
+        "prior": fp.Gaussian(0.0, std=1.0),
+        "spike": fp.Gaussian(0.3, std=1e-3),
+        "other": fp.Gaussian(0.2, std=0.9),
+    }
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", fp.UnresolvedWarning)
+        return fp.evolve(reverse, starts, grid=fp.Grid.uniform((-6, 6), cells=128), t_min=0.05, steps=64)
+
+
+def everything(p, q):
+    """Every distance between two densities."""
+    yield from (getattr(fp.distances, name)(p, q) for name in ("energy", "frechet", "weighted_tv", "total_variation"))
+    yield from (getattr(fp.distances, name)(p, q) for name in ("kl", "chi2", "hellinger"))
+    yield fp.distances.mmd(p, q, 0.5)
+    yield from (fp.distances.wasserstein(p, q, order) for order in (1, 2))
+    yield fp.distances.l1_on(p, q, (-1.0, 1.0))
+
+
+def test_a_run_without_an_estimate_gives_distances_without_a_bar(tmp_path):
+    run = spiked()
+    assert np.isinf(run["error_estimate"].sel(start="spike")).any()
+    assert np.isfinite(run["error_estimate"].sel(start=["prior", "other"])).all()
+    run.fpsolve.save(tmp_path / "run.nc")
+    rng = np.random.default_rng(0)
+    for one in (run, fp.load(tmp_path / "run.nc")):
+        last = one["density"].isel(t=[10, 14])
+        prior, spike, other = (last.sel(start=name, drop=True) for name in ("prior", "spike", "other"))
+        for found in everything(spike, prior):
+            assert np.isinf(found["error"]).all() and found.attrs["reason"], found.attrs
+            assert np.isfinite(found["distance"]).all()
+        for found in everything(prior, spike):
+            assert np.isinf(found["error"]).all()
+        for found in everything(prior, other):
+            assert np.isfinite(found["error"]).all()
+        # a whole run against one of its starts: the rows that are lost, and no others
+        found = fp.distances.energy(last, prior)
+        assert np.isinf(found["error"]).all("t").values.tolist() == [False, True, False]
+        assert "spike" in found.attrs["reason"] or "start" in found.attrs["reason"]
+        # and against samples
+        samples = rng.normal(0.0, 1.0, 400)
+        for name in ("energy", "frechet"):
+            assert np.isinf(getattr(fp.distances, name)(spike, samples)["error"]).all()
+            assert np.isfinite(getattr(fp.distances, name)(prior, samples)["error"]).all()
+        assert np.isinf(fp.distances.mmd(spike, samples, 0.5)["error"]).all()
+        assert np.isinf(fp.distances.wasserstein(spike, samples, 2)["error"]).all()
+
+
+def test_in_the_plane_too():
+    grid = fp.Grid.uniform([(-5, 5), (-5, 5)], cells=40)
+    both = xr.concat([cells(fp.Gaussian([m, 0.0], std=1.0), grid) for m in (0.0, 0.5)], "start")
+    marked = both.assign_coords(unresolved=("start", [False, True], {"reason": "start 'far': too few cells"}))
+    near, far = marked.isel(start=0), marked.isel(start=1)
+    for name in ("energy", "sliced_wasserstein", "wasserstein", "frechet", "weighted_tv"):
+        found = getattr(distances, name)(marked, near)
+        assert np.isinf(found["error"]).values.tolist() == [False, True], name
+        assert "too few cells" in found.attrs["reason"] and "unresolved" not in found.coords
+    samples = np.random.default_rng(0).normal(size=(100, 2))
+    assert np.isinf(distances.sliced_wasserstein(far, samples)["error"])
+    assert np.isfinite(distances.sliced_wasserstein(near, samples)["error"])

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from fpsolve import _checks, weights
 from fpsolve._checks import FloatArray
+from fpsolve._runs import UNRESOLVED
 from fpsolve._tails import edge_tail
 from fpsolve.distances import _lines, _planes
 from fpsolve.distances._lines import Line
@@ -45,6 +46,10 @@ class Frame:
         Zeros over the leading dimensions, with the coordinates to carry along.
     stored : float
         Relative rounding of the densities as they were stored, beyond that of float64: 1.2e-7 for float32.
+    lost : array or None
+        Rows of which a run has no estimate of the densities, shape (rows,): nor is there one of a distance.
+    reason : str
+        Why.
     """
 
     dims: tuple[str, ...]
@@ -53,6 +58,8 @@ class Frame:
     spacing: tuple[FloatArray, ...]
     leading: xr.DataArray
     stored: float = 0.0
+    lost: NDArray[np.bool_] | None = None
+    reason: str = ""
 
     @property
     def dim(self) -> int:
@@ -103,6 +110,12 @@ class Frame:
 
     def labelled(self, attrs: dict[str, str], **rows: FloatArray) -> xr.Dataset:
         """Return variables (rows,) over the leading dimensions; the numbers are estimated unless `attrs` says else."""
+        if self.lost is not None and self.lost.any():
+            rows |= {"error": np.where(self.lost, np.inf, rows["error"])} if "error" in rows else {}
+            attrs = attrs | {
+                "resolved": "no",
+                "reason": "; ".join(filter(None, [attrs.get("reason", ""), self.reason])),
+            }
         variables = {name: self.leading.copy(data=v.reshape(self.leading.shape)) for name, v in rows.items()}
         return xr.Dataset(variables, attrs={"status": "estimated"} | attrs)
 
@@ -143,7 +156,19 @@ def aligned(**arrays: Any) -> Frame:
         _same_positions(name, names[0], other_position, positions[0], slack)
     low, spacing = positions[0]
     stored = max(_rounding(array.dtype) for array in arrays.values())
-    return Frame(dims[0], tuple(parts[0].sizes[d] for d in dims[0]), low, spacing, leading, stored)
+    shape = tuple(parts[0].sizes[d] for d in dims[0])
+    return Frame(dims[0], shape, low, spacing, leading, stored, *_lost(parts, leading))
+
+
+def _lost(parts: tuple[xr.DataArray, ...], leading: xr.DataArray) -> tuple[NDArray[np.bool_] | None, str]:
+    """Rows that a run says nothing about: its densities carry that as a coordinate, `UNRESOLVED`."""
+    marks = [part.coords[UNRESOLVED].variable for part in parts if UNRESOLVED in part.coords]
+    if not marks:
+        return None, ""
+    lost = leading.variable.astype(bool)
+    for mark in marks:
+        lost = lost | mark.astype(bool)
+    return lost.transpose(*leading.dims).values.ravel(), str(marks[0].attrs.get("reason", ""))
 
 
 def _space_dims(name: str, array: Any) -> tuple[str, ...]:
@@ -174,7 +199,7 @@ def _leading(parts: tuple[xr.DataArray, ...], dims: tuple[str, ...]) -> xr.DataA
     first = dict.fromkeys(dims, 0)
     heads = [part.isel(first, drop=True) for part in parts]
     total = sum(heads[1:], start=heads[0]) if len(heads) > 1 else heads[0]
-    kept = total.drop_vars([c for c in total.coords if c in _AXES])
+    kept = total.drop_vars([c for c in total.coords if c in _AXES or c == UNRESOLVED])
     zeros = xr.zeros_like(kept, dtype=float)
     zeros.attrs.clear()
     return zeros

@@ -134,7 +134,7 @@ class Solution:
         return np.asarray(error if self.unresolved is None else np.where(self.unresolved, np.inf, error))
 
 
-Coordinates = dict[str, tuple[tuple[str, ...], Array]]
+Coordinates = dict[str, tuple[Any, ...]]
 
 
 def axis_names(dim: int, *, scaled: bool, suffix: str = "") -> tuple[str, ...]:
@@ -179,6 +179,9 @@ def dataset(problem: Problem, solution: Solution, attrs: dict[str, str | float |
         coarse = axis_names(solution.grid.dim, scaled=scaled, suffix="_previous")
         variables["density_previous"] = (("start", "t", *coarse), _scale(solution.previous, per_x))
         coordinates |= _positions(problem, solution.grid.coarsen(), "_previous")
+    if np.any(np.isinf(error)):
+        # goes with the densities wherever they go, so that no distance between them has an error bar
+        coordinates[_runs.UNRESOLVED] = (("start", "t"), np.isinf(error), {"reason": solution.reason})
     labels = {"start": list(problem.starts), **coordinates}
     attrs = attrs | _measured(problem, solution, gap) | resolution(solution, error)
     return xr.Dataset(variables, coords=labels, attrs=attrs)
