@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fpsolve import _progress
-from fpsolve.decomposition._steps import Steps
+from fpsolve.decomposition._steps import Steps, moved
 from fpsolve.kernels import Kernel
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ SOURCES = ("initialization", "discretization", "score")
 
 @dataclass(frozen=True, eq=False)
 class Chain:
-    """What a march leaves behind; n steps, densities as cell averages.
+    """What a march leaves behind; n steps, laws and errors as masses of cells.
 
     Attributes
     ----------
@@ -57,37 +57,37 @@ class Chain:
     exact: list[Kernel | Operator] = field(repr=False)
 
 
-def march(steps: Steps, times: Array, start: Array, first: Array, weights: Array, progress: bool | None) -> Chain:
-    """Run the sampler's chain from `start` and the exact one from `first`; weights are V times the cells' volume."""
+def march(steps: Steps, times: Array, start: Array, first: Array, v: Array, progress: bool | None) -> Chain:
+    """Run the sampler's chain from `start` and the exact one from `first`, masses of cells; V on the cells at times."""
     n, shape = len(times) - 1, steps.grid.shape
 
-    def norm(w: Array) -> Array:
-        return np.asarray((np.abs(w) * weights).reshape(*w.shape[: w.ndim - len(shape)], -1).sum(axis=-1))
+    def norm(w: Array, k: int) -> Array:
+        return np.asarray((np.abs(w) * v[k]).reshape(*w.shape[: w.ndim - len(shape)], -1).sum(axis=-1))
 
     # rows: mu, reference, then the errors in flight with their source and step
     rows, labels = np.stack([start, first, start - first]), [(0, 0)]
     sampled, reference, exact = [start], [first], []
     local, alive = np.zeros((3, n)), np.zeros((3, n + 1))
-    local[0, 0] = alive[0, 0] = norm(rows[2])
+    local[0, 0] = alive[0, 0] = norm(rows[2], 0)
     closure, told = np.zeros(n + 1), []
     with _progress.progress(n, f"{steps.sampler.name}: errors", progress) as bar:
         for k, (t0, t1) in enumerate(pairwise(times.tolist())):
             (sampler, begun), kernel = steps.sampled(times, k), steps.exactly(t0, t1)
-            told.append(_told(sampler, steps, t0, t1, np.abs(sampled[begun]) * steps.grid.volume))
+            told.append(_told(sampler, steps, t0, t1, np.abs(sampled[begun])))
             exact.append(kernel)
-            mu, rows = sampler.push(sampled[begun]), kernel.push(rows)
+            mu, rows = moved(sampler, sampled[begun]), moved(kernel, rows)
             made = {1: mu - rows[0]}
             if steps.perturbed:
                 made[2] = steps.score_error(sampled[-1], rows[0], t0, t1)
                 made[1] -= made[2]
             for source, error in made.items():
-                local[source, k] = norm(error)
+                local[source, k] = norm(error, k + 1)
                 labels.append((source, k))
             rows = np.concatenate([mu[None], rows[1:], *(error[None] for error in made.values())])
             # the sum of the errors of every source, shape (3, *grid.shape)
             sources = np.array([source for source, _ in labels])
             sums = np.stack([rows[2:][sources == source].sum(axis=0) for source in range(len(SOURCES))])
-            alive[:, k + 1], closure[k + 1] = norm(sums), norm(rows[0] - rows[1] - sums.sum(axis=0))
+            alive[:, k + 1], closure[k + 1] = norm(sums, k + 1), norm(rows[0] - rows[1] - sums.sum(axis=0), k + 1)
             sampled.append(rows[0])
             reference.append(rows[1])
             bar.update()
@@ -96,7 +96,7 @@ def march(steps: Steps, times: Array, start: Array, first: Array, weights: Array
         for now, before in zip(told[:0:-1], told[-2::-1], strict=True):
             now["thrown"] -= before["thrown"]
     propagated = np.zeros((3, n))
-    for (source, k), left in zip(labels, norm(rows[2:]), strict=True):
+    for (source, k), left in zip(labels, norm(rows[2:], n), strict=True):
         propagated[source, k] = left
     told_by_name = {name: np.array([one[name] for one in told]) for name in told[0]}
     return Chain(np.stack(sampled), np.stack(reference), local, propagated, alive, sums, closure, told_by_name, exact)
@@ -107,7 +107,7 @@ def _told(sampler: Kernel | Operator, steps: Steps, t0: float, t1: float, masses
     made = steps.step(t0, t1)
     defects = getattr(sampler, "defects", None)
     return {
-        "width": max(made.std_before, made.std_after) / max(steps.grid.spacing),
+        "width": max(made.std_before / max(steps.cells(t0).spacing), made.std_after / max(steps.cells(t1).spacing)),
         "averaged": float(getattr(sampler, "averaged", 0.0)),
         "beyond": 0.0 if defects is None else float(np.max(defects)),
         "thrown": 0.0 if defects is None else float(np.ravel(defects) @ masses.ravel()),
@@ -115,18 +115,18 @@ def _told(sampler: Kernel | Operator, steps: Steps, t0: float, t1: float, masses
     }
 
 
-def coefficient(matrix: Array, v: Array) -> float:
-    r"""``max_{i \ne k} sum_j V_j |P_ij - P_kj| / (V_i + V_k)``, v of shape (cells,).
+def coefficient(matrix: Array, v: Array, later: Array) -> float:
+    r"""``max_{i \ne k} sum_j W_j |P_ij - P_kj| / (V_i + V_k)``, v = V before and later = W after, shapes (cells,).
 
     Examples
     --------
-    >>> round(coefficient(np.array([[0.9, 0.1], [0.2, 0.8]]), np.ones(2)), 12)
+    >>> round(coefficient(np.array([[0.9, 0.1], [0.2, 0.8]]), np.ones(2), np.ones(2)), 12)
     0.7
     """
     from scipy.spatial.distance import pdist
 
     first, second = np.triu_indices(len(v), 1)
-    return float(np.max(pdist(matrix * v, "cityblock") / (v[first] + v[second])))
+    return float(np.max(pdist(matrix * later, "cityblock") / (v[first] + v[second])))
 
 
 def contractions(chain: list[Kernel | Operator], v: Array, boundaries: list[int]) -> Array:
@@ -142,25 +142,25 @@ def contractions(chain: list[Kernel | Operator], v: Array, boundaries: list[int]
     ----------
     chain : list
         The exact kernels.
-    v : array, shape (*grid.shape)
-        The weight.
+    v : array, shape (n + 1, *grid.shape)
+        The weight on the cells at every time.
     boundaries : list of int
         Steps at which Dobrushin coefficients are computed, 0 to n - 1; matrices are needed for that.
     """
     n, rest = len(chain), None
     found = np.ones(n + 1)
     # images of V, one per boundary still ahead, and the coefficient from that boundary on
-    images, ahead = [v], [1.0]
+    images, ahead = [v[-1]], [1.0]
     for k in range(n - 1, -1, -1):
         images = list(pulled(chain[k], np.stack(images)))
-        found[k] = min(float(np.max(image / v)) * delta for image, delta in zip(images, ahead, strict=True))
+        found[k] = min(float(np.max(image / v[k])) * delta for image, delta in zip(images, ahead, strict=True))
         kernel = chain[k]
         if not boundaries or not isinstance(kernel, Kernel):
             continue
         rest = kernel.matrix if rest is None else kernel.matrix @ rest
         if k in boundaries:
-            delta = coefficient(rest, v.ravel())
-            images.append(v)
+            delta = coefficient(rest, v[k].ravel(), v[-1].ravel())
+            images.append(v[k])
             ahead.append(delta)
             found[k] = min(found[k], delta)
     return found

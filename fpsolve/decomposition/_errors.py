@@ -1,26 +1,27 @@
-"""Where the error of a sampler comes from, step by step, and how well its total is known.
+"""Where the error of a sampler comes from, step by step.
 
-How well the total of a decomposition is known: cells in the norm and in the sampler's chain, mass beyond the box.
-
-The public function: arguments checked, the march run, everything put into a Dataset.
+The public function: arguments checked, cells chosen where none are given, the march run, everything put into a Dataset.
 """
 
 from __future__ import annotations
 
 import time
 import warnings
-from dataclasses import replace
-from math import prod
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from math import ceil, prod
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fpsolve import _checks, _memory, distances, samplers, weights
 from fpsolve._times import decreasing, one, same
-from fpsolve.decomposition._chain import SOURCES, Chain, contractions, march
+from fpsolve._warnings import UnresolvedWarning
+from fpsolve.decomposition._chain import contractions, march
+from fpsolve.decomposition._result import dataset, masses_of
 from fpsolve.decomposition._steps import Steps
-from fpsolve.dynamics import Reverse
+from fpsolve.dynamics import Frame, Reverse
+from fpsolve.evolution import choose_frame, covering_box
 from fpsolve.grid import Grid
 from fpsolve.laws import Law
 
@@ -34,53 +35,16 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
-#: Mass beyond the box whose weight is not known any more, and the weight of less, in units of the largest in the box.
-_LOST, _BEYOND = 1e-6, 4.0
-#: Fewest cells along an axis of the companion.
-_FEWEST = 8
-
 #: Bytes of a step: its formulas, as an object.
 STEP_BYTES = 600.0
 
 
-def total_errors(
-    plan: Steps, times: Array, sampled: Array, total: Array, marginals: Array, lost: Array, weight: WeightLike
-) -> tuple[Array, str]:
-    """Return the error of every total, and the reason where one is infinite; lost is the mass beyond the box so far."""
-    import xarray as xr
-
-    grid, names = plan.grid, ("x", "y")[: plan.grid.dim]
-    w = xr.DataArray(sampled - marginals, dims=("t", *names), coords=dict(zip(names, grid.axes, strict=True)))
-    # its error counts roots within cells and tails, which sums over cells with V at their centres do not know
-    found = distances.weighted_norm(w, weight)
-    norm = np.abs(found["distance"].values - total) + found["error"].values
-    beyond = _BEYOND * float(np.max(weights.evaluate(weight, grid))) * lost
-    if any(n % 2 or n < 2 * _FEWEST for n in grid.shape):
-        reason = f"no companion on half of {grid.shape} cells: take even numbers of at least {2 * _FEWEST}"
-        return np.full(len(times), np.inf), reason
-    errors = np.where(lost > _LOST, np.inf, norm + beyond + _from_half(plan, times, sampled, weight))
-    return errors, "the sampler leaves the box: widen the grid" if np.any(lost > _LOST) else ""
-
-
-def _from_half(plan: Steps, times: Array, sampled: Array, weight: WeightLike) -> Array:
-    """V-norm of what the sampler's chain on half of the cells differs by: three times the error of second order."""
-    half = replace(plan, grid=Grid(plan.grid.bounds, tuple(n // 2 for n in plan.grid.shape)))
-    v = weights.evaluate(weight, half.grid) * half.grid.volume
-    # pairs of cells, axis by axis
-    coarse = 0.5 * (sampled[:, ::2] + sampled[:, 1::2])
-    if plan.grid.dim == 2:
-        coarse = 0.5 * (coarse[:, :, ::2] + coarse[:, :, 1::2])
-    chain, gaps = [coarse[0]], [0.0]
-    with warnings.catch_warnings():
-        # what coarse cells are warned of, the given ones were too, or their error says so
-        warnings.simplefilter("ignore")
-        for k in range(len(times) - 1):
-            kernel, begun = half.sampled(times, k)
-            chain.append(kernel.push(chain[begun]))
-            gaps.append(float((np.abs(coarse[k + 1] - chain[-1]) * v).sum()))
-    return np.array(gaps)
-
-
+#: Without a grid: weighted mass left beyond a side of the box, cells per narrowest width at first, fewest and most
+#: along an axis, and the share of the total, or of so small a one, to which it has to be known.
+_TAIL, _PER_WIDTH, _CELLS = 1e-6, {1: 6.0, 2: 2.0}, {1: (200, 1600), 2: (48, 96)}
+_SHARE, _SMALL = 0.01, 1e-3
+#: Share of T at which the scale of the laws is that of the data.
+_NEARLY_DATA = 1e-6
 #: A start must have all but this mass inside of the box.
 _LOST_MASS = 1e-6
 #: Dobrushin coefficients are computed from so many times on, on grids of at most so many cells.
@@ -92,7 +56,8 @@ def errors(
     sampler: Method,
     *,
     start: Law | ArrayLike,
-    grid: Grid,
+    grid: Grid | None = None,
+    frame: Literal["auto", "fixed", "scaled"] = "auto",
     times: ArrayLike | None = None,
     steps: int | None = None,
     t_min: float | None = None,
@@ -111,9 +76,9 @@ def errors(
               + \sum_k \mu_k (K_k - Q_k) P_{k+1} \cdots P_{n-1} + \sum_k \mu_k (Q_k - P_k) P_{k+1} \cdots P_{n-1}:
 
     initialization, discretization and score errors, every one a signed density that is carried to the end by the exact
-    kernels. All norms are ``||w||_V = int V |w|``, sums over cells with V at their centres (second order in the cell
-    width). The identity holds on the grid to rounding (`closure`); how well the grid's exact chain knows ``p_t`` is
-    `reference_error`, and how well `total` is known `total_error`.
+    kernels. Norms of terms are ``||w||_V = int V |w|``, sums over cells with V at their centres (second order in the
+    cell width); `total` is `fpsolve.distances.weighted_norm`. The identity holds on the grid to rounding (`closure`);
+    how well the grid's exact chain knows ``p_t`` is `reference_error`, and how well `total` is known `total_error`.
 
     Parameters
     ----------
@@ -125,9 +90,14 @@ def errors(
         Of a method that remembers earlier steps mu_k is the start moved by the map of its first k steps, and
         ``mu_k K_k`` stands for mu_{k+1}; one that adds noise too has no mu_k on a grid and is refused.
     start : Law or array of shape (*grid.shape)
-        nu; an array holds cell averages.
-    grid : Grid
-        1D or 2D. Kernels are matrices up to 2000 cells in 1D and 48 x 48 in 2D, and applied without matrices beyond.
+        nu; an array holds cell averages, and needs `grid`.
+    grid : Grid, optional
+        1D or 2D; in the scaled frame in z. Kernels are matrices up to 2000 cells in 1D and 48 x 48 in 2D, and applied
+        without matrices beyond. Default: a box around the start and the laws on the way, whose cells are halved until
+        `reference_error` and `total_error` at the end are below a hundredth of `total` (or below 1e-5).
+    frame : {"auto", "fixed", "scaled"}
+        Coordinate of the cells: x, or ``z = (x - m(t))/S(t)`` with mean and standard deviation of ``p_t`` per axis, so
+        that one number of cells serves VE and EDM from beginning to end; "auto" as in `fpsolve.evolve`.
     times : array, shape (n + 1,), optional
         Decreasing forward times in [t_min, T]; or
     steps : int, optional
@@ -153,8 +123,8 @@ def errors(
         `propagated` (what is left at the end), `discount` (their ratio, NaN without local error) and `bound` (local
         times contraction). The initialization error stands in step 0. Over ``t``: `alive(source, t)`, the norm of the
         sum of all errors of a source so far; `total`, the measured ``||mu_k - p_t||_V`` against the exact marginal;
-        `total_error`, how well it is known: V at centres of cells, the sampler's chain on half of the cells, mass that
-        leaves the box (infinite where that is more than 1e-6, or cells cannot be halved: attrs["total_error_reason"]);
+        `total_error`, how well it is known: quadrature, the sampler's chain on half of the cells, mass that leaves the
+        box (infinite where that is more than 1e-6, or cells cannot be halved: attrs["total_error_reason"]);
         `contraction` from t to the end; `closure`; `reference_error`. Signed densities at the end: `remainder(source,
         x[, y])`, `sampled`, `exact`. Of the sampler's kernels: `width(step)`, the noise in cell widths (a step below
         about 1 moves splines, in 1D), `averaged(step)`, the share of sources averaged over their cells (each such step
@@ -185,30 +155,88 @@ def errors(
     >>> bool(found["closure"].max() < 1e-12)
     True
     """
-    _checks.instances(reverse=(reverse, Reverse), grid=(grid, Grid))
+    _checks.instances(reverse=(reverse, Reverse))
+    if grid is not None:
+        _checks.instances(grid=(grid, Grid))
+        _checks.same_dim("grid", grid.dim, "reverse", reverse.dim)
     began = time.perf_counter()
     method = samplers.get(sampler, "sampler", **options)
     if method.memory and not method.deterministic:
         remedy = "its law is one of x and what it remembers: use fpsolve.particles.simulate"
         raise _checks.error("sampler", "one that remembers no steps or adds no noise", repr(method.name), remedy)
-    _checks.same_dim("grid", grid.dim, "reverse", reverse.dim)
     if score is not None:
         reverse = Reverse(reverse.target, reverse.process, score, reverse.eta)
     nodes = _times(reverse, times, steps, t_min)
-    plan = Steps.of(method.in_steps(len(nodes) - 1), reverse, grid)
+    # the scale at 0 is that of just above
+    picture = choose_frame(reverse, frame, grid, max(float(nodes[-1]), _NEARLY_DATA * reverse.horizon))
+    method = method.in_steps(len(nodes) - 1)
+    tried = _grids(reverse, picture, nodes, start, weight) if grid is None else [grid]
+    for cells in tried:
+        plan = Steps.of(method, reverse, cells, picture)
+        found = _on(plan, nodes, start, weight, blocks, progress)
+        if grid is not None or _doubt(found) <= _SHARE * max(found.attrs["total"], _SMALL):
+            break
+    else:
+        warnings.warn(_unsure(found, plan), UnresolvedWarning, stacklevel=2)
+    inputs = {"weight": weights.to_json(weight), "wall_time_s": time.perf_counter() - began}
+    left = _left_to_data(reverse, float(nodes[-1]), plan.cells(float(nodes[-1])), weight)
+    return found.assign_attrs(inputs | left)
+
+
+def _on(
+    plan: Steps, nodes: Array, start: Law | ArrayLike, weight: WeightLike, blocks: int, progress: bool | None
+) -> xr.Dataset:
+    """Everything on given cells."""
+    grid = plan.grid
     if plan.reference == "finite volumes" or (plan.perturbed and not plan.exact.noiseless):
         _checks.positive("t_min", nodes[-1], "finite volumes stop short of 0")
     _memory.require("grid", 160.0 * prod(grid.shape) * len(nodes), "take fewer cells or steps")
     if grid.dim == 1:  # noise moves every cell to a share of all others
         _memory.say_if_long("decomposition.errors", 3e-10 * len(nodes) * float(prod(grid.shape)) ** 2)
-    v = weights.evaluate(weight, grid)
-    nu = _start(start, grid)
-    first = grid.cell_average(plan.exact.marginal(nodes[0]))
-    chain = march(plan, nodes, nu, first, v * grid.volume, progress)
-    found = contractions(chain.exact, v, _boundaries(blocks, len(nodes) - 1, prod(grid.shape)))
-    dataset = _dataset(chain, plan, nodes, v, found, weight)
-    inputs = {"weight": weights.to_json(weight), "wall_time_s": time.perf_counter() - began}
-    return dataset.assign_attrs(inputs | _left_to_data(reverse, float(nodes[-1]), grid, weight))
+    v = np.stack([weights.evaluate(weight, plan.cells(t)) for t in nodes.tolist()])
+    nu = _start(start, plan.cells(float(nodes[0])))
+    chain = march(plan, nodes, nu, masses_of(plan.exact.marginal(nodes[0]), plan.cells(float(nodes[0]))), v, progress)
+    contraction = contractions(chain.exact, v, _boundaries(blocks, len(nodes) - 1, prod(grid.shape)))
+    return dataset(chain, plan, nodes, v, contraction, weight)
+
+
+def _grids(
+    reverse: Reverse, picture: Frame | None, nodes: Array, start: Law | ArrayLike, weight: WeightLike
+) -> Iterator[Grid]:
+    """Finer and finer cells, in a box around the start and the laws along the way."""
+    if not isinstance(start, Law):
+        raise _checks.error("grid", "the Grid of the cells of start", "None", "give a law, or the grid")
+    boxes = []
+    for t, law in [(nodes[0], start), *((t, reverse.marginal(float(t))) for t in nodes)]:
+        ends = np.array(covering_box([law], weight, _TAIL)).T
+        if picture is not None:
+            ends = (ends - picture.center(t)) / picture.scale(t)
+        boxes.append(ends)
+    low, high = np.min(boxes, axis=0)[0], np.max(boxes, axis=0)[1]
+    last = reverse.marginal(float(nodes[-1]))
+    stds = np.sqrt(np.diag(np.atleast_2d(last.cov)))
+    width = np.ones_like(stds) if picture is None else picture.scale(nodes[-1])
+    narrow = (last.smallest_std or float(np.min(stds)) / 4.0) / width
+    fewest, most = _CELLS[reverse.dim]
+    wished = np.clip(_PER_WIDTH[reverse.dim] * (high - low) / narrow, fewest, most)
+    cells = [2 * ceil(wish / 2.0) for wish in wished]
+    while True:
+        yield Grid(tuple(zip(low.tolist(), high.tolist(), strict=True)), tuple(cells))
+        if max(cells) >= most:
+            return
+        cells = [2 * n for n in cells]
+
+
+def _doubt(found: xr.Dataset) -> float:
+    """How well the total at the end and the chain it is taken apart with are known."""
+    return max(float(found["reference_error"][-1]), float(found.attrs["total_error"]))
+
+
+def _unsure(found: xr.Dataset, plan: Steps) -> str:
+    return (
+        f"grid: {plan.grid.shape} cells know the total of {found.attrs['total']:.3g} to {_doubt(found):.2g} only, not "
+        f"to a hundredth: {found.attrs['total_error_reason'] or 'give a finer grid, or fewer steps to take apart'}"
+    )
 
 
 def _left_to_data(reverse: Reverse, t: float, grid: Grid, weight: WeightLike) -> dict[str, float]:
@@ -242,17 +270,17 @@ def _times(reverse: Reverse, times: ArrayLike | None, steps: int | None, t_min: 
 
 
 def _start(start: Law | ArrayLike, grid: Grid) -> Array:
-    """Cell averages of the start."""
+    """Masses of the start."""
     if isinstance(start, Law):
         _checks.same_dim("start", start.dim, "grid", grid.dim)
-        averages = grid.cell_average(start)
+        masses = masses_of(start, grid)
     else:
         remedy = f"give cell averages on the {grid.shape} cells of grid, or a law"
-        averages = _checks.finite_array("start", start, shape=grid.shape, remedy=remedy)
-    mass = float(averages.sum() * grid.volume)
+        masses = _checks.finite_array("start", start, shape=grid.shape, remedy=remedy) * grid.volume
+    mass = float(masses.sum())
     if abs(mass - 1.0) > _LOST_MASS:
         raise _checks.error("start", "a probability inside of the box", f"mass {mass:.8g}", "widen the grid")
-    return averages
+    return masses
 
 
 def _boundaries(blocks: int, n: int, cells: int) -> list[int]:
@@ -261,64 +289,3 @@ def _boundaries(blocks: int, n: int, cells: int) -> list[int]:
     if blocks == 0 or cells > _BLOCK_CELLS:
         return []
     return sorted({int(k) for k in np.linspace(0, n, blocks, endpoint=False)})
-
-
-def _dataset(chain: Chain, plan: Steps, times: Array, v: Array, contraction: Array, weight: WeightLike) -> xr.Dataset:
-    import xarray as xr
-
-    grid = plan.grid
-    axes = ("x", "y")[: grid.dim]
-    cell_weights = v * grid.volume
-    space = tuple(range(-grid.dim, 0))
-    marginals = np.stack([grid.cell_average(plan.exact.marginal(t)) for t in times])
-    total = (np.abs(chain.sampled - marginals) * cell_weights).sum(axis=space)
-    off = (np.abs(chain.reference - marginals) * cell_weights).sum(axis=space)
-    # what a step throws out of the box, kernels put into the cells at its ends
-    lost = np.abs(1.0 - chain.sampled[0].sum() * grid.volume) + np.append(0.0, np.cumsum(chain.steps["thrown"]))
-    uncertain, reason = total_errors(plan, times, chain.sampled, total, marginals, lost, weight)
-    bound = chain.local * contraction[1:]
-    bound[0] = chain.local[0] * contraction[0]
-    discount = np.full_like(chain.local, np.nan)
-    np.divide(chain.propagated, chain.local, out=discount, where=chain.local > 0.0)
-    per_step = {name: ("step", values) for name, values in chain.steps.items()}
-    both = ("source", "step")
-    return xr.Dataset(
-        {
-            "local": (both, chain.local),
-            "propagated": (both, chain.propagated),
-            "discount": (both, discount),
-            "bound": (both, bound),
-            "alive": (("source", "t"), chain.alive),
-            "total": ("t", total),
-            "total_error": ("t", uncertain),
-            "contraction": ("t", contraction),
-            "closure": ("t", chain.closure),
-            "reference_error": ("t", off),
-            "remainder": (("source", *axes), chain.remainders),
-            "sampled": (axes, chain.sampled[-1]),
-            "exact": (axes, marginals[-1]),
-            **per_step,
-        },
-        coords={
-            "source": list(SOURCES),
-            "step": np.arange(len(times) - 1),
-            "t_from": ("step", times[:-1]),
-            "t_to": ("step", times[1:]),
-            "t": times,
-            "reverse_time": ("t", times[0] - times),
-            **dict(zip(axes, grid.axes, strict=True)),
-        },
-        attrs={
-            "status": "estimated",
-            "sampler": plan.sampler.name,
-            "settings": repr(plan.sampler),
-            "reference": plan.reference,
-            "score": "approximate" if plan.perturbed else "exact",
-            "eta": plan.exact.eta_label,
-            "total": float(total[-1]),
-            "total_error": float(uncertain[-1]),
-            "total_error_reason": reason,
-            "sum_of_terms": float(chain.propagated.sum()),
-            "sum_of_bounds": float(bound.sum()),
-        },
-    )

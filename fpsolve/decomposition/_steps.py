@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fpsolve import kernels, samplers
-from fpsolve.dynamics import Reverse
+from fpsolve.dynamics import Frame, InFrame, Reverse
 from fpsolve.kernels import Kernel
 from fpsolve.samplers import Composed, MapStep
 
@@ -47,20 +47,28 @@ class Steps:
     exact, model : Reverse
         With the exact score and with the approximate one (the same object where there is none), eta that of the method.
     grid : Grid
+        In x, or in z of the frame.
+    frame : Frame or None
+        Mean and scale that the cells follow.
     """
 
     sampler: Sampler
     exact: Reverse
     model: Reverse
     grid: Grid
+    frame: Frame | None = None
 
     @classmethod
-    def of(cls, sampler: Sampler, reverse: Reverse, grid: Grid) -> Steps:
+    def of(cls, sampler: Sampler, reverse: Reverse, grid: Grid, frame: Frame | None = None) -> Steps:
         """The two dynamics a sampler discretises."""
         eta = reverse.eta if sampler.eta is None else sampler.eta
         exact = Reverse(reverse.target, reverse.process, eta=eta)
         model = exact if reverse.exact else Reverse(reverse.target, reverse.process, reverse.score, eta)
-        return cls(sampler, exact, model, grid)
+        return cls(sampler, exact, model, grid, frame)
+
+    def cells(self, t: float) -> Grid:
+        """The cells in x at time t."""
+        return self.grid if self.frame is None else self.frame.grid(t, self.grid)
 
     @property
     def perturbed(self) -> bool:
@@ -95,7 +103,7 @@ class Steps:
     def exactly(self, t0: float, t1: float) -> Kernel | Operator:
         """P: the dynamics with the exact score."""
         if self.reference == "Bayes' rule":
-            return kernels.exact(self.exact, self.grid, t0, t1)
+            return kernels.exact(self.exact, self.cells(t0), t0, t1, to_grid=self.cells(t1))
         return self._continuous(self.exact, t0, t1)
 
     def score_error(self, mu: Array, exact_push: Array, t0: float, t1: float) -> Array:
@@ -103,28 +111,36 @@ class Steps:
 
         Where P is Bayes' rule, Q is P plus the difference of two finite-volume kernels, whose grid errors cancel.
         """
-        with_model = self._continuous(self.model, t0, t1).push(mu)
+        with_model = moved(self._continuous(self.model, t0, t1), mu)
         if self.reference == "Bayes' rule":
-            return with_model - self._continuous(self.exact, t0, t1).push(mu)
+            return with_model - moved(self._continuous(self.exact, t0, t1), mu)
         return with_model - exact_push
 
     def _continuous(self, dynamics: Reverse, t0: float, t1: float) -> Kernel | Operator:
         if dynamics.noiseless:
             return self._moved(flow_step(self.exact, self.step(t0, t1)), dynamics)
-        return kernels.finite_volume_operator(dynamics, self.grid, t0, t1)
+        # in the frame its cells are those of z, with the same masses
+        seen = dynamics if self.frame is None else InFrame(Frame(dynamics))
+        return kernels.finite_volume_operator(seen, self.grid, t0, t1)
 
     def _moved(self, step: Step, reverse: Reverse) -> Kernel | Operator:
         """A step as a kernel: splines where they can, sources averaged over cells where the map folds the line."""
         t0, t1 = step.t_from, step.t_to
+        cells, ends = self.cells(t0), self.cells(t1)
         if not self.matrices:
-            return kernels.sampler_operator(step, reverse, self.grid, t0, t1)
+            return kernels.sampler_operator(step, reverse, cells, t0, t1, to_grid=ends)
         if self.grid.dim == 2:
-            return kernels.sampler(step, reverse, self.grid, t0, t1)
+            return kernels.sampler(step, reverse, cells, t0, t1, to_grid=ends)
         try:
-            return kernels.sampler(step, reverse, self.grid, t0, t1, source="spline")
+            return kernels.sampler(step, reverse, cells, t0, t1, source="spline", to_grid=ends)
         except ValueError:
             # a map that folds the line; anything else that is wrong is refused again here
-            return kernels.sampler(step, reverse, self.grid, t0, t1)
+            return kernels.sampler(step, reverse, cells, t0, t1, to_grid=ends)
+
+
+def moved(kernel: Kernel | Operator, masses: Array) -> Array:
+    """Masses of cells after a kernel, shape (..., cells), whatever the coordinate its cells are in."""
+    return kernel.push(masses / kernel.grid.volume) * kernel.target.volume
 
 
 def flow_step(reverse: Reverse, made: Step) -> MapStep:

@@ -18,6 +18,7 @@ from fpsolve.evolution._result import RunAccessor as RunAccessor
 from fpsolve.evolution._result import Solution as Solution
 from fpsolve.evolution._result import load
 from fpsolve.evolution._result import resolution as resolution
+from fpsolve.evolution._setup import choose_frame as choose_frame
 from fpsolve.evolution._steady import steady_state
 
 __all__ = ["evolve", "load", "steady_state"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -73,16 +73,18 @@ class Remap:
 
     def matrix(self) -> Array:
         """Return the matrix (cells of grid, cells of target); its rows sum to one."""
-        return self.push(np.eye(self.faces.size - 1))
+        return self._moved(_every_cell(self.faces.size), np.ones(self.faces.size - 1))
 
     def push(self, masses: Array) -> Array:
         """Masses (n, cells of grid) -> masses (n, cells of target)."""
-        at_faces = np.zeros((masses.shape[1] + 1, masses.shape[0]))
-        np.cumsum(masses.T, axis=0, out=at_faces[1:])
-        moved = self._table @ self._interpolation.solve(at_faces)
+        at_faces = _cumulative(masses)
+        return self._moved(self._interpolation.solve(at_faces), at_faces[-1])
+
+    def _moved(self, coefficients: Array, total: Array) -> Array:
+        at_faces = self._table @ coefficients
         # what goes beyond the box stays in its end cells
-        moved[0], moved[-1] = 0.0, at_faces[-1]
-        return np.ascontiguousarray(np.diff(moved, axis=0).T)
+        at_faces[0], at_faces[-1] = 0.0, total
+        return np.ascontiguousarray(np.diff(at_faces, axis=0).T)
 
     def pull(self, f: Array) -> Array:
         """Functions (n, cells of target) -> functions (n, cells of grid), the transpose of `push`."""
@@ -98,31 +100,47 @@ class Remap:
         ends[-1, 1] -= 1.0
         return np.asarray(np.abs(np.cumsum(ends[:0:-1], axis=0)[::-1]).sum(axis=1))
 
-    @cached_property
-    def _knots(self) -> Array:
-        from scipy.interpolate import make_interp_spline
-
-        return np.asarray(make_interp_spline(self.faces, self.faces, k=_DEGREE).t)
-
-    @cached_property
+    @property
     def _interpolation(self) -> Any:
-        """The conditions that the spline meets the values at the faces, factorised."""
-        from scipy.interpolate import BSpline
-        from scipy.sparse.linalg import splu
-
-        return splu(BSpline.design_matrix(self.faces, self._knots, _DEGREE).tocsc())
+        return _splines(self.faces.size)[1]
 
     @cached_property
     def _table(self) -> Any:
         """Means of the splines over the nodes, sparse (cells of target + 1, coefficients)."""
         from scipy.interpolate import BSpline
 
-        inside = np.clip(self.points, self.faces[0], self.faces[-1])
+        knots = _splines(self.faces.size)[0]
+        low, high, cells = self.faces[0], self.faces[-1], self.faces.size - 1
+        inside = cells * ((np.clip(self.points, low, high) - low) / (high - low))
         tables = [
-            share * BSpline.design_matrix(np.ascontiguousarray(node), self._knots, _DEGREE)
+            share * BSpline.design_matrix(np.ascontiguousarray(node), knots, _DEGREE)
             for node, share in zip(inside.T, self.shares, strict=True)
         ]
         return sum(tables[1:], start=tables[0]).tocsr()
+
+
+@lru_cache(maxsize=8)
+def _splines(faces: int) -> tuple[Array, Any]:
+    """Knots of the spline through values at the faces 0, 1, ..., and its conditions, factorised."""
+    from scipy.interpolate import BSpline, make_interp_spline
+    from scipy.sparse.linalg import splu
+
+    places = np.arange(float(faces))
+    knots = np.asarray(make_interp_spline(places, places, k=_DEGREE).t)
+    return knots, splu(BSpline.design_matrix(places, knots, _DEGREE).tocsc())
+
+
+@lru_cache(maxsize=2)
+def _every_cell(faces: int) -> Array:
+    """Coefficients of the cumulative masses of every cell alone, shape (coefficients, cells)."""
+    return np.asarray(_splines(faces)[1].solve(_cumulative(np.eye(faces - 1))))
+
+
+def _cumulative(masses: Array) -> Array:
+    """Cumulative masses at the faces, shape (faces, n), of masses (n, cells)."""
+    at_faces = np.zeros((masses.shape[1] + 1, masses.shape[0]))
+    np.cumsum(masses.T, axis=0, out=at_faces[1:])
+    return at_faces
 
 
 def fold(step: Step, score: Score, grid: Grid) -> str:
