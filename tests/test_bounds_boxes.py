@@ -1,12 +1,14 @@
 """What lies beyond the box: laws that leave no trace at its ends, drifts that would grow, weights of another shape."""
 
+import math
+
 import cases
 import numpy as np
 import pytest
 
 import fpsolve as fp
 from fpsolve import bounds, kernels
-from fpsolve.bounds import _drift, _lyapunov, _pairs
+from fpsolve.bounds import _drift, _line, _lyapunov, _pairs
 
 BOX = fp.Grid.uniform((-9, 9), cells=180)
 
@@ -145,12 +147,30 @@ def test_integrated_constants_are_the_integrals_of_the_rates():
     """From the closed rates, whose integrals are known."""
     for reverse, t0, t1 in ((cases.ou_mixture(), 3.0, 0.01), (cases.two_mode_vp(), 1.0, 0.3)):
         found = bounds.drift(reverse, t0, t1, grid=fp.Grid.uniform((-10, 10), cells=200))
-        times, dr = _drift._time_nodes(reverse, t0, t1)
+        times, dr = _line.over_time(reverse, t0, t1, _drift._PANELS)
         assert np.array_equal(times, found.times)
         gamma, k = _drift._integrated(found.rate_closed, found.source_closed, dr)
         print(gamma, found.gamma_closed, k, found.K_closed)
-        assert gamma == pytest.approx(found.gamma_closed, rel=1e-4)
-        assert k == pytest.approx(found.K_closed, rel=1e-5)
+        assert gamma == pytest.approx(found.gamma_closed, rel=1e-6)
+        assert k == pytest.approx(found.K_closed, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    "process", [fp.VP(), fp.VP(curvature=3.0), fp.OrnsteinUhlenbeck(T=1.0), fp.CosineVP(), fp.RectifiedFlow()], ids=repr
+)
+def test_a_bias_of_the_score_costs_what_girsanov_says_to_the_last_digits(process):
+    """``1/2 int g^2 b^2 dt`` for a constant b: of these processes ``int g^2`` is ``-2 log alpha``, or known."""
+    exact = fp.Reverse(fp.Gaussian(0.3, std=0.8), process)
+    biased = fp.Reverse(exact.target, process, score=lambda t, x: exact.score(t, x) + 0.1)
+    t_min, held = 0.02, process.held_from
+    if isinstance(process, fp.RectifiedFlow):
+        # g^2 = 2 t/(1 - t), and from `held_from` on its value there
+        power = 2.0 * (t_min - held + math.log((1.0 - t_min) / (1.0 - held)) + held)
+    else:
+        power = -2.0 * math.log(float(process.scale(t_min, process.T)))
+    found = bounds.girsanov(exact, biased, t_min=t_min, grid=fp.Grid.uniform((-8, 8), cells=200))
+    print(found.kl_path / (0.005 * power) - 1.0)
+    assert found.kl_path == pytest.approx(0.005 * power, rel=2e-6)
 
 
 def test_a_share_outside_of_0_1_is_refused(reverse):

@@ -176,6 +176,15 @@ def test_clouds_follow_the_recursion_along_every_axis_in_2d() -> None:
     np.testing.assert_allclose(cloud["cov"][-1], v * np.eye(2), atol=4.5 * v * (2 / 40_000) ** 0.5)
 
 
+def test_moments_of_a_cloud_are_those_of_its_positions() -> None:
+    """Five particles: a covariance with n - 1 in place of n would be a quarter larger."""
+    reverse = fp.Reverse(fp.Gaussian([1.0, -1.0], std=0.7), fp.VP())
+    cloud = particles.simulate(reverse, fp.VP().prior(dim=2), n=5, times=np.linspace(1.0, 0.5, 3), seed=4)
+    for k in range(cloud.sizes["t"]):
+        np.testing.assert_allclose(cloud["mean"][k], cloud["position"][k].mean("particle"), rtol=1e-12)
+        np.testing.assert_allclose(cloud["cov"][k], np.cov(cloud["position"][k].values.T, bias=True), rtol=1e-10)
+
+
 def test_the_seed_and_the_chunk_decide_everything() -> None:
     reverse = fp.Reverse(TWO, fp.VP())
 

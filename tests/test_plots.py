@@ -114,6 +114,11 @@ def test_particles_come_with_band_and_floor() -> None:
     floor = next(line for line in drawn if line.get_linestyle() == ":")
     np.testing.assert_array_equal(points.get_ydata(), made_check()["reference_distance"])
     np.testing.assert_array_equal(floor.get_ydata(), 0.1)
+    # the band that the legend calls 2 sd
+    check = made_check()
+    ends = [check["reference_expected"] + k * check["reference_spread"] for k in (-2.0, 2.0)]
+    bands = [set(np.round(c.get_paths()[0].vertices[:, 1], 12)) for c in ax.collections if c.get_paths()]
+    assert any(set(np.round(np.concatenate(ends), 12)) <= band for band in bands)
     assert to_hex(points.get_color()) == plots.styles(LABELS)["far"].colour.lower()
     assert any("n = 2\\times 10^{4}" in text for text in texts(ax))
     assert "floor of their histogram" in texts(ax)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from fpsolve import _checks, kernels
 from fpsolve.bounds import _closed
+from fpsolve.bounds._line import over_time
 from fpsolve.bounds._lyapunov import BOX_ONLY, INSIDE, INSIDE_DETAIL, Region, gradient_and_laplacian, height, quadratic
 from fpsolve.bounds._record import Hypothesis, Record, failure, same_block
 from fpsolve.bounds._whole_line import Line, trade_off
@@ -19,8 +20,8 @@ from fpsolve.weights import WeightLike
 
 Array = NDArray[np.float64]
 
-#: Gauss-Legendre nodes of the time integrals, in the clock of the dynamics.
-_NODES = 24
+#: Panels of the time integrals.
+_PANELS = 3
 #: What no grid can check.
 _UNCHECKED = (
     "L V <= -lambda V + kappa beyond the box and between cell centres",
@@ -146,7 +147,7 @@ def drift(
     v = height(weight, grid)
     trade = trade_off(used, weight, v, Region.of(used, weight), line)
     best = trade.best()
-    times, quadrature = _time_nodes(reverse, t0, t1)
+    times, quadrature = over_time(reverse, t0, t1, _PANELS)
     rate, source, derivative = _pointwise(reverse, times, v, grid, share)
     rate_closed, source_closed, closed = _closed_form(reverse, times, t0, t1, weight, share)
     gamma, k = (float(trade.gammas[best]), float(trade.ks[best])) if best is not None else (np.nan, np.nan)
@@ -179,18 +180,6 @@ def drift(
         gammas=trade.gammas,
         ks=trade.ks,
     )
-
-
-def _time_nodes(reverse: Reverse, t0: float, t1: float) -> tuple[Array, Array]:
-    """Forward times from t0 to t1 and weights dr of the integral over reverse time, Gauss-Legendre in the clock."""
-    nodes, shares = np.polynomial.legendre.leggauss(_NODES)
-    low = max(t1, 1e-6 * t0)
-    first, last = (float(reverse.clock(t)) for t in (t0, low))
-    tau = 0.5 * (first + last) + 0.5 * (last - first) * nodes
-    times = reverse.clock_inverse(tau)
-    step = 1e-6 * abs(first - last)
-    slope = np.abs(reverse.clock_inverse(tau + step) - reverse.clock_inverse(tau - step)) / (2.0 * step)
-    return times, 0.5 * abs(last - first) * shares * slope
 
 
 def _pointwise(reverse: Reverse, times: Array, v: Array, grid: Grid, share: float) -> tuple[Array, Array, float]:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fpsolve import _checks, kernels
-from fpsolve.bounds._line import HELD, RESOLVED, Line, ScoreError, on_cells, resolved, under
+from fpsolve.bounds._line import HELD, RESOLVED, Line, ScoreError, on_cells, over_time, resolved, under
 from fpsolve.bounds._lyapunov import edge
 from fpsolve.bounds._moments import WeightedPinsker, weighted_pinsker
 from fpsolve.bounds._record import Hypothesis, Record, failure, yes
@@ -20,8 +20,8 @@ from fpsolve.weights import WeightLike
 
 Array = NDArray[np.float64]
 
-#: Gauss-Legendre nodes of the time integral, in the clock of the dynamics.
-_NODES = 48
+#: Panels of the time integral.
+_PANELS = 6
 #: Times at which an eta that is a function is looked at for zeros.
 _LOOKS = 1025
 #: Mass that the laws along the run may have beyond the box.
@@ -123,7 +123,7 @@ def girsanov(
     T = first.horizon
     start = first.marginal(T) if first_start is None else first_start
     other = start if second_start is None else second_start
-    times, dr = _times(first, t_min)
+    times, dr = over_time(first, T, t_min, _PANELS)
     density, last, lost = _densities(first, times, t_min, grid, start if first_start is not None else None)
     _require_noise(first, np.concatenate([times, np.linspace(t_min, T, _LOOKS)]) if callable(first.eta) else times)
     square = np.square(first.eta_at(times))
@@ -156,7 +156,7 @@ def girsanov(
             "Novikov's condition, or what replaces it (Chen et al. 2023)",
             *(() if all(e.whole for e in errors) else ("E|Db|^2 beyond the box",)),
             *details.unchecked,
-            f"the integrand between its {_NODES} times, the score error between the points of its integrals",
+            f"the integrand between its {len(times)} times, the score error between the points of its integrals",
         ),
         reason=reason,
         kl_start=kl_start,
@@ -195,16 +195,6 @@ def _require_noise(first: Reverse, times: Array) -> None:
     if np.any(quiet):
         got = f"0 at t = {times[np.argmax(quiet)]:g}"
         raise _checks.error("first", "eta > 0 at every time", got, _SINGULAR)
-
-
-def _times(reverse: Reverse, t_min: float) -> tuple[Array, Array]:
-    """Forward times from T to t_min and weights of the integral over reverse time, Gauss-Legendre in the clock."""
-    nodes, shares = np.polynomial.legendre.leggauss(_NODES)
-    first, last = (float(reverse.clock(t)) for t in (reverse.horizon, t_min))
-    tau = 0.5 * (first + last) + 0.5 * (last - first) * nodes
-    step = 1e-6 * abs(first - last)
-    slope = np.abs(reverse.clock_inverse(tau + step) - reverse.clock_inverse(tau - step)) / (2.0 * step)
-    return reverse.clock_inverse(tau), 0.5 * abs(last - first) * shares * slope
 
 
 def _densities(

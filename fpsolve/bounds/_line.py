@@ -4,6 +4,8 @@ Integrals over the whole line: a quadrature that follows laws wherever their com
 
 Integrals over the box of a grid, and whether the box is large enough for them.
 
+Integrals over the time of a run.
+
 ``E |s - s'|^2`` under a law: over the line, over the plane as far as it matters, or over cells alone.
 """
 
@@ -17,11 +19,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fpsolve.bounds._record import Hypothesis
+from fpsolve.dynamics import Reverse
 from fpsolve.grid import Grid
 from fpsolve.laws import Law
 
 Array = NDArray[np.float64]
 
+#: Nodes per panel of an integral over time; panels towards a time at which coefficients are infinite, each 4 times as
+#: long as the one before.
+_TIME_NODES, _TOWARDS = 8, 14
 #: Panel ends around the centre of a feature, in its widths, and Gauss-Legendre nodes per panel.
 _ENDS = np.array([0.25, 0.5, 1, 1.5, 2, 2.5, 3, 3.5, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32, 36, 40])
 _NODES = 16
@@ -291,3 +297,25 @@ def _resolved(values: Array) -> float:
         for most, wave in ((_ALTERNATING, (1, -1)), (_FOURTH, (1, 1j, -1, -1j))):
             margin = min(margin, most - abs(complex(np.resize(wave, n) @ sums)))
     return margin
+
+
+def over_time(reverse: Reverse, t0: float, t1: float, panels: int) -> tuple[Array, Array]:
+    """Forward times from t0 down to t1 and weights dr of an integral over reverse time.
+
+    Gauss-Legendre in log t on panels that are even in the clock and end where coefficients jump, have kinks or are
+    held; the clock itself is a table, in which no integrand is smooth.
+    """
+    nodes, shares = np.polynomial.legendre.leggauss(_TIME_NODES)
+    low = max(t1, 1e-6 * t0)
+    first, last = (float(reverse.clock(t)) for t in (t0, low))
+    inner = reverse.clock_inverse(np.linspace(first, last, panels + 1)[1:-1])
+    gap = reverse.horizon - reverse.held_from
+    near = reverse.horizon - gap * 4.0 ** np.arange(_TOWARDS if gap > 0.0 else 0)
+    ends = np.array([*inner, *near, *reverse.process.kinks, *reverse.breaks])
+    ends = np.log(np.unique([*ends[(low < ends) & (ends < t0)], t0, low])[::-1])
+    half, middle = 0.5 * (ends[:-1] - ends[1:])[:, None], 0.5 * (ends[:-1] + ends[1:])[:, None]
+    times = np.exp(middle - half * nodes)
+    # what is left of a run to t1 = 0
+    rest = 0.5 * (low - t1) * (1.0 - nodes), 0.5 * (low - t1) * shares
+    parts = [(times.ravel(), np.ravel(half * shares * times)), *([rest] if low > t1 else [])]
+    return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])

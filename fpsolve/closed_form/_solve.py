@@ -313,8 +313,8 @@ def density(reverse: ReverseLike, start: Law, t: float, x: Any, *, rtol: float =
     >>> import fpsolve as fp
     >>> target = fp.GaussianMixture([0.5, 0.5], [-2.0, 2.0], stds=[0.3, 0.5])
     >>> reverse = fp.Reverse(target, fp.OrnsteinUhlenbeck(T=3.0))
-    >>> density(reverse, fp.Gaussian(0.0, std=1.0), 0.01, [-2.0, 0.0, 2.0]).round(4)
-    array([0.6058, 0.0002, 0.3873])
+    >>> density(reverse, fp.Gaussian(0.0, std=1.0), 0.01, [-2.0, 0.0, 2.0]).round(4).tolist()
+    [0.6058, 0.0002, 0.3873]
     """
     require_law("start", start)
     return np.exp(log_density(reverse, start, t, x, rtol=rtol))

@@ -69,7 +69,7 @@ class Reverse(BaseDynamics):
     --------
     >>> import fpsolve as fp
     >>> reverse = Reverse(fp.Gaussian(0.0, std=1.0), fp.OrnsteinUhlenbeck(T=1.0))
-    >>> float(reverse.drift(0.5, 1.0))  # y + 2 s(y) with s(y) = -y
+    >>> round(float(reverse.drift(0.5, 1.0)), 12)  # y + 2 s(y) with s(y) = -y
     -1.0
     """
 

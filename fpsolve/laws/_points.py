@@ -153,8 +153,8 @@ class PointMass(Law):
     Examples
     --------
     >>> from fpsolve.laws import PointMass
-    >>> PointMass(2.0).diffused(scale=0.5, variance=0.75)
-    Gaussian(1.0, cov=0.75)
+    >>> PointMass(2.0).diffused(scale=0.5, variance=0.25)
+    Gaussian(1.0, cov=0.25)
     """
 
     at: Any

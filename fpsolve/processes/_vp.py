@@ -52,7 +52,7 @@ class VP(Process):
     --------
     >>> process = VP(beta_min=0.1, beta_max=20.0, T=1.0)
     >>> round(float(process.scale(0.0, 1.0)), 6)
-    0.00657
+    0.006572
     >>> process.beta([0.0, 0.5, 1.0])
     array([ 0.1 , 10.05, 20.  ])
     """

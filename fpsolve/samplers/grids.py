@@ -79,7 +79,7 @@ def karras(
     --------
     >>> import fpsolve as fp
     >>> karras(3, fp.EDM()).round(4).tolist()
-    [80.0, 9.7232, 0.4699, 0.002]
+    [80.0, 9.7232, 0.47, 0.002]
     """
     _checks.positive("rho", rho)
     count, first, last = _ends(n, process, t_min, t_max)

@@ -43,7 +43,7 @@ class RadialFunction:
     Examples
     --------
     >>> phi = RadialFunction(slope=lambda rho: rho**3)
-    >>> float(phi.value(np.array(2.0), 1)), phi.gradient(np.array([3.0, 4.0]), 2).tolist()
+    >>> round(float(phi.value(np.array(2.0), 1)), 12), phi.gradient(np.array([3.0, 4.0]), 2).tolist()
     (4.0, [75.0, 100.0])
     """
 

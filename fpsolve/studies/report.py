@@ -113,7 +113,7 @@ def with_error(value: float, error: float) -> str:
     Examples
     --------
     >>> with_error(6.558912e-06, 3.2e-10)
-    '6.5589e-06 ± 3e-10'
+    '6.55891e-06 ± 3e-10'
     """
     if not (value > 0.0 and error > 0.0 and math.isfinite(value / error)):
         return f"{number(value)} ± {error:.0e}"
