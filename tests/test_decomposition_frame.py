@@ -1,5 +1,6 @@
 """Decompositions in the scaled frame, against chains and laws worked out without a grid."""
 
+import warnings
 from itertools import pairwise
 
 import numpy as np
@@ -117,6 +118,30 @@ def test_the_frame_changes_cells_and_nothing_else():
     mean = float((scaled["exact"] * x).sum() * h)
     alpha = float(process.scale(0.0, 0.05))
     assert mean == pytest.approx(alpha * (0.3 * -1.5 + 0.7 * 0.8), abs=1e-6)
+
+
+@pytest.mark.parametrize("process", [fp.RectifiedFlow(), fp.VP.from_betas("linear", zero_snr=True), fp.VP()])
+@pytest.mark.parametrize("times", [[1.0, 0.0], [1.0, 0.5, 0.0], [1.0, 0.3]])
+def test_one_or_two_steps_from_clean_noise_to_the_data(process, times):
+    reverse = fp.Reverse(TARGET, process, eta=0.0)
+    grid = fp.Grid.uniform((-8, 8), cells=200)
+    given = {"start": fp.Gaussian(0.0, std=1.0), "grid": grid, "times": times, "blocks": 0, "progress": False}
+    with warnings.catch_warnings():
+        # one step to the mean folds the line
+        warnings.simplefilter("ignore", UserWarning)
+        found = fp.decomposition.errors(reverse, "ddim", **given)
+    assert found["closure"].max() < 1e-12
+    assert float(found["reference_error"][-1]) <= 1e-3 * found.attrs["total"]
+    if process.scale(0.0, 1.0) == 0.0:
+        # nothing is known at clean noise: all of the first step goes to alpha E[x_0] + s eps, by Song et al.'s formula
+        alpha, s = float(process.scale(0.0, times[1])), float(np.sqrt(process.variance(0.0, times[1])))
+        mean = float(WEIGHTS @ MEANS)
+        x = np.linspace(-12.0, 12.0, 48_001)
+        exact = (WEIGHTS * norm.pdf(x[:, None], alpha * MEANS, np.hypot(alpha * STDS, s))).sum(axis=1)
+        if s > 0.0:
+            true = float(((1 + x * x) * np.abs(norm.pdf(x, alpha * mean, s) - exact)).sum() * (x[1] - x[0]))
+            assert float(found["total"][1]) == pytest.approx(true, abs=1e-5 + float(found["total_error"][1]))
+            assert found["total_error"][1] < 1e-3
 
 
 def test_cells_that_do_not_suffice_are_said():

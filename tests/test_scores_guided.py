@@ -122,3 +122,20 @@ def test_guided_scores_in_the_plane_and_mistakes():
     ):
         with pytest.raises(ValueError, match=words):
             call()
+
+
+def test_an_interval_that_no_time_of_the_process_is_in_is_said():
+    process = fp.VP()
+    parts = exact(MIX, process), exact(MIX.given(2), process)
+    with pytest.warns(
+        fp.ScoreWarning, match=r"interval: expected forward times that begin below T = 1, got \(2.0, 3.0\)"
+    ):
+        fp.Reverse(MIX.given(2), process, score=guided(*parts, 2.0, interval=(2, 3)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fp.Reverse(MIX.given(2), process, score=guided(*parts, 2.0, interval=(0.5, 3)))
+        fp.Reverse(
+            MIX.given(2),
+            fp.EDM(),
+            score=guided(exact(MIX, fp.EDM()), exact(MIX.given(2), fp.EDM()), 2.0, interval=(2, 3)),
+        )

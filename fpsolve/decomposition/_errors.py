@@ -172,7 +172,7 @@ def errors(
     method = method.in_steps(len(nodes) - 1)
     tried = _grids(reverse, picture, nodes, start, weight) if grid is None else [grid]
     for cells in tried:
-        plan = Steps.of(method, reverse, cells, picture)
+        plan = Steps.of(method, reverse, cells, picture, len(nodes) - 1)
         found = _on(plan, nodes, start, weight, blocks, progress)
         if grid is not None or _doubt(found) <= _SHARE * max(found.attrs["total"], _SMALL):
             break

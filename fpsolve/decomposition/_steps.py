@@ -29,8 +29,8 @@ Array = NDArray[np.float64]
 
 #: Largest grids on which kernels are matrices, in 1D and 2D; beyond they are applied without one.
 _MATRIX_CELLS = {1: 2000, 2: 48**2}
-#: Classical Runge-Kutta steps per step of the sampler: their error is below 1e-3 of Heun's.
-_SUBSTEPS = 8
+#: Classical Runge-Kutta steps per step of the sampler and along the run, at least: below 1e-3 of Heun's error.
+SUBSTEPS, ALONG = 8, 64
 #: Noise levels below this share of the data's narrowest width are equally spaced on the way to 0.
 _LINEAR = 0.5
 #: Width taken for data with jumps or kinks, as a share of their standard deviation.
@@ -50,6 +50,8 @@ class Steps:
         In x, or in z of the frame.
     frame : Frame or None
         Mean and scale that the cells follow.
+    substeps : int
+        Steps of the probability flow in one of the sampler.
     """
 
     sampler: Sampler
@@ -57,14 +59,15 @@ class Steps:
     model: Reverse
     grid: Grid
     frame: Frame | None = None
+    substeps: int = SUBSTEPS
 
     @classmethod
-    def of(cls, sampler: Sampler, reverse: Reverse, grid: Grid, frame: Frame | None = None) -> Steps:
-        """The two dynamics a sampler discretises."""
+    def of(cls, sampler: Sampler, reverse: Reverse, grid: Grid, frame: Frame | None = None, n: int = ALONG) -> Steps:
+        """The two dynamics a sampler discretises, in n steps."""
         eta = reverse.eta if sampler.eta is None else sampler.eta
         exact = Reverse(reverse.target, reverse.process, eta=eta)
         model = exact if reverse.exact else Reverse(reverse.target, reverse.process, reverse.score, eta)
-        return cls(sampler, exact, model, grid, frame)
+        return cls(sampler, exact, model, grid, frame, max(SUBSTEPS, -(-ALONG // n)))
 
     def cells(self, t: float) -> Grid:
         """The cells in x at time t."""
@@ -118,7 +121,7 @@ class Steps:
 
     def _continuous(self, dynamics: Reverse, t0: float, t1: float) -> Kernel | Operator:
         if dynamics.noiseless:
-            return self._moved(flow_step(self.exact, self.step(t0, t1)), dynamics)
+            return self._moved(flow_step(self.exact, self.step(t0, t1), self.substeps), dynamics)
         # in the frame its cells are those of z, with the same masses
         seen = dynamics if self.frame is None else InFrame(Frame(dynamics))
         return kernels.finite_volume_operator(seen, self.grid, t0, t1)
@@ -143,7 +146,7 @@ def moved(kernel: Kernel | Operator, masses: Array) -> Array:
     return kernel.push(masses / kernel.grid.volume) * kernel.target.volume
 
 
-def flow_step(reverse: Reverse, made: Step) -> MapStep:
+def flow_step(reverse: Reverse, made: Step, substeps: int = SUBSTEPS) -> MapStep:
     """Return the flow with the churn of a step of a sampler: noise up to ``made.t_top``, then the flow down.
 
     Without churn this is the kernel of the reverse dynamics at eta = 0; with churn it is what EDM's stochastic step
@@ -153,11 +156,11 @@ def flow_step(reverse: Reverse, made: Step) -> MapStep:
     process = reverse.process.reaching(top)
     clocked = reverse if top <= reverse.horizon else Reverse(reverse.target, process, eta=0.0)
     if made.t_to > 0.0:
-        clock = np.linspace(float(clocked.clock(top)), float(clocked.clock(made.t_to)), _SUBSTEPS + 1)
+        clock = np.linspace(float(clocked.clock(top)), float(clocked.clock(made.t_to)), substeps + 1)
         times = np.asarray(clocked.clock_inverse(clock))
         times[[0, -1]] = top, made.t_to
     else:
-        times = _down_to_data(clocked, top)
+        times = _down_to_data(clocked, top, substeps)
     down, back = (partial(_along, process, nodes) for nodes in (times, times[::-1]))
     noise = {"scale_before": made.scale_before, "std_before": made.std_before}
     return MapStep(made.t_from, made.t_to, down, float(times[0]), back=back, **noise)
@@ -205,15 +208,17 @@ def _slope(process: Process, score: Score, t: float, x: Array) -> Array:
     return np.asarray(a * x - 0.5 * g**2 * score(t, x))
 
 
-def _down_to_data(reverse: Reverse, top: float) -> Array:
+def _down_to_data(reverse: Reverse, top: float, substeps: int) -> Array:
     """Times from `top` to 0 in noise levels that fall geometrically above the data's narrowest width, linearly below.
 
     The clock of the dynamics is singular at 0.
     """
     narrow = reverse.target.smallest_std or _KINK * float(np.sqrt(np.min(np.diag(np.atleast_2d(reverse.target.cov)))))
     width = _LINEAR * (narrow if np.isfinite(narrow) else 1.0)
-    levels = width * np.sinh(np.linspace(np.arcsinh(_level(reverse.process, top) / width), 0.0, _SUBSTEPS + 1))
-    inner = [_time_of(reverse.process, float(level), top) for level in levels[1:-1]]
+    # where no data are left the level is infinite: from just below
+    first = min(top, reverse.held_from)
+    levels = width * np.sinh(np.linspace(np.arcsinh(_level(reverse.process, first) / width), 0.0, substeps + 1))
+    inner = [_time_of(reverse.process, float(level), first) for level in levels[1:-1]]
     return np.array([top, *inner, 0.0])
 
 

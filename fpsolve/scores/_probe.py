@@ -248,6 +248,12 @@ def admitted(score: Callable[[float, Any], Any], process: Process, target: Law) 
         return score
     border = checked(score, target.dim)
     _refuse_strangers(score, process, target)
+    interval = getattr(score, "interval", None)
+    if interval is not None and interval[0] >= process.T:
+        expected, got = f"forward times that begin below T = {_checks.digits(process.T)}", f"{interval}: no guidance"
+        warnings.warn(
+            str(_checks.error("interval", expected, got, "noise levels are no times")), ScoreWarning, stacklevel=3
+        )
     found = probe(score, process, target=target)
     others = [kind for kind in found.looks_like if kind in ADAPTERS and kind != found.declared]
     if found.problem and found.exact and others:
