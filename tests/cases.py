@@ -3,11 +3,16 @@
 import os
 
 import numpy as np
+import pytest
 
 import fpsolve as fp
 
 #: ``FPSOLVE_NIGHTLY=1 python -m pytest``: whole samples of random cases, and examples that hypothesis never drew.
 NIGHTLY = bool(os.environ.get("FPSOLVE_NIGHTLY"))
+
+
+#: What a part of is run every time.
+nightly = pytest.mark.skipif(not NIGHTLY, reason="in the nightly command: FPSOLVE_NIGHTLY=1")
 
 
 def sample(whole, part):

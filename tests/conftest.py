@@ -183,6 +183,13 @@ SLOW: dict[str, str] = {
 
 
 @pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """With -n neighbours stay together, for what they share is made once, and the last minutes are shared out."""
+    if getattr(config.option, "numprocesses", None) and config.option.dist == "no":
+        config.option.dist = "worksteal"
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the slow tests, so that the fast lane (-m "not slow and not notebook") takes a few minutes."""
     known = {name: set(tests.split()) for name, tests in SLOW.items()}

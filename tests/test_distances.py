@@ -1,5 +1,6 @@
 """Distances against closed forms: accuracy, order, honest errors, metric axioms, clear refusals."""
 
+import math
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
@@ -675,3 +676,18 @@ def test_a_squared_distance_that_rounds_to_below_zero_is_zero_with_an_error() ->
     roots = root(square)
     np.testing.assert_allclose(roots.distance, [0.0, 2.0])
     np.testing.assert_allclose(roots.error, [np.sqrt(2e-15), 0.0])
+
+
+def test_what_two_rules_differ_by_covers_the_error_of_squares_with_a_sign_change(rng):
+    """``int int |s|`` of random polynomials of degree 4 that vanish in a corner, against a midpoint rule on 1500^2."""
+    powers = rng.normal(size=(20, 5, 5)) / (1.0 + np.add.outer(np.arange(5), np.arange(5))) ** 2
+    powers[:, 0, 0] = 0.0
+    inner = np.stack([((np.arange(1500) + 0.5) / 1500) ** k for k in range(5)])
+    truth = np.array([np.abs(inner.T @ one @ inner).mean() for one in powers])
+    to_bernstein = np.array(
+        [[math.comb(i, j) / math.comb(4, j) if j <= i else 0.0 for j in range(5)] for i in range(5)]
+    )
+    squares = _cells.Squares.oriented(powers, to_bernstein @ powers @ to_bernstein.T)
+    fine, coarse = (_cells.absolute_in_squares(squares, lambda _, u, v: np.ones_like(v), n) for n in _cells.OUTER)
+    assert np.all(np.abs(fine - truth) <= np.abs(fine - coarse) + 1e-6)
+    assert np.abs(fine - coarse).max() > 1e-5

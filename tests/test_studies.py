@@ -10,6 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import cases
 import numpy as np
 import pytest
 import xarray as xr
@@ -227,6 +228,7 @@ def test_bad_data_end_with_2(rows: str, message: str, tmp_path: Path, capsys: An
     assert re.search(message, capsys.readouterr().err)
 
 
+@cases.nightly
 @pytest.mark.slow
 def test_the_study_as_shipped_passes(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "fpsolve", "study", "forgetting", "--out", str(tmp_path)]

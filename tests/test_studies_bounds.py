@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import cases
 import numpy as np
 import pytest
 from test_studies_decomposition import FILES, as_shipped, run_small
@@ -132,6 +133,6 @@ def test_spoiled_localization_sets_fail_named_checks(sets):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["harris-ladder", "localization-set"])
+@pytest.mark.parametrize("name", [pytest.param("harris-ladder", marks=cases.nightly), "localization-set"])
 def test_as_shipped(name, tmp_path: Path):
     as_shipped(name, tmp_path)

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cases
 import pytest
 from test_status import WORDS, said
 
@@ -89,7 +90,9 @@ def test_settings_that_do_not_fit_are_told(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", tuple(QUICK))
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=cases.nightly if name == "step-size" else ()) for name in QUICK]
+)
 def test_as_shipped(name, tmp_path: Path):
     as_shipped(name, tmp_path)
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cases
 import numpy as np
 import pytest
 
@@ -128,6 +129,7 @@ def test_settings_that_do_not_fit_are_told(name: str, tmp_path: Path) -> None:
         studies.run("product-form", config=tmp_path / "settings.toml", progress=False)
 
 
+@cases.nightly
 @pytest.mark.slow
 def test_the_study_as_shipped_passes() -> None:
     found = studies.run("product-form", progress=False)
