@@ -68,23 +68,28 @@ SLOW: dict[str, str] = {
     """,
     "test_bounds_ladder": """
         test_a_halved_sigma_breaks_named_checks test_a_scaled_grid_follows_edm
-        test_a_score_of_the_wrong_sign_breaks_named_checks test_another_norm_costs_its_ratio
-        test_bad_requests_are_one_clear_sentence test_planes test_the_rungs_are_in_order
+        test_a_score_of_the_wrong_sign_breaks_named_checks test_an_evolved_curve_stays_below
+        test_another_norm_costs_its_ratio test_bad_requests_are_one_clear_sentence test_planes
+        test_the_rungs_are_in_order
+    """,
+    "test_bounds_proved": """
+        test_the_rung_is_a_theorem_above_the_distance
     """,
     "test_campaign": """
-        test_a_dask_cluster_gives_the_same_bits_as_serial test_equal_values_have_equal_identities
-        test_processes_give_the_same_bits_as_serial test_the_identity_is_the_same_in_every_process
-        test_warnings_of_the_command_are_plain_lines
+        test_a_cluster_behind_tls_takes_the_certificates_of_dasks_settings
+        test_a_dask_cluster_gives_the_same_bits_as_serial test_a_worker_that_dies_is_told_of_in_one_sentence
+        test_equal_values_have_equal_identities test_processes_give_the_same_bits_as_serial
+        test_the_identity_is_the_same_in_every_process test_warnings_of_the_command_are_plain_lines
     """,
     "test_campaign_reads": """
         test_the_identity_of_what_is_read_is_the_same_in_every_process
     """,
     "test_characteristics": """
         test_a_line_agrees_with_the_transport_of_distribution_functions_within_the_estimate
-        test_estimates_cover_at_many_times_and_for_narrow_starts
+        test_divergences_agree_with_differences test_estimates_cover_at_many_times_and_for_narrow_starts
         test_plain_total_variation_is_constant_in_the_plane_and_the_marginals_are_carried
-        test_plain_total_variation_is_constant_on_a_line test_the_plane_agrees_with_the_formula_of_gaussians
-        test_the_plane_in_the_scaled_frame
+        test_plain_total_variation_is_constant_on_a_line test_the_budget_counts_what_trajectories_cost
+        test_the_plane_agrees_with_the_formula_of_gaussians test_the_plane_in_the_scaled_frame
     """,
     "test_churn_limit": """
         test_the_difference_to_the_limit_falls_at_the_order_of_the_method
@@ -98,30 +103,39 @@ SLOW: dict[str, str] = {
     """,
     "test_closed_form": """
         test_cell_averages_in_the_plane test_independent_axes_in_the_plane
-        test_integral_in_the_plane_from_the_marginal_gives_the_marginal
-        test_random_problems_conserve_mass_and_compose test_student_target_in_the_plane
+        test_integral_in_the_plane_from_the_marginal_gives_the_marginal test_random_problems_conserve_mass_and_compose
+        test_student_target_in_the_plane
     """,
     "test_compile": """
         test_a_damaged_cache_is_compiled_anew test_a_full_disk_for_the_cache_is_not_fatal
         test_code_compiled_from_other_sources_is_not_run
         test_without_a_folder_that_can_be_written_it_runs_and_says_so_once
     """,
+    "test_data": """
+        test_the_forgetting_study_runs_on_the_users_own_data
+    """,
     "test_decomposition": """
-        test_other_noise test_reference_numbers_of_the_ou_mixture test_the_plane_without_matrices
+        test_discretization_falls_with_the_step_and_score_error_stays test_gaussian_recursion_gives_the_total
+        test_negative_control_a_wrong_sign_score_is_a_score_error test_other_noise
+        test_reference_numbers_of_the_ou_mixture test_the_bound_needs_its_contraction test_the_plane_without_matrices
         test_the_total_of_six_hundred_cells_and_sixty_steps
     """,
     "test_decomposition_total": """
         test_totals_of_gaussian_chains_are_covered
     """,
     "test_distances": """
-        test_inequalities_between_distances test_metrics
+        test_inequalities_between_distances test_metrics test_order_six_where_the_plain_sum_has_order_two
     """,
     "test_distances_practice": """
-        test_a_run_over_its_times
+        test_a_run_over_its_times test_samples_in_1d test_samples_in_the_plane test_the_errors_cover_in_1d
+        test_the_errors_cover_in_2d
     """,
     "test_evolution": """
         test_the_box_holds_what_a_start_far_from_home_spreads_to
         test_tolerance_is_met_and_the_estimate_is_honest_and_sharp
+    """,
+    "test_files": """
+        test_a_full_disk_is_found_before_the_work test_a_full_disk_is_one_sentence_and_no_file
     """,
     "test_flows_density": """
         test_evolution_on_cells_agrees
@@ -144,7 +158,7 @@ SLOW: dict[str, str] = {
         test_bounds_speak_of_the_markov_matrix
     """,
     "test_kernels_samplers": """
-        test_the_ten_numbers_of_the_gaussian_example
+        test_heun_is_of_second_order_on_the_grid test_the_ten_numbers_of_the_gaussian_example
     """,
     "test_kills": """
         test_what_a_killed_process_leaves_is_whole_or_absent
@@ -152,12 +166,15 @@ SLOW: dict[str, str] = {
     "test_particles": """
         test_the_false_alarm_rate_is_kept
     """,
+    "test_product_form": """
+        test_quadrature_over_a_range_states_its_error
+    """,
     "test_proofs": """
         test_a_distance_below_every_double_has_an_interval_that_ends_near_nothing
-        test_a_drift_that_rises_far_out_is_seen_when_gamma_is_chosen
-        test_a_product_over_blocks_has_one_norm test_a_rare_wide_component_is_not_overlooked
-        test_no_contraction_is_an_answer test_proved_contractions_are_as_small_as_those_certified_on_a_grid
-        test_random_cases_contain_the_oracle test_the_worst_pair_is_found_where_quadrature_finds_it
+        test_a_drift_that_rises_far_out_is_seen_when_gamma_is_chosen test_a_product_over_blocks_has_one_norm
+        test_a_rare_wide_component_is_not_overlooked test_no_contraction_is_an_answer
+        test_proved_contractions_are_as_small_as_those_certified_on_a_grid test_random_cases_contain_the_oracle
+        test_the_worst_pair_is_found_where_quadrature_finds_it
     """,
     "test_prove": """
         test_the_error_bars_of_a_run_are_proved_to_hold test_without_the_extra_there_is_one_sentence
@@ -170,8 +187,17 @@ SLOW: dict[str, str] = {
         test_curves_of_resolved_runs_are_covered test_random_problems_are_covered_or_said_to_be_unresolved
         test_tolerances_asked_from_hostile_starts_are_covered_or_said_to_be_unresolved
     """,
+    "test_samplers_everywhere": """
+        test_noise_on_both_sides_of_a_map_is_one_step test_the_study_of_errors_runs_without_noise
+    """,
     "test_status": """
-        test_what_the_doors_return_says_what_its_numbers_are
+        test_proofs_are_proved_or_no_certificate test_what_the_doors_return_says_what_its_numbers_are
+    """,
+    "test_stochastic": """
+        test_densities_are_conditional_laws_of_particles_that_share_the_noise
+    """,
+    "test_stochastic_kernels": """
+        test_planes_follow_a_rotation_at_high_order_and_keep_mass
     """,
     "test_tiny_distances": """
         test_weighted_distance_between_evolved_laws_against_the_oracle

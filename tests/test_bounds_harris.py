@@ -145,7 +145,7 @@ def test_the_formula_of_the_record(wide):
 def test_optimising_beta_keeps_the_statement(wide):
     plain = bounds.harris(wide)
     found = bounds.harris(wide, optimise=True)
-    assert found.value <= (plain.value or 1.0)
+    assert plain.value is not None and found.value <= plain.value
     sharp = bounds.dobrushin(wide, weight=lambda x: 1 + found.beta * x**2).value
     print("beta =", found.beta, "abar =", found.value, "sharp =", sharp)
     assert sharp <= found.value

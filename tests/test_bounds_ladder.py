@@ -83,7 +83,9 @@ def test_it_survives_saving(ladder, tmp_path):
         assert {check.verdict for check in bounds.verify(loaded.load())} == {"holds"}
     one = next(r for r in rows if r["bound"] == "Harris" and r["span"] == "from T")
     assert one["value"] is not None and one["constants"]["gamma"] < 1.0
-    assert any(not c["holds"] for r in rows for c in r["checked"]) or any(r["reason"] for r in rows)
+    # a rung without a number says why
+    lacking = [r for r in rows if r["value"] is None]
+    assert lacking and all(r["reason"] for r in lacking)
 
 
 def test_another_norm_costs_its_ratio(reverse, ladder):

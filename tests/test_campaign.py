@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -320,7 +321,8 @@ def test_what_has_no_stable_identity_is_refused_with_the_way_out() -> None:
 
 @pytest.fixture(scope="module")
 def scheduler():
-    distributed = pytest.importorskip("distributed", reason="comes with the extras [test] and [dask]")
+    import distributed  # of the extra [test], as everything here
+
     with distributed.LocalCluster(
         n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=40
     ) as cluster:
@@ -818,7 +820,6 @@ def test_a_file_that_is_not_there_is_told_of(tmp_path: Path, capsys: pytest.Capt
 def test_an_unreachable_cluster_is_told_of_within_seconds(
     toml: Path, address: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("distributed")
     connect, patience = socket.create_connection, []
 
     def connecting(*arguments, timeout):
@@ -835,6 +836,43 @@ def test_an_unreachable_cluster_is_told_of_within_seconds(
     )
     # one connection, with a limit
     assert message.count("\n") == 1 and patience in ([], [command.PATIENCE])
+
+
+def test_a_cluster_that_accepts_and_stays_silent_is_given_up(
+    toml: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command, "PATIENCE", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"tcp://127.0.0.1:{silent.getsockname()[1]}"
+        arguments = ["sweep", str(toml), "--out", str(toml.parent / "out"), "--cluster", address]
+        assert cli.main(arguments) == 2
+    told = capsys.readouterr().err
+    assert f"expected the address of a dask scheduler that answers, such as tcp://host:8786, got {address}" in told
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl to make certificates with")
+def test_a_cluster_behind_tls_takes_the_certificates_of_dasks_settings(tmp_path: Path) -> None:
+    import dask
+    import distributed
+
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    made = ["-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=fpsolve", "-keyout", str(key)]
+    subprocess.run(["openssl", "req", *made, "-out", str(certificate)], check=True, capture_output=True)
+    tls = {"ca-file": certificate}
+    for role in ("client", "scheduler", "worker"):
+        tls |= {f"{role}.key": key, f"{role}.cert": certificate}
+    settings = {f"distributed.comm.tls.{name}": str(path) for name, path in tls.items()}
+    with dask.config.set(settings | {"distributed.comm.require-encryption": True}):
+        local = distributed.LocalCluster(
+            n_workers=1, threads_per_worker=1, processes=False, protocol="tls", dashboard_address=None,
+            security=distributed.Security(),
+        )  # fmt: skip
+        with local, command.cluster(local.scheduler_address):
+            assert local.scheduler_address.startswith("tls://")
+            result = fp.sweep(product, out=tmp_path / "out", progress=False, a=[2], b=[3])
+            assert float(result.to_array().values.ravel()[0]) == 6.0
+    with pytest.raises(ValueError, match="--cluster: expected the address of a dask scheduler"):
+        command.cluster("tls://127.0.0.1:1").__enter__()
 
 
 def test_the_command_says_where_an_interrupted_sweep_is(

@@ -226,7 +226,8 @@ def test_estimates_cover_at_many_times_and_for_narrow_starts():
 
 def test_ranks_are_told_however_far_out_and_not_where_nothing_tells_them():
     """Against 60 digits: logarithms of tails where both laws underflow; two narrow modes with nothing in between."""
-    mpmath = pytest.importorskip("mpmath")
+    import mpmath  # comes with sympy, on which findiff depends
+
     here, there = fp.Gaussian(0.3, std=0.2), fp.GaussianMixture([0.25, 0.75], [-1.0, 1.5], stds=[0.8, 1.2])
     x = np.array([-12.0, -1.0, 0.2, 0.35, 9.0])
     y, unsure = at_rank_of(here, x, there)

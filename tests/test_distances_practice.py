@@ -103,7 +103,6 @@ def test_the_errors_cover_in_2d():
 
 
 def test_transport_in_the_plane_lies_between_its_bounds():
-    pytest.importorskip("ot")
     rng = np.random.default_rng(7)
     for k in range(6):
         (m, n), (c, d), grid = random_plane(rng)
@@ -118,7 +117,6 @@ def test_transport_in_the_plane_lies_between_its_bounds():
 
 def test_equal_means_and_rings():
     """W1 of N(0, s^2 I) and N(0, t^2 I) is |s - t| (pi/2)^(1/2): mass moves along rays, as |x| tells."""
-    pytest.importorskip("ot")
     grid = fp.Grid.uniform([(-5.0, 5.0)] * 2, cells=(60, 60))
     p, q = (cells(fp.Gaussian([0.0, 0.0], std=s), grid) for s in (0.6, 1.0))
     result = distances.wasserstein(p, q)
@@ -165,7 +163,6 @@ def test_samples_in_1d():
 
 
 def test_samples_in_the_plane():
-    pytest.importorskip("ot")
     rng = np.random.default_rng(9)
     m, n, c = np.array([0.5, -0.2]), np.array([-0.5, 0.6]), np.array([[0.6, 0.2], [0.2, 0.4]])
     grid, x = fp.Grid.uniform([(-5.0, 5.0)] * 2, cells=(48, 48)), rng.multivariate_normal(n, c, size=3000)

@@ -389,7 +389,8 @@ def test_functions_that_cannot_answer_are_refused_in_a_sentence(function: Any) -
 @pytest.mark.slow
 def test_bad_arguments_are_refused_in_a_sentence() -> None:
     """At most 1 % of the calls end in anything but a sentence with what was expected."""
-    matplotlib = pytest.importorskip("matplotlib")
+    import matplotlib
+
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 

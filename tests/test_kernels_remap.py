@@ -178,3 +178,18 @@ def test_kernels_that_do_not_join_are_refused():
             first @ later
     with pytest.raises(ValueError, match="moves: expected rows that sum to one"):
         kernels.Kernel(first.matrix, fine, 1.0, 0.9, moves=0.5 * first.matrix)
+
+
+def test_what_a_map_takes_beyond_the_box_is_told_cell_by_cell():
+    """DDIM on a Gaussian about 0 is multiplication by a number: cells whose image ends beyond +-1 have lost that."""
+    reverse = fp.Reverse(fp.Gaussian(0.0, std=0.5), PROCESS["ou"], eta=0.0)
+    grid, small = fp.Grid.uniform((-4, 4), cells=200), fp.Grid.uniform((-1, 1), cells=100)
+    law = Recursion(ALPHA["ou"], 0.0, 0.5, 0.0, 1.0)
+    law.step(1.5, 0.3, heun=False)
+    image = np.sqrt(law.variance) * grid.faces
+    beyond = 1.0 - np.diff(np.clip(image, -1.0, 1.0)) / np.diff(image)
+    kernel = kernels.sampler("ddim", reverse, grid, 1.5, 0.3, to_grid=small, eta=0.0)
+    assert 0.2 < beyond.mean() < 0.8
+    # splines of degree 5 ring where what is lost begins
+    away = np.abs(np.abs(grid.x) - 1.0 / np.sqrt(law.variance)) > 0.5
+    np.testing.assert_allclose(kernel.defects[away], beyond[away], atol=1e-3)

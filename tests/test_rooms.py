@@ -9,6 +9,7 @@ import operator
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
 
@@ -68,6 +69,10 @@ CUTS: dict[str, set[str]] = {
 }
 
 
+#: Every file is looked at by many rules.
+parsed = lru_cache(maxsize=None)(ast.parse)
+
+
 def room_of(module: str) -> str:
     """Return the room of ``fpsolve.room.more``, or "" for the package itself."""
     parts = module.split(".")
@@ -76,7 +81,7 @@ def room_of(module: str) -> str:
 
 def imported_modules(source: str, module: str) -> Iterator[tuple[int, str]]:
     """Yield (line, absolute module) of every import; ``from fpsolve import x`` counts as fpsolve.x."""
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(parsed(source)):
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -173,7 +178,7 @@ def test_no_star_imports_and_no_silenced_checks() -> None:
     found = []
     for name, path in modules():
         text = path.read_text()
-        stars = [n for n in ast.walk(ast.parse(text)) if isinstance(n, ast.ImportFrom) and n.names[0].name == "*"]
+        stars = [n for n in ast.walk(parsed(text)) if isinstance(n, ast.ImportFrom) and n.names[0].name == "*"]
         silenced = [mark for mark in ("type: " + "ignore", "except " + "Exception", "no" + "qa") if mark in text]
         found += [f"{name}: star import"] * len(stars) + [f"{name}: {mark}" for mark in silenced]
     assert not found, "\n".join(found)
@@ -185,7 +190,7 @@ def test_files_and_functions_fit() -> None:
         text = path.read_text()
         if len(text.splitlines()) > 450:
             found.append(f"{name}: {len(text.splitlines())} lines, 450 at most")
-        for node in functions(ast.parse(text)):
+        for node in functions(parsed(text)):
             if code_lines(node) > 60:
                 found.append(f"{name}.{node.name}: {code_lines(node)} lines, 60 at most")
     assert not found, "\n".join(found)
@@ -196,7 +201,7 @@ def paragraphs(source: str) -> list[str]:
 
     What is applied to every item of a comprehension, stands in a table or is a method is a function.
     """
-    tree = ast.parse(source)
+    tree = parsed(source)
     parent = {child: node for node in ast.walk(tree) for child in ast.iter_child_nodes(node)}
     uses: dict[str, list[ast.AST]] = {}
     for node in ast.walk(tree):
@@ -255,7 +260,7 @@ def questions_of_kind(source: str, module: str) -> list[str]:
     }
     asked = [
         node
-        for node in ast.walk(ast.parse(source))
+        for node in ast.walk(parsed(source))
         if isinstance(node, ast.Call) and ast.unparse(node.func) == "isinstance" and len(node.args) == 2
     ]
     kinds = [(node.lineno, {one for one in ast.walk(node.args[1]) if isinstance(one, ast.Name)}) for node in asked]
@@ -294,7 +299,7 @@ print(*sorted(seen))
 def private_imports(source: str) -> list[int]:
     """Return the lines on which a test imports from behind a door: what a change of structure breaks."""
     found = []
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(parsed(source)):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("fpsolve."):
             behind = any(part.startswith("_") for part in (node.module or "").split(".")[1:])
             if behind or any(alias.name.startswith("_") for alias in node.names):
@@ -373,7 +378,7 @@ def test_every_public_name_is_in_the_lazy_table_and_loads() -> None:
 
 
 def test_every_public_name_has_a_type() -> None:
-    tree = ast.parse((PACKAGE / "__init__.py").read_text())
+    tree = parsed((PACKAGE / "__init__.py").read_text())
     block = next(node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING")
     typed = {alias.name: node.module for node in block.body if isinstance(node, ast.ImportFrom) for alias in node.names}
     assert typed == fpsolve._NAMES | dict.fromkeys(fpsolve._MODULES, "fpsolve")

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scipy.linalg import expm
+from scipy.integrate import solve_ivp
 from scipy.sparse import identity
 from scipy.sparse.linalg import spsolve
 
@@ -90,7 +90,7 @@ def test_backward_euler_keeps_densities_non_negative_for_every_step(rng):
     [("backward-euler", 1), ("crank-nicolson", 2), ("tr-bdf2", 2), ("damped-crank-nicolson", 2)],
 )
 def test_order_in_time_on_a_time_dependent_generator(name, order):
-    """Against the product of matrix exponentials of many frozen pieces: slope within 0.2, and the limit is right."""
+    """Against scipy's integrator of the linear equations: slope within 0.2, and the limit is right."""
     n, horizon = 12, 1.0
     x = np.linspace(-1, 1, n)
     scheme = scheme_named(name)
@@ -104,9 +104,8 @@ def test_order_in_time_on_a_time_dependent_generator(name, order):
         return generator_matrix([(up[0], down[0])], (n,)).toarray()
 
     q0 = np.exp(-4 * (x - 0.3) ** 2)
-    exact, pieces = q0, 2000
-    for k in range(pieces):
-        exact = expm(matrix_at((k + 0.5) / pieces * horizon) * horizon / pieces) @ exact
+    solved = solve_ivp(lambda t, q: matrix_at(t) @ q, (0.0, horizon), q0, method="DOP853", rtol=1e-11, atol=1e-13)
+    exact = solved.y[:, -1]
     errors = []
     for steps in (40, 80, 160, 320):
         nodes = (np.arange(steps) + scheme.node) * horizon / steps
