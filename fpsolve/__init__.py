@@ -51,6 +51,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "fpsolve.evolution": ("evolve", "load", "steady_state"),
     "fpsolve.distances": ("forgetting_curve", "weighted_tv"),
     "fpsolve.campaign": ("sweep",),
+    "fpsolve.explorer": ("explore",),
     "fpsolve._threads": ("set_threads",),
     "fpsolve._warnings": ("ToleranceWarning", "ScoreWarning", "UnresolvedWarning"),
 }
@@ -120,6 +121,7 @@ if TYPE_CHECKING:
     from fpsolve.evolution import evolve as evolve
     from fpsolve.evolution import load as load
     from fpsolve.evolution import steady_state as steady_state
+    from fpsolve.explorer import explore as explore
     from fpsolve.grid import Grid as Grid
     from fpsolve.laws import FromLogDensity as FromLogDensity
     from fpsolve.laws import Gaussian as Gaussian

@@ -1,4 +1,4 @@
-"""The command line: ``fpsolve studies``, ``study NAME``, ``sweep FILE.toml``, ``prove RUN.nc``, ``verify [RUN.nc]``.
+"""The command line: ``fpsolve studies``, ``study NAME``, ``sweep FILE.toml``, ``prove``, ``verify``, ``explore``.
 
 Exit status: 0 if every check passed; 1 if one failed, a point of a sweep failed or its tolerance was not met, or an
 error bar is proved wrong; 2 on bad input, and where something cannot be proved; 3 if fpsolve itself failed or its
@@ -173,6 +173,13 @@ def _parser() -> argparse.ArgumentParser:
     study.set_defaults(run=_study)
     add_sweep_command(commands)
     add_prove_command(commands)
+    explore = commands.add_parser("explore", help="sliders and live figures in a browser, on this machine alone")
+    explore.add_argument("--data", type=Path, metavar="FILE", help="CSV or .npy file: one more target")
+    explore.add_argument("--column", default="", metavar="NAME", help="its column (default: the first)")
+    explore.add_argument("--port", type=int, default=0, help="port (default: a free one)")
+    explore.add_argument("--no-browser", action="store_true", help="print the address, open nothing")
+    explore.add_argument("--traceback", action="store_true", help="show where in the code an error was raised")
+    explore.set_defaults(run=_explore)
     verify = commands.add_parser("verify", help="compute reference values, or what a file says, again and compare")
     told = "files of results; or only these groups of reference values (default: all)"
     verify.add_argument("groups", nargs="*", metavar="RUN.nc|GROUP", help=told)
@@ -226,6 +233,13 @@ def _study(arguments: argparse.Namespace) -> int:
     print(terminal(report))
     print(f"\nThe report (report.html, report.md, summary.json), the figure and the data (run.nc) are in {out}")
     return 0 if report.passed else 1
+
+
+def _explore(arguments: argparse.Namespace) -> int:
+    from fpsolve import explorer
+
+    explorer.serve(arguments.data, arguments.column, arguments.port, not arguments.no_browser)
+    return 0
 
 
 def _verify(arguments: argparse.Namespace) -> int:

@@ -47,7 +47,7 @@ NOT_DOORS |= {f"samplers.{n}" for n in ("SDEDPMSolverPP2M", "UniPC", "PLMS")}
 NOT_DOORS |= {"bounds.WeightedPinsker", "data.old_faithful", "plots.styles", "weights.to_json", "weights.from_json"}
 NOT_DOORS |= {"design.Design"}
 # the folders and workers of a sweep have tests of their own
-NOT_DOORS |= {"sweep", "UnitWeight"}
+NOT_DOORS |= {"sweep", "UnitWeight", "explore"}
 
 LAW, PROCESS = fp.GaussianMixture([0.5, 0.5], [-1.0, 1.0], stds=[0.5, 0.6]), fp.OrnsteinUhlenbeck(T=1.0)
 PLANE = fp.GaussianMixture([0.5, 0.5], [[-1.0, 0.0], [1.0, 0.0]], stds=0.5)

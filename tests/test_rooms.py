@@ -38,7 +38,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("plots",),
     ("campaign",),
     ("studies",),
-    ("verification",),
+    ("verification", "explorer"),
     ("cli",),
     ("__main__",),
 )
