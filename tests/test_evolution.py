@@ -118,7 +118,8 @@ def test_tolerance_is_met_and_the_estimate_is_honest_and_sharp(name, tol):
     print(f"{name}, tol {tol:g}: true {error}, estimate {estimate}, ratio {estimate / error}, {run.attrs['levels']}")
     assert np.all(error <= tol)
     assert np.all(error <= estimate)
-    assert np.all(estimate <= 50 * error)
+    # the figures of the README: four times the error where levels come down as they should
+    assert np.all((3.5 * error <= estimate) & (estimate <= (22.0 if "laplace" in name else 10.0) * error))
     assert float(run.error_estimate.max()) <= tol
     assert np.abs(run.mass - run.mass.isel(t=0)).max() <= 1e-12
 
