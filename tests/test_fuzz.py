@@ -121,6 +121,7 @@ DOORS: dict[str, Callable[[], dict[str, Any]]] = {
     "PointMass": lambda: {"at": 0.0},
     "OrnsteinUhlenbeck": lambda: {"T": 1.0},
     **dict.fromkeys(("VP", "CosineVP", "SubVP", "VE", "EDM", "RectifiedFlow"), dict),
+    "processes.OwnUnits": lambda: {"process": PROCESS},
     "GaussianPath": lambda: {"scale": np.cos, "std": np.sin},
     "FromAlphasCumprod": lambda: {"alphas_cumprod": np.linspace(0.99, 0.01, 20)},
     "processes.betas": dict,

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.integrate import quad
 
 import fpsolve as fp
-from fpsolve.processes import Process
+from fpsolve.processes import OwnUnits, Process
 
 PROCESSES: dict[str, Process] = {
     "ou": fp.OrnsteinUhlenbeck(T=3.0),
@@ -50,6 +50,22 @@ def check_against_quadrature(process: Process, s: float, t: float) -> None:
 def test_scale_and_variance_are_the_integrals_of_a_and_g(process: Process, first: float, second: float) -> None:
     s, t = sorted((first * process.T, second * process.T))
     check_against_quadrature(process, s, t)
+
+
+@pytest.mark.parametrize("inner", [fp.EDM(), fp.SubVP(), fp.VE(), fp.VP(sigma=2.0), fp.RectifiedFlow()])
+def test_own_units_are_a_process_of_unit_variance(inner: Process) -> None:
+    process = OwnUnits(inner, T=0.9 * inner.T)
+    for s, t in ((0.0, 1e-3), (0.0, 0.5), (0.3, 0.9), (0.7, 0.7001)):
+        check_against_quadrature(process, s * inner.T, t * inner.T)
+    t = np.linspace(0.01, 0.9, 7) * inner.T
+    assert process.scale(0.0, t) ** 2 + process.variance(0.0, t) == pytest.approx(1.0, abs=1e-13)
+    # x = c y: the same law
+    assert process.length(t) * process.scale(0.0, t) == pytest.approx(inner.scale(0.0, t), rel=1e-12)
+    assert (
+        process.plain is inner
+        and inner.plain is inner
+        and eval(repr(process), vars(fp) | {"OwnUnits": OwnUnits}) == process
+    )
 
 
 @EACH

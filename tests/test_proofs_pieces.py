@@ -13,6 +13,7 @@ from scipy.stats import norm
 
 import fpsolve as fp
 from fpsolve import proofs
+from fpsolve.processes import OwnUnits
 from fpsolve.proofs import _balls, _distance, _harris, _mixtures, _sources
 from fpsolve.proofs._block import Block
 from fpsolve.proofs._distance import Problem, _ends, _majorant, _on_panel
@@ -32,6 +33,10 @@ PROCESSES = [
     fp.VE(sigma_min=0.02, sigma_max=20.0),
     fp.VE(sigma_min=0.02, sigma_max=20.0, convention="score_sde"),
     fp.EDM(sigma_min=0.02, sigma_max=20.0),
+    fp.RectifiedFlow(T=0.99),
+    OwnUnits(fp.EDM()),
+    OwnUnits(fp.RectifiedFlow(), T=0.98),
+    OwnUnits(fp.VE(sigma_min=0.02, sigma_max=20.0, convention="score_sde")),
 ]
 
 

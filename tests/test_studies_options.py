@@ -13,10 +13,14 @@ from matplotlib.figure import Figure
 
 import fpsolve as fp
 from fpsolve import studies
+from fpsolve.cli import main
+from fpsolve.processes import OwnUnits
+from fpsolve.samplers import SAMPLERS, get
 from fpsolve.studies.config import read
-from fpsolve.studies.options import QUICK, Options, level_time
+from fpsolve.studies.options import QUICK, Options, first_columns, fitted
 from fpsolve.studies.page import html
 from fpsolve.studies.report import Check, Report, Table
+from fpsolve.studies.units import by_clock, level_time, own_units, seen
 
 
 def config(name, **options):
@@ -33,13 +37,14 @@ def mine(tmp_path):
 
 @pytest.mark.parametrize("name", studies.names())
 def test_every_study_takes_data_and_a_process_and_less_work(name, mine) -> None:
-    has_process = "process" in re.findall(r"\[?(process)\b", studies.settings(name))
-    changes = ["process.kind=edm"] if has_process and name != "harris-ladder" else []
-    found = config(name, quick=True, data=mine, columns=["a", "b"], changes=changes)
-    if changes:
-        assert found.process == fp.EDM()
-    assert "mine.csv" in found.title and "old_faithful" not in repr(found.model_dump())
-    if hasattr(found, "target"):
+    found = config(name, quick=True, data=mine, columns=["a", "b"], changes=["process.kind=edm"])
+    # in its own units, where product-form does not look at noise levels only
+    wanted = fp.EDM() if name == "product-form" else OwnUnits(fp.EDM())
+    assert (found.two_modes if name == "harris-ladder" else found).process == wanted
+    assert "(mine.csv, EDM)" in found.title and "old_faithful" not in repr(found.model_dump())
+    if name == "guidance":  # labels are components
+        assert isinstance(found.target, fp.GaussianMixture) and found.target.mean == pytest.approx(0.0, abs=1e-3)
+    elif hasattr(found, "target"):
         assert isinstance(found.target, fp.KernelDensity) and len(found.target.samples) == 40
     assert set(QUICK) == set(studies.names())
 
@@ -64,7 +69,8 @@ def test_times_go_to_those_of_the_same_noise_level(new) -> None:
 def test_starts_keep_their_distance_in_standard_deviations_and_what_is_set_stays() -> None:
     found = config("forgetting", changes=["process.kind=edm", "t_min=0.02", "line.tol=1e-3"])
     assert (found.t_min, found.line.tol) == (0.02, 1e-3)
-    assert found.line.starts["far"].mean == pytest.approx(4.0 * 80.0)
+    # 4 standard deviations of p_T, which are 4 sqrt(1 + 80^2) in x
+    assert found.line.starts["far"].mean * found.process.length(80.0) == pytest.approx(4.0 * 6401.0**0.5)
     assert config("forgetting", changes=["process.beta_max=10"]).t_min == 0.01
 
 
@@ -75,12 +81,96 @@ def test_starts_keep_their_distance_in_standard_deviations_and_what_is_set_stays
         ({"changes": ["t_minn=3"]}, "t_minn: unknown key"),
         ({"changes": ["t_min.x=3"]}, "path of tables"),
         ({"columns": ["a"]}, "--data FILE"),
-        ({"data": "mine.csv", "columns": ["a"]}, "two columns"),
+        ({"data": "nowhere.csv"}, "No such file"),
+        ({"data": "nowhere.csv", "columns": ["a", "b", "c"]}, "one or two columns"),
     ],
 )
 def test_what_does_not_fit_is_one_sentence(options, said) -> None:
     with pytest.raises(ValueError, match=re.escape(said)):
         config("forgetting", **options)
+
+
+def test_less_work_leaves_what_a_file_of_settings_says(tmp_path) -> None:
+    text = studies.settings("step-size").replace("cells = 320", "cells = 333")
+    (tmp_path / "own.toml").write_text(text)
+    module = import_module("fpsolve.studies.step_size")
+    found = read("step-size", module.Config, tmp_path / "own.toml", Options(quick=True))
+    assert found.cells == 333 and found.counts == tuple(QUICK["step-size"]["counts"])
+
+
+def test_columns_that_are_not_named_are_the_first_of_numbers(tmp_path) -> None:
+    (tmp_path / "text.csv").write_text("name,one,same,two\na,1,3,2\nb,2,3,5\nc,4,3,4\n")
+    assert first_columns(tmp_path / "text.csv") == ["one", "two"]
+    (tmp_path / "single.csv").write_text("v\n1\n2\n5\n")
+    found = config("forgetting", data=tmp_path / "single.csv")
+    assert found.plane is None and found.line.columns == ("v",)
+
+
+@pytest.mark.parametrize("values", [[-1.0, 1.0, 0.5], [25.0, -3.0, 0.0, 1.0]])
+def test_boxes_hold_the_data_at_all_times(values, tmp_path) -> None:
+    many = np.array(values * 1 + [0.0] * 600)
+    np.savetxt(tmp_path / "far.csv", many, header="v", comments="")
+    found = config("error-decomposition", data=tmp_path / "far.csv")
+    reach = np.abs((many - many.mean()) / many.std()).max()
+    alpha = np.linspace(0.0, 1.0, 101)
+    # N(alpha z, 1 - alpha^2): seven standard deviations
+    assert max(found.box) > (alpha * reach + 7.0 * np.sqrt(1.0 - alpha**2)).max() - 0.02
+    assert found.cells / (2.0 * max(found.box)) == pytest.approx(480 / 14.0, rel=0.01)
+
+
+def test_a_mixture_is_fitted_where_labels_are_needed() -> None:
+    from scipy.stats import norm
+
+    truth = np.concatenate(
+        [norm(-1.0, 0.3).ppf((np.arange(300) + 0.5) / 300), norm(2.0, 0.5).ppf((np.arange(700) + 0.5) / 700)]
+    )
+    found = fitted(truth, 2)
+    assert found["weights"] == pytest.approx([0.3, 0.7], abs=0.01)
+    assert found["means"] == pytest.approx([-1.0, 2.0], abs=0.02)
+    assert found["stds"] == pytest.approx([0.3, 0.5], abs=0.02)
+
+
+@pytest.mark.parametrize(
+    "process", [fp.EDM(), fp.VE(), fp.SubVP(), fp.RectifiedFlow(), fp.CosineVP(), fp.VP(sigma=2.0)]
+)
+def test_in_own_units_every_process_preserves_the_variance_and_has_something_left(process) -> None:
+    own = own_units(process)
+    t = np.geomspace(1e-3, 1.0, 40) * own.T
+    assert np.square(own.scale(0.0, t)) + own.variance(0.0, t) == pytest.approx(1.0, abs=1e-12)
+    assert own.scale(0.0, own.T) > 1e-3 and own_units(own) is own
+    times = by_clock(own, t[0], np.linspace(0.0, 1.0, 7))
+    steps = np.diff(np.log(own.scale(0.0, times)))
+    assert steps == pytest.approx(steps.mean(), rel=1e-3) and times[0] == own.T
+
+
+@pytest.mark.parametrize("name", [name for name, kind in SAMPLERS.items() if not kind.memory])
+def test_samplers_take_the_same_steps_in_own_units(name) -> None:
+    process, target = fp.EDM(), fp.GaussianMixture(weights=[0.3, 0.7], means=[-1.5, 0.8], stds=[0.3, 0.4])
+    own = OwnUnits(process)
+    options = {"churn": 0.3} if name == "edm" else {}
+    ends = {}
+    for units in (process, own):
+        reverse = fp.Reverse(target, units)
+        sampler = get(name, **options) if units is process else seen(get(name, **options), own)
+        rng = np.random.default_rng(0)
+        x = 1.5 * np.linspace(-1.0, 1.0, 5) * (80.0 if units is process else 80.0 / own.length(80.0))
+        for start, end in ((80.0, 20.0), (20.0, 3.0), (3.0, 0.5)):
+            x = sampler.step(units, 1.0 if sampler.eta is None else sampler.eta, start, end).draw(reverse.score, x, rng)
+        ends[units is process] = x
+    assert ends[False] * own.length(0.5) == pytest.approx(ends[True], rel=1e-9, abs=1e-9)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "kind"), [("forgetting", "edm"), ("localization-set", "ve"), ("stochasticity", "rectified-flow")]
+)
+def test_own_data_and_any_process_run_from_the_command_line(name, kind, tmp_path, capsys) -> None:
+    values = np.round(np.random.default_rng(8).gamma(3.0, 1e4, 30), -4)
+    np.savetxt(tmp_path / "ties.csv", values, header="k", comments="")
+    asked = ["study", name, "--data", str(tmp_path / "ties.csv"), "--set", f"process.kind={kind}", "--quick"]
+    assert main([*asked, "--out", str(tmp_path / "out")]) == 0, capsys.readouterr().out
+    assert "ties.csv" in capsys.readouterr().out.splitlines()[0]
+    assert "standard deviation at t" in (tmp_path / "out" / "report.md").read_text()
 
 
 def test_values_are_toml_or_text() -> None:

@@ -4,6 +4,7 @@ from fpsolve.processes._base import Process
 from fpsolve.processes._base import checked_process as checked_process
 from fpsolve.processes._path import GaussianPath, RectifiedFlow
 from fpsolve.processes._table import FromAlphasCumprod, betas, from_betas, zero_terminal_snr
+from fpsolve.processes._units import OwnUnits
 from fpsolve.processes._ve import EDM, VE
 from fpsolve.processes._vp import VP, CosineVP, OrnsteinUhlenbeck, SubVP
 
@@ -15,6 +16,7 @@ __all__ = [
     "FromAlphasCumprod",
     "GaussianPath",
     "OrnsteinUhlenbeck",
+    "OwnUnits",
     "Process",
     "RectifiedFlow",
     "SubVP",

@@ -61,6 +61,11 @@ class Process(ABC):
         return ()
 
     @property
+    def plain(self) -> "Process":
+        """The process in x: this one, but for `OwnUnits`."""
+        return self
+
+    @property
     def held_from(self) -> float:
         """Time from which on a and g are held, because they are infinite at T, where alpha(0, T) = 0; else T."""
         return self.T

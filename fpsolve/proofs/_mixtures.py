@@ -22,7 +22,7 @@ import flint
 
 from fpsolve import _checks
 from fpsolve.laws import Gaussian, GaussianMixture, KernelDensity
-from fpsolve.processes import EDM, VE, VP, CosineVP, OrnsteinUhlenbeck, Process, SubVP
+from fpsolve.processes import EDM, VE, VP, CosineVP, OrnsteinUhlenbeck, OwnUnits, Process, RectifiedFlow, SubVP
 from fpsolve.proofs._balls import (
     Ball,
     Judge,
@@ -58,9 +58,10 @@ def path(process: Process, s: float, t: float) -> Path:
     Which process has which formula is looked up by its class: a process of one's own has only floating point.
     """
     formula = _FORMULAS.get(type(process))
-    if formula is None:
+    inner = process.plain
+    if formula is None or type(inner) not in _FORMULAS:
         known = ", ".join(kind.__name__ for kind in _FORMULAS)
-        raise _checks.error("reverse", f"one of the processes {known}", type(process).__name__)
+        raise _checks.error("reverse", f"one of the processes {known}", type(inner).__name__)
     if s == t:
         return Path(arb(1), arb(0))
     return formula(process, exact(s), exact(t))
@@ -128,6 +129,19 @@ def _edm(process: Any, s: Ball, t: Ball) -> Path:
     return Path(arb(1), (t - s) * (t + s))
 
 
+def _rectified(process: Any, s: Ball, t: Ball) -> Path:
+    """alpha = (1 - t)/(1 - s), sigma2 = (t - s)(t + s - 2st)/(1 - s)^2."""
+    return Path((1 - t) / (1 - s), (t - s) * (t + s - 2 * s * t) / (1 - s) ** 2)
+
+
+def _own_units(process: Any, s: Ball, t: Ball) -> Path:
+    """Those of the process, divided by c(t)/c(s) and c(t)^2, c^2 = alpha^2 + sigma2 from time 0."""
+    formula = _FORMULAS[type(process.plain)]
+    found, first, last = (formula(process.plain, *ends) for ends in ((s, t), (arb(0), s), (arb(0), t)))
+    start, end = (arb(1) if u == 0 else p.scale**2 + p.variance for u, p in ((s, first), (t, last)))
+    return Path(found.scale * (start / end).sqrt(), found.variance / end)
+
+
 _FORMULAS: dict[type[Process], Callable[[Any, Ball, Ball], Path]] = {
     OrnsteinUhlenbeck: _ou,
     VP: _vp,
@@ -135,6 +149,8 @@ _FORMULAS: dict[type[Process], Callable[[Any, Ball, Ball], Path]] = {
     CosineVP: _cosine,
     VE: _ve,
     EDM: _edm,
+    RectifiedFlow: _rectified,
+    OwnUnits: _own_units,
 }
 
 

@@ -9,7 +9,7 @@ The figure of the forgetting study: curves, a heat map in 1D, panels in 2D.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Self
 
@@ -23,6 +23,7 @@ from fpsolve._checks import FloatArray
 from fpsolve.settings import Misfit, refused
 from fpsolve.studies.config import AnyLaw, DataSettings, ParticleSettings, Stages
 from fpsolve.studies.report import Check, formula
+from fpsolve.studies.units import by_clock
 from fpsolve.weights import Weight
 
 if TYPE_CHECKING:
@@ -128,7 +129,7 @@ def solve(
     with stages(f"{label}: grid"):
         # times of the table and, for the figure, more of them where the starts still differ most
         # times of the table must come out as they are, not as a neighbour one rounding away
-        spread = process.T - (process.T - t_min) * np.linspace(0.0, 1.0, settings.saves + 1) ** 1.5
+        spread = by_clock(process, t_min, np.linspace(0.0, 1.0, settings.saves + 1), offset=0.5)
         table = np.array([*settings.times, t_min, process.T])
         apart = np.abs(spread[:, None] - table).min(axis=1) > 1e-6 * process.T
         saves = np.unique(np.concatenate([table, spread[apart]]))
@@ -229,7 +230,10 @@ def _particles(
     """Simulate and compare, one cloud per start with a seed of its own."""
     ours = settings.particles
     saved = np.array(_table_times(settings, run))
-    ends = _step_ends(reverse, saved, ours.steps)
+    # steps that forget the same share each: equal ones in t would be coarsest just where the starts still differ
+    ends = by_clock(reverse.process, saved[-1], np.linspace(0.0, 1.0, ours.steps + 1))
+    apart = np.abs(ends[:, None] - saved).min(axis=1) > 1e-9 * reverse.process.T
+    ends = np.sort(np.concatenate([saved, ends[apart]]))[::-1]
     compared = {}
     for k, label in enumerate(ours.starts):
         cloud = particles.simulate(
@@ -238,21 +242,6 @@ def _particles(
         )  # fmt: skip
         compared[label] = particles.compare(run, cloud, start=label, reference=REFERENCE, false_alarm=ours.false_alarm)
     return compared
-
-
-def _step_ends(reverse: fp.Reverse, saved: FloatArray, steps: int) -> FloatArray:
-    """Ends of about `steps` steps, equal in ``log scale(0, t)``: each forgets the same share.
-
-    Equal steps in t would be coarsest, relative to the drift, just where the starts still differ. Without a drift they
-    are equal in the clock of the dynamics.
-    """
-    t = np.linspace(saved[-1], saved[0], 20_001)
-    forgotten = -np.log(reverse.process.scale(0.0, t))
-    if not forgotten.any():
-        forgotten = np.sort(reverse.clock(t))
-    ends = np.interp(np.linspace(forgotten[0], forgotten[-1], steps + 1), forgotten, t)
-    apart = np.abs(ends[:, None] - saved).min(axis=1) > 1e-9 * reverse.process.T
-    return np.sort(np.concatenate([saved, ends[apart]]))[::-1]
 
 
 #: Mass is never renormalised, so it shows what the steps lose.
@@ -361,40 +350,46 @@ SIZE = (11.0, 7.6)
 PANELS = 4
 
 
-def figure(line: Case, plane: Case) -> Figure:
-    """Return the figure; no window is opened."""
+def figure(cases: Sequence[Case]) -> Figure:
+    """Return the figure; no window is opened. The second case, in the plane, may be missing."""
     from matplotlib.figure import Figure
 
-    whole = Figure(figsize=SIZE, layout="constrained")
-    upper, lower = np.asarray(whole.subfigures(2, 1, height_ratios=(1.35, 1.0), hspace=0.03))
-    left, right = upper.subplots(1, 2, width_ratios=(1.1, 1.0))
+    line = cases[0]
+    whole = Figure(figsize=SIZE if len(cases) > 1 else (SIZE[0], 0.58 * SIZE[1]), layout="constrained")
+    parts = whole.subfigures(len(cases), 1, height_ratios=(1.35, 1.0)[: len(cases)], hspace=0.03, squeeze=False)[:, 0]
+    left, right = parts[0].subplots(1, 2, width_ratios=(1.1, 1.0))
     plots.forgetting(
         line.curve, check=line.checks.values(), closed_form=line.truth["distance"], legend="below", ax=left
     )
     plots.density(line.run, start=_shown(line), ax=right)
-    axes = lower.subplots(1, PANELS)
-    # T, t_min and two between, from the times of the table
-    times = sorted(plane.settings.times, reverse=True)
-    between = [times[round(k * (len(times) - 1) / (PANELS - 1))] for k in range(PANELS)]
-    panel_times = [float(plane.run["t"][0]), *between[1:-1], float(plane.run["t"][-1])]
-    plots.density(plane.run, start=_shown(plane), times=panel_times, ax=axes)
-    for letter, ax in zip("abc", (left, right, axes[0]), strict=True):
+    panels = [left, right]
+    for lower, plane in zip(parts[1:], cases[1:], strict=True):
+        axes = lower.subplots(1, PANELS)
+        panels.append(axes[0])
+        # T, t_min and two between, from the times of the table
+        times = sorted(plane.settings.times, reverse=True)
+        between = [times[round(k * (len(times) - 1) / (PANELS - 1))] for k in range(PANELS)]
+        panel_times = [float(plane.run["t"][0]), *between[1:-1], float(plane.run["t"][-1])]
+        plots.density(plane.run, start=_shown(plane), times=panel_times, ax=axes)
+    for letter, ax in zip("abc", panels, strict=False):
         ax.set_title(f"({letter})  {ax.get_title()}", loc="left", fontsize="medium")
         ax.set_title("", loc="center")
     return whole
 
 
-def caption(line: Case, plane: Case) -> str:
+def caption(cases: Sequence[Case]) -> str:
     """Return what the figure shows, in words."""
-    one, two = (str(case.run["description"].sel(start=_shown(case)).item()) for case in (line, plane))
-    n = next(iter(line.checks.values())).attrs["n"]
-    columns = zip(plane.source.table.columns, plane.source.mean, plane.source.std, strict=True)
-    standardised = "; ".join(f"{k} has mean {mean:.2f} and standard deviation {std:.2f}" for k, mean, std in columns)
+    shown = [str(case.run["description"].sel(start=_shown(case)).item()) for case in cases]
+    n = next(iter(cases[0].checks.values())).attrs["n"]
+    source = cases[-1].source
+    columns = zip(source.table.columns, source.mean, source.std, strict=True)
+    plane = f"(c) 2D: density from the start {shown[1]} at four times. " if len(cases) > 1 else ""
+    standardised = "; ".join(f"{k} has mean {mean:.4g} and standard deviation {std:.4g}" for k, mean, std in columns)
     return (
         f"(a) 1D: weighted total variation to the exact law against reverse time. Lines: grid, with the band of their "
         f"error (too narrow to see); circles: closed form; crosses: what histograms of {n} particles show, the band "
         f"around them what they should show; dotted: the floor below which a histogram cannot see. (b) 1D: density "
-        f"from the start {one}. (c) 2D: density from the start {two} at four times. An arrow at a colour bar: the "
+        f"from the start {shown[0]}. {plane}An arrow at a colour bar: the "
         f"narrow start is higher. Data are standardised: {standardised}."
     )
 

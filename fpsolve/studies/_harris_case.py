@@ -22,6 +22,7 @@ from fpsolve.kernels import Kernel
 from fpsolve.settings import Settings, Table
 from fpsolve.studies.config import AnyProcess, LineStart, LineTarget, Stages
 from fpsolve.studies.report import Check
+from fpsolve.studies.units import by_clock
 
 #: Label of the start, and of the law it is compared with.
 START, REFERENCE = "nu", "exact"
@@ -134,7 +135,7 @@ def solve(name: str, settings: CaseSettings, t_min: float, tol: float, saves: in
 def _curve(settings: CaseSettings, reverse: fp.Reverse, t_min: float, tol: float, saves: int) -> xr.Dataset:
     """The distance of the start along the run, saved at the boundaries and between them."""
     shared = [t for t in settings.boundaries if t >= t_min]
-    between = np.geomspace(shared[0], t_min, saves)
+    between = by_clock(reverse.process, t_min, np.linspace(0.0, 1.0, saves), offset=0.1)
     starts = {REFERENCE: reverse.marginal(shared[0]), START: settings.start}
     weight = settings.weight
     times = np.unique(np.concatenate([shared, between[1:-1], [t_min]]))[::-1]

@@ -7,6 +7,7 @@ The figure of the product-form study: orbits, densities in 1D and 2D, the flow i
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
@@ -225,22 +226,25 @@ def figure(
     exact: xr.Dataset,
     points: StationaryPoints,
     cases: list[Case],
-    sides: tuple[SideSettings, SideSettings],
+    sides: Sequence[SideSettings],
 ) -> Figure:
     """Return the figure; no window is opened."""
     from matplotlib.figure import Figure
 
-    whole = Figure(figsize=SIZE, layout="constrained")
-    (first, second, third), (fourth, fifth, sixth) = whole.subplots(2, 3)
+    rows = len(sides)
+    whole = Figure(figsize=(SIZE[0], 0.5 * rows * SIZE[1]), layout="constrained")
+    panels = whole.subplots(rows, 3, squeeze=False)
+    first, second, third = panels[0]
     plots.orbits(exact, label="exact", colour=EXACT, dashes=(0, (5, 1.5)), ax=first)
     plots.orbits(product, points=points, label="product form", colour=QUIET, ax=first)
     _legend(first)
-    line, plane = (next(case for case in reversed(cases) if case.dim == dim) for dim in (1, 2))
-    _densities(second, line, sides[0])
+    last = {case.dim: case for case in cases}
+    _densities(second, last[1], sides[0])
     _shares(third, cases)
-    _portrait(fourth, plane, sides[1])
-    _planes((fifth, sixth), plane)
-    for letter, ax in zip("abcdef", (first, second, third, fourth, fifth, sixth), strict=True):
+    for (fourth, fifth, sixth), side in zip(panels[1:], sides[1:], strict=True):
+        _portrait(fourth, last[2], side)
+        _planes((fifth, sixth), last[2])
+    for letter, ax in zip("abcdef", panels.flat, strict=False):
         ax.set_title(f"({letter})", loc="left", fontsize="medium")
     return whole
 

@@ -31,6 +31,7 @@ from fpsolve.studies.config import Stages, StudySettings, read
 from fpsolve.studies.options import Options
 from fpsolve.studies.page import html
 from fpsolve.studies.report import Report, markdown
+from fpsolve.studies.units import NOTE
 
 _PACKAGES = ("numpy", "scipy", "xarray", "numba", "matplotlib")
 
@@ -74,6 +75,8 @@ def peak_memory() -> float | None:
 
 #: Dots per inch of ``figure.png``.
 DPI = 200
+#: What is said of less work.
+QUICKLY = "Made with --quick: fewer cells, steps, particles and cases, and kernel densities binned."
 #: What a study writes.
 FILES = ("run.nc", "figure.png", "figure.pdf", "report.md", "report.html", "summary.json")
 
@@ -97,6 +100,10 @@ def run_study(
     report: Report = module.run(settings, stages)
     origin = collect(settings, stages.seconds, time.perf_counter() - began)
     report = replace(report, provenance={**origin, **report.provenance})
+    if options is not None and options.quick:
+        report = replace(report, notes=(*report.notes, QUICKLY))
+    if '"own-units"' in json.dumps(origin["settings"]):
+        report = replace(report, notes=(*report.notes, NOTE))
     if folder is not None:
         write_all(folder, _writers(report))
     return report

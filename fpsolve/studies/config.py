@@ -36,12 +36,13 @@ from fpsolve.settings import Settings as Settings
 from fpsolve.settings import read as read_file
 from fpsolve.studies._catalogue import settings
 from fpsolve.studies.options import Options
+from fpsolve.studies.units import own_units
 from fpsolve.weights import Weight
 
 #: Where every stage is a line when there is no bar.
 LOG = logging.getLogger("fpsolve.studies")
 #: Objects that a file describes by tables with a kind; without one it is the kind that is named here.
-AnyProcess: TypeAlias = Annotated[Process, Table(Process)]
+AnyProcess: TypeAlias = Annotated[Process, Table(Process), AfterValidator(own_units)]
 AnyWeight: TypeAlias = Annotated[Weight, Table(Weight, default="polynomial")]
 AnyLaw: TypeAlias = Annotated[Law, Table(Law, default="gaussian")]
 LineStart: TypeAlias = Annotated[Law, Table(Law, default="gaussian", dim=1)]
@@ -59,12 +60,13 @@ class StudySettings(Settings):
 class DataSettings(Settings):
     """One or two columns of a CSV or .npy file, by name or by place from 0; "old_faithful" is the bundled one.
 
-    `bandwidth` in standard deviations, or Scott's rule.
+    `bandwidth` in standard deviations, or Scott's rule; `bins` in bandwidths, default none.
     """
 
     file: str = "old_faithful"
     columns: Annotated[tuple[StrictStr | StrictInt, ...], Field(min_length=1, max_length=2)]
     bandwidth: Literal["scott"] | PositiveFloat = "scott"
+    bins: Annotated[float, Field(ge=0.0, le=1.0)] | None = None
 
     def table(self) -> data.Table:
         """Return the columns, read and checked."""
@@ -72,7 +74,8 @@ class DataSettings(Settings):
 
     def kernel_density(self, samples: Any) -> fp.KernelDensity:
         """Return the kernel density of standardised samples."""
-        return fp.KernelDensity(samples, bandwidth=None if self.bandwidth == "scott" else self.bandwidth)
+        bandwidth = None if self.bandwidth == "scott" else self.bandwidth
+        return fp.KernelDensity(samples, bandwidth=bandwidth, bins=self.bins)
 
 
 def _sampler(given: Any) -> samplers.Sampler:

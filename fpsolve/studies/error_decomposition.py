@@ -14,6 +14,7 @@ from fpsolve._checks import FloatArray
 from fpsolve._status import Status
 from fpsolve.studies.config import AnyProcess, AnyWeight, LineTarget, SamplerSettings, Stages, StudySettings
 from fpsolve.studies.report import Check, Report, Table, number
+from fpsolve.studies.units import by_clock, seen
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -59,11 +60,8 @@ class LineSettings(StudySettings):
         return fp.Reverse(self.target, self.process, eta=eta)
 
     def times(self, steps: int) -> FloatArray:
-        """Return decreasing times from T to t_min, geometric in t + offset."""
-        T = self.process.T
-        nodes = np.geomspace(T + self.offset, self.t_min + self.offset, steps + 1) - self.offset
-        nodes[[0, -1]] = T, self.t_min
-        return nodes
+        """Return decreasing times from T to t_min, geometric in tau + offset (tau: `fpsolve.studies.units`)."""
+        return by_clock(self.process, self.t_min, np.linspace(0.0, 1.0, steps + 1), offset=self.offset)
 
     def grid(self) -> fp.Grid:
         """Return the cells."""
@@ -132,7 +130,7 @@ def _errors(config: Config, stages: Stages) -> xr.Dataset:
     exact = reverse.score
     return decomposition.errors(
         reverse,
-        config.sampler,
+        seen(config.sampler, config.process),
         start=reverse.process.prior(),
         grid=config.grid(),
         times=config.times(config.steps),

@@ -53,20 +53,20 @@ class Config(StudySettings):
     process: AnyProcess
     weight: AnyWeight
     line: CaseSettings
-    plane: CaseSettings
+    plane: CaseSettings | None = None
 
 
 def run(config: Config, stages: Stages) -> Report:
     """Run the study."""
     process, weight = config.process, config.weight
-    with stages.total(7):
-        line, plane = (
+    asked = [config.line] + ([] if config.plane is None else [config.plane])
+    with stages.total(3 * len(asked) + 1):
+        cases = tuple(
             solve(settings, process, weight, config.t_min, config.seed + 1000 * k, stages)
-            for k, settings in enumerate((config.line, config.plane))
+            for k, settings in enumerate(asked)
         )
         with stages("figure"):
-            drawn = figure(line, plane)
-    cases = (line, plane)
+            drawn = figure(cases)
     return Report(
         study="forgetting",
         title=config.title,
@@ -77,18 +77,18 @@ def run(config: Config, stages: Stages) -> Report:
         status=STATUS,
         notes=NOTES,
         figure=drawn,
-        caption=caption(line, plane),
+        caption=caption(cases),
         metrics={name: value for case in cases for name, value in _metrics(case).items()},
         provenance={"data": [case.source.record() for case in cases]},
-        datasets=_datasets(line, plane),
+        datasets=_datasets(cases),
     )
 
 
-def _datasets(line: Case, plane: Case) -> dict[str, xr.Dataset]:
+def _datasets(cases: tuple[Case, ...]) -> dict[str, xr.Dataset]:
     """The 1D run at the root, everything else in groups beside it."""
-    found = {"": line.run, "line_curve": line.curve, "line_closed_form": line.truth, "plane_run": plane.run}
-    found |= {"plane_curve": plane.curve, "plane_closed_form": plane.truth}
-    for name, case in (("line", line), ("plane", plane)):
+    found: dict[str, xr.Dataset] = {}
+    for name, root, case in zip(("line", "plane"), ("", "plane_run"), cases, strict=False):
+        found |= {root: case.run, f"{name}_curve": case.curve, f"{name}_closed_form": case.truth}
         found |= {f"{name}_particles_{start}": compared for start, compared in case.checks.items()}
     return found
 
@@ -177,7 +177,7 @@ def _answer(case: Case) -> str:
     )
 
 
-def _summing_up(cases: tuple[Case, Case]) -> str:
+def _summing_up(cases: tuple[Case, ...]) -> str:
     """How well the three ways agree."""
     line = cases[0]
     closest = min(line.others, key=lambda start: float(line.curve["distance"].sel(start=start)[-1]))

@@ -69,15 +69,17 @@ def run(config: Config, stages: Stages) -> Report:
     """Run the study."""
     with stages.total(len(WAYS) + 2):
         parts = []
+        runs: dict[tuple[str, float], tuple[fp.Reverse, xr.Dataset]] = {}
         for way in WAYS:
             with stages(way):
-                parts.append(xr.concat([_one(config, way, w) for w in config.w], dim="w"))
+                runs |= {(way, w): _run(config, way, w) for w in config.w}
+                parts.append(xr.concat([_one(config, runs[way, w], w) for w in config.w], dim="w"))
         found = xr.concat(parts, dim="way").assign_coords(way=list(WAYS), w=list(config.w))
         found = found.assign_attrs(status="estimated")
         with stages("particles"):
-            agree = _particles(config, max(config.w))
+            agree = _particles(config, *runs["SDE", max(config.w)])
         with stages("figure"):
-            drawn = _figure(config, found)
+            drawn = _figure(config, found, {way: runs[way, config.w[-1]][1] for way in WAYS})
     return Report(
         study="guidance",
         title=config.title,
@@ -112,9 +114,9 @@ def _run(config: Config, way: str, w: float) -> tuple[fp.Reverse, xr.Dataset]:
     return reverse, fp.evolve(reverse, start, t_min=config.t_min, tol=config.tol, progress=False)
 
 
-def _one(config: Config, way: str, w: float) -> xr.Dataset:
+def _one(config: Config, run: tuple[fp.Reverse, xr.Dataset], w: float) -> xr.Dataset:
     """How far the law of one w is from the tilted one, and moments of both."""
-    _, found = _run(config, way, w)
+    found = run[1]
     end, grid = found["density"].isel(start=0, t=-1, drop=True), found.fpsolve.grid
     tilted = config.tilted(w).marginal(config.t_min)
     truth = end.copy(data=grid.cell_average(tilted))
@@ -129,9 +131,8 @@ def _one(config: Config, way: str, w: float) -> xr.Dataset:
     return xr.Dataset(numbers)
 
 
-def _particles(config: Config, w: float) -> bool:
+def _particles(config: Config, reverse: fp.Reverse, found: xr.Dataset) -> bool:
     """Whether particles with the guided score agree with the density."""
-    reverse, found = _run(config, "SDE", w)
     start = reverse.marginal(config.process.T)
     cloud = fp.particles.simulate(
         reverse, start, n=config.particles, steps=1000, method="exponential-integrator", seed=config.seed,
@@ -162,7 +163,7 @@ def _answer(found: xr.Dataset) -> tuple[str, ...]:
     )
 
 
-def _figure(config: Config, found: xr.Dataset) -> Figure:
+def _figure(config: Config, found: xr.Dataset, runs: dict[str, xr.Dataset]) -> Figure:
     from matplotlib.figure import Figure
 
     whole = Figure(figsize=(10.0, 4.2), layout="constrained")
@@ -171,7 +172,7 @@ def _figure(config: Config, found: xr.Dataset) -> Figure:
     for way, marker, color in zip(WAYS, "os^", PALETTE, strict=False):
         one = found.sel(way=way)
         left.errorbar(one["w"], one["apart"], yerr=one["bar"], marker=marker, color=color, label=way)
-        end = _run(config, way, w)[1]["density"].isel(start=0, t=-1)
+        end = runs[way]["density"].isel(start=0, t=-1)
         right.plot(end["x"], end, color=color, label=way)
     tilted, plain = config.tilted(w).marginal(config.t_min), config.reverse("SDE", 1.0).marginal(config.t_min)
     mean, half = float(plain.mean), 5.0 * float(np.sqrt(plain.cov))

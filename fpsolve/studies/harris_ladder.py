@@ -9,10 +9,10 @@ from pydantic import PositiveFloat, PositiveInt
 
 from fpsolve import plots
 from fpsolve._status import Status
-from fpsolve.settings import dump
 from fpsolve.studies._harris_case import START, Block, Case, CaseSettings, checks, controls, solve
 from fpsolve.studies.config import Stages, StudySettings
 from fpsolve.studies.report import Report, Table, formula, number
+from fpsolve.studies.units import called
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -52,12 +52,13 @@ class Config(StudySettings):
     tol: PositiveFloat
     saves: PositiveInt
     two_modes: CaseSettings
-    ou_mixture: CaseSettings
+    ou_mixture: CaseSettings | None = None
 
 
 def run(config: Config, stages: Stages) -> Report:
     """Run the study."""
-    asked = {"two modes": config.two_modes, "OU mixture": config.ou_mixture}
+    asked = {"two modes": config.two_modes} | ({"OU mixture": config.ou_mixture} if config.ou_mixture else {})
+    asked = _named(asked)
     with stages.total(3 * len(asked) + 2):
         cases = [
             solve(name, settings, config.curve_t_min, config.tol, config.saves, stages)
@@ -81,6 +82,17 @@ def run(config: Config, stages: Stages) -> Report:
         metrics={name: value for case in cases for name, value in _metrics(case).items()},
         datasets=_datasets(cases),
     )
+
+
+def _named(cases: dict[str, CaseSettings]) -> dict[str, CaseSettings]:
+    """The cases by names that fit other data and processes too."""
+    if not any(hasattr(one.target, "samples") or one.process.plain is not one.process for one in cases.values()):
+        return cases
+    named = {}
+    for one in cases.values():
+        law = "data" if hasattr(one.target, "samples") else formula(one.target)
+        named[f"{law}, {called(one.process)}, beta = {one.weight.beta:g}"] = one
+    return named
 
 
 def _rows(case: Case) -> list[tuple[str, ...]]:
@@ -151,7 +163,7 @@ def _datasets(cases: list[Case]) -> dict[str, xr.Dataset]:
 
 def _described(case: Case) -> str:
     ours = case.settings
-    return f"{case.name}: {formula(ours.target)}, {dump(ours.process)['kind']}, start {formula(ours.start)}."
+    return f"{case.name}: {formula(ours.target)}, {called(ours.process)}, start {formula(ours.start)}."
 
 
 def _figure(cases: list[Case]) -> Figure:

@@ -1,8 +1,11 @@
 """What a command line changes in the settings of a study: other data, single keys, less work.
 
-Changes are made in the tree of the TOML file, before it is checked: what does not fit is told as for files. Times and
-starts of the settings belong to their process; with a process of another kind they become those of the same noise level
-``sigma/alpha`` and of the same distance in standard deviations of the prior.
+Changes are made in the tree of the TOML file, before it is checked: what does not fit is told as for files.
+
+What suits one process and law suits all, because studies look at every process in its own units (`own_units`): there it
+is variance preserving, and boxes, cells, starts, weights and tolerances are in standard deviations at time t. Times of
+the settings belong to their process; with one of another kind they become those of the same noise level
+``sigma/alpha``. Boxes become wide enough for the data.
 """
 
 from __future__ import annotations
@@ -15,32 +18,59 @@ from typing import Any
 
 import numpy as np
 
-from fpsolve._checks import error
+from fpsolve import data as tables
+from fpsolve._checks import FloatArray, error
 from fpsolve.processes import Process
 from fpsolve.settings import build
+from fpsolve.studies._catalogue import settings
+from fpsolve.studies.units import level_time, own_units
 
 #: What `--quick` changes: the same question with fewer cells, steps, particles and cases.
 QUICK: dict[str, dict[str, Any]] = {
-    "error-decomposition": {"cells": 240},
+    "error-decomposition": {"cells": 200},
     "forgetting": {
-        "line.tol": 1e-4, "line.times": [1.0, 0.25, 0.01], "line.saves": 16, "line.particles.n": 5_000,
-        "line.particles.steps": 200, "line.particles.starts": ["prior"], "plane.tol": 2e-2,
-        "plane.times": [1.0, 0.25, 0.01], "plane.particles.n": 2_000, "plane.particles.steps": 100,
+        "line.tol": 1e-3, "line.times": [0.25, 0.01], "line.saves": 16, "line.starts.shifted": None,
+        "line.particles.n": 2_000, "line.particles.starts": ["prior"], "plane.tol": 5e-2, "plane.times": [0.25, 0.01],
+        "line.bins": 1.0, "plane.bins": 1.0, "plane.starts.shifted": None, "plane.particles.n": 1_000,
+        "plane.particles.steps": 300,
     },
-    "guidance": {"w": [0.0, 2.0, 8.0], "particles": 5_000},
-    "harris-ladder": {"saves": 16, "tol": 1e-5},
-    "localization-set": {"cells_per_unit": 15, "boxes": [3.0, 5.0, 10.0], "betas": [0.03, 0.1], "levels": 120},
-    "product-form": {"line.rtol": 1e-7, "plane.basins": 12},
-    "proof": {"times": [0.5, 0.1]},
-    "score-noise": {"cells": 160, "intervals": 40, "errors": 40, "paths": 3, "resamples": 500},
-    "step-design": {"samplers": ["ddim", "dpm-solver++(2m)"], "evaluations": [4, 6], "tries": 150},
-    "step-size": {"cells": 240, "counts": [20, 40]},
+    "guidance": {"w": [0.0, 8.0], "particles": 2_000, "tol": 1e-2},
+    "harris-ladder": {
+        "saves": 16, "tol": 1e-5, "ou_mixture": None, "two_modes.boundaries": [1.0, 0.3, 0.0], "two_modes.cells": 240,
+        "two_modes.certificates": None,
+    },
+    "localization-set": {"cells_per_unit": 15, "boxes": [3.0, 4.0, 10.0], "betas": [0.03, 0.1], "levels": 120},
+    "product-form": {
+        "line.bins": 1.0, "line.rtol": 1e-7,
+        "line.steps": 200, "line.intervals.data": 256, "line.cells_per_std": 4, "plane.basins": 12,
+        "plane.rtol": 1e-3, "plane.sigma_min": 0.4, "plane.bins": 1.0, "plane.steps": 60, "plane.cells_per_std": 2.5,
+        "plane.intervals": {"points": 96, "mixture": 64, "data": 64},
+    },
+    "proof": {"times": [0.5, 0.1], "blocks": [1.0, 0.4], "rtol": 1e-6, "kernel_cells": 200, "unproved": 0},
+    "score-noise": {"cells": 200, "errors": 10, "paths": 2, "resamples": 500, "width": 2.0, "coarser": 0.1},
+    "step-design": {"samplers": ["ddim", "dpm-solver++(2m)"], "evaluations": [4, 6], "tries": 60},
+    "step-size": {"cells": 200, "counts": [20, 40]},
     "stochasticity": {"etas": [0.0, 1.0, 3.16], "churns": [0.0, 32.0], "cells": 200},
 }  # fmt: skip
-#: Numbers that are known of the settings as they come, and of no others.
-KNOWN = ("expected", "certificates", "whole")
+#: What is expected of the law and the process of the settings as they come, and of no others.
+KNOWN: dict[str, tuple[str, ...]] = {
+    "harris-ladder": ("two_modes.certificates", "ou_mixture.whole"),
+    "localization-set": ("expected",),
+    "proof": ("unproved", "close"),
+    "step-design": ("redesigned",),
+    "step-size": ("tolerance",),
+    "stochasticity": ("noise_helps",),
+}
+#: Keys of boxes, and of numbers of cells, which grow with them.
+BOXES, CELLS = ("box", "boxes", "half", "kernel_half"), ("cells", "kernel_cells")
+#: With less work, kernel densities of more points are binned, in bandwidths.
+FEW, QUICK_BINS = 60, 0.5
+#: Columns of a file that are looked at where none are given.
+MOST_COLUMNS = 50
+#: Components of a mixture that is fitted to data where labels are needed.
+LABELS = 3
 #: Keys of times, single or listed.
-TIMES = ("t_min", "curve_t_min", "t_from", "t_to", "times", "boundaries", "blocks", "split")
+TIMES = ("t_min", "curve_t_min", "t_from", "t_to", "times", "boundaries", "blocks", "split", "interval")
 
 
 @dataclass(frozen=True)
@@ -66,14 +96,16 @@ class Options:
 
     def apply(self, name: str, tree: dict[str, Any]) -> dict[str, Any]:
         """Return the changed settings of the study `name`; the title names the data."""
+        shipped = tomllib.loads(settings(name))
         before = {
             path: dict(group["process"]) for path, group in _every(tree) if isinstance(group.get("process"), dict)
         }
         for path, value in QUICK[name].items() if self.quick else ():
-            _put(tree, path, value, only_there=True)
+            if _get(tree, path) == _get(shipped, path):  # else it is the user's own
+                _put(tree, path, value)
         if self.data is not None or self.columns:
-            self._put_data(tree)
-        asked = [_change(one) for one in self.changes]
+            self._put_data(name, tree)
+        asked = [each for one in self.changes for each in _spread(tree, *_change(one))]
         for path, value in asked:
             if path.endswith("process.kind"):
                 # options of another kind do not fit
@@ -82,28 +114,35 @@ class Options:
         keys = {key for key, _ in asked}
         for path, group in list(_every(tree)):
             if f"{path}process.kind" in keys and path in before and group["process"]["kind"] != before[path]["kind"]:
-                _match(group, before[path], {key.removeprefix(path) for key in keys})
-        if self.data is not None or any("process" in key or "target" in key for key, _ in asked):
-            # what is known of other settings only
-            for _, table in list(_every(tree)):
-                for key in KNOWN:
-                    table.pop(key, None)
-        return _titled(tree)
+                time = level_time(build(before[path], Process), own_units(build(group["process"], Process)))
+                _match(group, path, time, keys)
+                # what parts of the study share, by the process of the first
+                _match({key: value for key, value in tree.items() if key in TIMES and path}, "", time, keys, tree)
+                keys |= {key for key in TIMES if key in tree}
+        if self.data is not None or any("process" in key or "target" in key for key in keys):
+            for path in KNOWN.get(name, ()):
+                _put(tree, path, None)
+        own = [group["process"] for path, group in _every(tree) if f"{path}process.kind" in keys]
+        return _titled(tree, [] if self.data is None else [Path(self.data).name], own)
 
-    def _put_data(self, tree: dict[str, Any]) -> None:
-        if self.data is None or not 1 <= len(self.columns) <= 2:
+    def _put_data(self, name: str, tree: dict[str, Any]) -> None:
+        if self.data is None or len(self.columns) > 2:
             raise error("--columns", "one or two columns of a file", f"{list(self.columns)} of {self.data}",
                         "--data FILE --columns a,b")  # fmt: skip
-        file, columns = str(self.data), list(self.columns)
-        for _, table in _every(tree):
+        file, columns = str(self.data), list(self.columns) or first_columns(self.data)
+        samples = tables.standardise(tables.read(file, columns[:1])).samples
+        if len(columns) == 1:
+            tree.pop("plane", None)  # what is on the line is left
+        for _, table in list(_every(tree)):
             if "columns" in table:
-                count = len(table["columns"])
-                if count > len(columns):
-                    raise error("--columns", "two columns: this study has a part in the plane", f"{columns}",
-                                "--columns a,b")  # fmt: skip
-                table |= {"file": file, "columns": columns[:count]}
+                table |= {"file": file, "columns": columns[: len(table["columns"])]}
             if isinstance(table.get("target"), dict):
                 table["target"] = {"kind": "kernel-density", "file": file, "columns": columns[:1]}
+                if self.quick and len(samples) > FEW:
+                    table["target"]["bins"] = QUICK_BINS
+                if name == "guidance":  # its labels are components
+                    table["target"] = {"kind": "gaussian-mixture"} | fitted(samples, LABELS)
+                _widen(table, float(np.abs(samples).max()))
 
 
 def _change(text: str) -> tuple[str, Any]:
@@ -125,21 +164,99 @@ def _every(tree: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
             yield from _every(value, f"{path}{key}.")
 
 
-def _put(tree: dict[str, Any], path: str, value: Any, *, only_there: bool = False) -> None:
+def _get(tree: Any, path: str) -> Any:
+    """What stands at a path, None where nothing does."""
+    for part in path.split("."):
+        tree = tree.get(part) if isinstance(tree, dict) else None
+    return tree
+
+
+def _spread(tree: dict[str, Any], path: str, value: Any) -> list[tuple[str, Any]]:
+    """A change of the process of a study whose parts have one each changes all of them."""
+    parts = [part for part, group in _every(tree) if part and "process" in group]
+    here = not path.startswith("process.") or "process" in tree or not parts
+    return [(path, value)] if here else [(part + path, value) for part in parts]
+
+
+def _put(tree: dict[str, Any], path: str, value: Any) -> None:
+    """Put a value at a path; None takes away what is there."""
     *parents, last = path.split(".")
     for part in parents:
-        if only_there and part not in tree:
+        if value is None and part not in tree:
             return
         tree = tree.setdefault(part, {})
         if not isinstance(tree, dict):
             raise error("--set", "a path of tables", f"{path}, where {part} is none")
-    tree[last] = value
+    if value is None:
+        tree.pop(last, None)
+    else:
+        tree[last] = value
 
 
-def _match(group: dict[str, Any], before: dict[str, Any], asked: set[str]) -> None:
-    """Give times and starts of a group of settings the noise levels and the units of its new process."""
-    old, new = build(before, Process), build(group["process"], Process)
-    time, ratio = level_time(old, new), new.prior_std / old.prior_std
+def _widen(table: dict[str, Any], reach: float) -> None:
+    """Make boxes wide enough for data that reach so far: x_t = alpha x_0 + s eps is in ``sqrt(reach^2 + half^2)``."""
+    for key in BOXES:
+        if key in table:
+            half = np.abs(table[key]).max()
+            ratio = float(np.hypot(half, reach) / half)
+            table[key] = (np.array(table[key]) * ratio).round(2).tolist()
+            for count in CELLS:
+                if count in table and count.startswith("kernel") == key.startswith("kernel"):
+                    table[count] = int(np.ceil(0.5 * ratio * table[count])) * 2
+
+
+def first_columns(path: str | Path) -> list[str]:
+    """Return the names of the first one or two columns of numbers that are not all the same."""
+    found: list[str] = []
+    first: ValueError | None = None
+    for place in range(MOST_COLUMNS):
+        try:
+            found += tables.read(path, [place]).columns
+        except ValueError as reason:
+            first = first or reason
+            if "at place" in str(reason):
+                break
+        if len(found) == 2:
+            break
+    if not found and first is not None:
+        raise first
+    return found
+
+
+def fitted(samples: FloatArray, count: int) -> dict[str, list[float]]:
+    """Return weights, means and standard deviations of a mixture fitted to samples on the line, by 200 steps of EM.
+
+    Standard deviations are at least a twentieth of that of the samples, so that no component is a single point.
+
+    Examples
+    --------
+    >>> fitted(np.r_[np.linspace(-3.1, -2.9, 30), np.linspace(1.8, 2.2, 60)], 2)["weights"]
+    [0.3333, 0.6667]
+    """
+    means = np.quantile(samples, (np.arange(count) + 0.5) / count)
+    stds, weights = np.full(count, samples.std() / count), np.full(count, 1.0 / count)
+    for _ in range(200):
+        logs = np.log(weights / stds) - 0.5 * np.square((samples[:, None] - means) / stds)
+        share = np.exp(logs - logs.max(axis=1, keepdims=True))
+        share /= share.sum(axis=1, keepdims=True)
+        mass = share.sum(axis=0) + 1e-9
+        weights, means = mass / mass.sum(), (share * samples[:, None]).sum(axis=0) / mass
+        stds = np.sqrt((share * np.square(samples[:, None] - means)).sum(axis=0) / mass)
+        stds = np.maximum(stds, 0.05 * samples.std())
+    order = np.argsort(means)
+    found = {"weights": weights[order].round(4), "means": means[order].round(4), "stds": stds[order].round(4)}
+    found["weights"] = (found["weights"] / found["weights"].sum()).round(12)
+    return {name: values.tolist() for name, values in found.items()}
+
+
+def _match(
+    group: dict[str, Any],
+    path: str,
+    time: Callable[[float], float],
+    asked: set[str],
+    into: dict[str, Any] | None = None,
+) -> None:
+    """Map the times of a group of settings that were not asked for."""
 
     def times(value: Any) -> Any:
         if isinstance(value, list):
@@ -147,48 +264,19 @@ def _match(group: dict[str, Any], before: dict[str, Any], asked: set[str]) -> No
             return list(dict.fromkeys(times(one) for one in value))
         return time(value) if isinstance(value, float) else value
 
-    for path, table in _every(group):
-        for key in TIMES:
-            if key in table and path + key not in asked:
-                table[key] = times(table[key])
-        for key in ("starts", "start"):
-            laws = table.get(key)
-            for law in laws.values() if key == "starts" and isinstance(laws, dict) else [laws]:
-                if isinstance(law, dict):
-                    law |= {k: (np.array(law[k]) * ratio).tolist() for k in ("mean", "std") if k in law}
+    for inner, table in list(_every(group)):
+        for key in TIMES if inner != "edm." else ():  # whose times are its own
+            if key in table and path + inner + key not in asked:
+                (table if into is None else into)[key] = times(table[key])
 
 
-def level_time(old: Process, new: Process) -> Callable[[float], float]:
-    """Return the map from times of one process to those of the same ``sigma/alpha`` of another, the ends kept.
-
-    Examples
-    --------
-    >>> import fpsolve as fp
-    >>> level_time(fp.VP(), fp.EDM())(1.0)
-    80.0
-    """
-
-    def level(process: Process, t: Any) -> Any:
-        return np.sqrt(process.variance(0.0, t)) / process.scale(0.0, t)
-
-    nodes = np.geomspace(1e-6, 1.0, 20_001) * new.T
-    levels = level(new, nodes)
-
-    def mapped(t: float) -> float:
-        if t in (0.0, old.T):
-            return new.T if t else 0.0
-        # four digits: nobody reads more, and the same level may be the end itself
-        return float(f"{np.interp(level(old, t), levels, nodes):.4g}")
-
-    return mapped
-
-
-def _titled(tree: dict[str, Any]) -> dict[str, Any]:
-    """The settings with the data in the title."""
+def _titled(tree: dict[str, Any], names: list[str], processes: list[dict[str, Any]]) -> dict[str, Any]:
+    """The settings with the data, and the processes that were asked for, in the title."""
     used = [table for _, table in _every(tree) if "columns" in table]
     files = dict.fromkeys(str(table.get("file", "old_faithful")) for table in used)
-    names = ["Old Faithful" if file == "old_faithful" else Path(file).name for file in files]
+    names += ["Old Faithful" if file == "old_faithful" else Path(file).name for file in files]
+    names += dict.fromkeys(type(build(table, Process)).__name__ for table in processes)
     title = tree.get("title")
-    if isinstance(title, str) and names and not any(name in title for name in names):
-        tree["title"] = f"{title} ({', '.join(names)})"
+    if isinstance(title, str) and (new := [name for name in dict.fromkeys(names) if name not in title]):
+        tree["title"] = f"{title} ({', '.join(new)})"
     return tree

@@ -5,7 +5,7 @@ Motivated by arXiv 2601.12965, whose results are not reproduced here.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import xarray as xr
@@ -13,11 +13,14 @@ from pydantic import PositiveFloat
 
 import fpsolve as fp
 from fpsolve import flows
-from fpsolve._checks import FloatArray
+from fpsolve._checks import FloatArray, error
 from fpsolve._status import Status
+from fpsolve.processes import Process
+from fpsolve.settings import Table as Written
 from fpsolve.studies._product_form_case import CAPTION, NARROW, Case, SideSettings, figure, solve
 from fpsolve.studies.config import AnyWeight, Settings, Stages, StudySettings
 from fpsolve.studies.report import Check, Report, Table, with_error
+from fpsolve.studies.units import called, time_at
 from fpsolve.weights import Weight
 
 __all__ = ["Config", "Reference", "checks", "on_cells", "run"]
@@ -57,9 +60,10 @@ class Config(StudySettings):
     """Settings of the study."""
 
     weight: AnyWeight
+    process: Annotated[Process, Written(Process)] = fp.EDM()
     reference: ReferenceSettings
     line: SideSettings
-    plane: SideSettings
+    plane: SideSettings | None = None
 
 
 class Reference:
@@ -88,17 +92,18 @@ class Reference:
 def run(config: Config, stages: Stages) -> Report:
     """Run the study."""
     weight, cases = config.weight, []
-    with stages.total(3 + 2 * len(TARGETS)):
+    sides = {"1D": config.line} | ({} if config.plane is None else {"2D": config.plane})
+    with stages.total(3 + len(sides) * len(TARGETS)):
         with stages("reference"):
             reference = Reference(config.reference, weight)
-        for dim, side in (("1D", config.line), ("2D", config.plane)):
+        for dim, side in sides.items():
             for name in TARGETS:
                 with stages(f"{dim} {name}"):
                     cases.append(solve(side, name, f"{dim} {_called(side, name)}", weight))
         with stages("1D mixture on cells"):
             again = on_cells(cases[TARGETS.index("mixture")], config.line, weight)
         with stages("figure"):
-            drawn = figure(reference.product, reference.exact, reference.points, cases, (config.line, config.plane))
+            drawn = figure(reference.product, reference.exact, reference.points, cases, list(sides.values()))
     return Report(
         study="product-form",
         title=config.title,
@@ -107,7 +112,7 @@ def run(config: Config, stages: Stages) -> Report:
         checks=(*checks(reference, cases), again),
         table=Table(("target", "stationary points", "eta = 0", "eta = 1"), tuple(_row(case) for case in cases)),
         status=STATUS,
-        notes=NOTES,
+        notes=(*NOTES, *_of_process(config.process, sides)),
         figure=drawn,
         caption=CAPTION,
         metrics=_metrics(reference, cases),
@@ -162,6 +167,23 @@ def _of_case(case: Case) -> list[Check]:
         Check(f"{label}: sum of the indices", int(found.index.sum()), found.degree, 0.0),
         Check.at_most(f"{label}, eta = 0: error / distance", case.quiet.error / case.quiet.value, KNOWN),
         Check.at_most(f"{label}, eta = 1: error / distance", case.noisy_error / case.noisy, KNOWN),
+    ]
+
+
+def _of_process(process: Process, sides: dict[str, SideSettings]) -> list[str]:
+    """What the numbers mean for a process that is not EDM."""
+    kind, told = called(process), []
+    for name, side in sides.items():
+        first, last = time_at(process, side.sigma_max), time_at(process, side.sigma_min)
+        if first == process.T and kind != "EDM":
+            expected = f"a process that reaches the noise level sigma/alpha = {side.sigma_max:g}"
+            raise error("process", expected, kind, "take a longer T, or a lower sigma_max")
+        told.append(f"{name} t = {first:.4g} to {last:.4g}")
+    if kind == "EDM":
+        return []
+    return [
+        f"{kind}: in x/alpha(t) every linear process has the reverse dynamics of EDM at the noise level sigma/alpha, "
+        f"so these are its numbers too, in {' and '.join(told)}, with V of x/alpha."
     ]
 
 

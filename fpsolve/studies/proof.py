@@ -58,8 +58,8 @@ class Config(StudySettings):
     blocks: Annotated[tuple[float, ...], Field(min_length=2)]
     kernel_cells: PositiveInt
     kernel_half: PositiveFloat
-    close: PositiveFloat
-    unproved: Annotated[int, Field(ge=0)]
+    close: PositiveFloat | None = None
+    unproved: Annotated[int, Field(ge=0)] | None = None
     process: AnyProcess
     target: LineTarget
     weight: AnyWeight
@@ -162,14 +162,18 @@ def checks(config: Config, found: xr.Dataset, blocks: xr.Dataset) -> tuple[Check
     refuted = (off[0] > found["upper"]) | (off[1] < found["lower"])
     gap = (blocks["proved"] - blocks["certified"]).max()
     missing = int(np.isnan(blocks["proved"]).sum())
+    expected = []
+    if config.close is not None:
+        expected.append(Check.at_most("proved above certified contraction by", max(0.0, float(gap)), config.close))
+    if config.unproved is not None:
+        expected.append(Check("blocks without a proof", float(missing), float(config.unproved), 0.0))
     return (
         Check.at_most("error bars that are not proved to hold", float((found["verdict"] != "holds").sum()), 0.0),
         Check.at_most("relative width of the intervals, largest", float(narrow), config.rtol),
         Check.at_most("closed form outside of an interval, relative", float(found["oracle"].max()), 1e-12),
         Check("control: error bars a hundredth as long, some refuted", float(bool(refuted.any())), 1.0, 0.0),
         Check.at_most("sharp / proved contraction, largest", float((blocks["sharp"] / blocks["proved"]).max()), 1.0),
-        Check.at_most("proved above certified contraction by", max(0.0, float(gap)), config.close),
-        Check("blocks without a proof", float(missing), float(config.unproved), 0.0),
+        *expected,
     )
 
 

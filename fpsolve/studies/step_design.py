@@ -17,6 +17,7 @@ from fpsolve.plots import PALETTE, legend_beside, weight_formula
 from fpsolve.samplers import Sampler
 from fpsolve.studies.config import AnyProcess, AnyWeight, LineTarget, SamplerSettings, Stages, StudySettings
 from fpsolve.studies.report import Check, Report, Table, number
+from fpsolve.studies.units import seen
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -50,6 +51,7 @@ class Config(StudySettings):
     evaluations: Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
     tries: PositiveInt
     bias: PositiveFloat
+    redesigned: PositiveFloat | None = None
     process: AnyProcess
     weight: AnyWeight
     target: LineTarget
@@ -61,8 +63,8 @@ class Config(StudySettings):
             raise error("evaluations", f"at least {2 * sampler.evaluations} for {sampler.name}", str(evaluations))
         grid = fp.Grid.uniform(self.box, cells=self.cells)
         return design.steps(
-            self.reverse(wrong=wrong), sampler, n, t_min=self.t_min, grid=grid, weight=self.weight, most=self.tries,
-            progress=False,
+            self.reverse(wrong=wrong), seen(sampler, self.process), n, t_min=self.t_min, grid=grid, weight=self.weight,
+            most=self.tries, progress=False,
         )  # fmt: skip
 
     def reverse(self, *, wrong: bool = False) -> fp.Reverse:
@@ -95,7 +97,7 @@ def run(config: Config, stages: Stages) -> Report:
         title=config.title,
         question=config.question,
         answer=_answer(config, found),
-        checks=checks(found),
+        checks=checks(config, found),
         table=Table(columns, _rows(found)),
         status=STATUS,
         notes=NOTES,
@@ -106,16 +108,17 @@ def run(config: Config, stages: Stages) -> Report:
     )
 
 
-def checks(found: xr.Dataset) -> tuple[Check, ...]:
+def checks(config: Config, found: xr.Dataset) -> tuple[Check, ...]:
     """Return what must hold, each check one that can fail."""
     off = abs(found["designed"] - found["by_ranks"]) / (found["bar"] + 1e-5 * found["designed"])
     bar = {"designed": found["bar"] / found["designed"], "best named": (found["named_bar"] / found["named"])}
     bar["best named"] = bar["best named"].where(found["named"] == found["named"].min("grid"))
+    most = float((found["redesigned"] / found["kept"]).max())
     return (
         Check.at_most("designed / best named error, largest", float(_ratio(found).max()), 1.0),
         *[Check.at_most(f"error bar / error, {kind}, largest", float(one.max()), 0.01) for kind, one in bar.items()],
         Check.at_most("error by cells less error by ranks, over the bar, largest", float(off.max()), 1.0),
-        Check.at_most("wrong score: redesigned / kept", float((found["redesigned"] / found["kept"]).max()), 1.05),
+        *([Check.at_most("wrong score: redesigned / kept", most, config.redesigned)] if config.redesigned else []),
     )
 
 
@@ -148,7 +151,7 @@ def _moved(config: Config, sampler: Sampler, right: design.Design) -> xr.Dataset
     """What the step grid of the exact score costs with the wrong one, and what one designed for that costs."""
     new = config.design(sampler, right.evaluations, wrong=True)
     grid = fp.Grid.uniform(config.box, cells=config.cells)
-    kept = design.error(new.reverse, sampler, right.times, grid=grid, weight=config.weight)
+    kept = design.error(new.reverse, seen(sampler, config.process), right.times, grid=grid, weight=config.weight)
     karras = samplers.grids.karras(len(right.times) - 1, config.process, t_min=config.t_min)
     levels = np.sqrt(config.process.variance(0.0, karras)) / config.process.scale(0.0, karras)
     return xr.Dataset(

@@ -9,12 +9,13 @@ import numpy as np
 import xarray as xr
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from fpsolve import decomposition, weights
+from fpsolve import decomposition, samplers, weights
 from fpsolve._status import Status
 from fpsolve.plots import PALETTE, legend_beside, weight_formula
 from fpsolve.studies.config import SamplerName, Stages
 from fpsolve.studies.error_decomposition import LineSettings
 from fpsolve.studies.report import Check, Report, Table, number
+from fpsolve.studies.units import seen
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -44,7 +45,7 @@ class Config(LineSettings):
 
     counts: Annotated[tuple[PositiveInt, ...], Field(min_length=2)]
     churn: PositiveFloat
-    tolerance: PositiveFloat
+    tolerance: PositiveFloat | None = None
     orders: dict[SamplerName, PositiveFloat]
 
 
@@ -87,6 +88,7 @@ def checks(config: Config, found: xr.Dataset) -> tuple[Check, ...]:
     orders = [
         Check(f"{name}: fitted order", float(found["order"].sel(sampler=name)), expected, config.tolerance)
         for name, expected in config.orders.items()
+        if config.tolerance is not None
     ]
     # the parts are sums over cells, which the quadrature of the total is not
     total = found["total"] - found["quadrature"]
@@ -104,14 +106,13 @@ def _one(config: Config, name: str, steps: int) -> xr.Dataset:
     options: dict[str, Any] = {"churn": config.churn} if name == "edm" else {}
     result = decomposition.errors(
         reverse,
-        name,
+        seen(samplers.get(name, **options), config.process),
         start=reverse.process.prior(),
         grid=config.grid(),
         times=config.times(steps),
         weight=config.weight,
         blocks=0,
         progress=False,
-        **options,
     )
     alive = result["alive"].isel(t=-1)
     numbers = {source: float(alive.sel(source=source)) for source in ("initialization", "discretization")}
