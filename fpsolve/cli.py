@@ -1,5 +1,7 @@
 """The command line: ``fpsolve studies``, ``study NAME``, ``sweep FILE.toml``, ``prove``, ``verify``, ``explore``.
 
+Beside them ``check FILE``, ``schema NAME``, ``show RESULT`` and ``cite``.
+
 Exit status: 0 if every check passed; 1 if one failed, a point of a sweep failed or its tolerance was not met, or an
 error bar is proved wrong; 2 on bad input, and where something cannot be proved; 3 if fpsolve itself failed or its
 output could not be written; 128 + n when ended by signal n: 130 by Ctrl-C, 143 by SIGTERM, 129 by SIGHUP, 141 when
@@ -149,6 +151,7 @@ def _parser() -> argparse.ArgumentParser:
     import fpsolve
     from fpsolve.campaign.command import add_sweep_command
     from fpsolve.studies import names
+    from fpsolve.studies.command import add_commands
     from fpsolve.verification.command import add_prove_command
 
     parser = argparse.ArgumentParser(
@@ -172,6 +175,7 @@ def _parser() -> argparse.ArgumentParser:
     study.add_argument("--traceback", action="store_true", help="show where in the code an error was raised")
     study.set_defaults(run=_study)
     add_sweep_command(commands)
+    add_commands(commands)
     add_prove_command(commands)
     explore = commands.add_parser("explore", help="sliders and live figures in a browser, on this machine alone")
     explore.add_argument("--data", type=Path, metavar="FILE", help="CSV or .npy file: one more target")

@@ -65,6 +65,10 @@ class _Named:
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> CoreSchema:
         return core_schema.no_info_plain_validator_function(self.read)
 
+    def __get_pydantic_json_schema__(self, core: Any, handler: Any) -> dict[str, Any]:
+        """A table with its kind."""
+        return {"type": "object", "properties": {"kind": {"type": "string"}, "name": {"type": "string"}}}
+
     def read(self, table: Any) -> Named[Any]:
         written = dict(table) if isinstance(table, Mapping) else table
         name = written.pop("name", None) if isinstance(written, dict) else None

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -251,6 +252,36 @@ class RunAccessor:
 
     def __init__(self, run: xr.Dataset) -> None:
         self._run = run
+
+    def __repr__(self) -> str:
+        run, attrs = self._run, self._run.attrs
+        lines = [f"{attrs.get('dynamics', 'run')} of {attrs.get('target', attrs.get('law', 'its own drift'))}"]
+        lines[0] += f", {attrs['process']}, eta = {attrs['eta']}" if "process" in attrs else ""
+        if "error_estimate" in run and run["error_estimate"].size:
+            worst = run["error_estimate"].values
+            k, n = np.unravel_index(int(np.argmax(worst)), worst.shape)
+            where = f"start {run['start'].values[k]!s:.40} at t = {float(run['t'][n]):.4g}"
+            met = {"yes": f"tol = {attrs.get('tol')} is met", "no": f"tol = {attrs.get('tol')} is NOT met"}
+            told = met.get(str(attrs.get("tol_met")), "no tolerance was asked for")
+            lines.insert(0, f"worst estimate of int V |error|: {worst[k, n]:.2g} ({where}); {told}")
+        if attrs.get("resolved") == "no":
+            lines.insert(1, f"unresolved: {attrs.get('resolved_reason')}")
+        if "density" in run:
+            grid, t = self.grid, run["t"].values
+            box = " x ".join(f"[{low:.4g}, {high:.4g}]" for low, high in grid.bounds)
+            cells = " x ".join(str(n) for n in grid.shape)
+            frame = "z, scaled" if attrs.get("frame") == "scaled" else "x"
+            lines.append(f"box {box} ({frame}), {cells} cells, {t.size} times from {t[0]:.4g} to {t[-1]:.4g}")
+        if "levels" in attrs:
+            levels = []
+            for level in self.levels:
+                shape = np.atleast_1d(np.asarray(level.get("cells", [])))
+                levels.append(f"{' x '.join(map(str, shape))} cells, {level.get('steps')} steps")
+            lines.append("levels: " + "; ".join(levels[-3:]))
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{escape(repr(self))}</pre>"
 
     @property
     def grid(self) -> Grid:

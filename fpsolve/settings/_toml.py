@@ -66,6 +66,12 @@ class Table:
         written = core_schema.plain_serializer_function_ser_schema(dump)
         return core_schema.no_info_plain_validator_function(self.read, serialization=written)
 
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: Any) -> dict[str, Any]:
+        """Say to editors which kinds there are."""
+        kinds = {"enum": sorted(family_of(self.of).classes())}
+        required = [] if self.default else ["kind"]
+        return {"type": "object", "properties": {"kind": kinds}, "required": required, "default": {}}
+
     def read(self, value: Any) -> Any:
         """Return the object."""
         try:

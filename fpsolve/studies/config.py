@@ -94,7 +94,11 @@ def _as_given(sampler: samplers.Sampler) -> str | dict[str, Any]:
     return {"kind": sampler.name, **options} if options else sampler.name
 
 
-SamplerSettings = Annotated[samplers.Sampler, PlainValidator(_sampler), PlainSerializer(_as_given)]
+SamplerSettings = Annotated[
+    samplers.Sampler,
+    PlainValidator(_sampler, json_schema_input_type=str | dict[str, Any]),
+    PlainSerializer(_as_given),
+]
 SamplerName = Annotated[StrictStr, AfterValidator(lambda name: _sampler(name).name)]
 
 

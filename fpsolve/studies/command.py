@@ -1,0 +1,157 @@
+"""The subcommands ``check FILE``, ``schema NAME``, ``show RESULT`` and ``cite``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import textwrap
+import tomllib
+from importlib import import_module
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import fpsolve
+from fpsolve._checks import error
+from fpsolve.studies import _catalogue
+
+if TYPE_CHECKING:
+    from fpsolve.settings import Settings
+
+__all__ = ["add_commands", "check", "cite", "schema", "show"]
+
+#: The settings of sweeps, beside the names of the studies.
+SWEEP = "sweep"
+#: CPU seconds of the studies with their own settings, and of one point of a sweep, measured once.
+SECONDS = {
+    "error-decomposition": 10, "forgetting": 60, "guidance": 25, "harris-ladder": 60, "localization-set": 25,
+    "product-form": 60, "proof": 60, "score-noise": 90, "step-design": 60, "step-size": 20, "stochasticity": 60,
+}  # fmt: skip
+A_POINT = "0.1 to 10 s each"
+
+
+def add_commands(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the commands to the command line."""
+    names = [*_catalogue.names(), SWEEP]
+    one = subparsers.add_parser("check", help="see whether a file of settings fits, and what it will cost")
+    one.add_argument("file", type=Path, metavar="FILE", help="settings of a study or of a sweep (TOML)")
+    one.add_argument("name", nargs="?", metavar="NAME", help="what they are for (default: what they look like)")
+    one.set_defaults(run=lambda asked: _say(check(asked.file, asked.name)))
+    two = subparsers.add_parser("schema", help="print the JSON schema of settings, for editors")
+    two.add_argument("name", metavar="NAME", help=", ".join(names))
+    two.set_defaults(run=lambda asked: _say(json.dumps(schema(asked.name), indent=1)))
+    three = subparsers.add_parser("show", help="print the answer of a result: a study's folder, or a run")
+    three.add_argument("path", type=Path, metavar="RESULT", help="folder of a study, or RUN.nc")
+    three.set_defaults(run=lambda asked: _say(show(asked.path)))
+    four = subparsers.add_parser("cite", help="print how to cite fpsolve (BibTeX)")
+    four.set_defaults(run=lambda _: _say(cite()))
+    for parser in (one, two, three, four):
+        parser.add_argument("--traceback", action="store_true", help="show where in the code an error was raised")
+
+
+def _say(text: str) -> int:
+    print(text)
+    return 0
+
+
+def _settings(name: str) -> type[Settings]:
+    """The class of the settings of a study or a sweep."""
+    names = [*_catalogue.names(), SWEEP]
+    if name not in names:
+        raise error("NAME", f"one of {', '.join(names)}", repr(name))
+    if name == SWEEP:
+        from fpsolve.campaign.settings import SweepSettings
+
+        return SweepSettings
+    found: type[Settings] = import_module(f"fpsolve.studies.{_catalogue.module_name(name)}").Config
+    return found
+
+
+def check(path: str | Path, name: str | None = None) -> str:
+    """Return that a file of settings fits, and what it will cost.
+
+    Parameters
+    ----------
+    path : path
+        A TOML file of a study or a sweep.
+    name : str, optional
+        The study, or "sweep"; default the one whose keys are most like those of the file.
+
+    Raises
+    ------
+    ValueError
+        The file cannot be read, or does not fit; all misfits are told, with their lines.
+    """
+    from fpsolve.campaign.settings import read as read_sweep
+    from fpsolve.studies.config import read
+
+    try:
+        keys = set(tomllib.loads(Path(path).read_text(encoding="utf-8")))
+    except OSError as reason:
+        raise error("FILE", "a readable TOML file", f"{path}: {reason.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as reason:
+        raise error("FILE", "a TOML file", f"{path}: {reason}") from None
+    known = {one: set(_settings(one).model_fields) for one in [*_catalogue.names(), SWEEP]}
+    best = max(known, key=lambda one: len(known[one] & keys) / len(known[one] | keys)) if name is None else name
+    kind: Any = _settings(best)
+    if best == SWEEP:
+        found = read_sweep(path)
+        axes = [found.targets, found.processes, found.score_errors, found.eta, found.tol or found.grids]
+        points = len(list(product(*(axis or [None] for axis in axes))))
+        return f"{path}: settings of a sweep; they fit. {points} points, {A_POINT}: fpsolve sweep {path}"
+    read(best, kind, path)
+    cost = f"About {SECONDS[best]} s of CPU with its own settings"
+    return f"{path}: settings of {best!r}; they fit. {cost}, less with --quick: fpsolve study {best} --config {path}"
+
+
+def schema(name: str) -> dict[str, Any]:
+    """Return the JSON schema of the settings of a study, or of "sweep".
+
+    Examples
+    --------
+    >>> sorted(schema("step-size")["properties"])[:3]
+    ['box', 'cells', 'churn']
+    """
+    return _settings(name).model_json_schema()
+
+
+def show(path: str | Path) -> str:
+    """Return the answer of a result: of a study's folder the verdict and what it found, of a file what the run says.
+
+    Raises
+    ------
+    ValueError
+        No such file or folder, or not a result.
+    """
+    place = Path(path)
+    if place.is_dir():
+        try:
+            text = (place / "report.md").read_text(encoding="utf-8")
+        except OSError as reason:
+            raise error("RESULT", "a folder with report.md", f"{place}: {reason.strerror}") from None
+        title, _, rest = text.partition("\n")
+        answer = rest.partition("## Answer\n")[2].partition("\n## Table")[0].strip()
+        paragraphs = answer.replace("$", "").replace("`", "").split("\n\n")
+        # the verdict stands last there and first here
+        return "\n\n".join(
+            [title.removeprefix("# "), *(textwrap.fill(one, 100) for one in paragraphs[-1:] + paragraphs[:-1])]
+        )
+    return repr(fpsolve.load(place).fpsolve)
+
+
+def cite() -> str:
+    """Return a BibTeX entry.
+
+    Examples
+    --------
+    >>> print(cite().splitlines()[0])
+    @software{fpsolve,
+    """
+    return (
+        "@software{fpsolve,\n"
+        "  author = {{The fpsolve developers}},\n"
+        "  title = {fpsolve: grid-exact Fokker-Planck evolution of reverse-time diffusion densities},\n"
+        f"  version = {{{fpsolve.__version__}}},\n"
+        "  license = {MIT}\n"
+        "}"
+    )
