@@ -54,7 +54,7 @@ QUICK: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 #: What is expected of the law and the process of the settings as they come, and of no others.
 KNOWN: dict[str, tuple[str, ...]] = {
-    "harris-ladder": ("two_modes.certificates", "ou_mixture.whole"),
+    "harris-ladder": ("two_modes.certificates", "ou_mixture.whole", "controls"),
     "localization-set": ("expected",),
     "proof": ("unproved", "close"),
     "step-design": ("redesigned",),
@@ -202,7 +202,7 @@ def _widen(table: dict[str, Any], reach: float) -> None:
             table[key] = (np.array(table[key]) * ratio).round(2).tolist()
             for count in CELLS:
                 if count in table and count.startswith("kernel") == key.startswith("kernel"):
-                    table[count] = int(np.ceil(0.5 * ratio * table[count])) * 2
+                    table[count] = int(np.ceil(ratio * table[count] / 8)) * 8  # to be halved thrice
 
 
 def first_columns(path: str | Path) -> list[str]:
