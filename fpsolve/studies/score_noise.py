@@ -60,7 +60,8 @@ class Config(LineSettings):
     """Settings of the study."""
 
     intervals: Annotated[int, Field(ge=8, multiple_of=2)]
-    errors: Annotated[int, Field(ge=10)]
+    errors: Annotated[int, Field(ge=40)]
+    thinned: PositiveInt = 1
     amplitude: tuple[PositiveFloat, PositiveFloat]
     strength: tuple[PositiveFloat, PositiveFloat]
     paths: PositiveInt
@@ -134,12 +135,12 @@ def checks(
 
 def _population(config: Config, ground: cases.Ground, population: str, seed: int) -> xr.Dataset:
     if population == "noise":
-        drawn = cases.noises(config.errors, config.strength, seed)
+        drawn = cases.noises(config.errors, config.strength, seed)[:: config.thinned]
         outcomes = [
             cases.outcome_of_noise(ground, case, config.shares, config.paths, seed + k) for k, case in enumerate(drawn)
         ]
     else:
-        drawn = cases.given_errors(ground, population, config.errors, config.amplitude, seed)
+        drawn = cases.given_errors(ground, population, config.errors, config.amplitude, seed)[:: config.thinned]
         outcomes = [cases.outcome_of_error(ground, case, config.shares) for case in drawn]
     scalars = {name: ("case", [one[name] for one in outcomes]) for name in outcomes[0] if name != "metric"}
     metric = (("case", "share"), np.stack([one["metric"] for one in outcomes]))
