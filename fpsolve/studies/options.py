@@ -96,7 +96,7 @@ class Options:
 
     def apply(self, name: str, tree: dict[str, Any]) -> dict[str, Any]:
         """Return the changed settings of the study `name`; the title names the data."""
-        shipped = tomllib.loads(settings(name))
+        shipped = tomllib.loads(settings(name)) if self.quick else {}
         before = {
             path: dict(group["process"]) for path, group in _every(tree) if isinstance(group.get("process"), dict)
         }
