@@ -78,6 +78,7 @@ PROCESSES: dict[str, tuple[str, fp.Process]] = {
     ),
     "edm": ('kind = "edm", sigma_min = 0.1, sigma_max = 7', fp.EDM(0.1, 7.0)),
     "rectified-flow": ('kind = "rectified-flow", T = 0.9', fp.RectifiedFlow(T=0.9)),
+    "own-units": ('kind = "own-units", process = { kind = "edm" }, T = 60', fp.processes.OwnUnits(fp.EDM(), T=60.0)),
     "from-alphas-cumprod": (
         'kind = "from-alphas-cumprod", alphas_cumprod = [0.99, 0.9, 0.7, 0.4, 0.1], T = 2',
         fp.FromAlphasCumprod((0.99, 0.9, 0.7, 0.4, 0.1), T=2.0),

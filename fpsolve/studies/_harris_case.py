@@ -20,7 +20,7 @@ from fpsolve import bounds, kernels, weights
 from fpsolve._checks import FloatArray
 from fpsolve.kernels import Kernel
 from fpsolve.settings import Settings, Table
-from fpsolve.studies.config import AnyProcess, LineStart, LineTarget, Stages
+from fpsolve.studies.config import LineStart, LineTarget, OwnProcess, Stages
 from fpsolve.studies.report import Check
 from fpsolve.studies.units import by_clock
 
@@ -47,7 +47,7 @@ class CaseSettings(Settings):
     boundaries: Annotated[tuple[float, ...], Field(min_length=2)]
     box: tuple[float, float]
     cells: Annotated[int, Field(ge=50, le=2000)]
-    process: AnyProcess
+    process: OwnProcess
     # the certificates are looked for over beta
     weight: Annotated[fp.PolynomialWeight, Table(fp.PolynomialWeight)]
     target: LineTarget

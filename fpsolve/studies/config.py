@@ -42,7 +42,9 @@ from fpsolve.weights import Weight
 #: Where every stage is a line when there is no bar.
 LOG = logging.getLogger("fpsolve.studies")
 #: Objects that a file describes by tables with a kind; without one it is the kind that is named here.
-AnyProcess: TypeAlias = Annotated[Process, Table(Process), AfterValidator(own_units)]
+AnyProcess: TypeAlias = Annotated[Process, Table(Process)]
+#: A process in its own units.
+OwnProcess: TypeAlias = Annotated[Process, Table(Process), AfterValidator(own_units)]
 AnyWeight: TypeAlias = Annotated[Weight, Table(Weight, default="polynomial")]
 AnyLaw: TypeAlias = Annotated[Law, Table(Law, default="gaussian")]
 LineStart: TypeAlias = Annotated[Law, Table(Law, default="gaussian", dim=1)]

@@ -12,7 +12,7 @@ import fpsolve as fp
 from fpsolve import decomposition, plots
 from fpsolve._checks import FloatArray
 from fpsolve._status import Status
-from fpsolve.studies.config import AnyProcess, AnyWeight, LineTarget, SamplerSettings, Stages, StudySettings
+from fpsolve.studies.config import AnyWeight, LineTarget, OwnProcess, SamplerSettings, Stages, StudySettings
 from fpsolve.studies.report import Check, Report, Table, number
 from fpsolve.studies.units import by_clock, seen
 
@@ -51,7 +51,7 @@ class LineSettings(StudySettings):
     cells: Annotated[int, Field(ge=50, le=2000)]
     box: tuple[float, float]
     offset: PositiveFloat
-    process: AnyProcess
+    process: OwnProcess
     weight: AnyWeight
     target: LineTarget
 

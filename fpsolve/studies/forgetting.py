@@ -25,7 +25,7 @@ from fpsolve.studies._forgetting_case import (
     leading_order,
     solve,
 )
-from fpsolve.studies.config import AnyProcess, AnyWeight, Stages, StudySettings
+from fpsolve.studies.config import AnyWeight, OwnProcess, Stages, StudySettings
 from fpsolve.studies.report import Report, Table, number, with_error
 
 __all__ = ["Config", "run"]
@@ -50,7 +50,7 @@ class Config(StudySettings):
     """Settings of the study: one process and weight, a case on the line and one in the plane."""
 
     t_min: PositiveFloat
-    process: AnyProcess
+    process: OwnProcess
     weight: AnyWeight
     line: CaseSettings
     plane: CaseSettings | None = None

@@ -13,7 +13,7 @@ from fpsolve._checks import error
 from fpsolve._status import Status
 from fpsolve.plots import PALETTE, legend_beside
 from fpsolve.scores import exact, guided
-from fpsolve.studies.config import AnyProcess, LineTarget, Stages, StudySettings
+from fpsolve.studies.config import LineTarget, OwnProcess, Stages, StudySettings
 from fpsolve.studies.report import Check, Report, Table, number, with_error
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class Config(StudySettings):
     t_min: PositiveFloat
     tol: PositiveFloat
     particles: PositiveInt
-    process: AnyProcess
+    process: OwnProcess
     target: LineTarget
 
     def reverse(self, way: str, w: float) -> fp.Reverse:

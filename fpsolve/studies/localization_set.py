@@ -18,7 +18,7 @@ from fpsolve._checks import FloatArray
 from fpsolve._status import Status
 from fpsolve.kernels import Kernel
 from fpsolve.plots import PALETTE
-from fpsolve.studies.config import AnyProcess, LineTarget, Settings, Stages, StudySettings
+from fpsolve.studies.config import LineTarget, OwnProcess, Settings, Stages, StudySettings
 from fpsolve.studies.report import Check, Report, Table, number
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ class Config(StudySettings):
     cells_per_unit: Annotated[int, Field(ge=4, le=80)]
     levels: Annotated[int, Field(ge=10)]
     stability: PositiveFloat
-    process: AnyProcess
+    process: OwnProcess
     target: LineTarget
     expected: tuple[ExpectedSettings, ...] = ()
 

@@ -5,7 +5,7 @@ Motivated by arXiv 2601.12965, whose results are not reproduced here.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
 import numpy as np
 import xarray as xr
@@ -16,9 +16,8 @@ from fpsolve import flows
 from fpsolve._checks import FloatArray, error
 from fpsolve._status import Status
 from fpsolve.processes import Process
-from fpsolve.settings import Table as Written
 from fpsolve.studies._product_form_case import CAPTION, NARROW, Case, SideSettings, figure, solve
-from fpsolve.studies.config import AnyWeight, Settings, Stages, StudySettings
+from fpsolve.studies.config import AnyProcess, AnyWeight, Settings, Stages, StudySettings
 from fpsolve.studies.report import Check, Report, Table, with_error
 from fpsolve.studies.units import called, time_at
 from fpsolve.weights import Weight
@@ -60,7 +59,7 @@ class Config(StudySettings):
     """Settings of the study."""
 
     weight: AnyWeight
-    process: Annotated[Process, Written(Process)] = fp.EDM()
+    process: AnyProcess = fp.EDM()
     reference: ReferenceSettings
     line: SideSettings
     plane: SideSettings | None = None

@@ -13,7 +13,7 @@ import fpsolve as fp
 from fpsolve import _checks, bounds, closed_form, kernels
 from fpsolve._status import Status
 from fpsolve.plots import PALETTE
-from fpsolve.studies.config import AnyProcess, AnyWeight, LineStart, LineTarget, Stages, StudySettings
+from fpsolve.studies.config import AnyWeight, LineStart, LineTarget, OwnProcess, Stages, StudySettings
 from fpsolve.studies.report import Check, Report, Table, number, outward
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Config(StudySettings):
     kernel_half: PositiveFloat
     close: PositiveFloat | None = None
     unproved: Annotated[int, Field(ge=0)] | None = None
-    process: AnyProcess
+    process: OwnProcess
     target: LineTarget
     weight: AnyWeight
     starts: dict[str, LineStart]

@@ -15,7 +15,7 @@ from fpsolve._checks import FloatArray, error
 from fpsolve._status import Status
 from fpsolve.plots import PALETTE, legend_beside, weight_formula
 from fpsolve.samplers import Sampler
-from fpsolve.studies.config import AnyProcess, AnyWeight, LineTarget, SamplerSettings, Stages, StudySettings
+from fpsolve.studies.config import AnyWeight, LineTarget, OwnProcess, SamplerSettings, Stages, StudySettings
 from fpsolve.studies.report import Check, Report, Table, number
 from fpsolve.studies.units import seen
 
@@ -52,7 +52,7 @@ class Config(StudySettings):
     tries: PositiveInt
     bias: PositiveFloat
     redesigned: PositiveFloat | None = None
-    process: AnyProcess
+    process: OwnProcess
     weight: AnyWeight
     target: LineTarget
 

@@ -17,7 +17,7 @@ from fpsolve.dynamics import Eta, edm_churn
 from fpsolve.laws import Law
 from fpsolve.processes import Process
 from fpsolve.studies._stochasticity_case import Knob, coefficients, figure, measure
-from fpsolve.studies.config import AnyProcess, AnyWeight, LineStart, LineTarget, Settings, Stages, StudySettings
+from fpsolve.studies.config import AnyWeight, LineStart, LineTarget, OwnProcess, Settings, Stages, StudySettings
 from fpsolve.studies.report import Check, Report, Table, number, with_error
 
 __all__ = ["Config", "run"]
@@ -62,7 +62,7 @@ class Config(StudySettings):
     size: float
     split: tuple[PositiveFloat, PositiveFloat]
     noise_helps: bool = False
-    process: AnyProcess
+    process: OwnProcess
     edm: EDMSettings
     weight: AnyWeight
     target: LineTarget
