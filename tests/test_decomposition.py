@@ -6,6 +6,7 @@ import pytest
 
 import fpsolve as fp
 from fpsolve import decomposition
+from fpsolve.decomposition import _chain
 
 PRIOR = fp.Gaussian(0.0, std=1.0)
 LINE = fp.Grid.uniform((-6, 6), cells=240)
@@ -191,3 +192,19 @@ def test_bad_input_is_one_sentence(change, words):
     with pytest.raises(ValueError, match=words) as told:
         decomposition.errors(cases.ou_mixture(), given.pop("sampler"), **given)
     assert "\n" not in str(told.value)
+
+
+def test_the_coefficient_is_that_of_the_weighted_norms(rng):
+    """``sum_j W_j |P_ij - P_kj| / (V_i + V_k)`` over all pairs, in weights that vary a hundredfold."""
+    matrix, v, w = rng.dirichlet(np.ones(9), size=9), np.geomspace(1.0, 100.0, 9), np.geomspace(30.0, 1.0, 9)
+    pairs = [(i, k) for i in range(9) for k in range(i)]
+    truth = max(float(w @ np.abs(matrix[i] - matrix[k])) / (v[i] + v[k]) for i, k in pairs)
+    assert _chain.coefficient(matrix, v, w) == pytest.approx(truth, rel=1e-12)
+
+
+def test_negative_entries_of_a_kernel_count_by_their_size():
+    """Rows (1.1, -0.1) and (0, 1): the first takes V = (1, 3) to 1.4, not to 0.8."""
+    grid = fp.Grid.uniform((0.0, 2.0), cells=2)
+    kernel = fp.kernels.Kernel(np.array([[1.1, -0.1], [0.0, 1.0]]), grid, 1.0, 0.5)
+    assert kernel.negative > 0.0
+    np.testing.assert_allclose(_chain.pulled(kernel, np.array([[1.0, 3.0]])), [[1.4, 3.0]])
