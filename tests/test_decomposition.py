@@ -6,7 +6,6 @@ import pytest
 
 import fpsolve as fp
 from fpsolve import decomposition
-from fpsolve.decomposition import _chain
 
 PRIOR = fp.Gaussian(0.0, std=1.0)
 LINE = fp.Grid.uniform((-6, 6), cells=240)
@@ -199,7 +198,7 @@ def test_the_coefficient_is_that_of_the_weighted_norms(rng):
     matrix, v, w = rng.dirichlet(np.ones(9), size=9), np.geomspace(1.0, 100.0, 9), np.geomspace(30.0, 1.0, 9)
     pairs = [(i, k) for i in range(9) for k in range(i)]
     truth = max(float(w @ np.abs(matrix[i] - matrix[k])) / (v[i] + v[k]) for i, k in pairs)
-    assert _chain.coefficient(matrix, v, w) == pytest.approx(truth, rel=1e-12)
+    assert decomposition._chain.coefficient(matrix, v, w) == pytest.approx(truth, rel=1e-12)
 
 
 def test_negative_entries_of_a_kernel_count_by_their_size():
@@ -207,4 +206,4 @@ def test_negative_entries_of_a_kernel_count_by_their_size():
     grid = fp.Grid.uniform((0.0, 2.0), cells=2)
     kernel = fp.kernels.Kernel(np.array([[1.1, -0.1], [0.0, 1.0]]), grid, 1.0, 0.5)
     assert kernel.negative > 0.0
-    np.testing.assert_allclose(_chain.pulled(kernel, np.array([[1.0, 3.0]])), [[1.4, 3.0]])
+    np.testing.assert_allclose(decomposition._chain.pulled(kernel, np.array([[1.0, 3.0]])), [[1.4, 3.0]])

@@ -12,7 +12,6 @@ from scipy.stats import norm
 
 import fpsolve as fp
 from fpsolve import design
-from fpsolve.design._problem import Problem
 
 TARGET = fp.GaussianMixture([0.4, 0.6], [-1.0, 1.0], stds=[0.3, 0.2])
 VP = fp.Reverse(TARGET, fp.VP(), eta=0.0)
@@ -226,7 +225,7 @@ def test_the_bar_of_any_distance_is_twice_what_half_the_cells_change():
 
 def test_stationarity_is_the_derivative_by_the_logarithm_of_a_step():
     """At the Karras grid, which is no minimum: by differences twenty times as wide."""
-    found = Problem.of(VP, "ddim", 4, None, None, grid=fp.Grid.uniform((-7.0, 7.0), cells=200))
+    found = design._problem.Problem.of(VP, "ddim", 4, None, None, grid=fp.Grid.uniform((-7.0, 7.0), cells=200))
     z = found.logs(fp.samplers.grids.karras(4, fp.VP(), t_min=1e-3))
     slopes = [
         (np.log(found.error(found.times(z + e))) - np.log(found.error(found.times(z - e)))) / 0.04

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import xarray as xr
 
@@ -111,7 +112,7 @@ def test_what_contradicts_itself_is_told_even_with_a_checksum_of_its_own(
     assert len(found) <= 4
 
 
-@pytest.mark.parametrize("kind", ["scaled frame", "flow", "plane", "few times"])
+@pytest.mark.parametrize("kind", ["scaled frame", "flow", "plane", "few times", "uneven times"])
 def test_runs_of_every_kind_pass(kind: str, tmp_path: Path) -> None:
     if kind == "scaled frame":
         edm = fp.Reverse(REVERSE.target, fp.EDM())
@@ -123,7 +124,8 @@ def test_runs_of_every_kind_pass(kind: str, tmp_path: Path) -> None:
         grid = fp.Grid.uniform([(-5.5, 5.5), (-5, 5)], cells=(80, 64))
         made = fp.evolve(plane, fp.Gaussian([0.0, 0.0], std=1.0), t_min=0.05, grid=grid, steps=96)
     else:
-        made = fp.evolve(REVERSE, fp.Gaussian(0.3, std=0.8), t_min=0.01, tol=1e-3, save_at=[0.5, 0.01])
+        saves = [0.5, 0.01] if kind == "few times" else np.append(np.geomspace(0.9, 0.01, 40), [0.5, 0.1, 0.011])
+        made = fp.evolve(REVERSE, fp.Gaussian(0.3, std=0.8), t_min=0.01, tol=1e-4, save_at=saves)
     made.fpsolve.save(tmp_path / "run.nc")
     checks, notes = verification.check_file(tmp_path / "run.nc")
     assert all(check.passed for check in checks), [check.record() for check in checks]

@@ -71,7 +71,7 @@ def check_file(path: str | Path) -> tuple[tuple[Check, ...], tuple[str, ...]]:
         notes.append("no checksum (run.fpsolve.save writes one): what is changed and fits together is not seen")
     runs = {name: one for name, one in parts.items() if "levels" in one.attrs and "start" in one.dims}
     curves = {name: one for name, one in parts.items() if "distance" in one and "reference" in one.attrs}
-    if not runs and not curves:
+    if not runs and not curves and not checks:
         raise _checks.error("RUN.nc", "a file with a run or a curve of distances", f"{path} without")
     for name, run in runs.items():
         missing = [variable for variable in VARIABLES if variable not in run]
@@ -186,9 +186,16 @@ def _residual(dynamics: BaseDynamics, window: xr.Dataset, averages: Array, at: i
     from findiff import Diff
 
     times = window["t"].values
-    r = window["reverse_time"].values if "reverse_time" in window.coords else times
     grids = [_runs.grid_at(window, k) for k in range(len(times))]
-    grid, steps = grids[at], Diff(0, 1.0)
+    # towards t = 0 things change with log t
+    backwards = dynamics.reversed_time
+    if backwards and not times[-1] > 0.0:
+        return 0.0, np.inf
+    grid, steps, rate = (
+        grids[at],
+        Diff(0, -np.log(times) if backwards else times),
+        1.0 / times[at] if backwards else 1.0,
+    )
     # point values of what has these averages; of no use at jumps, where the residual is large on any grid
     points = averages - sum((Diff(k, 1.0) ** 2)(averages, acc=4) for k in range(1, grid.dim + 1)) / 24.0
     p = points[at]
@@ -197,14 +204,13 @@ def _residual(dynamics: BaseDynamics, window: xr.Dataset, averages: Array, at: i
     # cells that move: at fixed x less what they carry along
     centres = [np.stack([one.axes[k] for one in grids]) for k in range(grid.dim)]
     carried, out, noise = np.zeros(p.shape), np.zeros(p.shape), np.zeros(p.shape)
-    speed = steps(r, acc=4)[at]
     for k, h in enumerate(grid.spacing):
         along = Diff(k, h)
         shape = [-1 if axis == k else 1 for axis in range(grid.dim)]
-        carried += along(p, acc=4) * (steps(centres[k], acc=4)[at] / speed).reshape(shape)
+        carried += along(p, acc=4) * (rate * steps(centres[k], acc=4)[at]).reshape(shape)
         out += along(flux[..., k], acc=4)
         noise += spread * (along**2)(p, acc=4)
-    change, rougher = (steps(points, acc=acc)[at] / steps(r, acc=acc)[at] - carried for acc in (6, 4))
+    change, rougher = (rate * steps(points, acc=acc)[at] - carried for acc in (6, 4))
     size = float(sum(np.abs(part).sum() for part in (change, out, noise)))
     if size == 0.0:
         return 0.0, 0.0
