@@ -43,7 +43,7 @@ _CHANCE = 1 / 256
 # what errors of both signs leave of the sum of their sizes, where nothing is known of their order
 _RANDOM = 1 / 4
 # the least share of the last difference, and of the sum of the errors of the cells, that may be left
-_LEAST, _LEAST_OF_CELLS = 1 / 32, 1 / 256
+_LEAST, _LEAST_OF_CELLS = 1 / 32, 1 / 512
 
 
 def squared_displacement(p: FloatArray, q: FloatArray, spacing: FloatArray) -> tuple[FloatArray, FloatArray]:
