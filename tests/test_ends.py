@@ -55,7 +55,8 @@ def mixture_at(t, x, process):
 
 
 def test_a_process_with_nothing_left_at_its_end_is_refused_with_the_way_out():
-    sentence = r"process: expected scale\(0, T\) > 0: .* got 0; end it shortly before, at T = 0\.999 say"
+    sentence = r"process: expected scale\(0, T\) > 0: .* got 0; give it as fpsolve\.GaussianPath\(.*, T=1\), or end it "
+    sentence += r"at T = 0\.999 say"
     for make in (lambda: fp.Reverse(MIX, Flow()), lambda: fp.Forward(Flow())):
         with pytest.raises(ValueError, match=sentence) as caught:
             make()

@@ -185,7 +185,7 @@ def checked_process(process: Any) -> Process:
     ask = _Asked(process)
     scale, variance = ask.of("scale", 0.0, t), ask.of("variance", 0.0, t)
     if scale[-1] == 0.0 and scale[:-1].min() > 0.0:
-        remedy = f"end it shortly before, at T = {0.999 * T:.6g} say, where formulas that divide by scale(0, T) hold"
+        remedy = f"give it as fpsolve.GaussianPath(scale=..., std=..., T={T:g}), or end it at T = {0.999 * T:.6g} say"
         raise error("process", "scale(0, T) > 0: a score at T must know something of the data", "0", remedy)
     if scale.min() <= 0.0 or variance.min() <= 0.0 or ask.of("diffusion", t).min() < 0.0:
         raise error("process", "scale > 0, variance > 0 and diffusion >= 0 at t > 0", "one that is not")
