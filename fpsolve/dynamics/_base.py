@@ -20,6 +20,8 @@ from numpy.typing import ArrayLike, NDArray
 from fpsolve import marginals
 from fpsolve._callables import refuse_signature, values_of
 from fpsolve._checks import dimension, error, finite, finite_array, flag, instances, non_negative, one_of, real_array
+from fpsolve._kinks import Joints, joints
+from fpsolve.grid import Grid
 from fpsolve.laws import Law
 from fpsolve.processes import Process, checked_process
 
@@ -29,6 +31,8 @@ Boundary = Literal["no-flux", "periodic"]
 _NOISE = "noise is c in c dB, the same along every axis and at every x: rescale or transform x until it is"
 #: Jump of a potential between the joined ends that is rounding: per spread and per size of its values.
 _CLIFF, _ROUNDING = 1e-9, 1e-13
+#: Where along the axes of a grid functions are looked at for kinks in time, as shares of the box; see `joints`.
+_POINTS, _LOOKS = (0.11, 0.32, 0.5, 0.71, 0.9), 150
 
 
 class BaseDynamics:
@@ -60,7 +64,19 @@ class BaseDynamics:
 
         Steps end there, and the solution is kept.
         """
-        return ()
+        return self.joints.times
+
+    @property
+    def joints(self) -> Joints:
+        """Those times, and whether coefficients are rough everywhere."""
+        return Joints()
+
+    def hidden(self, low: float, high: float, grid: Grid | None) -> Joints:
+        """Further ones in (low, high), looked for in functions of t and x that did not announce theirs.
+
+        `grid` has points of interest, where there is one.
+        """
+        return Joints()
 
     @property
     def noiseless(self) -> bool:
@@ -149,8 +165,8 @@ class Dynamics(BaseDynamics):
     autonomous : bool
         Coefficients do not depend on t (`steady_state` asks for it).
     breaks : sequence of float
-        Times > 0 at which drift or noise jumps or has a kink: steps end there, and the solution is kept. Without being
-        told, no scheme keeps its order in a step that holds one, and error estimates are too small.
+        Times > 0 at which drift or noise jumps or has a kink: steps end there, and the solution is kept. Others are
+        looked for, at five points along each axis and a thousand times.
 
     Raises
     ------
@@ -198,9 +214,24 @@ class Dynamics(BaseDynamics):
             object.__setattr__(self, name, value)
 
     @property
-    def breaks(self) -> tuple[float, ...]:
+    def joints(self) -> Joints:
         """The times that were announced."""
-        return self._breaks
+        return Joints(self._breaks)
+
+    def hidden(self, low: float, high: float, grid: Grid | None) -> Joints:
+        """Kinks of the noise, and of the drift or potential at five points of the grid along each axis."""
+        if self.autonomous or grid is None:
+            return Joints()
+        axes = [low_end + (high_end - low_end) * np.array(_POINTS) for low_end, high_end in grid.bounds]
+        points = axes[0] if grid.dim == 1 else np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
+        dim = None if self.potential is None else grid.dim
+        name, field = ("drift", self.drift_function) if self.potential is None else ("potential", self.potential)
+
+        def every(times: Array) -> Array:
+            fields = [self._values(name, field, t, points, dim=dim).ravel() for t in times.tolist()]
+            return np.vstack([self.noise(times), np.transpose(fields)])
+
+        return joints(every, low, high, announced=self._breaks, looks=_LOOKS)
 
     @staticmethod
     def _check(drift: Any, noise: Any, potential: Any) -> None:
@@ -337,10 +368,10 @@ class Forward(BaseDynamics):
         """T of the process."""
         return float(self.process.T)
 
-    @property
-    def breaks(self) -> tuple[float, ...]:
+    @cached_property
+    def joints(self) -> Joints:
         """Kinks of the process."""
-        return break_times("kinks", self.process.kinks, self.horizon)
+        return Joints(break_times("kinks", self.process.joints.times, self.horizon), self.process.joints.rough)
 
     def drift(self, t: float, x: ArrayLike) -> Array:
         """a(t) x."""

@@ -17,7 +17,7 @@ is stepped over: measured on N(1.5, 0.5^2) under the OU mixture of the tests, 64
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from itertools import pairwise
 
@@ -25,21 +25,27 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fpsolve._checks import error
+from fpsolve._kinks import Joints
 from fpsolve.dynamics._base import BaseDynamics
 from fpsolve.dynamics._monotone import MonotoneMap as MonotoneMap
+from fpsolve.grid import Grid
 from fpsolve.laws import Law
-from fpsolve.processes import Process
+from fpsolve.processes import GaussianPath, Process
 
 Array = NDArray[np.float64]
 
 #: The table starts at this fraction of T; schedules that end steeply (cosine) need nodes that crowd at T as well.
 _START = 1e-9
+#: How far beside a kink its sides are asked for, as a share of T: kinks that were found are known to less.
+_BESIDE = 1e-12
+#: Even nodes of the table besides, where the process is the user's.
+_EVEN = 4001
 
 
 def _pieces(std: float, process: Process, t: Array) -> Array:
     """Change of the clock between times without a kink between them; at the ends the schedule is that of this side."""
     log_t = np.log(t)
-    inside = np.clip(t, np.nextafter(t[0], t[-1]), np.nextafter(t[-1], t[0]))
+    inside = np.clip(t, t[0] + _BESIDE * process.T, t[-1] - _BESIDE * process.T)
     g2 = np.square(process.diffusion(inside)) * np.ones_like(t)
     v = process.scale(0.0, t) ** 2 * std**2 + process.variance(0.0, t)
     # Rates per unit of log t; the small constant keeps the map invertible where every term vanishes.
@@ -75,8 +81,14 @@ def _tabulated(std: float, process: Process) -> Clock:
     nearest = 1e-7 if process.held_from == process.T else 0.1 * (1.0 - process.held_from / process.T)
     end = process.T * (1.0 - np.geomspace(nearest, 0.3, 250))
     first = _START * process.T
-    kinks = [float(t) for t in process.kinks if 2.0 * first < t < process.T * (1.0 - _START)]
+    kinks = [float(t) for t in process.joints.times if 2.0 * first < t < process.T * (1.0 - _START)]
     t = np.concatenate([np.geomspace(first, process.T, 1001)[:-1], end])
+    if isinstance(process, GaussianPath) or type(process).__module__.split(".")[0] != "fpsolve":
+        # functions of the user's may change quickly anywhere
+        even, known = np.linspace(0.0, process.T, _EVEN)[1:-1], np.unique(t)
+        k = np.clip(np.searchsorted(known, even), 1, len(known) - 1)
+        near = np.minimum(even - known[k - 1], known[k] - even) < 0.1 * process.T / _EVEN
+        t = np.append(known, even[~near])
     for kink in kinks:
         t = t[np.abs(t - kink) > 1e-13 * process.T]
     t = np.unique([*t, *kinks, process.T])
@@ -110,18 +122,27 @@ class RunClock:
         Forward times at which the run begins and ends.
     width : float
         Smallest standard deviation among the starts; infinite switches the layer off.
+    hidden : Joints
+        Kinks of the coefficients that the dynamics does not know of.
     """
 
     dynamics: BaseDynamics
     first: float
     last: float
     width: float
+    hidden: Joints = field(default_factory=Joints)
+
+    @property
+    def rough(self) -> bool:
+        """Whether coefficients have more kinks than steps can meet."""
+        return self.dynamics.joints.rough or self.hidden.rough
 
     @property
     def breaks(self) -> tuple[float, ...]:
         """Times along the run at which coefficients jump or have kinks; what is an end up to rounding is left out."""
         low, high = min(self.first, self.last), max(self.first, self.last)
-        return tuple(t for t in self.dynamics.breaks if low + SAME * high < t < high - SAME * high)
+        every = self.dynamics.joints.with_others(self.hidden).times
+        return tuple(t for t in every if low + SAME * high < t < high - SAME * high)
 
     @property
     def settled(self) -> float:
@@ -166,14 +187,16 @@ class RunClock:
         return np.asarray(self.dynamics.clock_inverse(self._begin + sign * self._map.inverse(tau)))
 
 
-def run_clock(dynamics: BaseDynamics, starts: Iterable[object], first: float, last: float) -> RunClock:
+def run_clock(
+    dynamics: BaseDynamics, starts: Iterable[object], first: float, last: float, grid: Grid | None = None
+) -> RunClock:
     """The clock of a run of `dynamics` from the given starts (arrays have no width and add no layer)."""
     width = min((_width(start) for start in starts if isinstance(start, Law)), default=np.inf)
     least = float(dynamics.noise(np.array([first]))[0]) * (FEWEST * np.finfo(float).eps * first) ** 0.5
     if width < least:
         got = f"one of {width:.3g}, which spreads within a rounding error of t = {first:g}"
         raise error("starts", f"standard deviations of {least:.2g} or more", got, "take a wider start")
-    return RunClock(dynamics, first, last, width)
+    return RunClock(dynamics, first, last, width, dynamics.hidden(min(first, last), max(first, last), grid))
 
 
 def _width(law: Law) -> float:

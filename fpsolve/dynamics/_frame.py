@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fpsolve._kinks import Joints
 from fpsolve.dynamics._base import BaseDynamics, square_norm_on_axes
 from fpsolve.dynamics._reverse import Reverse
 from fpsolve.grid import Grid
@@ -86,9 +87,9 @@ class InFrame(BaseDynamics):
         return self.inner.horizon
 
     @property
-    def breaks(self) -> tuple[float, ...]:
+    def joints(self) -> Joints:
         """Those of the inner dynamics."""
-        return self.inner.breaks
+        return self.inner.joints
 
     @property
     def noiseless(self) -> bool:

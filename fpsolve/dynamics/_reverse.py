@@ -12,16 +12,21 @@ from numpy.typing import ArrayLike, NDArray
 
 from fpsolve import marginals, scores
 from fpsolve._checks import error, finite, non_negative, real_array, values_at
+from fpsolve._kinks import FELT_IN_SCORES, Joints, joints
 from fpsolve._threads import over
 from fpsolve.dynamics._base import BaseDynamics, break_times, central_divergence, square_norm_on_axes
 from fpsolve.dynamics._clock import Clock
 from fpsolve.dynamics._ranks import at_rank_of
-from fpsolve.dynamics._stochasticity import Churn, Eta, eta_breaks, eta_values
+from fpsolve.dynamics._stochasticity import Churn, Eta, eta_joints, eta_values
+from fpsolve.grid import Grid
 from fpsolve.laws import Law
 from fpsolve.processes import EDM, Process, checked_process
 from fpsolve.scores import Score
 
 Array = NDArray[np.float64]
+
+#: Where a score model is looked at for kinks in time, in standard deviations; see `fpsolve._kinks.joints`.
+_SPREAD, _LOOKS = (-1.9, -0.8, 0.1, 0.9, 2.1), 60
 
 #: Step of the differences of a score model per width of the narrowest feature of p_t: 1e-10 on a normal density.
 DIFFERENCE = 0.02
@@ -127,10 +132,30 @@ class Reverse(BaseDynamics):
         return repr(self.eta) if callable(self.eta) else float(self.eta)
 
     @cached_property
-    def breaks(self) -> tuple[float, ...]:
-        """Times at which eta jumps, or begins or ceases to be 0, and kinks of the process and of the score model."""
-        announced = [*self.process.kinks, *getattr(self.score_model, "breaks", ())]
-        return break_times("breaks", [*eta_breaks(self.eta, self.horizon), *announced], self.horizon)
+    def joints(self) -> Joints:
+        """Where eta jumps, or begins or ceases to be 0, and kinks of the process and of the score model."""
+        known = eta_joints(self.eta, self.horizon).with_others(self.process.joints)
+        times = [*known.times, *getattr(self.score_model, "breaks", ())]
+        return Joints(break_times("breaks", times, self.horizon), known.rough)
+
+    def hidden(self, low: float, high: float, grid: Grid | None) -> Joints:
+        """Kinks in time of a score model, at five points of the law that noise has spread."""
+        if self.score_model is None or hasattr(self.score_model, "breaks"):
+            return Joints()
+        mean, std = np.atleast_1d(self.target.mean), np.sqrt(np.diagonal(np.atleast_2d(self.target.cov)))
+        rows = np.multiply.outer(np.array(_SPREAD), np.ones(self.dim))
+        rows[:, 1:] *= -0.7  # in the plane not along the diagonal
+
+        def every(times: Array) -> Array:
+            alpha, variance = self.process.scale(0.0, times), self.process.variance(0.0, times)
+            found = []
+            for t, scale, noise in zip(times.tolist(), alpha, variance, strict=True):
+                width = np.sqrt(scale**2 * std**2 + noise)
+                x = scale * mean + width * rows
+                found.append((width * self.score(t, x[:, 0] if self.dim == 1 else x).reshape(x.shape)).ravel())
+            return np.transpose(found)
+
+        return joints(every, low, high, announced=self.joints.times, looks=_LOOKS, felt=FELT_IN_SCORES)
 
     @cached_property
     def noiseless(self) -> bool:

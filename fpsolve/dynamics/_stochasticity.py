@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from fpsolve import _checks
 from fpsolve._callables import answer_of
 from fpsolve._checks import error
+from fpsolve._kinks import Joints, joints
 from fpsolve.processes import Process
 
 Array = NDArray[np.float64]
@@ -22,6 +23,8 @@ Eta: TypeAlias = float | EtaFunction
 #: Times at which a function is looked at for its zeros, equal in log t over this many e-folds below T.
 _LOOKS, _DEPTH = 1025, 16.0
 _BISECTIONS = 60
+#: Looks for kinks of eta, one call each.
+_ETA_LOOKS = 300
 
 
 def eta_values(eta: Eta, t: ArrayLike) -> Array:
@@ -51,20 +54,21 @@ def _value(eta: EtaFunction, t: float) -> float:
     return float(array)
 
 
-def eta_breaks(eta: Eta, T: float) -> tuple[float, ...]:
-    """Times in (0, T) at which eta jumps or becomes 0: its own attribute `breaks`, else the ends of its zeros.
+def eta_joints(eta: Eta, T: float) -> Joints:
+    """Times in (0, T) at which eta jumps, bends or becomes 0: its own attribute `breaks`, else what is found.
 
-    Zeros are looked for at a thousand times, so intervals of a thousandth of log t are found; jumps between two
-    positive values only where the function has `breaks`.
+    Zeros are looked for at a thousand times, so intervals of a thousandth of log t are found.
     """
     if not callable(eta):
-        return ()
+        return Joints()
     known = getattr(eta, "breaks", None)
     if known is not None:
-        return tuple(sorted(float(t) for t in known if 0.0 < t < T))
+        return Joints(tuple(sorted(float(t) for t in known if 0.0 < t < T)))
     times = T * np.exp(np.linspace(-_DEPTH, 0.0, _LOOKS))
     quiet = eta_values(eta, times) == 0.0
-    return tuple(_edge(eta, times[k], times[k + 1], bool(quiet[k])) for k in np.flatnonzero(quiet[1:] != quiet[:-1]))
+    changes = np.flatnonzero(quiet[1:] != quiet[:-1])
+    edges = tuple(_edge(eta, times[k], times[k + 1], bool(quiet[k])) for k in changes)
+    return joints(lambda t: eta_values(eta, t)[None], 0.0, T, announced=edges, looks=_ETA_LOOKS)
 
 
 def _edge(eta: EtaFunction, low: float, high: float, quiet_below: bool) -> float:

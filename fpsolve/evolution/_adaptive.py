@@ -141,6 +141,9 @@ class _Orders:
         order = self.scheme.order
         level_error = gap / (2.0**order - 1.0)
         least = jump_factor(coarse.values[:, 0], level_error, newest)
+        if self.problem.clock.rough:
+            # steps hold kinks: nothing is known of an extrapolation but what its levels differ by
+            least = np.maximum(least, gap / (newest + np.finfo(float).tiny))
         if earlier is None:
             return np.maximum(first_factor(level_order, order, level_error, newest), least)
         self.pair_order = observed_order(newest, earlier)

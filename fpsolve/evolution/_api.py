@@ -148,7 +148,7 @@ def evolve(
         saved = min(method.saves(grid.dim), steps or np.inf) if save_at is None else np.size(save_at)
         require(grid, len(given), int(saved))
     picture = _setup.choose_frame(dynamics, frame, grid, last)
-    clock = run_clock(dynamics, given.values(), first, last)
+    clock = run_clock(dynamics, given.values(), first, last, grid)
     seen = dynamics if picture is None else InFrame(picture)
     if steps is not None and grid is not None:
         plan = _setup.counted_plan(clock, steps, save_at, estimate, method.saves(grid.dim))
@@ -174,18 +174,23 @@ def evolve(
     attrs = _setup.describe(dynamics, given, t_end=last, tol=tol, steps=steps, scheme=method.name)
     run = dataset(problem, solution, attrs | {"tol_met": met, "wall_time_s": time.perf_counter() - began})
     if met == "no":
-        warnings.warn(_missed(run), ToleranceWarning, stacklevel=2)
+        warnings.warn(_missed(run, rough=clock.rough), ToleranceWarning, stacklevel=2)
     if met == "not asked" and run.attrs["resolved"] == "no":
         warnings.warn(str(run.attrs["resolved_reason"]), UnresolvedWarning, stacklevel=2)
     return run
 
 
-def _missed(run: xr.Dataset) -> str:
+def _missed(run: xr.Dataset, *, rough: bool) -> str:
     """By how much the tolerance was missed, where, and what helps."""
     estimate = run.error_estimate.values
     start, save = np.unravel_index(int(np.argmax(np.where(np.isnan(estimate), np.inf, estimate))), estimate.shape)
-    return (
+    said = (
         f"tol: expected an error below {run.attrs['tol']:g}, got an estimate of {estimate[start, save]:.3g} for start "
         f"{run.start.values[start].item()!r} at t = {float(run.t[save]):.6g}; give a larger budget or tol, end at a "
         "larger time, or take wider starts or a weaker weight."
+    )
+    if not rough:
+        return said
+    return (
+        f"{said} Its coefficients bend or jump in time more often than steps can follow: a smooth schedule helps most."
     )

@@ -8,6 +8,7 @@ The linear schedule beta(t), its curved generalisation, and their means over sho
 """
 
 from abc import ABC, abstractmethod
+from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ import numpy as np
 from fpsolve import _checks, _times
 from fpsolve._callables import told
 from fpsolve._checks import USER_ERRORS, FloatArray, error, positive, values_at
+from fpsolve._kinks import Joints, joints
 
 if TYPE_CHECKING:
     from fpsolve.laws import Gaussian
@@ -69,6 +71,14 @@ class Process(ABC):
     def held_from(self) -> float:
         """Time from which on a and g are held, because they are infinite at T, where alpha(0, T) = 0; else T."""
         return self.T
+
+    @cached_property
+    def joints(self) -> Joints:
+        """Times at which steps have to end: `kinks`, and those found in coefficients that fpsolve does not know."""
+        if type(self).__module__.split(".")[0] == "fpsolve":
+            return Joints(self.kinks)
+        both = lambda t: np.stack([self.drift_rate(t), self.diffusion(t)])  # noqa: E731
+        return joints(both, 0.0, self.T, announced=self.kinks)
 
     @property
     @abstractmethod
@@ -194,7 +204,8 @@ def checked_process(process: Any) -> Process:
         raise error("process", "scale(0, 0) = 1 and variance(0, 0) = 0", "others", "they are transitions from s to t")
     ask.of("drift_rate", t)
     _compose(ask, t, scale, variance)
-    for low, high in pairwise(np.unique([*t, *(kink for kink in process.kinks if t[0] < kink < T)])):
+    marks = np.unique([*t, *(kink for kink in process.joints.times if t[0] < kink < T)])
+    for low, high in pairwise(marks[np.append(True, np.diff(marks) > _ROUNDING * T)]):
         _coefficients(ask, float(low), float(high))
     return process
 

@@ -7,6 +7,7 @@ arXiv:2107.00630). Between close times ``lambda_t - lambda_s`` is integrated fro
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from fpsolve import _checks
 from fpsolve._callables import told
 from fpsolve._checks import USER_ERRORS, FloatArray, digits, error, values_at
+from fpsolve._kinks import FELT_BY_DERIVATIVES, Joints, joints
 from fpsolve.processes._base import Process
 
 Function = Callable[[Any], Any]
@@ -155,7 +157,8 @@ class GaussianPath(Path):
     T : float, default 1
         Final time > 0.
     breaks : iterable of float, default ()
-        Times in (0, T) at which a function has a kink or jumps in its derivative; steps of a run end there.
+        Times in (0, T) at which a function has a kink or jumps in its derivative; steps of a run end there. Others are
+        looked for at 6,000 times.
 
     Raises
     ------
@@ -209,10 +212,17 @@ class GaussianPath(Path):
         if not (np.isfinite(rates).all() and rates[1].min() >= -1e-9 * np.abs(rates[1]).max()):
             raise error("scale, std", "a path with finite a and g^2 >= 0", "one whose log(alpha/s) rises or jumps")
 
+    @cached_property
+    def joints(self) -> Joints:
+        """`breaks`, and kinks that are found in the functions."""
+        names = [name for name in ("alpha", "std", "log_snr") if getattr(self, name) is not None]
+        every = lambda t: np.stack([self._call(name, t) for name in names])  # noqa: E731
+        return joints(every, 0.0, self.T, announced=self.breaks, felt=FELT_BY_DERIVATIVES)
+
     @property
     def kinks(self) -> tuple[float, ...]:
-        """`breaks`."""
-        return self.breaks
+        """`breaks`, and those that are found."""
+        return self.joints.times
 
     def __repr__(self) -> str:
         t = self.T * np.array([0.25, 0.5, 0.75, 1.0])
@@ -264,7 +274,7 @@ class GaussianPath(Path):
 
     def _difference(self, function: Function, t: FloatArray) -> FloatArray:
         """Return the derivative by central differences that cross neither an end of [0, T] nor a break."""
-        marks = np.array([0.0, *self.breaks, self.T])
+        marks = np.array([0.0, *self.kinks, self.T])
         place = np.clip(np.searchsorted(marks, t, side="right") - 1, 0, len(marks) - 2)
         low, high = marks[place], marks[place + 1]
         at = np.clip(t, low + _NEAREST * self.T, high - _NEAREST * self.T)
@@ -305,8 +315,11 @@ class GaussianPath(Path):
         real = np.array(self._rates(t))
         object.__setattr__(self, "_complex", True)
         try:
-            found = np.array(self._rates(t))
-        except USER_ERRORS:
+            with warnings.catch_warnings():
+                # one that drops the imaginary part does not
+                warnings.simplefilter("error", np.exceptions.ComplexWarning)
+                found = np.array(self._rates(t))
+        except (*USER_ERRORS, np.exceptions.ComplexWarning):
             return False
         finally:
             object.__setattr__(self, "_complex", False)

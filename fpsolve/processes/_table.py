@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fpsolve import _checks
 from fpsolve._checks import FloatArray, digits, error
+from fpsolve._kinks import Joints
 from fpsolve.processes._base import VariancePreserving
 from fpsolve.processes._path import HELD
 
@@ -26,6 +27,8 @@ _ENDS = {"linear": (1e-4, 0.02), "scaled_linear": (0.00085, 0.012)}
 _OFFSET, _CAP = 0.008, 0.999
 #: Second difference of the steps of B, per step, beyond which the table is rough there; most kinks that are announced.
 _ROUGH, _MOST_KINKS = 0.05, 300
+#: Between so few levels steps of a run feel every change of the cubic.
+_FEW = 128
 #: Beyond this share a time is not the time of a level.
 _SAME = 1e-9
 
@@ -109,16 +112,21 @@ class FromAlphasCumprod(VariancePreserving):
         """``T (1 - 1e-8)`` where the last level is 0, else T."""
         return self.T * (1.0 - HELD) if self._vanishes else self.T
 
-    @property
-    def kinks(self) -> tuple[float, ...]:
-        """Levels at which the table is rough, as at the end of cosine tables; none where it is so everywhere."""
-        rough = self._rough
+    @cached_property
+    def joints(self) -> Joints:
+        """Levels at which the table is rough, as at the end of cosine tables; all of few, none of hundreds."""
+        rough = np.full(len(self._nodes), True) if self.levels <= _FEW else self._rough
         edge = rough.copy()
         edge[1:] |= rough[:-1]
         edge[:-1] |= rough[1:]
         at = self._nodes[edge]
         at = at[(at > 0.0) & (at < self.T)]
-        return tuple(at.tolist()) if at.size <= _MOST_KINKS else ()
+        return Joints(tuple(at.tolist())) if at.size <= _MOST_KINKS else Joints(rough=True)
+
+    @property
+    def kinks(self) -> tuple[float, ...]:
+        """Times of the `joints`."""
+        return self.joints.times
 
     def beta(self, t: Any) -> FloatArray:
         """Return the noise rate beta(t) = B'(t)."""

@@ -269,7 +269,7 @@ def evolve(
         remedy = "use stochastic.ScoreNoise(modes, strengths) or a ready family"
         raise _checks.error("noise", "a ScoreNoise", type(noise).__name__, remedy)
     first, last = _setup.time_range(dynamics, t_min, t_max)
-    clock = run_clock(dynamics, named.values(), first, last)
+    clock = run_clock(dynamics, named.values(), first, last, grid)
     # length of the Brownian paths: does not depend on where a reverse run ends; else a power of two
     span = float(dynamics.horizon) if dynamics.reversed_time else 2.0 ** math.ceil(math.log2(last))
     ensemble = Ensemble(
