@@ -59,6 +59,7 @@ def joints(
     announced: tuple[float, ...] = (),
     looks: int = LOOKS,
     felt: float = FELT,
+    most: int = MOST,
 ) -> Joints:
     """Return the announced kinks, and the times inside of (low, high) at which a function or a derivative jumps.
 
@@ -76,6 +77,8 @@ def joints(
         Times of the grids at the ends; four times as many between.
     felt : float
         Sixth differences everywhere of this share of a function make it rough.
+    most : int
+        More kinks than this make it rough; every one costs about 400 values.
     """
     span = high - low
     near = span * np.geomspace(_NEAREST, _MIDDLE * 1.5, looks)
@@ -84,7 +87,7 @@ def joints(
     found, rough = [(float(t), 0.0) for t in announced], False
     for grid, end, sign in grids:
         with np.errstate(all="ignore"):
-            places, dense = _on(_Placed(functions, end, sign), grid, felt)
+            places, dense = _on(_Placed(functions, end, sign), grid, felt, most)
         found += [(end + sign * v, off) for v, off in places]
         rough |= dense
     kept: list[tuple[float, float]] = []
@@ -93,7 +96,7 @@ def joints(
             kept.append((t, off))
         elif off < kept[-1][1]:  # the same one, seen better
             kept[-1] = t, off
-    if len(kept) > MOST + len(announced):
+    if len(kept) > most + len(announced):
         return Joints(tuple(announced), rough=True)
     return Joints(tuple(t for t, _ in kept), rough)
 
@@ -110,7 +113,7 @@ class _Placed:
         return np.atleast_2d(self.functions(self.end + self.sign * v))
 
 
-def _on(functions: Functions, grid: FloatArray, felt: float) -> tuple[list[tuple[float, float]], bool]:
+def _on(functions: Functions, grid: FloatArray, felt: float, most: int) -> tuple[list[tuple[float, float]], bool]:
     """Return the joints on a grid that is smooth in its index, how closely each was seen, and whether it is rough."""
     from scipy.ndimage import percentile_filter
 
@@ -120,8 +123,15 @@ def _on(functions: Functions, grid: FloatArray, felt: float) -> tuple[list[tuple
     usual, usual_wider = (percentile_filter(part, _USUAL, size=(1, _AROUND), mode="reflect") for part in (size, wider))
     # infinite or missing values are no kinks
     out = np.isfinite(size) & np.isfinite(usual) & (size > _OUTSTANDING * usual + floor)
-    places = sorted({(int(f), _highest(size[f], int(k))) for f, k in zip(*np.nonzero(out), strict=True)})
-    known = [_closer(functions, f, grid[k + _ORDER // 2], grid, k, floor[f, 0]) for f, k in places]
+    places: dict[int, int] = {}
+    for k in sorted({_highest(size[f], int(k)) for f, k in zip(*np.nonzero(out), strict=True)}):
+        f = int(np.argmax(np.where(out[:, k], size[:, k] / (usual[:, k] + floor[:, 0]), 0.0)))
+        # functions that have one kink together show it at neighbouring places
+        if not places or k - next(reversed(places)) > _ORDER // 2:
+            places[k] = f
+    if len(places) > most:
+        return [], True
+    known = [_closer(functions, f, grid[k + _ORDER // 2], grid, k, floor[f, 0]) for k, f in places.items()]
     # where differences of half the spacing are not much smaller, there are kinks between any few times, or noise
     largest = np.abs(values).max(axis=1, keepdims=True)
     both = usual[:, ::2][:, : usual_wider.shape[1]]

@@ -227,9 +227,11 @@ class Dynamics(BaseDynamics):
         dim = None if self.potential is None else grid.dim
         name, field = ("drift", self.drift_function) if self.potential is None else ("potential", self.potential)
 
+        def values(t: float) -> Array:
+            return values_of(name, field, points, t=t, vector=dim is None, dim=dim, constant=True, look=False).ravel()
+
         def every(times: Array) -> Array:
-            fields = [self._values(name, field, t, points, dim=dim).ravel() for t in times.tolist()]
-            return np.vstack([self.noise(times), np.transpose(fields)])
+            return np.vstack([self.noise(times), np.transpose([values(t) for t in times.tolist()])])
 
         return joints(every, low, high, announced=self._breaks, looks=_LOOKS)
 

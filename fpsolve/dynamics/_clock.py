@@ -17,7 +17,7 @@ is stepped over: measured on N(1.5, 0.5^2) under the OU mixture of the tests, 64
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from itertools import pairwise
 
@@ -30,7 +30,7 @@ from fpsolve.dynamics._base import BaseDynamics
 from fpsolve.dynamics._monotone import MonotoneMap as MonotoneMap
 from fpsolve.grid import Grid
 from fpsolve.laws import Law
-from fpsolve.processes import GaussianPath, Process
+from fpsolve.processes import Process
 
 Array = NDArray[np.float64]
 
@@ -83,7 +83,7 @@ def _tabulated(std: float, process: Process) -> Clock:
     first = _START * process.T
     kinks = [float(t) for t in process.joints.times if 2.0 * first < t < process.T * (1.0 - _START)]
     t = np.concatenate([np.geomspace(first, process.T, 1001)[:-1], end])
-    if isinstance(process, GaussianPath) or type(process).__module__.split(".")[0] != "fpsolve":
+    if process.opaque:
         # functions of the user's may change quickly anywhere
         even, known = np.linspace(0.0, process.T, _EVEN)[1:-1], np.unique(t)
         k = np.clip(np.searchsorted(known, even), 1, len(known) - 1)
@@ -133,6 +133,11 @@ class RunClock:
     hidden: Joints = field(default_factory=Joints)
 
     @property
+    def announced(self) -> RunClock:
+        """The same without what is hidden."""
+        return replace(self, hidden=Joints())
+
+    @property
     def rough(self) -> bool:
         """Whether coefficients have more kinks than steps can meet."""
         return self.dynamics.joints.rough or self.hidden.rough
@@ -141,7 +146,7 @@ class RunClock:
     def breaks(self) -> tuple[float, ...]:
         """Times along the run at which coefficients jump or have kinks; what is an end up to rounding is left out."""
         low, high = min(self.first, self.last), max(self.first, self.last)
-        every = self.dynamics.joints.with_others(self.hidden).times
+        every = self.dynamics.joints.with_others(self.hidden).times if self.hidden.times else self.dynamics.breaks
         return tuple(t for t in every if low + SAME * high < t < high - SAME * high)
 
     @property

@@ -26,7 +26,7 @@ from fpsolve.scores import Score
 Array = NDArray[np.float64]
 
 #: Where a score model is looked at for kinks in time, in standard deviations; see `fpsolve._kinks.joints`.
-_SPREAD, _LOOKS = (-1.9, -0.8, 0.1, 0.9, 2.1), 60
+_SPREAD, _LOOKS, _MOST = (-1.9, -0.8, 0.1, 0.9, 2.1), 60, 20
 
 #: Step of the differences of a score model per width of the narrowest feature of p_t: 1e-10 on a normal density.
 DIFFERENCE = 0.02
@@ -134,7 +134,9 @@ class Reverse(BaseDynamics):
     @cached_property
     def joints(self) -> Joints:
         """Where eta jumps, or begins or ceases to be 0, and kinks of the process and of the score model."""
-        known = eta_joints(self.eta, self.horizon).with_others(self.process.joints)
+        known = self.process.joints
+        if callable(self.eta):
+            known = eta_joints(self.eta, self.horizon).with_others(known)
         times = [*known.times, *getattr(self.score_model, "breaks", ())]
         return Joints(break_times("breaks", times, self.horizon), known.rough)
 
@@ -155,7 +157,7 @@ class Reverse(BaseDynamics):
                 found.append((width * self.score(t, x[:, 0] if self.dim == 1 else x).reshape(x.shape)).ravel())
             return np.transpose(found)
 
-        return joints(every, low, high, announced=self.joints.times, looks=_LOOKS, felt=FELT_IN_SCORES)
+        return joints(every, low, high, announced=self.joints.times, looks=_LOOKS, felt=FELT_IN_SCORES, most=_MOST)
 
     @cached_property
     def noiseless(self) -> bool:

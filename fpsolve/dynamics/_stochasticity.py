@@ -54,13 +54,11 @@ def _value(eta: EtaFunction, t: float) -> float:
     return float(array)
 
 
-def eta_joints(eta: Eta, T: float) -> Joints:
+def eta_joints(eta: EtaFunction, T: float) -> Joints:
     """Times in (0, T) at which eta jumps, bends or becomes 0: its own attribute `breaks`, else what is found.
 
     Zeros are looked for at a thousand times, so intervals of a thousandth of log t are found.
     """
-    if not callable(eta):
-        return Joints()
     known = getattr(eta, "breaks", None)
     if known is not None:
         return Joints(tuple(sorted(float(t) for t in known if 0.0 < t < T)))

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from fpsolve._progress import progress as progress_bar
 from fpsolve.evolution._estimate import (
     LEAST_ORDER_SHARE,
+    PAIR_SAFETY,
     first_factor,
     jump_factor,
     later_factor,
@@ -142,8 +143,8 @@ class _Orders:
         level_error = gap / (2.0**order - 1.0)
         least = jump_factor(coarse.values[:, 0], level_error, newest)
         if self.problem.clock.rough:
-            # steps hold kinks: nothing is known of an extrapolation but what its levels differ by
-            least = np.maximum(least, gap / (newest + np.finfo(float).tiny))
+            # steps hold kinks: nothing is known of an extrapolation but what its levels differ by, and that at random
+            least = np.maximum(least, PAIR_SAFETY * gap / (newest + np.finfo(float).tiny))
         if earlier is None:
             return np.maximum(first_factor(level_order, order, level_error, newest), least)
         self.pair_order = observed_order(newest, earlier)

@@ -42,6 +42,8 @@ LONGEST = 64_000
 #: Share of `tol` that a side of the box may cut off where tails are heavy.
 TAIL_SHARE = 0.005
 
+#: Steps per stretch between kinks that were found, at least: two on a quarter of them.
+FEW = 8
 #: Steps whose times take memory worth a question.
 MANY = 10**6
 
@@ -218,6 +220,9 @@ def counted_plan(clock: RunClock, steps: int, save_at: ArrayLike | None, estimat
     else:
         times = save_times(save_at, clock.first, clock.last, steps, estimate)
     through = with_breaks(clock, times)
+    if clock.hidden.times and steps < FEW * (len(through) - 1):
+        # so few steps do not meet what nobody announced; the third level sees what it does
+        through = with_breaks(clock.announced, times)
     # fewer steps than stretches between breaks resolve nothing, and are said to
     return plan_by_count(clock, through if steps >= len(through) - 1 else times, steps)
 

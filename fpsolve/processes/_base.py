@@ -72,13 +72,19 @@ class Process(ABC):
         """Time from which on a and g are held, because they are infinite at T, where alpha(0, T) = 0; else T."""
         return self.T
 
+    @property
+    def opaque(self) -> bool:
+        """Whether coefficients are functions that fpsolve does not know, and has to look at."""
+        return type(self).__module__.split(".")[0] != "fpsolve"
+
     @cached_property
     def joints(self) -> Joints:
         """Times at which steps have to end: `kinks`, and those found in coefficients that fpsolve does not know."""
-        if type(self).__module__.split(".")[0] == "fpsolve":
-            return Joints(self.kinks)
-        both = lambda t: np.stack([self.drift_rate(t), self.diffusion(t)])  # noqa: E731
-        return joints(both, 0.0, self.T, announced=self.kinks)
+
+        def both(t: FloatArray) -> FloatArray:
+            return np.stack([self.drift_rate(t), self.diffusion(t)])
+
+        return joints(both, 0.0, self.T, announced=self.kinks) if self.opaque else Joints(self.kinks)
 
     @property
     @abstractmethod

@@ -212,11 +212,19 @@ class GaussianPath(Path):
         if not (np.isfinite(rates).all() and rates[1].min() >= -1e-9 * np.abs(rates[1]).max()):
             raise error("scale, std", "a path with finite a and g^2 >= 0", "one whose log(alpha/s) rises or jumps")
 
+    @property
+    def opaque(self) -> bool:
+        """It is made of the user's functions."""
+        return True
+
     @cached_property
     def joints(self) -> Joints:
         """`breaks`, and kinks that are found in the functions."""
         names = [name for name in ("alpha", "std", "log_snr") if getattr(self, name) is not None]
-        every = lambda t: np.stack([self._call(name, t) for name in names])  # noqa: E731
+
+        def every(t: FloatArray) -> FloatArray:
+            return np.stack([self._call(name, t) for name in names])
+
         return joints(every, 0.0, self.T, announced=self.breaks, felt=FELT_BY_DERIVATIVES)
 
     @property

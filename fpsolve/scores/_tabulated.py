@@ -62,6 +62,11 @@ class Tabulated:
         return len(self.axes)
 
     @property
+    def breaks(self) -> tuple[float, ...]:
+        """None: what its cubics bend by at the times of the table is far below its `error`."""
+        return ()
+
+    @property
     def box(self) -> tuple[tuple[float, float], ...]:
         """The nodes' range and half a cell more, per axis."""
         pairs = [(axis, 0.5 * (axis[1] - axis[0]), 0.5 * (axis[-1] - axis[-2])) for axis in self.axes]
