@@ -228,6 +228,7 @@ class Dynamics(BaseDynamics):
         name, field = ("drift", self.drift_function) if self.potential is None else ("potential", self.potential)
 
         def values(t: float) -> Array:
+            assert field is not None
             return values_of(name, field, points, t=t, vector=dim is None, dim=dim, constant=True, look=False).ravel()
 
         def every(times: Array) -> Array:
