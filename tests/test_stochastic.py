@@ -271,6 +271,7 @@ def test_ensembles_on_unresolved_levels_have_no_estimate(k, cells, steps, why):
         run = ensemble_of(start, k, grid, steps)
     assert run.attrs["resolved"] == "no" and why in run.attrs["resolved_reason"]
     assert np.isinf(run["error_estimate"].values).any()
+    assert np.array_equal(run["density"]["unresolved"], np.isinf(run["error_estimate"]))
     weighted = (1.0 + grid.x**2) * np.abs(run["density"].values - shifted_mixtures(run, k, start))
     off = weighted.sum(axis=-1) * grid.volume
     assert np.all(off[:, 1:] <= run["error_estimate"].values[:, 1:])

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fpsolve import _checks, evolution, weights
+from fpsolve import _checks, _runs, evolution, weights
 from fpsolve._progress import progress as progress_bar
 from fpsolve._warnings import UnresolvedWarning
 from fpsolve.dynamics import BaseDynamics, run_clock
@@ -98,6 +98,8 @@ def dataset(
         before = tuple(f"{name}_previous" for name in names)
         run = run.assign(density_previous=(("path", "t", *before), coarse.values))
         run = run.assign_coords(dict(zip(before, coarse.grid.axes, strict=True)))
+    if np.any(np.isinf(error)):
+        run = run.assign_coords({_runs.UNRESOLVED: (("path", "t"), np.isinf(error), {"reason": found.reason})})
     if not ensemble.dynamics.reversed_time:
         run = run.drop_vars("reverse_time")
     return run.assign_attrs(attrs | _read_off(ensemble, found, problem) | resolution(found, error))
