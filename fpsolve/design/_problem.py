@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from fpsolve import _checks, kernels, samplers
 from fpsolve.distances import weighted_tv
-from fpsolve.dynamics import Reverse
+from fpsolve.dynamics import Frame, Reverse
+from fpsolve.evolution import choose_frame
 from fpsolve.grid import Grid
 from fpsolve.laws import Law
 from fpsolve.samplers import Composed, Method, Sampler, grids
@@ -100,6 +101,7 @@ class Problem:
     distance: Distance | None
     free: Free | None
     tried: list[int]
+    frame: Frame | None = None
 
     @classmethod
     def of(
@@ -116,12 +118,17 @@ class Problem:
         last = 1e-3 * reverse.horizon if t_min is None else _checks.positive("t_min", t_min)
         if not last < reverse.horizon:
             raise _checks.error("t_min", f"a time below T = {_checks.digits(reverse.horizon)}", _checks.digits(last))
-        cells = _grid(reverse, begin, last) if grid is None else grid
+        picture = choose_frame(reverse, "auto", grid, last)
+        cells = _grid(reverse, begin, last, picture) if grid is None else grid
         _checks.instances(grid=(cells, Grid))
         if distance is not None and not callable(distance):
             remedy = "take one of fpsolve.distances"
             raise _checks.error("distance", "a function of two densities, or None", _checks.shown(distance), remedy)
-        return cls(reverse, made, count, cells, begin, last, weight, distance, free, [0])
+        return cls(reverse, made, count, cells, begin, last, weight, distance, free, [0], picture)
+
+    def cells(self, grid: Grid, t: float) -> Grid:
+        """The cells in x at time t of a grid, which is in z where there is a frame."""
+        return grid if self.frame is None else self.frame.grid(t, grid)
 
     @property
     def own_noise(self) -> float:
@@ -208,7 +215,8 @@ class Problem:
         gap = 2.0 * abs(float(found.distance - rough.distance))
         v = self._right[1]
         if self.distance is None:
-            gap = float((v * np.abs(self.grid.refine().restrict(fine.values) - coarse.values)).sum() * self.grid.volume)
+            ends = self.cells(self.grid, self.t_min)
+            gap = float((v * np.abs(ends.refine().restrict(fine.values) - coarse.values)).sum() * ends.volume)
         beyond = np.inf if lost > LOST else BEYOND * float(np.max(v)) * lost
         found = found.assign(error=found.error + gap + beyond)
         reason = {"reason": f"{lost:.2g} of the sampler's law leaves the box: widen the grid"} if lost > LOST else {}
@@ -216,15 +224,16 @@ class Problem:
 
     def _law(self, times: Array, noise: Array | None, grid: Grid) -> tuple[xr.DataArray, float]:
         """The sampler's law on the cells of a grid, and the mass that it lost on the way."""
-        method: Any = self.sampler if noise is None else self.run(times, noise)
-        ends = times if noise is None else None
-        operator = kernels.sampler_operator(method, self.reverse, grid, times[0], times[-1], times=ends)
-        law = grid.cell_average(self.start)
-        lost = abs(1.0 - float(law.sum() * grid.volume))
-        for part in getattr(operator, "parts", (operator,)):
-            lost += float(part.defects @ np.abs(law.ravel()) * grid.volume)
-            law = part.push(law)
-        return self._labelled(law, grid), lost
+        made = self.run(times, noise)
+        cells = self.cells(grid, self.reverse.horizon)
+        law = cells.cell_average(self.start)
+        lost = abs(1.0 - float(law.sum() * cells.volume))
+        for step in [made] if made.deterministic else made.parts:
+            ends = self.cells(grid, step.t_to)
+            part = kernels.sampler_operator(step, self.reverse, cells, step.t_from, step.t_to, to_grid=ends)
+            lost += float(part.defects @ np.abs(law.ravel()) * cells.volume)
+            law, cells = part.push(law), ends
+        return self._labelled(law, cells), lost
 
     def _labelled(self, values: Array, grid: Grid) -> xr.DataArray:
         names = ("x", "y")[: grid.dim]
@@ -232,7 +241,8 @@ class Problem:
 
     def _distance(self, law: xr.DataArray, times: Array) -> xr.Dataset:
         grid = self.grid if law.shape == self.grid.shape else self.grid.refine()
-        right = self._labelled(grid.cell_average(self.reverse.marginal(float(times[-1]))), grid)
+        ends = self.cells(grid, float(times[-1]))
+        right = self._labelled(ends.cell_average(self.reverse.marginal(float(times[-1]))), ends)
         own = partial(weighted_tv, weight=self.weight) if self.distance is None else self.distance
         return own(law, right)
 
@@ -248,7 +258,7 @@ class Problem:
             if self.distance is not None:
                 return float(self._distance(law, times).distance)
             right, v = self._right
-            return float((v * np.abs(law.values - right)).sum() * self.grid.volume)
+            return float((v * np.abs(law.values - right)).sum() * self.cells(self.grid, self.t_min).volume)
 
     def compared(self, candidates: dict[str, Array]) -> dict[str, Measured]:
         """Their errors, measured as that of the design is; the best first."""
@@ -269,33 +279,36 @@ class Problem:
         known = self._masses
         if not made.deterministic or known is None:
             return None
-        images = made.move(self.reverse.score, self._faces)
+        images = made.move(self.reverse.score, self._faces[0])
         low, high = np.minimum(images[1:], images[:-1]), np.maximum(images[1:], images[:-1])
         density = known[0] / np.maximum(high - low, np.finfo(float).tiny)
         ends, changes = np.concatenate([low, high]), np.concatenate([density, -density])
         order = np.argsort(ends)
         ends, heights = ends[order], np.cumsum(changes[order])
         below = np.append(0.0, np.cumsum(heights[:-1] * np.diff(ends)))
-        mine = np.interp(self._faces, ends, below)
+        mine = np.interp(self._faces[1], ends, below)
         parts = np.concatenate([mine[:1], np.diff(mine), below[-1:] - mine[-1:]])
         return float(known[2] @ np.abs(parts - known[1]))
 
     @cached_property
     def _right(self) -> tuple[Array, Array]:
         """p_{t_min} and V on the cells."""
-        right = self.grid.cell_average(self.reverse.marginal(self.t_min))
-        return np.asarray(right), evaluate(self.weight, self.grid)
+        cells = self.cells(self.grid, self.t_min)
+        return np.asarray(cells.cell_average(self.reverse.marginal(self.t_min))), evaluate(self.weight, cells)
 
     @cached_property
-    def _faces(self) -> Array:
-        return np.linspace(*self.grid.bounds[0], FINER * self.grid.shape[0] + 1)
+    def _faces(self) -> tuple[Array, Array]:
+        """Fine faces at T and at t_min."""
+        ends = (self.cells(self.grid, t).bounds[0] for t in (self.reverse.horizon, self.t_min))
+        first, last = (np.linspace(low, high, FINER * self.grid.shape[0] + 1) for low, high in ends)
+        return first, last
 
     @cached_property
     def _masses(self) -> tuple[Array, Array, Array] | None:
         """Masses of the start between faces; of p_{t_min} there and beyond either end, with V; None if unknown."""
-        faces = self._faces
+        first, faces = self._faces
         last = self.reverse.marginal(self.t_min)
-        mine, right = self.start.cell_probabilities(faces), last.cell_probabilities([-np.inf, *faces, np.inf])
+        mine, right = self.start.cell_probabilities(first), last.cell_probabilities([-np.inf, *faces, np.inf])
         if mine is None or right is None:
             return None
         middles = np.concatenate([faces[:1], 0.5 * (faces[1:] + faces[:-1]), faces[-1:]])
@@ -352,10 +365,14 @@ def _require_free(sampler: Sampler, free: Free | None) -> None:
         raise _checks.error("free", f"a sampler with {free}: {', '.join(having)}", repr(sampler.name))
 
 
-def _grid(reverse: Reverse, start: Law, t_min: float) -> Grid:
-    """Cells around the start and every law along the way."""
-    laws = [start, *(reverse.marginal(float(t)) for t in np.geomspace(t_min, reverse.horizon, 9))]
-    means = np.stack([np.atleast_1d(law.mean) for law in laws])
-    reach = REACH * np.sqrt(np.stack([np.diagonal(np.atleast_2d(law.cov)) for law in laws]))
+def _grid(reverse: Reverse, start: Law, t_min: float, picture: Frame | None) -> Grid:
+    """Cells around the start and every law along the way, in z of a frame."""
+    times = np.geomspace(t_min, reverse.horizon, 9)
+    laws = [(reverse.horizon, start), *((t, reverse.marginal(float(t))) for t in times)]
+    means = np.stack([np.atleast_1d(law.mean) for _, law in laws])
+    reach = REACH * np.sqrt(np.stack([np.diagonal(np.atleast_2d(law.cov)) for _, law in laws]))
+    if picture is not None:
+        scales = np.stack([picture.scale(t) for t, _ in laws])
+        means, reach = (means - np.stack([picture.center(t) for t, _ in laws])) / scales, reach / scales
     box = list(zip((means - reach).min(axis=0).tolist(), (means + reach).max(axis=0).tolist(), strict=True))
     return Grid.uniform(box[0] if reverse.dim == 1 else box, cells=CELLS if reverse.dim == 1 else 48)
