@@ -39,7 +39,7 @@ QUICK: dict[str, dict[str, Any]] = {
         "saves": 16, "tol": 1e-5, "ou_mixture": None, "two_modes.boundaries": [1.0, 0.3, 0.0], "two_modes.cells": 240,
         "two_modes.certificates": None,
     },
-    "localization-set": {"cells_per_unit": 15, "boxes": [3.0, 4.0, 10.0], "betas": [0.03, 0.1], "levels": 120},
+    "localization-set": {"cells_per_unit": 15, "boxes": [3.0, 4.0, 10.0], "betas": [0.01, 0.03, 0.1], "levels": 120},
     "product-form": {
         "line.bins": 1.0, "line.rtol": 1e-7,
         "line.steps": 200, "line.intervals.data": 256, "line.cells_per_std": 4, "plane.basins": 12,
@@ -54,6 +54,7 @@ QUICK: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 #: What is expected of the law and the process of the settings as they come, and of no others.
 KNOWN: dict[str, tuple[str, ...]] = {
+    "forgetting": ("line.leading_order", "plane.leading_order"),
     "harris-ladder": ("two_modes.certificates", "ou_mixture.whole", "controls"),
     "localization-set": ("expected",),
     "proof": ("unproved", "close"),

@@ -179,6 +179,8 @@ def correlations(config: Config, found: xr.Dataset) -> xr.Dataset:
         for j, chosen in enumerate(predictors(config).values()):
             x = one[chosen["variable"]]
             x = x.sel(share=chosen["share"]) if "share" in chosen else x
+            if not _checks.varies(x.values):
+                continue  # none of few errors has begun by then: there is no order
             for k, distance in enumerate(DISTANCES):
                 rank = stochastic.rank_correlation(
                     x.values, one[distance].values, seed=config.seed, resamples=config.resamples, level=config.level
@@ -218,7 +220,8 @@ def _table(config: Config, table: xr.Dataset) -> Table:
             for distance in DISTANCES:
                 one = table.sel(population=population, predictor=predictor, distance=distance)
                 value, low, high, within = (float(one[name]) for name in ("value", "low", "high", "within"))
-                cells += [f"{value:.2f} [{low:.2f}, {high:.2f}]", "-" if np.isnan(within) else f"{within:.2f}"]
+                whole = "none" if np.isnan(value) else f"{value:.2f} [{low:.2f}, {high:.2f}]"
+                cells += [whole, "-" if np.isnan(within) else f"{within:.2f}"]
             rows.append((population, what, *cells))
     heads = [text for name in DISTANCES.values() for text in (f"with {name}", "in a family")]
     return Table(("errors", "ordered by", *heads), tuple(rows))
@@ -236,6 +239,8 @@ def _metrics(table: xr.Dataset) -> dict[str, float]:
 
 def _said(table: xr.Dataset, population: str, predictor: str, distance: str = "weighted_tv") -> str:
     one = table.sel(population=population, predictor=predictor, distance=distance)
+    if np.isnan(float(one["value"])):
+        return "none"
     return f"{float(one['value']):.2f} [{float(one['low']):.2f}, {float(one['high']):.2f}]"
 
 
