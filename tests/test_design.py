@@ -252,6 +252,7 @@ def test_bad_input(change, words):
         design.steps(**{"reverse": VP, "sampler": "ddim", "n": 4} | change)
 
 
+@pytest.mark.slow
 def test_edm_is_designed_on_cells_that_follow_its_scale():
     """Heun between Karras' levels by images of 400,001 points, without a grid; then a design better than all named."""
     weights, means, stds = np.array([0.3, 0.7]), np.array([-1.5, 0.8]), np.array([0.3, 0.4])

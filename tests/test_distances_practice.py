@@ -334,6 +334,7 @@ def test_a_run_without_an_estimate_gives_distances_without_a_bar(tmp_path):
         assert np.isinf(fp.distances.wasserstein(spike, samples, 2)["error"]).all()
 
 
+@pytest.mark.slow
 def test_in_the_plane_too():
     grid = fp.Grid.uniform([(-5, 5), (-5, 5)], cells=40)
     both = xr.concat([cells(fp.Gaussian([m, 0.0], std=1.0), grid) for m in (0.0, 0.5)], "start")
