@@ -851,9 +851,14 @@ def test_a_cluster_that_accepts_and_stays_silent_is_given_up(
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl to make certificates with")
-def test_a_cluster_behind_tls_takes_the_certificates_of_dasks_settings(tmp_path: Path) -> None:
+def test_a_cluster_behind_tls_takes_the_certificates_of_dasks_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import dask
     import distributed
+
+    # what is tried here are certificates, not how quickly a busy machine answers
+    monkeypatch.setattr(command, "PATIENCE", 60.0)
 
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
     made = ["-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=fpsolve", "-keyout", str(key)]
@@ -871,6 +876,7 @@ def test_a_cluster_behind_tls_takes_the_certificates_of_dasks_settings(tmp_path:
             assert local.scheduler_address.startswith("tls://")
             result = fp.sweep(product, out=tmp_path / "out", progress=False, a=[2], b=[3])
             assert float(result.to_array().values.ravel()[0]) == 6.0
+    monkeypatch.undo()
     with pytest.raises(ValueError, match="--cluster: expected the address of a dask scheduler"):
         command.cluster("tls://127.0.0.1:1").__enter__()
 

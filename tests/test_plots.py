@@ -287,3 +287,32 @@ def test_orbits_are_drawn_over_time_and_in_the_plane() -> None:
     assert plane.get_xlabel() == "$x$ (units of x)" and len(plane.lines[0].get_xdata()) == 3
     with pytest.raises(ValueError, match="found: expected a Dataset with position"):
         plots.orbits(found.drop_vars("position"))
+
+
+@pytest.fixture(scope="module")
+def edm_run() -> xr.Dataset:
+    reverse = fp.Reverse(fp.Gaussian(0.5, std=0.5), fp.EDM())
+    starts = {"exact": reverse.marginal(80.0), "prior": fp.EDM().prior()}
+    return fp.evolve(reverse, starts, t_min=0.01, tol=10.0)
+
+
+def test_where_times_crowd_forward_time_is_drawn_on_a_log_scale(edm_run: xr.Dataset) -> None:
+    curve = fp.forgetting_curve(edm_run, reference="exact")
+    ax = plots.forgetting(curve)
+    assert ax.get_xlabel() == "time $t$ (units of process time, log scale)"
+    # ends of the axes are the times, and a decade is as long as another
+    places = ax.transData.transform([(80.0 - s, 1.0) for s in (10.0, 1.0, 0.1)])[:, 0]
+    np.testing.assert_allclose(np.diff(places)[0], np.diff(places)[1], rtol=1e-6)
+    assert [ax.xaxis.get_major_formatter()(r, 0) for r in ax.get_xticks()] == ["0.01", "0.1", "1", "10"]
+    assert plots.forgetting(curve, axis="r").get_xlabel() == "reverse time $r = T - t$ (units of process time)"
+    with pytest.raises(ValueError, match="axis: expected one of 'auto', 'r', 't', got 'x'"):
+        plots.forgetting(curve, axis="x")  # type: ignore[arg-type]
+
+
+def test_a_heat_map_of_a_law_whose_scale_changes_is_in_its_own_units(edm_run: xr.Dataset) -> None:
+    ax = plots.density(edm_run, start="exact")
+    assert ax.get_ylabel() == "$z = (x - m(t))/S(t)$"
+    drawn = ax.collections[0].get_array().reshape(edm_run.sizes["t"], -1)
+    # the law is Gaussian at every time: in its own units always the same one
+    normal = np.exp(-0.5 * edm_run.z.values**2) / np.sqrt(2.0 * np.pi)
+    np.testing.assert_allclose(drawn, np.broadcast_to(normal, drawn.shape), atol=0.01)

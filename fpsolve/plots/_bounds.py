@@ -20,8 +20,8 @@ from fpsolve.plots._style import (
     LINES,
     MARKERS,
     PALETTE,
-    REVERSE_TIME,
     Legend,
+    TimeAxis,
     bound_label,
     finished,
     hatch,
@@ -29,6 +29,7 @@ from fpsolve.plots._style import (
     line_of,
     new_axes,
     require,
+    time_axis,
     weight_formula,
     words_of,
 )
@@ -53,6 +54,7 @@ def ladder(
     start: str | None = None,
     curve: xr.Dataset | None = None,
     legend: Legend = "right",
+    axis: TimeAxis = "auto",
     ax: Axes | None = None,
 ) -> Axes:
     r"""Draw the distance of one start and every bound on it over reverse time, on one log scale.
@@ -72,6 +74,8 @@ def ladder(
         points.
     legend : {"right", "below", "none"}
         Where the legend goes, always off the axes.
+    axis : {"auto", "r", "t"}
+        Reverse time, or forward time on a log scale; "auto" takes the latter where half of the times crowd at the end.
     ax : Axes, optional
         Where to draw; default a new figure.
 
@@ -110,8 +114,9 @@ def ladder(
         ax.plot(r, _positive(found[label].sel(bound=bound).values), label=bound_label(found, bound), **style)
     lacking = {bound: found[label].sel(bound=bound).values[1:] for bound in bound_styles(found)}
     hatch(ax, r, lacking, _colours(found))
-    ax.set(yscale="log", xlabel=REVERSE_TIME, ylabel=f"weighted total variation, {weight_formula(found, 'norm')}")
+    ax.set(yscale="log", ylabel=f"weighted total variation, {weight_formula(found, 'norm')}")
     ax.margins(x=0.02)
+    time_axis(ax, found["t"].values, axis)
     return finished(ax, legend, KEY)
 
 
@@ -120,13 +125,14 @@ def ratio(
     *,
     start: str | None = None,
     legend: Legend = "right",
+    axis: TimeAxis = "auto",
     ax: Axes | None = None,
 ) -> Axes:
     r"""Draw how many times larger than the measured distance every bound is, at the block boundaries.
 
     Parameters
     ----------
-    found, start, legend, ax
+    found, start, legend, axis, ax
         As for `ladder`, hatched strips included. A value below the line at 1 would be a bound that is violated.
 
     Returns
@@ -151,12 +157,13 @@ def ratio(
         ax.plot(_reverse_time(found)[1:], values, label=bound_label(found, bound), **style)
     lacking = {bound: found[label].sel(bound=bound).values[1:] for bound in bound_styles(found)}
     hatch(ax, _reverse_time(found), lacking, _colours(found))
-    ax.set(yscale="log", xlabel=REVERSE_TIME, ylabel="bound / measured")
+    ax.set(yscale="log", ylabel="bound / measured")
     ax.margins(x=0.02)
+    time_axis(ax, found["t"].values, axis)
     return finished(ax, legend, KEY)
 
 
-def factors(found: xr.Dataset, *, legend: Legend = "right", ax: Axes | None = None) -> Axes:
+def factors(found: xr.Dataset, *, legend: Legend = "right", axis: TimeAxis = "auto", ax: Axes | None = None) -> Axes:
     """Draw the contraction of every single block, as a bar of the block's length for each kind of bound.
 
     Above the line at 1 nothing contracts; a bound without a certificate for a block has no bar there but a hatched
@@ -165,7 +172,7 @@ def factors(found: xr.Dataset, *, legend: Legend = "right", ax: Axes | None = No
 
     Parameters
     ----------
-    found, legend, ax
+    found, legend, axis, ax
         As for `ladder`.
 
     Returns
@@ -192,8 +199,9 @@ def factors(found: xr.Dataset, *, legend: Legend = "right", ax: Axes | None = No
         middle = 0.5 * (r[:-1] + r[1:])
         ax.plot(middle, values, linestyle="none", **{k: style[k] for k in ("color", "marker", "markersize")})
     hatch(ax, r, {bound: found["factor"].sel(bound=bound).values for bound in styles}, _colours(found))
-    ax.set(ylim=(0.0, None), xlabel=REVERSE_TIME, ylabel="contraction of the block")
+    ax.set(ylim=(0.0, None), ylabel="contraction of the block")
     ax.margins(x=0.02)
+    time_axis(ax, found["t"].values, axis)
     return finished(ax, legend, KEY)
 
 
@@ -236,6 +244,8 @@ def localization(found: Localization, *, legend: Legend = "right", ax: Axes | No
         What `fpsolve.bounds.localization` returned; levels are those of its own V = weight - 1.
     legend : {"right", "below", "none"}
         Where the legend goes, always off the axes.
+    axis : {"auto", "r", "t"}
+        Reverse time, or forward time on a log scale; "auto" takes the latter where half of the times crowd at the end.
     ax : Axes, optional
         Where to draw; default a new figure.
 

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fpsolve import _checks, _runs
 from fpsolve.flows import KINDS, StationaryPoints
-from fpsolve.plots._style import PALETTE, REVERSE_TIME, axis_label, label_of, new_axes, parent
+from fpsolve.plots._style import PALETTE, REVERSE_TIME, TimeAxis, axis_label, label_of, new_axes, parent, time_axis
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -28,6 +28,8 @@ COLOURS = "viridis"
 PANELS = 4
 #: The picture ends where every density has fallen to this share of its own maximum.
 SHOWN = 1e-3
+#: A 1D picture is in z where the scale S(t) of a run in the scaled frame changes by more than this.
+SCALED = 10.0
 
 
 def density(
@@ -35,13 +37,15 @@ def density(
     *,
     start: str | None = None,
     times: ArrayLike | None = None,
+    axis: TimeAxis = "auto",
     ax: Any = None,
 ) -> Any:
     """Draw the density of one start: a heat map over (reverse time, x) in 1D, panels at some times in 2D.
 
     Colours show cell averages, per unit of x (per unit of area in 2D), on a scale that ends at the highest density
     of the later half of the times shown: a narrow start may exceed it, which the arrow at the colour bar tells.
-    The axes end where the density of every time has fallen below a thousandth of its maximum.
+    The axes end where the density of every time has fallen below a thousandth of its maximum. In 1D, where the scale
+    S(t) of a run in the scaled frame changes more than tenfold (VE, EDM), position is z and density is per unit of z.
 
     Parameters
     ----------
@@ -52,6 +56,9 @@ def density(
     times : array, optional
         2D only: forward times of the panels, the nearest saved ones are shown; default four, equally spaced
         among the saved times, the first and last included.
+    axis : {"auto", "r", "t"}
+        1D: reverse time, or forward time on a log scale; "auto" takes the latter where half of the times crowd at the
+        end, as under VE and EDM.
     ax : Axes, or in 2D a sequence of Axes, optional
         Where to draw; default a new figure. 2D needs one per panel.
 
@@ -79,7 +86,7 @@ def density(
     if values.ndim == 2:
         if times is not None:
             raise _checks.error("times", "no times in 1D, where all are shown", repr(times))
-        return _heat_map(run, values, label, new_axes() if ax is None else ax)
+        return _heat_map(run, values, label, new_axes() if ax is None else ax, axis)
     index = _panel_index(run, times)
     axes = _panel_axes(len(index)) if ax is None else np.ravel(np.asarray(ax, dtype=object))
     if len(axes) != len(index):
@@ -87,18 +94,27 @@ def density(
     return _panels(run, values, index, axes)
 
 
-def _heat_map(run: xr.Dataset, values: xr.DataArray, label: str, ax: Axes) -> Axes:
+def _heat_map(run: xr.Dataset, values: xr.DataArray, label: str, ax: Axes, axis: TimeAxis) -> Axes:
     """1D: reverse time to the right, x upwards."""
     q = np.asarray(values.values, dtype=np.float64)
-    x = np.broadcast_to(run["x"].values, q.shape)
+    x, unit, title = np.broadcast_to(run["x"].values, q.shape), "x", axis_label(run, "x")
+    width = np.ptp(x, axis=1)
+    if "z" in run.coords and width.max() > SCALED * width.min():
+        z = run["z"].values
+        # one picture cannot hold x at both ends
+        q = q * (width / np.ptp(z))[:, None]
+        x, unit, title = np.broadcast_to(z, q.shape), "z", "$z = (x - m(t))/S(t)$"
     time, name = _run_time(run)
     mesh = ax.pcolormesh(
         np.broadcast_to(time[:, None], q.shape), x, q, norm=_norm(q),
         cmap=COLOURS, shading="gouraud", rasterized=True,
     )  # fmt: skip
-    ax.set(xlabel=name, ylabel=axis_label(run, "x"), xlim=(time.min(), time.max()))
+    ax.set(xlabel=name, ylabel=title, xlim=(time.min(), time.max()))
+    if "reverse_time" in run.coords:
+        time_axis(ax, run["t"].values, axis)
+        ax.set_xlim(time.min(), time.max())
     ax.set_ylim(*_shown(x[q >= SHOWN * q.max(axis=1, keepdims=True)]))
-    _colour_bar(mesh, [ax], f"density from start {label!r} (per unit of x)", float(q.max()))
+    _colour_bar(mesh, [ax], f"density from start {label!r} (per unit of {unit})", float(q.max()))
     return ax
 
 

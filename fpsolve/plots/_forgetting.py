@@ -19,9 +19,9 @@ from fpsolve.plots._style import (
     LINES,
     MARKERS,
     PALETTE,
-    REVERSE_TIME,
     Legend,
     Style,
+    TimeAxis,
     bound_label,
     finished,
     hatch,
@@ -29,6 +29,7 @@ from fpsolve.plots._style import (
     new_axes,
     require,
     styles,
+    time_axis,
     weight_formula,
     words_of,
 )
@@ -52,6 +53,7 @@ def forgetting(
     check: xr.Dataset | Iterable[xr.Dataset] | None = None,
     closed_form: xr.DataArray | None = None,
     legend: Literal["right", "below"] = "right",
+    axis: TimeAxis = "auto",
     ax: Axes | None = None,
 ) -> Axes:
     r"""Draw forgetting curves: the weighted total variation of every start to the reference, on a log scale.
@@ -78,6 +80,8 @@ def forgetting(
         True distances ``(start, t)``, drawn as open circles.
     legend : {"right", "below"}
         Where the legend goes, always off the axes.
+    axis : {"auto", "r", "t"}
+        Reverse time, or forward time on a log scale; "auto" takes the latter where half of the times crowd at the end.
     ax : Axes, optional
         Where to draw; default a new figure.
 
@@ -129,8 +133,9 @@ def forgetting(
         handles += _draw_check(ax, one, style.get(str(one.attrs.get("start")), Style(_INK, "-")), horizon)
     if ladder is not None:
         handles += _draw_ladder(ax, ladder, horizon)
-    ax.set(yscale="log", xlabel=REVERSE_TIME, ylabel=f"weighted total variation, {weight_formula(curve)}")
+    ax.set(yscale="log", ylabel=f"weighted total variation, {weight_formula(curve)}")
     ax.margins(x=0.02)
+    time_axis(ax, horizon - _times(curve, horizon), axis)
     _stop_at_the_digits(ax, curve)
     ax.grid(True, which="major", color="0.9", linewidth=0.6)
     ax.set_axisbelow(True)
@@ -353,7 +358,7 @@ def contributions(found: xr.Dataset, *, legend: Legend = "right", ax: Axes | Non
     return finished(ax, legend)
 
 
-def discounts(found: xr.Dataset, *, legend: Legend = "right", ax: Axes | None = None) -> Axes:
+def discounts(found: xr.Dataset, *, legend: Legend = "right", axis: TimeAxis = "auto", ax: Axes | None = None) -> Axes:
     r"""Draw the share of every local error that is left at the end, and the contraction that bounds it.
 
     Parameters
@@ -386,11 +391,12 @@ def discounts(found: xr.Dataset, *, legend: Legend = "right", ax: Axes | None = 
             # an error of step k is there from the end of that step on
             ax.plot(r[1:], share, color=_COLOURS[source], ls=_DASHES[source], label=source)
     ax.plot(r, found["contraction"], color=_DARK, linewidth=1.4, ls=":", label="a-priori contraction")
-    ax.set(yscale="log", xlabel=REVERSE_TIME, ylabel="left at the end / local")
+    ax.set(yscale="log", ylabel="left at the end / local")
+    time_axis(ax, found["t"].values, axis)
     return finished(ax, legend)
 
 
-def alive(found: xr.Dataset, *, legend: Legend = "right", ax: Axes | None = None) -> Axes:
+def alive(found: xr.Dataset, *, legend: Legend = "right", axis: TimeAxis = "auto", ax: Axes | None = None) -> Axes:
     r"""Draw the errors alive along the run, stacked by source, and the measured total ``||mu_k - p_t||_V``.
 
     Every layer is the norm of the sum of all errors of that source made so far; the total lies below the stack where
@@ -400,6 +406,8 @@ def alive(found: xr.Dataset, *, legend: Legend = "right", ax: Axes | None = None
     ----------
     found, legend, ax
         As for `contributions`.
+    axis : {"auto", "r", "t"}
+        Reverse time, or forward time on a log scale; "auto" takes the latter where half of the times crowd at the end.
 
     Returns
     -------
@@ -422,8 +430,9 @@ def alive(found: xr.Dataset, *, legend: Legend = "right", ax: Axes | None = None
     for layer, source in zip(filled, sources, strict=True):
         layer.set(hatch=_HATCHES[source], alpha=_ALPHA, edgecolor="white", linewidth=0.0)
     ax.plot(r, found["total"], color="black", linewidth=1.5, ls=":", label="measured total")
-    ax.set(xlabel=REVERSE_TIME, ylabel=rf"$\|\mu_k - p_t\|_V$, {weight_formula(found)}", ylim=(0.0, None))
+    ax.set(ylabel=rf"$\|\mu_k - p_t\|_V$, {weight_formula(found)}", ylim=(0.0, None))
     ax.margins(x=0.0)
+    time_axis(ax, found["t"].values, axis)
     return finished(ax, legend)
 
 
