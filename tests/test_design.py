@@ -56,7 +56,7 @@ def by_recursion(times, method):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("method", "n"), [("ddim", 5), ("dpm-solver++(2m)", 5), ("ddim", 8)])
+@pytest.mark.parametrize(("method", "n"), [(m, n) for n in (5, 8, 12, 20) for m in ("ddim", "dpm-solver++(2m)")])
 def test_a_designed_grid_beats_all_named_ones_and_its_neighbours(method, n, rng):
     found = design.steps(VP, method, n, progress=False)
     best, true = min(found.named.values()), by_recursion(found.times, method)
@@ -96,6 +96,17 @@ def test_noise_other_distances_tables_and_paths_without_signal():
         _ = flow.timesteps
     sigmas = design.steps(fp.Reverse(TARGET, fp.VE(), eta=0.0), "euler", 4, progress=False).sigmas
     assert np.all(np.diff(sigmas) < 0.0)
+
+
+@pytest.mark.parametrize("most", [1, 30])
+def test_a_design_is_no_worse_than_a_step_grid_to_begin_from(most):
+    options = {"grid": fp.Grid.uniform((-7.0, 7.0), cells=100), "progress": False}
+    good = design.steps(VP, "dpm-solver++(2m)", 4, most=400, **options)
+    found = design.steps(VP, "dpm-solver++(2m)", 4, begin=good.times, most=most, **options)
+    assert found.error <= good.error * (1.0 + 1e-12) < 0.5 * min(good.named.values())
+    late = np.array([0.9, 0.5, 0.1, 0.02, 1e-3])  # begins below T
+    begun = float(design.error(VP, "ddim", late, grid=options["grid"]).distance)
+    assert design.steps(VP, "ddim", 4, begin=late, most=most, **options).error <= begun * (1.0 + 1e-12)
 
 
 def ddim(score, x, s, t):
@@ -244,6 +255,8 @@ def test_stationarity_is_the_derivative_by_the_logarithm_of_a_step():
         ({"n": 1}, "n: "),
         ({"t_min": 2.0}, "t_min"),
         ({"start": 3.0}, "start"),
+        ({"begin": [1.0, 0.3, 1e-3]}, "begin: expected 5 times that end at t_min = 0.001, got 3 that end at 0.001"),
+        ({"begin": [1.0, 0.8, 0.5, 0.3, 0.1]}, "begin: expected 5 times .* got 5 that end at 0.1"),
         ({"sampler": "dimd"}, "perhaps 'ddim'"),
     ],
 )

@@ -84,6 +84,37 @@ def test_moved_first_and_mistakes() -> None:
             from_torch(lambda x, t: x, dim=1, **options)
 
 
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (lambda x: (0.3 * x).astype(int), r"module at t = 0.5: expected floats, got integers \(int64\); return floats"),
+        (lambda x: x > 0.0, "of dtype bool; return real floats"),
+        (lambda x: x + 0j, "of dtype complex128; return real floats"),
+        (lambda x: (1e5 * x).astype(np.float16), "got 1 NaN or infinite of 1 in float16, .*; compute in float32"),
+        (lambda x: np.array([[None]]), "of dtype object; return real floats"),
+    ],
+)
+def test_answers_that_lost_their_digits_are_refused(answer: Any, words: str) -> None:
+    with np.errstate(over="ignore"):
+        with pytest.raises(ValueError, match=words):
+            from_torch(lambda x, t: answer(x), dim=1, tensor=np.asarray, quiet=True)(0.5, 0.7)
+        late = from_noise_prediction(lambda t, x: answer(x) if t == 0.123 else x, PROCESSES["VP"])
+        scores = late, fp.scores.checked(lambda t, x: answer(x))
+        for score in scores:
+            with pytest.raises(ValueError, match=words.split(":")[-1]):
+                score(0.123, np.array([0.7]))
+
+
+@pytest.mark.parametrize(("kind", "far", "words"), [(np.int32, 0.7, "integers"), (np.float16, 7e4, "float16")])
+def test_points_that_a_tensor_does_not_hold_are_refused(kind: Any, far: float, words: str) -> None:
+    model = from_torch(lambda x, t: np.tanh(1.0 * x), dim=1, tensor=lambda a: a.astype(kind), quiet=True)
+    with np.errstate(over="ignore"):
+        if kind is np.float16:
+            assert model(0.5, 1.0) == pytest.approx(np.tanh(1.0), abs=1e-3)
+        with pytest.raises(ValueError, match=f"x as a tensor of the module's type: .*{words}"):
+            model(0.5, far)
+
+
 def test_torch_itself() -> None:
     torch = pytest.importorskip("torch")
 

@@ -165,6 +165,7 @@ def steps(
     weight: WeightLike = None,
     distance: Distance | None = None,
     free: Free | None = None,
+    begin: ArrayLike | None = None,
     most: int = 20_000,
     progress: bool | None = None,
     **options: Any,
@@ -198,6 +199,8 @@ def steps(
     free : {"eta", "churn"}, optional
         What is minimised over too, step by step: eta in [0, 1] of samplers that have it, or the churn of "edm" (none
         in a step from T, above which no score is asked). A try then takes some milliseconds per step.
+    begin : array, shape (n + 1,), optional
+        A step grid of your own to begin from too, decreasing to `t_min`: what is found has at most its error.
     most : int
         Step grids to be tried at most.
 
@@ -227,15 +230,16 @@ def steps(
     problem = Problem.of(reverse, sampler, n, start, t_min, **chosen, **options)
     candidates = problem.candidates()
     shares: tuple[float, ...] = () if free is None else (problem.own_noise, SOME_NOISE * MOST_NOISE[free])
+    own = [] if begin is None else [problem.own_logs(begin)]
+    beginnings = [problem.logs(times) for times in list(candidates.values())[:BEGINNINGS]] + own
     # half of the tries for the times alone
-    each = most // BEGINNINGS if free is None else most // (2 * BEGINNINGS)
-    with progress_bar(BEGINNINGS + len(shares), f"{n} steps of {problem.sampler.name}", enabled=progress) as bar:
+    each = most // len(beginnings) if free is None else most // (2 * len(beginnings))
+    with progress_bar(len(beginnings) + len(shares), f"{n} steps of {problem.sampler.name}", enabled=progress) as bar:
         best = np.inf, np.empty(0)
-        for name in list(candidates)[:BEGINNINGS]:
-            begin = problem.logs(candidates[name])
-            best = min(best, problem.descend(begin, each), key=lambda b: b[0])
+        for logs in beginnings:
+            best = min(best, problem.descend(logs, each), key=lambda b: b[0])
             bar.update(1)
-        ends = [best[1] if free is None else problem.noisy(best[1], shares[0])]
+        ends = [z if free is None else problem.noisy(z, shares[0]) for z in (best[1], *own)]
         # from the noise it has, and from some: eta = 0 may be a minimum of its own
         for share in shares:
             ends.append(problem.descend(problem.noisy(best[1], share), most // 4)[1])

@@ -12,9 +12,9 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from fpsolve import _checks, kernels, samplers
+from fpsolve import _checks, _times, kernels, samplers
 from fpsolve.distances import weighted_tv
 from fpsolve.dynamics import Frame, Reverse
 from fpsolve.evolution import choose_frame
@@ -196,6 +196,15 @@ class Problem:
         before = [self.reverse.horizon] if times[0] < self.reverse.horizon else []
         clock = self.reverse.clock(np.concatenate([before, times[:-1], [self.t_min]]))
         return np.asarray(np.log(np.maximum(np.abs(np.diff(clock)), 1e-3 * abs(clock[-1] - clock[0]) / self.n)))
+
+    def own_logs(self, begin: ArrayLike) -> Array:
+        """The logarithms of a step grid of the user's own; refuse another number of steps or another end."""
+        times = _times.decreasing("begin", begin, self.reverse.horizon)
+        if len(times) != self.n + 1 or not np.isclose(times[-1], self.t_min, rtol=1e-9, atol=0.0):
+            expected = f"{self.n + 1} times that end at t_min = {_checks.digits(self.t_min)}"
+            got = f"{len(times)} that end at {_checks.digits(times[-1])}"
+            raise _checks.error("begin", expected, got, "give n and t_min of that step grid")
+        return self.logs(times)
 
     def times(self, logs: Array) -> Array:
         """Step ends whose steps in the clock are in the ratio of ``exp(logs)``; one more begins after its first."""

@@ -20,7 +20,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from fpsolve._callables import answer_of
-from fpsolve._checks import FloatArray, finite, real_array
+from fpsolve._checks import FloatArray, error, finite, real_array
 from fpsolve.laws import Law
 from fpsolve.marginals import Marginals, family
 from fpsolve.processes import Process
@@ -55,8 +55,8 @@ def name_of(value: Any) -> str:
     return f"{kind.__module__}.{kind.__qualname__}"
 
 
-def as_numpy(name: str, value: Any) -> Any:
-    """Return `value` as a numpy array of the type it has.
+def as_numpy(name: str, value: Any, *, whole: bool = False) -> Any:
+    """Return `value` as a numpy array of the type it has; `whole`: also one of integers.
 
     A tensor with ``detach``, ``cpu`` and ``numpy`` (PyTorch) is taken off its graph and its device; everything else,
     JAX arrays included, is what ``numpy.asarray`` makes of it. No framework is imported.
@@ -64,7 +64,8 @@ def as_numpy(name: str, value: Any) -> Any:
     Raises
     ------
     ValueError
-        If numpy cannot read it, or it is not of real numbers.
+        If numpy cannot read it, or it is not of real numbers; integers, which have lost their digits; NaN and
+        infinities of float16, which ends at 65504.
     """
     message = f"{name}: expected an array of real numbers, got {type(value).__name__}"
     tensor = all(callable(getattr(value, method, None)) for method in ("detach", "cpu", "numpy"))
@@ -74,10 +75,17 @@ def as_numpy(name: str, value: Any) -> Any:
         raise ValueError(f"{message} that numpy cannot convert; return a numpy array of floats.") from None
     if array.dtype.kind not in "fiu":
         raise ValueError(f"{message} of dtype {array.dtype}; return real floats.")
+    if array.dtype.kind in "iu" and not whole:
+        raise error(name, "floats", f"integers ({array.dtype})", "return floats: integers cut the digits off")
+    if array.dtype == np.float16 and not np.isfinite(array).all():
+        got = f"{int((~np.isfinite(array)).sum())} NaN or infinite of {array.size} in float16, which ends at 65504"
+        raise error(name, "finite numbers", got, "compute in float32")
     return array
 
 
-def answer(name: str, t: float, x: FloatArray, value: Any, dim: int | None = None) -> FloatArray:
+def answer(
+    name: str, t: float, x: FloatArray, value: Any, dim: int | None = None, *, whole: bool = False
+) -> FloatArray:
     """Return what a model gave for the points x at time t as float64; refuse another shape, NaN and infinities.
 
     Raises
@@ -85,7 +93,7 @@ def answer(name: str, t: float, x: FloatArray, value: Any, dim: int | None = Non
     ValueError
         With the time and, for values that are not finite, their number and the first point where they occur.
     """
-    array = np.asarray(as_numpy(f"{name} at t = {t:g}", value), dtype=np.float64)
+    array = np.asarray(as_numpy(f"{name} at t = {t:g}", value, whole=whole), dtype=np.float64)
     if array.shape != x.shape:
         raise ValueError(
             f"{name} at t = {t:g}: expected the shape of x, {x.shape}, got {array.shape}; "
@@ -133,10 +141,13 @@ class CheckedScore:
         Raises
         ------
         ValueError
-            If it is of another shape than x, complex, not numeric, or not finite; the message says at which t.
+            If it is of another shape than x, complex, an array of integers, not numeric, or not finite; the message
+            says at which t.
         """
         t, x = finite("t", t), real_array("x", x)
-        return answer("score", t, x, answer_of(f"score at t = {t:g}", self.score, t, x), self.dim)
+        value = answer_of(f"score at t = {t:g}", self.score, t, x)
+        # whole numbers written as a list are meant, an array of integers has cut off digits
+        return answer("score", t, x, value, self.dim, whole=isinstance(value, list | tuple | int))
 
     def __repr__(self) -> str:
         """Return the description of the score that is checked."""

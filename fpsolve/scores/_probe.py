@@ -53,9 +53,6 @@ def _one(name: str, predict: Predict, t: float, x: FloatArray, dim: int, swapped
         remedy = _remedy(swapped, t, x) or "points come as numpy arrays; wrap a torch module by from_torch"
         raise _checks.error(where, f"an answer for points of shape {x.shape}", told(reason), remedy) from reason
     array = as_numpy(where, raw)
-    if array.dtype.kind in "iu":
-        remedy = "return floats: integers cut the digits off"
-        raise _checks.error(where, "floats", f"integers ({array.dtype})", remedy)
     if array.shape != x.shape:
         remedy = _remedy(swapped, t, x) or "return one number (1D) or vector (2D) per point"
         raise _checks.error(where, f"the shape of x, {x.shape}", f"{array.shape}", remedy)
@@ -72,7 +69,7 @@ def _remedy(swapped: Predict, t: float, x: FloatArray) -> str:
         array = np.asarray(as_numpy("", swapped(t, x)))
     except USER_ERRORS:
         return ""
-    good = array.shape == x.shape and array.dtype.kind == "f" and bool(np.isfinite(array).all())
+    good = array.shape == x.shape and bool(np.isfinite(array).all())
     return "it answers when called with (x, t): exchange the arguments" if good else ""
 
 

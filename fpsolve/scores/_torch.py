@@ -18,6 +18,9 @@ from fpsolve.scores._base import as_numpy, name_of
 
 __all__ = ["TorchModel", "from_torch"]
 
+#: Points beyond this may be none of float16, which ends at 65504.
+LARGE = 6e4
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class TorchModel:
@@ -60,6 +63,8 @@ class TorchModel:
         make, torch = self._maker(), sys.modules.get("torch")
         kind = {"dtype": torch.int64} if torch is not None and self.integer and self.tensor is None else {}
         pair = make(rows), make(np.full(len(rows), t), **kind)
+        if not self._said or np.abs(rows).max(initial=0.0) > LARGE:
+            as_numpy("x as a tensor of the module's type", pair[0])
         with nullcontext() if torch is None else torch.no_grad():
             value = self.module(*pair) if self.order == "x, t" else self.module(*reversed(pair))
         found, where = _prediction(value)
@@ -166,7 +171,7 @@ def from_torch(
     ------
     ValueError
         A device or type for what has no method ``to``. At a call: another number of points, a type numpy does not have
-        (bfloat16).
+        (bfloat16); points or answers that are integers, booleans, complex, or beyond float16.
 
     Examples
     --------

@@ -56,15 +56,17 @@ class Config(StudySettings):
     weight: AnyWeight
     target: LineTarget
 
-    def design(self, sampler: Sampler, evaluations: int, *, wrong: bool = False) -> design.Design:
-        """Return the step grid for so many evaluations."""
+    def design(
+        self, sampler: Sampler, evaluations: int, *, wrong: bool = False, begin: FloatArray | None = None
+    ) -> design.Design:
+        """Return the step grid for so many evaluations, searched from a known one too."""
         n = evaluations // sampler.evaluations
         if n < 2:
             raise error("evaluations", f"at least {2 * sampler.evaluations} for {sampler.name}", str(evaluations))
         grid = fp.Grid.uniform(self.box, cells=self.cells)
         return design.steps(
             self.reverse(wrong=wrong), seen(sampler, self.process), n, t_min=self.t_min, grid=grid, weight=self.weight,
-            most=self.tries, progress=False,
+            begin=begin, most=self.tries, progress=False,
         )  # fmt: skip
 
     def reverse(self, *, wrong: bool = False) -> fp.Reverse:
@@ -108,7 +110,7 @@ def run(config: Config, stages: Stages) -> Report:
     )
 
 
-def checks(found: xr.Dataset, redesigned: float | None = 1.05) -> tuple[Check, ...]:
+def checks(found: xr.Dataset, redesigned: float | None = 1.0) -> tuple[Check, ...]:
     """Return what must hold, each check one that can fail."""
     off = abs(found["designed"] - found["by_ranks"]) / (found["bar"] + 1e-5 * found["designed"])
     bar = {"designed": found["bar"] / found["designed"], "best named": (found["named_bar"] / found["named"])}
@@ -149,7 +151,7 @@ def _padded(config: Config, values: FloatArray) -> FloatArray:
 
 def _moved(config: Config, sampler: Sampler, right: design.Design) -> xr.Dataset:
     """What the step grid of the exact score costs with the wrong one, and what one designed for that costs."""
-    new = config.design(sampler, right.evaluations, wrong=True)
+    new = config.design(sampler, right.evaluations, wrong=True, begin=right.times)
     grid = fp.Grid.uniform(config.box, cells=config.cells)
     kept = design.error(new.reverse, seen(sampler, config.process), right.times, grid=grid, weight=config.weight)
     karras = samplers.grids.karras(len(right.times) - 1, config.process, t_min=config.t_min)
