@@ -29,7 +29,7 @@ CLUSTER = """
 import sys
 from distributed import LocalCluster
 if __name__ == "__main__":
-    with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as one:
+    with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=":0") as one:
         print(one.scheduler_address, flush=True)
         sys.stdin.readline()
 """

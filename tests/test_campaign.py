@@ -324,7 +324,7 @@ def scheduler():
     import distributed  # of the extra [test], as everything here
 
     with distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=40
+        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0", silence_logs=40
     ) as cluster:
         yield cluster
 
@@ -869,7 +869,7 @@ def test_a_cluster_behind_tls_takes_the_certificates_of_dasks_settings(
     settings = {f"distributed.comm.tls.{name}": str(path) for name, path in tls.items()}
     with dask.config.set(settings | {"distributed.comm.require-encryption": True}):
         local = distributed.LocalCluster(
-            n_workers=1, threads_per_worker=1, processes=False, protocol="tls", dashboard_address=None,
+            n_workers=1, threads_per_worker=1, processes=False, protocol="tls", dashboard_address=":0",
             security=distributed.Security(),
         )  # fmt: skip
         with local, command.cluster(local.scheduler_address):
