@@ -49,9 +49,7 @@ def dataset(chain: Chain, plan: Steps, times: Array, v: Array, contraction: Arra
     lost = np.abs(1.0 - chain.sampled[0].sum()) + np.append(0.0, np.cumsum(chain.steps["thrown"]))
     # sums over cells with V at their centres know neither roots within cells nor tails
     known = distances.weighted_norm(_labelled(plan, times, chain.sampled - marginals), weight)
-    doubt, reason = chain_errors(plan, times, chain.sampled, lost, v, weight)
-    # either holds several times what is wrong: the larger one covers both
-    error = np.maximum(known["error"].values, doubt)
+    error, reason = chain_errors(plan, times, chain.sampled, lost, v, weight, known["error"].values)
     bound = chain.local * contraction[1:]
     bound[0] = chain.local[0] * contraction[0]
     discount = np.full_like(chain.local, np.nan)
@@ -102,16 +100,19 @@ def dataset(chain: Chain, plan: Steps, times: Array, v: Array, contraction: Arra
 
 
 def chain_errors(
-    plan: Steps, times: Array, sampled: Array, lost: Array, v: Array, weight: WeightLike
+    plan: Steps, times: Array, sampled: Array, lost: Array, v: Array, weight: WeightLike, known: Array
 ) -> tuple[Array, str]:
-    """Return how well the sampler's law is known in V-norm, and the reason where not at all; lost: the mass beyond."""
+    """Return how well the total is known, and the reason where not at all; lost: the mass beyond, known: of the norm."""
     shape = plan.grid.shape
     if any(n % 2 or n < 2 * _FEWEST for n in shape):
         reason = f"no companion on half of {shape} cells: take even numbers of at least {2 * _FEWEST}"
         return np.full(len(times), np.inf), reason
     beyond = _BEYOND * np.max(v.reshape(len(times), -1), axis=1) * lost
-    errors = np.where(lost > LOST, np.inf, beyond + _from_half(plan, times, sampled, weight))
-    return errors, "the sampler leaves the box: widen the grid" if np.any(lost > LOST) else ""
+    # either holds several times what is wrong: the larger one covers both
+    errors = np.maximum(known, beyond + _from_half(plan, times, sampled, weight))
+    return np.where(lost > LOST, np.inf, errors), "the sampler leaves the box: widen the grid" if np.any(
+        lost > LOST
+    ) else ""
 
 
 def _labelled(plan: Steps, times: Array, masses: Array) -> xr.DataArray:
