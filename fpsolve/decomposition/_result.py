@@ -102,7 +102,7 @@ def dataset(chain: Chain, plan: Steps, times: Array, v: Array, contraction: Arra
 def chain_errors(
     plan: Steps, times: Array, sampled: Array, lost: Array, v: Array, weight: WeightLike, known: Array
 ) -> tuple[Array, str]:
-    """Return how well the total is known, and the reason where not at all; lost: the mass beyond, known: of the norm."""
+    """Return how well the total is known, and the reason where not; lost: mass beyond the box, known: of the norm."""
     shape = plan.grid.shape
     if any(n % 2 or n < 2 * _FEWEST for n in shape):
         reason = f"no companion on half of {shape} cells: take even numbers of at least {2 * _FEWEST}"
