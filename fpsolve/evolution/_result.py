@@ -309,9 +309,11 @@ class RunAccessor:
         if solved_once or self._run.attrs.get("tol_met") != "not asked" or "density_previous" not in self._run:
             raise error("run", "a run with grid, steps, noise and estimate=True", "another", "use its density as it is")
         run = _runs.tidy(self._run, member=_runs.member_of(self._run))
-        fine, coarse = run.variables["density"], run["density_previous"]
+        fine, coarse = run.variables["density"].values, run["density_previous"]
         order = scheme_named(self._attribute("scheme")).order
-        return coarse.copy(deep=False, data=richardson(self.grid.restrict(fine.values), coarse.values, order))
+        # pairs of cells are averaged wherever they lie
+        cells = Grid(((0.0, 1.0),) * (fine.ndim - 2), fine.shape[2:])
+        return coarse.copy(deep=False, data=richardson(cells.restrict(fine), coarse.values, order))
 
     def save(self, path: str | Path) -> None:
         """Write the run to a netCDF file that is complete or not there at all; `fpsolve.load` checks its sha256.

@@ -150,6 +150,17 @@ def build(table: Mapping[str, Any], of: type | None = None) -> Any:
         raise ValueError(str(misfits)) from None
 
 
+@cache
+def _written_parts(kind: Any) -> list[tuple[Any, str]]:
+    """Arguments of a class, and the names it keeps them under, in their order; ValueError where no file can hold it."""
+    families = [family for family in _FAMILIES if issubclass(kind, family.base)]
+    if not any(kind in family.classes().values() for family in families) or not _can_be_written(_makers(kind)[0]):
+        got = f"a {kind.__name__}, which a file cannot hold"
+        raise error("value", "a law, process, weight, grid or dynamics made of numbers", got)
+    names = [field.name for field in fields(kind) if field.init]
+    return list(zip(_parameters(_makers(kind)[0]), names, strict=True))
+
+
 def dump(value: Any) -> dict[str, Any]:
     """Return the table that `build` makes the same object of, every number to its last bit.
 
@@ -174,15 +185,9 @@ def dump(value: Any) -> dict[str, Any]:
     {'kind': 'gaussian', 'mean': 0.5, 'cov': 4.0}
     """
     kind = type(value)
-    families = [family for family in _FAMILIES if issubclass(kind, family.base)]
-    if not any(kind in family.classes().values() for family in families) or not _can_be_written(_makers(kind)[0]):
-        got = f"a {kind.__name__}, which a file cannot hold"
-        raise error("value", "a law, process, weight, grid or dynamics made of numbers", got)
-    parameters = _parameters(_makers(kind)[0])
-    # a class may keep an argument under another name, but keeps their order
-    names = [field.name for field in fields(value) if field.init]
     table: dict[str, Any] = {}
-    for parameter, name in zip(parameters, names, strict=True):
+    maker: Maker = kind
+    for parameter, name in _written_parts(maker):
         part = getattr(value, name)
         # an infinite default is no number of JSON, and what is derived is made anew of the rest
         infinite = isinstance(part, float) and part == math.inf == parameter.default
