@@ -98,6 +98,8 @@ def over_saves(function: Callable[[slice], Array], values: Array, saves: int | N
     """Apply a function to slices of save times of densities, few at a time: no temporary of the size of all."""
     step = max(1, CHUNK * values.shape[1] // max(values.size, 1))
     count = values.shape[1] if saves is None else saves
+    if count <= step:
+        return function(slice(0, count))
     return np.concatenate([function(slice(k, k + step)) for k in range(0, count, step)], axis=1)
 
 
@@ -333,6 +335,8 @@ def _observed(
 
 def _between(worse: np.ufunc, seen: Array, which: NDArray[np.int64], shape: tuple[int, ...]) -> Array:
     """What was seen at some saves, for all of them: between two the worse of both."""
+    if len(which) == shape[1]:
+        return seen
     every = np.arange(shape[1])
     right, left = np.searchsorted(which, every), np.searchsorted(which, every, side="right") - 1
     return np.asarray(worse(seen[:, left], seen[:, right]))
