@@ -84,21 +84,20 @@ def joints(
     near = span * np.geomspace(_NEAREST, _MIDDLE * 1.5, looks)
     # from each end in the logarithm of the distance to it, evenly between
     grids = ((near, low, 1.0), (span * np.linspace(_MIDDLE, 1.0 - _MIDDLE, 4 * looks), low, 1.0), (near, high, -1.0))
-    found, rough = [(float(t), 0.0) for t in announced], False
+    found, rough = list[tuple[float, float]](), False
     for grid, end, sign in grids:
         with np.errstate(all="ignore"):
             places, dense = _on(_Placed(functions, end, sign), grid, felt, most)
         found += [(end + sign * v, off) for v, off in places]
         rough |= dense
-    kept: list[tuple[float, float]] = []
-    for t, off in sorted(found):
-        if not kept or t - kept[-1][0] > _APART * span:
-            kept.append((t, off))
-        elif off < kept[-1][1]:  # the same one, seen better
-            kept[-1] = t, off
+    kept = [float(t) for t in announced]
+    # what was seen best stands for what is next to it; graded times may lie beyond the range
+    for t, _ in sorted(found, key=lambda one: one[1]):
+        if low < t < high and all(abs(t - other) > _APART * span for other in kept):
+            kept.append(t)
     if len(kept) > most + len(announced):
         return Joints(tuple(announced), rough=True)
-    return Joints(tuple(t for t, _ in kept), rough)
+    return Joints(tuple(sorted(kept)), rough)
 
 
 @dataclass(frozen=True)

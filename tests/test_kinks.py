@@ -294,3 +294,10 @@ def test_coefficients_that_bend_everywhere_are_said_where_a_tolerance_is_missed(
     run = fp.evolve(reverse, starts, t_min=0.01, tol=1e-2)
     assert run.attrs["tol_met"] == "yes"
     assert ratios(reverse, starts, run).min() >= 1.0
+
+
+def test_what_was_announced_stays_and_steep_changes_near_an_end_leave_no_time_beyond_it():
+    near = (0.3, 0.3 + 1e-7)
+    assert joints(lambda t: np.abs(t - 0.3)[None], 0.0, 1.0, announced=near).times == near
+    steep = joints(lambda t: np.tanh((t - 2e-5) / 1e-7)[None], 0.0, 1.0).times
+    assert steep and min(steep) > 0.0

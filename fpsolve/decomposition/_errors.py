@@ -123,8 +123,9 @@ def errors(
         `propagated` (what is left at the end), `discount` (their ratio, NaN without local error) and `bound` (local
         times contraction). The initialization error stands in step 0. Over ``t``: `alive(source, t)`, the norm of the
         sum of all errors of a source so far; `total`, the measured ``||mu_k - p_t||_V`` against the exact marginal;
-        `total_error`, how well it is known: quadrature, the sampler's chain on half of the cells, mass that leaves the
-        box (infinite where that is more than 1e-6, or cells cannot be halved: attrs["total_error_reason"]);
+        `total_error`, how well it is known: the larger of quadrature and of what the sampler's chains on half and a
+        quarter of the cells and mass beyond the box say (infinite where that mass is more than 1e-6, or cells cannot be
+        halved: attrs["total_error_reason"]);
         `contraction` from t to the end; `closure`; `reference_error`. Signed densities at the end: `remainder(source,
         x[, y])`, `sampled`, `exact`. Of the sampler's kernels: `width(step)`, the noise in cell widths (a step below
         about 1 moves splines, in 1D), `averaged(step)`, the share of sources averaged over their cells (each such step

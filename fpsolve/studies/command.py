@@ -22,7 +22,7 @@ __all__ = ["add_commands", "check", "cite", "schema", "show"]
 
 #: The settings of sweeps, beside the names of the studies.
 SWEEP = "sweep"
-#: CPU seconds of the studies with their own settings, and of one point of a sweep, measured once.
+#: CPU seconds of the studies with their own settings, and of one point of a sweep, roughly.
 SECONDS = {
     "error-decomposition": 10, "forgetting": 60, "guidance": 25, "harris-ladder": 60, "localization-set": 25,
     "product-form": 60, "proof": 60, "score-noise": 90, "step-design": 60, "step-size": 20, "stochasticity": 60,
