@@ -133,10 +133,10 @@ def test_quadrature_at_time_zero_is_the_target(opaque: dict[str, fp.FromLogDensi
 
 def test_one_rule_everywhere_would_not_do(opaque: dict[str, fp.FromLogDensity]) -> None:
     """The negative control: for a kernel narrow against the target's panels their nodes alone miss the density."""
-    from fpsolve.marginals import _tensor
+    from fpsolve.marginals._quadrature import tensor_log_density
 
     found, exact = marginals.family(opaque["t"], VP), marginals.family(QUADRATURE["t"][0], VP)
     scale, variance = (float(v) for v in found.transition(1e-3))
     x = np.linspace(-3.0, 3.0, 50)[:, None]
-    uncut = _tensor.log_density(found.target, found.panels, scale, np.sqrt(variance), x)
+    uncut = tensor_log_density(found.target, found.panels, scale, np.sqrt(variance), x)
     assert np.abs(uncut - exact.log_density(1e-3, x[:, 0])).max() > 1.0

@@ -5,8 +5,7 @@
 """
 
 from fpsolve.data._read import old_faithful, read, read_csv, read_npy
-from fpsolve.data._standardise import Standardised, standardise
-from fpsolve.data._table import Column, Table, from_array
+from fpsolve.data._table import Column, Standardised, Table, from_array, standardise
 
 __all__ = ["Column", "Standardised", "Table", "from_array", "old_faithful", "read", "read_csv", "read_npy"]
 __all__ += ["standardise"]

@@ -7,9 +7,8 @@ transition kernel.
 
 from fpsolve._checks import instances
 from fpsolve.laws import Law
-from fpsolve.marginals._base import ClosedFormMarginals, Marginals
+from fpsolve.marginals._mixture import ClosedFormMarginals, Marginals, MixtureMarginals
 from fpsolve.marginals._mixture import FastLaw as FastLaw
-from fpsolve.marginals._mixture import MixtureMarginals
 from fpsolve.marginals._mixture import coefficients as coefficients
 from fpsolve.marginals._quadrature import QuadratureLaw as QuadratureLaw
 from fpsolve.marginals._quadrature import QuadratureMarginals

@@ -10,6 +10,7 @@ against the exact score. `checked` stands at the border and refuses what a user'
 """
 
 from fpsolve.scores import errors
+from fpsolve.scores._adapter import from_torch
 from fpsolve.scores._adapters import (
     from_denoiser,
     from_edm_denoiser,
@@ -21,11 +22,9 @@ from fpsolve.scores._base import CheckedScore as CheckedScore
 from fpsolve.scores._base import ExactScore as ExactScore
 from fpsolve.scores._base import Score, checked, exact
 from fpsolve.scores._base import name_of as name_of
-from fpsolve.scores._clip_sample import clip_sample
 from fpsolve.scores._energy import from_energy
 from fpsolve.scores._error_curve import error_curve
-from fpsolve.scores._guided import guided
-from fpsolve.scores._modified import clipped, perturbed, smoothed
+from fpsolve.scores._modified import clip_sample, clipped, guided, perturbed, smoothed
 from fpsolve.scores._probe import Probe, ProbeWarning, probe
 from fpsolve.scores._probe import admitted as admitted
 from fpsolve.scores._product_form import Field as Field
@@ -34,7 +33,6 @@ from fpsolve.scores._product_form import as_points as as_points
 from fpsolve.scores._product_form import evaluate as evaluate
 from fpsolve.scores._product_form import jacobian as jacobian
 from fpsolve.scores._tabulated import tabulate, tabulated
-from fpsolve.scores._torch import from_torch
 
 __all__ = ["Score", "exact", "checked"]
 __all__ += ["ProductField", "ProductScore", "product_form"]

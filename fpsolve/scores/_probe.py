@@ -24,8 +24,7 @@ from fpsolve.processes import Process
 from fpsolve.scores import _likeness
 from fpsolve.scores._adapter import ADAPTERS, Adapter, transition
 from fpsolve.scores._base import CheckedScore, ExactScore, answer, as_numpy, checked, name_of
-from fpsolve.scores._guided import Guided
-from fpsolve.scores._modified import Clipped, Perturbed, Smoothed
+from fpsolve.scores._modified import Clipped, Guided, Perturbed, Smoothed
 from fpsolve.scores._product_form import ProductScore
 
 Predict = Callable[[float, FloatArray], Any]
