@@ -111,6 +111,7 @@ SLOW: dict[str, str] = {
         test_a_damaged_cache_is_compiled_anew test_a_full_disk_for_the_cache_is_not_fatal
         test_code_compiled_from_other_sources_is_not_run
         test_without_a_folder_that_can_be_written_it_runs_and_says_so_once
+        test_without_compilation_it_gives_the_same_numbers
     """,
     "test_data": """
         test_the_forgetting_study_runs_on_the_users_own_data

@@ -57,10 +57,11 @@ def nodes(tests: str) -> list[str]:
 
 
 def run(folder: Path, tests: str, *options: str) -> subprocess.CompletedProcess[str]:
-    """Run tests in the copy: of whole files the fast ones."""
+    """Run tests in the copy, which the processes they start import too: of whole files the fast ones."""
     fast = [] if "::" in tests else ["-m", "not slow"]
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options, *fast, *nodes(tests)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
+    environment = os.environ | {"PYTHONPATH": str(folder)}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder, env=environment)
     if done.returncode not in (0, 1, 2):
         raise RuntimeError(done.stdout[-2000:] + done.stderr[-2000:])
     return done

@@ -7,6 +7,7 @@ import sys
 import textwrap
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import fpsolve
@@ -118,3 +119,50 @@ def test_code_compiled_from_other_sources_is_not_run(tmp_path: Path) -> None:
     (tmp_path / "inner.py").write_text("FACTOR = 5.0\n")
     assert run(folder, "import outer") == ("15.0", [])
     assert run(folder, "import outer") == ("15.0", [])
+
+
+SMALL = """
+import sys
+import numpy as np
+import fpsolve as fp
+
+np.seterr(all="raise", under="ignore")
+law, prior = fp.GaussianMixture([0.4, 0.6], [-1.0, 1.0], stds=[0.4, 0.5]), fp.VP().prior()
+plane = fp.GaussianMixture([0.4, 0.6], [[-1.0, 0.0], [1.0, 0.5]], stds=[0.5, 0.6])
+line, square = fp.Grid.uniform((-5.0, 5.0), cells=24), fp.Grid.uniform([(-4.0, 4.0)] * 2, cells=8)
+circle = fp.Dynamics(lambda t, x: 0.5 + np.cos(x), 0.9, boundary="periodic", autonomous=True)
+reverse = fp.Reverse(law, fp.VP())
+noise = fp.stochastic.constant(0.05)
+found = {
+    "line": fp.evolve(reverse, prior, grid=line, steps=8, t_min=0.1).density,
+    "plane": fp.evolve(fp.Reverse(plane, fp.VP()), plane, grid=square, steps=4, t_min=0.1).density,
+    "circle": fp.evolve(circle, fp.Gaussian(2.0, std=0.5), grid=fp.Grid.uniform((0.0, 2.0 * np.pi), cells=24),
+                        steps=8, t_max=0.5).density,
+    "transport": fp.evolve(fp.Reverse(law, fp.VP(), eta=0.0), prior, grid=line, steps=8, t_min=0.5).density,
+    "dobrushin": fp.bounds.dobrushin(fp.kernels.exact(reverse, line, 0.6, 0.4)).value,
+    "sampler": fp.kernels.sampler("euler-maruyama", reverse, line, 0.6, 0.4).matrix,
+    "data": fp.Reverse(fp.KernelDensity(np.linspace(-1.0, 1.0, 9) ** 3), fp.VP()).score(0.3, np.linspace(-2.0, 2.0, 7)),
+    "noise": fp.stochastic.evolve(reverse, law, noise, grid=line, steps=4, paths=2, seed=0, t_min=0.5).density,
+}
+np.savez(sys.argv[1], **{name: np.asarray(numbers) for name, numbers in found.items()})
+"""
+
+
+def test_without_compilation_it_gives_the_same_numbers(tmp_path: Path) -> None:
+    """Nor does it divide by zero where only vector units would: floating-point errors raise."""
+    files = [tmp_path / "compiled.npz", tmp_path / "plain.npz"]
+    for file, plain in zip(files, "01", strict=True):
+        environment = os.environ | {"NUMBA_DISABLE_JIT": plain, "PYTHONPATH": str(PACKAGE.parent)}
+        command = [sys.executable, "-W", "ignore", "-c", SMALL, str(file)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+        assert done.returncode == 0, done.stderr
+    with np.load(files[0]) as compiled, np.load(files[1]) as plain_numbers:
+        assert len(compiled.files) == 8
+        for name in compiled.files:
+            assert np.abs(plain_numbers[name] - compiled[name]).max() <= 1e-13 * np.abs(compiled[name]).max(), name
+
+
+def test_there_is_one_home_of_compiled_code() -> None:
+    """What numba compiles elsewhere would need a folder for its cache, and know nothing of stale sources."""
+    named = {path.name for path in PACKAGE.rglob("*.py") if "njit" in path.read_text()}
+    assert named == {"_compile.py"}

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from fpsolve._compile import compiled
 
 Array = NDArray[np.float64]
 
@@ -14,7 +15,7 @@ Array = NDArray[np.float64]
 _DEEPEST = 40.0
 
 
-@njit(cache=True, error_model="numpy")
+@compiled
 def _log_shares(numbers: Array, at: float, out: Array) -> float:
     """``log w_k N(at; alpha M_k, S_k)`` into `out`, without the constant; returns the logarithm of their sum."""
     top = -np.inf
@@ -29,7 +30,7 @@ def _log_shares(numbers: Array, at: float, out: Array) -> float:
     return top + math.log(total)
 
 
-@njit(cache=True, error_model="numpy")
+@compiled
 def _below(numbers: Array, at: float, crossing: float, terms: Array, log_sum: float) -> float:
     """The mass of the row from `at` below `crossing`."""
     total = 0.0
@@ -41,7 +42,7 @@ def _below(numbers: Array, at: float, crossing: float, terms: Array, log_sum: fl
     return total
 
 
-@njit(cache=True, error_model="numpy")
+@compiled
 def distances(numbers: Array, alpha: float, s: float, x: Array, y: Array) -> Array:
     """``TV(P(x, .), P(y, .))`` for pairs x < y, arrays of shape (n,).
 

@@ -52,7 +52,8 @@ def bernoulli_pair(z: Any) -> Any:
         -1.0 / 720 + s * (1.0 / 30240 + s * (-1.0 / 1209600 + s * (1.0 / 47900160 - s * 5.284190138687493e-10)))
     )
     series = 1.0 - 0.5 * a + s * (1.0 / 12 + tail)
-    quotient = a / (exp(a if a < OVERFLOW else OVERFLOW) - 1.0) if a < OVERFLOW else 0.0 * a
+    beyond = a if a > SERIES_LIMIT else SERIES_LIMIT  # where it is not taken it is no 0/0
+    quotient = a / (exp(beyond if beyond < OVERFLOW else OVERFLOW) - 1.0) if a < OVERFLOW else 0.0 * a
     small = series if a < SERIES_LIMIT else quotient
     big = small + a
     return (big, small) if z > 0.0 else (small, big)

@@ -149,7 +149,8 @@ class BrownianPaths:
              for p in range(self.paths)]
         )  # fmt: skip
         values, integrals = np.empty((len(keys), times.size)), np.empty((len(keys), times.size))
-        descend(keys, times, float(self.span), DEPTH, values, integrals)
+        with np.errstate(over="ignore"):  # without compilation numpy would tell of what a hash does on purpose
+            descend(keys, times, float(self.span), DEPTH, values, integrals)
         shape = (self.paths, self.modes, times.size)
         return values.reshape(shape), integrals.reshape(shape)
 
