@@ -75,9 +75,19 @@ def test_grid_against_particles(tmp_path):
     assert found["prior"] == pytest.approx(2.13285e-8, rel=1e-5)
     assert found["prior_error"] <= 1e-12
     # the histogram's floor, seven orders above the distance
-    assert 0.2 <= found["prior_histogram"] <= 0.26
+    assert 0.45 <= found["prior_histogram"] <= 0.65
     assert found["verdicts"] == ["agree", "agree"]
-    assert min(found["too_few_steps"].values()) > 1.0 > max(found["enough_steps"].values())
+    # E V^2 and E (w - 1)^2 V^2 over (x_t, x_T) by trapezoids, formulas written out
+    x, alpha = np.linspace(-8.0, 8.0, 801), np.exp(-0.5 * (0.1 * np.array([0.01, 1.0]) + 9.95 * np.array([1e-4, 1.0])))
+
+    def mixture(a):
+        return 0.5 * sum(norm.pdf(x, a * m, np.sqrt(1.0 + a**2 * (s**2 - 1.0))) for m, s in ((-2.0, 0.3), (2.0, 0.5)))
+
+    law, step, h = mixture(alpha[0]) * (1.0 + x**2) ** 2, alpha[1] / alpha[0], x[1] - x[0]
+    kernel = norm.pdf(x, step * x[:, None], np.sqrt(1.0 - step**2))
+    weighted = law @ kernel @ (norm.pdf(x) / mixture(alpha[1]) - 1.0) ** 2 * h**2
+    assert found["needed"][1] == pytest.approx(8.0 * law.sum() * h / 2.13277e-8**2, rel=0.02)
+    assert found["needed"][2] == pytest.approx(4.0 * weighted / 2.13277e-8**2, rel=0.02)
 
 
 @pytest.mark.notebook
@@ -89,16 +99,10 @@ def test_theory_beside_measurement(tmp_path):
     expected = {"sharp Dobrushin": 1.672, "Harris": 24.3, "Harris, closed form": 224.5, "Poincare": 7.43}
     for name, ratio in expected.items():
         assert found["ratios"][name] == pytest.approx(ratio, rel=0.01), name
-    table = {"1 -> 0.6": 0.277, "0.6 -> 0.4": 0.740, "0.4 -> 0.25": 0.931, "0.25 -> 0.1": 0.998}
-    for block, most in table.items():
-        certificate, sharp = found["certificates"][block]
-        assert sharp <= certificate <= most + 0.005, block
-    assert found["certificates"]["0.1 -> 0"][0] is None
-    assert found["chain"] == pytest.approx(0.1341, abs=1e-3)
-    # the narrow box makes one believe what is false; the wide one certifies what the table says
-    assert found["boxes"]["1.5"][0] is None and found["boxes"]["1.5"][1] < found["sharp_second"]
-    assert found["boxes"]["12.0"][0] == pytest.approx(0.746, abs=0.002)
-    assert 8.0 <= found["kl_ratio"] <= 16.0 and 3.0 <= found["distance_ratio"] <= 7.0
+    assert found["lost"] == pytest.approx([0.63, 0.19, 0.11, 0.06, 0.01], abs=0.01)
+    # the last block has no certificate, and nothing to certify
+    sharp, certificate = found["last_block"]
+    assert sharp > 1.0 and np.isnan(certificate)
 
 
 @pytest.mark.notebook
@@ -111,9 +115,22 @@ def test_where_errors_matter(tmp_path):
     for source, share in expected.items():
         assert found["left"][source] == pytest.approx(share, rel=0.01), source
     assert found["early"]["shift"] > 0.2 > 0.02 > found["early"]["width"] > 1e-3 > found["early"]["oscillating"]
-    assert found["best"] == {"euler-maruyama": 0.01, "heun": 0.1}
-    assert found["gain"]["euler-maruyama"] == pytest.approx(5.1, abs=0.3)
-    assert found["gain"]["heun"] == pytest.approx(9.0, abs=0.6)
+    # 40 equal steps of Euler-Maruyama by trapezoids, and 0.20748 and 0.25722 for the others on 1200 cells
+    x, times = np.linspace(-9.0, 9.0, 601), np.geomspace(13.0, 10.01, 41) - 10.0
+    times[[0, -1]] = 3.0, 0.01
+
+    def mixture(t):
+        m, v = np.exp(-t) * np.array([-2.0, 2.0]), 1.0 + np.exp(-2.0 * t) * (np.array([0.09, 0.25]) - 1.0)
+        parts = 0.5 * norm.pdf(x[:, None], m, np.sqrt(v))
+        return parts.sum(axis=1), (parts * (m - x[:, None]) / v).sum(axis=1) / parts.sum(axis=1)
+
+    q, h = norm.pdf(x), x[1] - x[0]
+    for t, u in pairwise(times):
+        q = norm.pdf(x[:, None], x + (t - u) * (x + 2.0 * mixture(t)[1]), np.sqrt(2.0 * (t - u))) @ q * h
+    true = {"10.0": np.sum((1.0 + x**2) * abs(q - mixture(0.01)[0])) * h, "0.01": 0.20748, "0.1": 0.25722}
+    for offset, value in true.items():
+        total, bar = found["totals"][offset]
+        assert abs(total - value) <= bar <= 0.01 * value, offset
 
 
 @pytest.mark.notebook
@@ -138,15 +155,23 @@ def test_stochasticity(tmp_path):
 @pytest.mark.slow
 def test_score_error_as_noise(tmp_path):
     found = headline("07_score_error_as_noise", tmp_path)
-    assert found["oracle"] <= 1e-3
-    assert found["free"] <= 1e-5
-    assert found["not_free"] > 0.1
-    assert found["below_the_bound"] == 40
     for name, value in {"whole": 0.78, "first": 0.65}.items():
         rank, low, high = found[name]
         assert rank == pytest.approx(value, abs=0.02), name
         assert 0.3 < low < rank < high < 0.95, name
     assert found["size"] == pytest.approx(0.90, abs=0.02)
+    # the difference and its interval, from ranks and other random numbers
+    whole, first, harm = np.array(found["metric"])
+
+    def rank_correlation(a, b):
+        return np.corrcoef(np.argsort(np.argsort(a)), np.argsort(np.argsort(b)))[0, 1]
+
+    difference = rank_correlation(whole, harm) - rank_correlation(first, harm)
+    assert found["lost"][0] == pytest.approx(difference, abs=1e-12)
+    drawn = np.random.default_rng(1).integers(0, len(harm), (4000, len(harm)))
+    spread = [rank_correlation(whole[k], harm[k]) - rank_correlation(first[k], harm[k]) for k in drawn]
+    assert found["lost"][1:] == pytest.approx(np.quantile(spread, [0.025, 0.975]), abs=0.02)
+    assert found["lost"][1] > 0.03
 
 
 @pytest.mark.notebook
@@ -246,5 +271,5 @@ def test_executed_copy_is_in_step_with_its_source(path):
     outputs = [output for cell in code for output in cell.outputs]
     assert all(output.output_type != "error" for output in outputs)
     assert all(output.name == "stdout" for output in outputs if output.output_type == "stream"), remedy
-    assert sum("image/png" in output.get("data", {}) for output in outputs) >= 3
+    assert sum("image/png" in output.get("data", {}) for output in outputs) >= 1
     assert path.with_suffix(".ipynb").stat().st_size <= 600_000

@@ -12,7 +12,7 @@ import numpy as np
 import xarray as xr
 from pydantic import PositiveFloat
 
-from fpsolve import distances, particles
+from fpsolve import distances, particles, weights
 from fpsolve._status import Status
 from fpsolve.studies._forgetting_case import (
     REFERENCE,
@@ -151,6 +151,23 @@ def _needed(case: Case, start: str) -> int:
     )
 
 
+def _weighted(case: Case, start: str) -> str:
+    """What one function of particles from p_T sees, weighted by the likelihood ratio w of the starts.
+
+    ``E (w - 1) f = d`` for ``f = V sign(q - p)``: ``n = 4 (E (w - 1)^2 V^2 - d^2)/d^2`` for two standard deviations.
+    """
+    process, t = case.reverse.process, float(case.run["t"][-1])
+    distance, rng = float(case.curve["distance"].sel(start=start)[-1]), np.random.default_rng(0)
+    x = case.reverse.marginal(t).sample(100_000, rng)
+    # from p_T and with the exact score the reverse SDE is the forward process, read backwards
+    noise = np.sqrt(process.variance(t, process.T)) * rng.standard_normal(x.shape)
+    y = process.scale(t, process.T) * x + noise
+    ratio = np.exp(case.starts[start].log_density(y) - case.reverse.marginal(process.T).log_density(y))
+    v = weights.evaluate(case.weight, x, case.reverse.dim)
+    found = 4.0 * (float(np.mean(np.square((ratio - 1.0) * v))) / distance**2 - 1.0)
+    return f"One mean over {found:.0e} particles, weighted by the likelihood ratio of the starts, sees it."
+
+
 def _answer(case: Case) -> str:
     """One paragraph per dimension."""
     parts = []
@@ -191,7 +208,8 @@ def _summing_up(cases: tuple[Case, ...]) -> str:
         f"At the end grid and closed form differ by at most {gaps}. {agreeing} of {len(clouds)} clouds of particles "
         f"cannot be told from the grid at a false-alarm rate of {clouds[0].attrs['false_alarm']:g} each. Their "
         f"histograms see no distance below about {number(float(clouds[0]['floor'][-1]), 2)} in {line.label}: to see "
-        f"what is left there from the start {closest} would take {_needed(line, closest):.0e} particles."
+        f"what is left there from the start {closest} a histogram would take {_needed(line, closest):.0e} independent "
+        f"particles. {_weighted(line, closest)}"
     )
 
 

@@ -229,7 +229,7 @@ def _answer(found: xr.Dataset, blocks: xr.Dataset) -> tuple[str, ...]:
     return (
         f"{held} of {size} error bars are proved to hold. The smallest distance, that of the start "
         f"'{least['start'].item()}' at t = {float(least['t']):g}, is at least {low!r} and at most {high!r}: some "
-        f"{number(1.0 / high**2, 1)} particles would begin to see it.",
+        f"{number(1.0 / high**2, 1)} independent particles would begin to see it.",
         f"Proved factors of the {blocks.sizes['block']} blocks: "
         f"{', '.join(_proved(float(value)) for value in blocks['proved'])}; certified on a grid: "
         f"{', '.join(_factor(float(value)) for value in blocks['certified'])}. {stop}",
