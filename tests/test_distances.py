@@ -17,7 +17,7 @@ from scipy.special import ndtr
 
 import fpsolve as fp
 from fpsolve import distances
-from fpsolve.distances import _cells, _splines
+from fpsolve.distances import _splines
 from fpsolve.distances._divergences import root
 
 BOX = (-6.0, 6.0)
@@ -106,7 +106,7 @@ def test_splines_stay_accurate_relative_to_a_tail() -> None:
 
 def test_roots_agree_with_companion_matrices(rng: np.random.Generator) -> None:
     powers = rng.standard_normal((300, 5))
-    for row, ours in zip(powers, _cells.unit_roots(powers), strict=True):
+    for row, ours in zip(powers, _splines.unit_roots(powers), strict=True):
         theirs = np.roots(row[::-1])
         real = np.sort(theirs[(np.abs(theirs.imag) < 1e-12) & (theirs.real > 0) & (theirs.real < 1)].real)
         np.testing.assert_allclose(ours[ours < 1.0], real, atol=1e-9)
@@ -687,7 +687,7 @@ def test_what_two_rules_differ_by_covers_the_error_of_squares_with_a_sign_change
     to_bernstein = np.array(
         [[math.comb(i, j) / math.comb(4, j) if j <= i else 0.0 for j in range(5)] for i in range(5)]
     )
-    squares = _cells.Squares.oriented(powers, to_bernstein @ powers @ to_bernstein.T)
-    fine, coarse = (_cells.absolute_in_squares(squares, lambda _, u, v: np.ones_like(v), n) for n in _cells.OUTER)
+    squares = _splines.Squares.oriented(powers, to_bernstein @ powers @ to_bernstein.T)
+    fine, coarse = (_splines.absolute_in_squares(squares, lambda _, u, v: np.ones_like(v), n) for n in _splines.OUTER)
     assert np.all(np.abs(fine - truth) <= np.abs(fine - coarse) + 1e-6)
     assert np.abs(fine - coarse).max() > 1e-5

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from fpsolve import _checks
 from fpsolve._checks import FloatArray
 from fpsolve._tails import edge_tail
-from fpsolve.distances import _cells, _splines
+from fpsolve.distances import _splines
 from fpsolve.distances._fields import TAIL_SAFETY, Frame, aligned
 from fpsolve.distances._planes import tensor_spline, tensor_values
 from fpsolve.distances._splines import PRIMITIVES, spread
@@ -162,7 +162,7 @@ def _mean(p: FloatArray, q: FloatArray, degree: int, integrand: Integrand, dim: 
 
 def _nodes(fields: tuple[FloatArray, ...], degree: int, dim: int) -> Iterator[tuple[float, tuple[FloatArray, ...]]]:
     """Yield quadrature weights and the values of the splines of all fields at that node of every cell."""
-    u, weights = _cells.gauss(_NODES_1D if dim == 1 else _NODES_2D)
+    u, weights = _splines.gauss(_NODES_1D if dim == 1 else _NODES_2D)
     if dim == 1:
         splines = [_splines.coefficients(field, degree) for field in fields]
         for factors, weight in zip(_splines.basis(degree, u), weights, strict=True):

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fpsolve._checks import FloatArray
-from fpsolve.distances import _cells, _splines
+from fpsolve.distances import _splines
 from fpsolve.distances._splines import spline_error, spread
 
 __all__ = ["ROUNDING", "Line", "Weigh", "absolute_integral"]
@@ -87,7 +87,7 @@ def _block(averages: FloatArray, line: Line, weigh: Weigh, breaks: FloatArray) -
     powers = _splines.windows(spline, 4)[row, cell] @ _splines.monomials(4).T
     within = np.broadcast_to(inner, (*averages.shape, breaks.size))[row, cell]
     pieces = np.abs(whole)
-    pieces[row, cell] = _cells.absolute_in_cells(powers, _locator(line, row, cell, weigh), within)
+    pieces[row, cell] = _splines.absolute_in_cells(powers, _locator(line, row, cell, weigh), within)
     error, rough = spline_error(averages, spline)
     at_root = changes | (spread(changes) & rough)
     # the error of s has mean 0 in a cell, so only V's variation sees it; where the sign changes all of V does
@@ -118,8 +118,8 @@ def _unsplit(spline: FloatArray, line: Line, weigh: Weigh) -> tuple[FloatArray, 
     """Return ``int V s`` over whole cells (per cell width) by the full and a coarser rule, and V at the nodes."""
     local = _splines.windows(spline, 4)
     sums = []
-    for count in (_cells.NODES - 2, _cells.NODES):
-        nodes, weights = _cells.gauss(count)
+    for count in (_splines.NODES - 2, _splines.NODES):
+        nodes, weights = _splines.gauss(count)
         v = weigh(line.positions(nodes, local.shape[1]))
         table = (v * weights) @ _splines.basis(4, nodes)
         sums.append(np.einsum("rck,rck->rc", local, np.broadcast_to(table, local.shape)))
@@ -140,7 +140,7 @@ def _both_signs(values: FloatArray) -> NDArray[np.bool_]:
     return np.asarray((np.minimum.reduce(columns) < 0.0) & (np.maximum.reduce(columns) > 0.0))
 
 
-def _locator(line: Line, row: NDArray[np.intp], cell: NDArray[np.intp], weigh: Weigh) -> _cells.Locate:
+def _locator(line: Line, row: NDArray[np.intp], cell: NDArray[np.intp], weigh: Weigh) -> _splines.Locate:
     low = np.broadcast_to(line.low, row.max(initial=0) + 1) if line.low.size == 1 else line.low
     spacing = np.broadcast_to(line.spacing, low.shape) if line.spacing.size == 1 else line.spacing
 

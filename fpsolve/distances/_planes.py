@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from fpsolve import _checks
 from fpsolve._callables import answer_of
 from fpsolve._checks import FloatArray
-from fpsolve.distances import _cells, _splines
+from fpsolve.distances import _splines
 from fpsolve.distances._lines import ROUNDING, Line, Weigh
 from fpsolve.distances._splines import VALUES, spread
 
@@ -170,14 +170,14 @@ def _split(
     changes[row, column] = matters
     row, column = row[matters], column[matters]
     powers = _splines.monomials(4) @ local[matters] @ _splines.monomials(4).T
-    squares = _cells.Squares.oriented(powers, corners[matters])
+    squares = _splines.Squares.oriented(powers, corners[matters])
 
     def locate(index: NDArray[np.intp], u: FloatArray, v: FloatArray) -> FloatArray:
         x = plane.low[0] + plane.spacing[0] * (row[index, None] + u)
         y = plane.low[1] + plane.spacing[1] * (column[index, None] + v)
         return weigh(np.stack([x, y], axis=-1))
 
-    fine, coarse = (_cells.absolute_in_squares(squares, locate, nodes) for nodes in _cells.OUTER)
+    fine, coarse = (_splines.absolute_in_squares(squares, locate, nodes) for nodes in _splines.OUTER)
     return changes, fine, np.abs(fine - coarse)
 
 
@@ -207,7 +207,7 @@ def _slab(
     """Return moments, largest value, variation and quadrature gap of V on some rows of cells."""
     means = []
     for nodes in (_NODES - 1, _NODES):
-        u, weights = _cells.gauss(nodes)
+        u, weights = _splines.gauss(nodes)
         v = weigh(plane.points(u, rows, columns))
         means.append(weights @ (v @ weights).swapaxes(0, 1).swapaxes(1, 2).reshape(nodes, -1))
     factors = weights[:, None] * _splines.basis(4, u)

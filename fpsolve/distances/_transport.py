@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from fpsolve import _checks
 from fpsolve._checks import FloatArray
 from fpsolve._tails import edge_tail
-from fpsolve.distances import _cells, _splines
+from fpsolve.distances import _splines
 from fpsolve.distances._divergences import root
 from fpsolve.distances._fields import Frame, aligned, weigher, weighted_sum
 from fpsolve.distances._samples import line_transport, transport_to_samples
@@ -72,8 +72,8 @@ def _row(p: FloatArray, q: FloatArray) -> tuple[float, float]:
     """Return value and error for two arrays of cell masses, in units of cells."""
     quartic = _Pieces.of(p, q, 4)
     value, quadrature = quartic.integral(_HALVINGS)
-    first = quartic.rule(_cells.NODES)
-    gap_2, gap_0 = (spread(np.abs(first - _Pieces.of(p, q, degree).rule(_cells.NODES))) for degree in (2, 0))
+    first = quartic.rule(_splines.NODES)
+    gap_2, gap_0 = (spread(np.abs(first - _Pieces.of(p, q, degree).rule(_splines.NODES))) for degree in (2, 0))
     errors, rough = PRIMITIVES.error(gap_2, gap_0), PRIMITIVES.is_rough(gap_2, gap_0)
     by_cell = float(errors.sum())
     in_rough = float(errors[rough].sum()) if rough[first > _SMALL * value].any() else 0.0
@@ -145,7 +145,7 @@ class _Pieces:
 
     def rule(self, nodes: int) -> FloatArray:
         """Return ``int |F^-1 - G^-1|^2 du`` of every piece by a Gauss rule."""
-        u, weights = _cells.gauss(nodes)
+        u, weights = _splines.gauss(nodes)
         level = self.low[:, None] + (self.high - self.low)[:, None] * u
         first, second = (quantile.at(level) for quantile in self.quantiles)
         return np.asarray((self.high - self.low) * ((first - second) ** 2 @ weights))
@@ -163,7 +163,7 @@ class _Pieces:
 
     def integral(self, halvings: int) -> tuple[float, float]:
         """Return the sum over the pieces, halved where two rules disagree, and what they still disagree on."""
-        fine, coarse = self.rule(_cells.NODES), self.rule(_cells.NODES - 2)
+        fine, coarse = self.rule(_splines.NODES), self.rule(_splines.NODES - 2)
         apart = np.abs(fine - coarse)
         poor = apart > _TOLERANCE * (fine.sum() + 1.0)
         if halvings == 0 or not poor.any():
@@ -216,7 +216,7 @@ class _Quantile:
         inner = np.where(powers[:, 0] >= 0.0, 0.0, 1.0)
         inside = (powers[:, 0] < 0.0) & (powers.sum(axis=1) > 0.0)
         zero, one = np.zeros(inside.sum()), np.ones(inside.sum())
-        inner[inside] = _cells.bracketed_roots(powers[inside], zero, one, -one)
+        inner[inside] = _splines.bracketed_roots(powers[inside], zero, one, -one)
         return np.asarray(self.cell[:, None] + inner.reshape(level.shape))
 
 
@@ -335,7 +335,7 @@ def _first(w: FloatArray, frame: Frame) -> tuple[FloatArray, FloatArray]:
     corners = powers @ _splines.to_bernstein(5).T
     row, cell = np.nonzero((corners.min(axis=-1) < 0.0) & (corners.max(axis=-1) > 0.0))
     pieces = np.abs(whole)
-    pieces[row, cell] = _cells.absolute_in_cells(powers[row, cell], lambda index, u: np.ones_like(u))
+    pieces[row, cell] = _splines.absolute_in_cells(powers[row, cell], lambda index, u: np.ones_like(u))
     rounding = _ROUNDING * np.abs(start).sum(axis=1) + _ROUNDING * np.abs(w).sum(axis=1) * w.shape[1]
     square = frame.spacing[0] ** 2
     return pieces.sum(axis=1) * square, (_error_of_first(w, spline, start, corners) + rounding) * square

@@ -26,12 +26,19 @@ from fpsolve.samplers._gaussian import (
     ExponentialIntegrator,
     FlowMatchEuler,
 )
-from fpsolve.samplers._heun import Heun, Karras
-from fpsolve.samplers._langevin import PredictorCorrector
 from fpsolve.samplers._multistep import LMS, PLMS, DPMSolverPP2M, DPMSolverPP3M, SDEDPMSolverPP2M, UniPC
-from fpsolve.samplers._runs import Composed, MemoryStep
-from fpsolve.samplers._singlestep import DPMSolver2, DPMSolverPP2S
-from fpsolve.samplers._step import GaussianStep, MapStep, Memory, Sampler, Score, Step, nothing_left
+from fpsolve.samplers._singlestep import DPMSolver2, DPMSolverPP2S, Heun, Karras, PredictorCorrector
+from fpsolve.samplers._step import (
+    Composed,
+    GaussianStep,
+    MapStep,
+    Memory,
+    MemoryStep,
+    Sampler,
+    Score,
+    Step,
+    nothing_left,
+)
 
 if TYPE_CHECKING:
     from fpsolve.dynamics import Reverse

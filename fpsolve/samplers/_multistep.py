@@ -18,9 +18,8 @@ import numpy as np
 from fpsolve import _checks
 from fpsolve.processes import Process
 from fpsolve.samplers._levels import data, log_snr, noise, scale_and_std, transfer
-from fpsolve.samplers._runs import MemoryStep
 from fpsolve.samplers._singlestep import OfTheFlow
-from fpsolve.samplers._step import Array, Memory, Sampler, Score
+from fpsolve.samplers._step import Array, Memory, MemoryStep, Sampler, Score
 
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(4)
 #: Adams-Bashforth: weights of the slopes, latest first.
