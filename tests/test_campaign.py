@@ -22,7 +22,8 @@ from hypothesis import strategies as st
 
 import fpsolve as fp
 from fpsolve import campaign, cli
-from fpsolve.campaign import _forgetting, _sweep, command
+from fpsolve.campaign import _sweep, command
+from fpsolve.campaign import settings as files
 from fpsolve.campaign._identity import canonical, digest
 from fpsolve.campaign.settings import SweepSettings, read
 
@@ -692,7 +693,7 @@ def test_the_command_on_a_cluster_gives_the_same_bits(toml: Path, tmp_path: Path
 def test_a_grid_in_place_of_a_tolerance_and_another_weight(toml: Path, tmp_path: Path) -> None:
     text = TOML.replace("tol = [1e-2]", 'weight = {kind = "unit"}').replace("eta = [1.0, 1e-200]\n", "")
     toml.write_text(text + "[[grids]]\nbounds = [-6.0, 6.0]\ncells = 64\nsteps = 40\n")
-    result = _forgetting.run(read(toml))
+    result = files.run(read(toml))
     assert result.weighted_tv.dims == ("target", "process", "eta", "grid", "start")
     assert result.grid.values.tolist() == ["64 cells, 40 steps"] and result.attrs["failed"] == 0
     assert result.tol_met.values.ravel().tolist() == ["not asked"]
@@ -887,7 +888,7 @@ def test_the_command_says_where_an_interrupted_sweep_is(
     def interrupted(*arguments: object, **options: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(_forgetting, "run", interrupted)
+    monkeypatch.setattr(files, "run", interrupted)
     assert cli.main(["sweep", str(toml), "--out", str(tmp_path / "out")]) == 130
     assert f"finished points are kept in {tmp_path / 'out'}" in capsys.readouterr().err
 

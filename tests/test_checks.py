@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from fpsolve import Grid, _checks, _progress
+from fpsolve import Grid, _checks, _messages
 
 
 def test_message_names_argument_expectation_value_and_remedy() -> None:
@@ -224,18 +224,18 @@ class Terminal(io.StringIO):
 def test_progress_is_silent_unless_somebody_watches(monkeypatch: pytest.MonkeyPatch) -> None:
     for stream, shown in ((io.StringIO(), False), (Terminal(), True)):
         monkeypatch.setattr("sys.stderr", stream)
-        assert list(_progress.progress(range(3), "solving")) == [0, 1, 2]
+        assert list(_messages.progress(range(3), "solving")) == [0, 1, 2]
         assert ("solving" in stream.getvalue()) is shown
 
 
 def test_progress_can_be_forced_and_advanced_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     stream = io.StringIO()
     monkeypatch.setattr("sys.stderr", stream)
-    with _progress.progress(10, "stepping", enabled=True) as bar:
+    with _messages.progress(10, "stepping", enabled=True) as bar:
         bar.update(10)
         bar.set_postfix_str("level 2")
     assert "stepping" in stream.getvalue() and "10/10" in stream.getvalue() and "level 2" in stream.getvalue()
     monkeypatch.setattr("sys.stderr", Terminal())
-    with _progress.progress(10, "stepping", enabled=False) as bar:
+    with _messages.progress(10, "stepping", enabled=False) as bar:
         bar.update(3)
-    assert not _progress.in_notebook()
+    assert not _messages.in_notebook()

@@ -179,11 +179,11 @@ def test_a_tolerance_that_is_not_met_is_marked_and_ends_with_1(tmp_path: Path, c
     """A budget of 8 cells: the densities are off by 0.1 where the difference of two of them says 3e-13."""
     import xarray as xr
 
-    from fpsolve.campaign import _forgetting, command, settings
+    from fpsolve.campaign import command, settings
 
     text = 't_min = 0.1\ntol = [1e-2]\n[[targets]]\nkind = "gaussian"\nmean = 0\nstd = 0.5\n[[processes]]\nkind = "vp"'
     (tmp_path / "a.toml").write_text(text)
-    found = _forgetting.run(settings.read(tmp_path / "a.toml"))
+    found = settings.run(settings.read(tmp_path / "a.toml"))
     assert found.attrs["tol_missed"] == 0 and float(found.run_error.max()) <= 1e-2
     assert not any("NOT MET" in line for line in command._table(found))
     missed = found.assign(tol_met=found.tol_met.copy(data=[[[["no"]]]])).assign_attrs(tol_missed=1)
@@ -191,7 +191,7 @@ def test_a_tolerance_that_is_not_met_is_marked_and_ends_with_1(tmp_path: Path, c
     assert len(lines) == 1 and "(tolerance NOT MET: the run's own estimate is " in lines[0]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_forgetting, "run", lambda *_, **__: missed)
+        patch.setattr(settings, "run", lambda *_, **__: missed)
         assert cli.main(["sweep", str(tmp_path / "a.toml"), "--out", str(tmp_path / "out")]) == 1
     assert "The tolerance was NOT MET at 1 of 1 points" in capsys.readouterr().out
     with xr.open_dataset(tmp_path / "out" / "sweep.nc") as kept:

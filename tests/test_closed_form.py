@@ -16,9 +16,8 @@ from scipy.special import log_ndtr, logsumexp, ndtr
 import fpsolve as fp
 from fpsolve import closed_form
 from fpsolve.closed_form import density, kernel, log_density, weighted_tv
-from fpsolve.closed_form._bayes import bayes
-from fpsolve.closed_form._fields import by_quadrature, marginal
-from fpsolve.closed_form._panels import NODES, absolute_integrals
+from fpsolve.closed_form._fields import bayes, by_quadrature, marginal
+from fpsolve.closed_form._mixture import NODES, absolute_integrals
 from fpsolve.closed_form._solve import transport
 
 OU = fp.OrnsteinUhlenbeck(T=3.0)

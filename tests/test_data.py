@@ -356,8 +356,7 @@ def test_three_columns_are_no_samples_of_a_law(rng: np.random.Generator) -> None
 
 def test_studies_and_sweeps_take_the_users_own_data(tmp_path: Path, rng: np.random.Generator) -> None:
 
-    from fpsolve.campaign._forgetting import run
-    from fpsolve.campaign.settings import SweepSettings
+    from fpsolve.campaign.settings import SweepSettings, run
     from fpsolve.settings import build
     from fpsolve.studies.config import DataSettings
 

@@ -13,7 +13,7 @@ from scipy.interpolate import PchipInterpolator
 
 import fpsolve as fp
 from fpsolve import weights
-from fpsolve._kinks import joints
+from fpsolve._times import joints
 
 
 def law_at(reverse, start, t):

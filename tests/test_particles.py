@@ -14,7 +14,7 @@ from scipy import integrate, ndimage, stats
 
 import fpsolve as fp
 from fpsolve import particles, samplers
-from fpsolve.particles import _agreement, _cells, _floor, _score, _simulate
+from fpsolve.particles import _agreement, _cloud, _score, _simulate
 
 euler_maruyama, exponential_integrator = samplers.EulerMaruyama(), samplers.ExponentialIntegrator()
 STEPS: dict[str, Callable[..., samplers.GaussianStep]] = {
@@ -277,11 +277,11 @@ def test_counts_are_those_of_the_positions(grid: fp.Grid) -> None:
 def test_counts_in_2d_are_those_of_the_positions() -> None:
     rng = np.random.default_rng(0)
     x = rng.normal(size=(5000, 2)) * 3
-    counts, outside = _cells.count(PLANE, x)
+    counts, outside = _cloud.count(PLANE, x)
     np.testing.assert_array_equal(counts, np.histogram2d(x[:, 0], x[:, 1], bins=PLANE.face_axes)[0])
     assert counts.sum() + outside.sum() == 5000
     assert outside.sum() > 0
-    counts, outside = _cells.count(PLANE, np.array([[1e300, 0.0], [-1e300, 0.0], [6.0, 5.0]]))
+    counts, outside = _cloud.count(PLANE, np.array([[1e300, 0.0], [-1e300, 0.0], [6.0, 5.0]]))
     assert (counts[-1, -1], outside[0]) == (1, 2)
 
 
@@ -380,12 +380,12 @@ def test_expectations_are_of_fourth_order(dim: int) -> None:
     means = []
     for n in (24, 48, 96, 384) if dim == 1 else (16, 32, 64, 256):
         grid = fp.Grid.uniform(box, cells=n)
-        means.append(_cells.expectations(grid.cell_average(law) * grid.volume, grid, centre, width))
+        means.append(_cloud.expectations(grid.cell_average(law) * grid.volume, grid, centre, width))
     errors = [np.max(np.abs(mean - means[-1][0])) for mean, _ in means[:-1]]
     assert np.all(np.log2(np.array(errors[:-1]) / errors[1:]) > 3.5)
     # and the limit is right
     x = law.sample(400_000, np.random.default_rng(0))
-    f = _cells.function_values(x, centre, width, dim)
+    f = _cloud.function_values(x, centre, width, dim)
     assert np.all(np.abs(f.mean(axis=1) - means[-1][0]) < 5 * np.sqrt(means[-1][1] / 400_000))
     np.testing.assert_allclose(f.var(axis=1), means[-1][1], rtol=0.03)
 
@@ -398,8 +398,8 @@ def test_probabilities_of_other_cells(dim: int) -> None:
     p = grid.cell_average(law) * grid.volume
     exact = other.cell_average(law) * other.volume
     # Beyond the run's box there is nothing to give.
-    np.testing.assert_allclose(_cells.on_cells(p, source, target), exact, atol=2e-7)
-    assert _cells.on_cells(p, source, source) is p
+    np.testing.assert_allclose(_cloud.on_cells(p, source, target), exact, atol=2e-7)
+    assert _cloud.on_cells(p, source, source) is p
 
 
 # --- tests of agreement --------------------------------------------------------------------------------------------
@@ -584,7 +584,7 @@ def test_counts_on_another_grid_are_compared_as_well() -> None:
     other = fp.Grid.uniform((-2.51, 3.3), cells=97)
     x = NORMAL.sample(50_000, np.random.default_rng(2))
     for move, verdict in ((0.0, "agree"), (0.05, "disagree")):
-        counts, outside = _cells.count(other, x + move)
+        counts, outside = _cloud.count(other, x + move)
         cloud = xr.Dataset(
             {
                 "count": (("t", "x"), counts[None]),
@@ -603,7 +603,7 @@ def test_counts_on_another_grid_are_compared_as_well() -> None:
 
 
 def _means(x: np.ndarray) -> np.ndarray:
-    return np.asarray(_cells.function_values(x, np.zeros(1), np.ones(1), 1).mean(axis=1))
+    return np.asarray(_cloud.function_values(x, np.zeros(1), np.ones(1), 1).mean(axis=1))
 
 
 def test_what_compare_refuses() -> None:
@@ -678,10 +678,10 @@ def test_the_floor_formula_and_how_many_particles_reach_below_it() -> None:
 def test_the_exact_deviation_is_that_of_a_binomial(p: float, n: int) -> None:
     k = np.arange(n + 1)
     pmf = stats.binom.pmf(k, n, p)
-    deviation = float(_floor.binomial_deviation(np.array([p]), n)[0])
+    deviation = float(_agreement.binomial_deviation(np.array([p]), n)[0])
     assert deviation == pytest.approx(np.sum(pmf * np.abs(k / n - p)), rel=1e-9)
     for r in (0.0, 0.5 * p, p, min(1.0, 2 * p), 1.0):
-        distance = float(_floor.binomial_distance(np.array([p]), np.array([r]), n)[0])
+        distance = float(_agreement.binomial_distance(np.array([p]), np.array([r]), n)[0])
         assert distance == pytest.approx(np.sum(pmf * np.abs(k / n - r)), rel=1e-8, abs=1e-14)
 
 

@@ -1,4 +1,4 @@
-"""Every number says what it is: all public records, Datasets and studies have one of the words of `_status`."""
+"""Every number says what it is: all public records, Datasets and studies have one of the words of `_messages`."""
 
 import inspect
 from dataclasses import is_dataclass
@@ -11,9 +11,9 @@ import test_fuzz
 import xarray as xr
 
 import fpsolve as fp
-from fpsolve import _status, studies
+from fpsolve import _messages, studies
 
-WORDS = set(_status.MEANING) - {"no certificate"}
+WORDS = set(_messages.MEANING) - {"no certificate"}
 #: Classes that are given, not found: what a number is made of.
 GIVEN = (
     "laws", "processes", "weights", "grid", "dynamics", "samplers", "marginals", "scores", "settings", "data",
@@ -72,7 +72,7 @@ def test_what_the_doors_return_says_what_its_numbers_are() -> None:
         result = test_fuzz.doors()[name](**test_fuzz.DOORS[name]())
         seen[name] = said(result) if hasattr(result, "attrs") else {result.status}
     print(seen)
-    assert {name: words for name, words in seen.items() if not words or not words <= set(_status.MEANING)} == {}
+    assert {name: words for name, words in seen.items() if not words or not words <= set(_messages.MEANING)} == {}
     assert len(names) >= 40 and set().union(*seen.values()) >= {"certified", "estimated", "Monte Carlo"}
     assert seen["particles.compare"] == {"Monte Carlo"} and seen["evolve"] == {"estimated"}
     # the density of particles' positions is random, whatever it is held against
@@ -104,7 +104,7 @@ def test_tables_of_studies_say_what_their_columns_are(name: str) -> None:
 
 
 def test_the_weakest_word_counts_and_figures_have_a_line_for_each() -> None:
-    assert _status.weakest(["proved", "Monte Carlo", "certified"]) == "Monte Carlo"
-    assert _status.weakest(["no certificate"]) == "no certificate"
+    assert _messages.weakest(["proved", "Monte Carlo", "certified"]) == "Monte Carlo"
+    assert _messages.weakest(["no certificate"]) == "no certificate"
     table = xr.Dataset({"a": ("t", [1.0]), "b": ("t", [1.0])})
     assert said(table) == {"none"}, "control: without a word there is none"

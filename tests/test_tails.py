@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 from scipy.integrate import quad
 
-from fpsolve._tails import edge_tail
+from fpsolve._cells import edge_tail
 
 
 def averages(law: stats.rv_continuous, half: float, n: int = 400) -> tuple[np.ndarray, np.ndarray]:

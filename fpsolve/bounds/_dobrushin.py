@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fpsolve import _checks, weights
 from fpsolve._checks import flag, instances
-from fpsolve._status import Status
+from fpsolve._messages import Status
 from fpsolve.bounds._lyapunov import GAMMAS, HELD_DETAIL, Region, floor, height
 from fpsolve.bounds._record import Hypothesis, Record, failure
 from fpsolve.bounds._whole_line import Line, trade_off

@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fpsolve import __version__, _checks, _runs, weights
 from fpsolve._checks import flag, instances
-from fpsolve._status import Status, weakest
+from fpsolve._messages import Status, weakest
 from fpsolve.bounds import _proved
 from fpsolve.bounds._blocks import Stages, named_starts, stages
 from fpsolve.bounds._dobrushin import Dobrushin, dobrushin

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fpsolve import _checks, weights
-from fpsolve._status import Status
-from fpsolve._tails import edge_tail
+from fpsolve._cells import edge_tail
+from fpsolve._messages import Status
 from fpsolve.bounds._closed import is_mixture
 from fpsolve.bounds._line import LOST, Line, around_share, end_share, resolved
 from fpsolve.grid import Grid

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fpsolve import _checks
-from fpsolve._status import Status
+from fpsolve._messages import Status
 from fpsolve.bounds import _closed
 from fpsolve.bounds._closed import spectral_gap_constant
 from fpsolve.bounds._line import END_SHARE, Line, around_share, end_share, exp_or_inf, held

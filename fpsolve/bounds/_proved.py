@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from types import ModuleType
 
 from fpsolve import _checks, weights
-from fpsolve._status import Status
+from fpsolve._messages import Status
 from fpsolve.bounds._harris_record import STATEMENT, Harris
 from fpsolve.bounds._record import Record
 from fpsolve.dynamics import Reverse

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from fpsolve import _checks, _times
-from fpsolve._status import Status
+from fpsolve._messages import Status
 from fpsolve.grid import Grid
 from fpsolve.kernels import Kernel, Operator
 

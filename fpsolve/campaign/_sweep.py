@@ -15,11 +15,10 @@ import numpy as np
 import fpsolve
 from fpsolve import _checks
 from fpsolve._failure import Failure
-from fpsolve._progress import Progress
-from fpsolve._progress import progress as progress_bar
-from fpsolve.campaign._function import Target, target
+from fpsolve._messages import Progress
+from fpsolve._messages import progress as progress_bar
 from fpsolve.campaign._identity import digest
-from fpsolve.campaign._points import Axis, Point, axes, combine, points
+from fpsolve.campaign._points import Axis, Point, Target, axes, combine, points, target
 from fpsolve.campaign._store import Outcome, Store, Task, compute, end_with, one_thread
 from fpsolve.settings import result_folder
 

@@ -46,17 +46,16 @@ def add_sweep_command(subparsers: argparse._SubParsersAction[argparse.ArgumentPa
 
 def run_sweep(arguments: argparse.Namespace) -> int:
     """Run the sweep of a file and return the exit status: 0, or 1 if a point failed or missed its tolerance."""
-    from fpsolve.campaign import _forgetting
+    from fpsolve.campaign import settings
     from fpsolve.campaign._store import write_netcdf
-    from fpsolve.campaign.settings import read
     from fpsolve.settings import result_folder
 
-    settings = read(arguments.file)
+    wanted = settings.read(arguments.file)
     given = Path("results") / arguments.file.stem if arguments.out is None else arguments.out
     out = result_folder(given, ["sweep.nc"])
     try:
         with cluster(arguments.cluster):
-            result = _forgetting.run(settings, out=out, n_jobs=arguments.jobs)
+            result = settings.run(wanted, out=out, n_jobs=arguments.jobs)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"finished points are kept in {out}; run it again to go on") from None
     write_netcdf(result, out / "sweep.nc")

@@ -4,8 +4,7 @@
 `weighted_tv` distances between starts however small, `kernel` the transition density of the reverse SDE.
 """
 
-from fpsolve.closed_form._cells import cell_averages
-from fpsolve.closed_form._distance import Distance, weighted_tv
+from fpsolve.closed_form._distance import Distance, cell_averages, weighted_tv
 from fpsolve.closed_form._solve import density, kernel, log_density
 
 __all__ = ["Distance", "cell_averages", "density", "kernel", "log_density", "weighted_tv"]

@@ -8,8 +8,7 @@ import numpy as np
 from scipy.special import log_ndtr
 
 from fpsolve._checks import FloatArray
-from fpsolve.closed_form._mixture import LOG_2PI, IndexArray, chunks, log_sum_exp
-from fpsolve.closed_form._panels import EMPTY, Panels, resolve
+from fpsolve.closed_form._mixture import EMPTY, LOG_2PI, IndexArray, Panels, chunks, log_sum_exp, resolve
 
 _CLUSTERS = 16
 _SAMPLE = 48

@@ -10,8 +10,7 @@ import numpy as np
 
 from fpsolve._checks import FloatArray
 from fpsolve.closed_form._line import around_peaks, kernel_edges, narrowed, not_reached, outwards
-from fpsolve.closed_form._mixture import LOG_2PI, BoolArray, IndexArray, chunks
-from fpsolve.closed_form._panels import EMPTY, Panels, resolve
+from fpsolve.closed_form._mixture import EMPTY, LOG_2PI, BoolArray, IndexArray, Panels, chunks, resolve
 
 _TILE = 40.0  # widths s of centres served by one set of panels, per axis
 _FAINT = 1e-250  # of the largest term of a tile: below this the tile is cut in four

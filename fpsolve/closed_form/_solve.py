@@ -17,8 +17,17 @@ import numpy as np
 
 from fpsolve import _memory, _times
 from fpsolve._checks import FloatArray, error, interval, points, positive, same_dim
-from fpsolve.closed_form._bayes import bayes, linear, marginal_mixture, posterior
-from fpsolve.closed_form._fields import Field, LawField, Smoothed, field_of, marginal
+from fpsolve.closed_form._fields import (
+    Field,
+    LawField,
+    Smoothed,
+    bayes,
+    field_of,
+    linear,
+    marginal,
+    marginal_mixture,
+    posterior,
+)
 from fpsolve.closed_form._line import LineIntegral, log_lower, log_upper
 from fpsolve.closed_form._mixture import LOG_2PI, Mixture, as_mixture
 from fpsolve.laws import Law, PointMass

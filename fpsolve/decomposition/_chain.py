@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from fpsolve import _progress, kernels, samplers
+from fpsolve import _messages, kernels, samplers
 from fpsolve.dynamics import Frame, InFrame, Reverse
 from fpsolve.kernels import Kernel
 from fpsolve.samplers import Composed, MapStep
@@ -291,7 +291,7 @@ def march(steps: Steps, times: Array, start: Array, first: Array, v: Array, prog
     local, alive = np.zeros((3, n)), np.zeros((3, n + 1))
     local[0, 0] = alive[0, 0] = norm(rows[2], 0)
     closure, told = np.zeros(n + 1), []
-    with _progress.progress(n, f"{steps.sampler.name}: errors", progress) as bar:
+    with _messages.progress(n, f"{steps.sampler.name}: errors", progress) as bar:
         for k, (t0, t1) in enumerate(pairwise(times.tolist())):
             (sampler, begun), kernel = steps.sampled(times, k), steps.exactly(t0, t1)
             told.append(_told(sampler, steps, t0, t1, np.abs(sampled[begun])))

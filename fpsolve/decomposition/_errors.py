@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fpsolve import _checks, _memory, distances, samplers, weights
+from fpsolve._messages import UnresolvedWarning
 from fpsolve._times import decreasing, one, same
-from fpsolve._warnings import UnresolvedWarning
 from fpsolve.decomposition._chain import SOURCES, Chain, Steps, contractions, march, moved
 from fpsolve.dynamics import Frame, Reverse
 from fpsolve.evolution import choose_frame, covering_box

@@ -12,8 +12,8 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 from fpsolve import _checks, _times
-from fpsolve._progress import progress as progress_bar
-from fpsolve._status import Status
+from fpsolve._messages import Status
+from fpsolve._messages import progress as progress_bar
 from fpsolve.design._problem import MOST_NOISE, Distance, Free, Measured, Problem
 from fpsolve.dynamics import Reverse
 from fpsolve.grid import Grid

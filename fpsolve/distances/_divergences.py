@@ -17,8 +17,8 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from fpsolve import _checks
+from fpsolve._cells import edge_tail
 from fpsolve._checks import FloatArray
-from fpsolve._tails import edge_tail
 from fpsolve.distances import _splines
 from fpsolve.distances._fields import TAIL_SAFETY, Frame, aligned
 from fpsolve.distances._planes import tensor_spline, tensor_values

@@ -14,9 +14,9 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from fpsolve import _checks, weights
+from fpsolve._cells import edge_tail
 from fpsolve._checks import FloatArray
 from fpsolve._runs import UNRESOLVED
-from fpsolve._tails import edge_tail
 from fpsolve.distances import _lines, _planes
 from fpsolve.distances._lines import Line
 from fpsolve.distances._planes import Plane

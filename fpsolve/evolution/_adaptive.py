@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from fpsolve._progress import progress as progress_bar
+from fpsolve._messages import progress as progress_bar
 from fpsolve.evolution._estimate import (
     LEAST_ORDER_SHARE,
     PAIR_SAFETY,

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fpsolve import _checks
 from fpsolve._memory import say_if_long
-from fpsolve._warnings import ToleranceWarning, UnresolvedWarning
+from fpsolve._messages import ToleranceWarning, UnresolvedWarning
 from fpsolve.dynamics import BaseDynamics, InFrame, run_clock
 from fpsolve.evolution import _setup
 from fpsolve.evolution._cost import announce

@@ -36,7 +36,7 @@ from functools import reduce
 import numpy as np
 from numpy.typing import NDArray
 
-from fpsolve._cumulative import Cumulative
+from fpsolve._cells import Cumulative
 from fpsolve.evolution._march import Level, StepPlan
 from fpsolve.evolution._problem import Problem
 from fpsolve.grid import Grid

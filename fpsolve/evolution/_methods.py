@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fpsolve import _checks
-from fpsolve._progress import progress as progress_bar
+from fpsolve._messages import progress as progress_bar
 from fpsolve.dynamics import BaseDynamics
 from fpsolve.evolution._adaptive import solve_adaptive, solve_flow, solve_flow_to_tolerance
 from fpsolve.evolution._estimate import look, looks, moved, over_saves, weighted_gap

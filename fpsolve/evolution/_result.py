@@ -22,8 +22,8 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from fpsolve import _checks, _runs, weights
+from fpsolve._cells import edge_tail
 from fpsolve._checks import error
-from fpsolve._tails import edge_tail
 from fpsolve.evolution._estimate import over_saves, richardson, weighted_gap
 from fpsolve.evolution._march import Record
 from fpsolve.evolution._problem import Problem

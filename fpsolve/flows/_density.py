@@ -11,8 +11,7 @@ import numpy as np
 
 from fpsolve import _checks, weights
 from fpsolve._checks import FloatArray
-from fpsolve._status import Status
-from fpsolve._warnings import UnresolvedWarning
+from fpsolve._messages import Status, UnresolvedWarning
 from fpsolve.dynamics import Reverse
 from fpsolve.evolution import covering_box
 from fpsolve.flows._field import as_points, jacobian

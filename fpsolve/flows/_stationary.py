@@ -16,7 +16,7 @@ import numpy as np
 
 from fpsolve import _checks
 from fpsolve._checks import FloatArray
-from fpsolve._status import Status
+from fpsolve._messages import Status
 from fpsolve.flows._field import Field, as_points, evaluate, field_of, jacobian
 from fpsolve.grid import Grid
 

@@ -4,9 +4,9 @@
 `histogram_floor` and `needed` say what histograms of particles can resolve at all.
 """
 
+from fpsolve.particles._agreement import histogram_floor, needed
 from fpsolve.particles._cloud import from_positions
 from fpsolve.particles._compare import compare
-from fpsolve.particles._floor import histogram_floor, needed
 from fpsolve.particles._simulate import simulate
 
 __all__ = ["compare", "from_positions", "histogram_floor", "needed", "simulate"]

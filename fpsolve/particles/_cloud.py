@@ -1,7 +1,12 @@
-"""Clouds of particles: what is kept of them at the saved times, and the Dataset of it, from anyone's positions too."""
+"""Clouds of particles: what is kept of them at the saved times, and the Dataset of it, from anyone's positions too.
+
+Grids at one time: particles counted in their cells, what a density says of them, bounded test functions on them.
+"""
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -9,13 +14,147 @@ import numpy as np
 import numpy.typing as npt
 
 from fpsolve import _checks
+from fpsolve._cells import Cumulative
 from fpsolve.grid import Grid
-from fpsolve.particles._cells import AXES, count, function_names, function_values
 
 if TYPE_CHECKING:
     import xarray as xr
 
+
 Array = npt.NDArray[np.float64]
+Counts = npt.NDArray[np.int64]
+
+AXES = ("x", "y")
+# Two Gauss-Legendre points per cell and axis: cell averages of smooth test functions to fourth order.
+_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(2)
+# All bounded by 1 <= V: bounded, because the far tail of a z-score is normal only for light-tailed summands.
+_LINE: dict[str, Callable[[Array], Array]] = {
+    "tanh(u)": np.tanh,
+    "tanh(4u)": lambda u: np.tanh(4 * u),
+    "cos(u)": np.cos,
+    "cos(3u)": lambda u: np.cos(3 * u),
+    "sin(3u)": lambda u: np.sin(3 * u),
+    "u^2/(1+u^2)": lambda u: _saturated(u * u),
+}
+_PLANE: dict[str, Callable[[Array, Array], Array]] = {
+    "tanh(u)": lambda u, v: np.tanh(u),
+    "tanh(v)": lambda u, v: np.tanh(v),
+    "tanh(4u)": lambda u, v: np.tanh(4 * u),
+    "tanh(4v)": lambda u, v: np.tanh(4 * v),
+    "cos(2u)": lambda u, v: np.cos(2 * u),
+    "cos(2v)": lambda u, v: np.cos(2 * v),
+    "sin(u)sin(v)": lambda u, v: np.sin(u) * np.sin(v),
+    "cos(u-v)": lambda u, v: np.cos(u - v),
+    "r^2/(1+r^2)": lambda u, v: _saturated(u * u + v * v),
+}
+
+
+def count(grid: Grid, x: Array) -> tuple[Counts, Counts]:
+    """Particles per cell, and outside of the box: (below, above) in 1D, (total,) in 2D.
+
+    ``x`` is (n,) in 1D and (n, 2) in 2D. A cell holds its lower face; the last one also its upper face.
+    """
+    columns = [x] if grid.dim == 1 else [x[:, 0], x[:, 1]]
+    inside = np.ones(len(x), dtype=bool)
+    index = np.zeros(len(x), dtype=np.int64)
+    for column, (low, _), h, n in zip(columns, grid.bounds, grid.spacing, grid.shape, strict=True):
+        place = (column - low) / h
+        inside &= (place >= 0) & (place <= n)
+        # Bounded before the conversion: a particle far outside must not overflow an integer.
+        index = index * n + np.clip(place, 0, n - 1).astype(np.int64)
+    counts = np.bincount(index[inside], minlength=int(np.prod(grid.shape))).reshape(grid.shape)
+    if grid.dim == 2:
+        return counts, np.array([np.count_nonzero(~inside)], dtype=np.int64)
+    below = np.count_nonzero(columns[0] < grid.bounds[0][0])
+    return counts, np.array([below, np.count_nonzero(~inside) - below], dtype=np.int64)
+
+
+def on_cells(probability: Array, source: Grid, target: Grid) -> Array:
+    """Probabilities of other cells, from the spline of the cumulative distribution at the source's faces.
+
+    Exact (to rounding) where the target's faces are source faces, of order h^6 (1D) or h^4 (2D) elsewhere.
+    Mass outside of the source's box is not invented: cells there get none.
+    """
+    apart = np.max(np.abs(np.subtract(source.bounds, target.bounds)))
+    if source.shape == target.shape and apart <= 1e-9 * min(source.spacing):
+        return probability
+    return Cumulative(source.face_axes, probability, degree=5 if source.dim == 1 else 3).masses(*target.face_axes)
+
+
+def frame_of_density(probability: Array, cells: Grid) -> tuple[Array, Array]:
+    """Mean and standard deviation per axis of a grid density: where the test functions sit; each (dim,)."""
+    centre, width = [], []
+    for axis, points in enumerate(cells.axes):
+        line = probability if cells.dim == 1 else probability.sum(axis=1 - axis)
+        mean = float(line @ points) / float(line.sum())
+        centre.append(mean)
+        width.append(np.sqrt(float(line @ (points - mean) ** 2) / float(line.sum())))
+    return np.array(centre), np.array(width)
+
+
+def expectations(probability: Array, cells: Grid, centre: Array, width: Array) -> tuple[Array, Array]:
+    r"""Mean and variance of every test function under cell probabilities, each (functions,), of order h^4.
+
+    .. math:: \int f q = \sum_i P_i \bar f_i + \sum_i \tfrac{h^2}{12}\, |C|\, f'_i q'_i + O(h^4)
+
+    per axis (P_i cell probabilities, bars cell averages, |C| the volume): the product of averages is not
+    the average of the product.
+    """
+    average, square = np.zeros((2, len(function_names(cells.dim)), *cells.shape))
+    for node in itertools.product(range(2), repeat=cells.dim):
+        offset = tuple(float(_NODES[k]) / 2 for k in node)
+        weight = np.prod([_WEIGHTS[k] / 2 for k in node])
+        f = _at(cells, offset, centre, width)
+        average += weight * f
+        square += weight * f**2
+    mean, second = (np.tensordot(values, probability, axes=cells.dim) for values in (average, square))
+    for axis in range(cells.dim):
+        half = tuple(0.5 if k == axis else 0.0 for k in range(cells.dim))
+        right, left = (_at(cells, tuple(s * o for o in half), centre, width) for s in (1, -1))
+        # h q' |C| from the differences of the probabilities; the h of the other factor is in right - left.
+        change = np.gradient(probability, axis=axis) / 12.0
+        mean += np.tensordot(right - left, change, axes=cells.dim)
+        second += np.tensordot(right**2 - left**2, change, axes=cells.dim)
+    return mean, second - mean**2
+
+
+def _at(cells: Grid, offset: tuple[float, ...], centre: Array, width: Array) -> Array:
+    """Test functions at the cell centres moved by ``offset`` cells: (functions, nx[, ny])."""
+    ends = zip(cells.bounds, offset, cells.spacing, strict=True)
+    points = Grid(tuple((low + o * h, high + o * h) for (low, high), o, h in ends), cells.shape).x
+    flat = points.ravel() if cells.dim == 1 else points.reshape(-1, 2)
+    return function_values(flat, centre, width, cells.dim).reshape(-1, *cells.shape)
+
+
+def _saturated(square: Array) -> Array:
+    return np.asarray(square / (1 + square), dtype=np.float64)
+
+
+def function_names(dim: int) -> tuple[str, ...]:
+    """Names of the test functions; u (and v in 2D) is the coordinate minus the centre, over the width."""
+    return tuple(_LINE) if dim == 1 else tuple(_PLANE)
+
+
+def function_values(x: Array, centre: Array, width: Array, dim: int) -> Array:
+    """All test functions at points x (n,) or (n, 2): (functions, n); centre and width are (dim,)."""
+    if dim == 1:
+        u = (x - centre[0]) / width[0]
+        return np.stack([f(u) for f in _LINE.values()])
+    u, v = ((x[..., i] - centre[i]) / width[i] for i in range(2))
+    return np.stack([f(u, v) for f in _PLANE.values()])
+
+
+def frame_of_target(target: Any, scale: float, variance: float) -> tuple[Array, Array]:
+    """Centre and width of the test functions for ``scale X + sqrt(variance) Z``, X from the target; each (dim,).
+
+    Mean and standard deviation per axis; the width is 1 where the target has no variance.
+    """
+    mean = np.atleast_1d(np.asarray(target.mean, dtype=np.float64))
+    cov = np.asarray(target.cov, dtype=np.float64)
+    data = np.diagonal(cov) if cov.ndim == 2 else np.atleast_1d(cov)
+    known = np.isfinite(data)
+    width = np.sqrt(np.where(known, scale**2 * np.where(known, data, 0.0) + variance, 1.0))
+    return scale * mean, np.asarray(width)
 
 
 @dataclass(eq=False)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from fpsolve import _checks, _runs, _times, weights
 from fpsolve.grid import Grid
-from fpsolve.particles import _agreement, _cells
+from fpsolve.particles import _agreement, _cloud
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -167,7 +167,7 @@ def _collect(
     dim = 1 if "dkw" in rows[0] else 2
     coords = {
         "t": run["t"].values[index],
-        "function": list(_cells.function_names(dim)),
+        "function": list(_cloud.function_names(dim)),
         "test": list(_agreement.families(dim)),
     }
     if "reverse_time" in run.coords:
@@ -206,7 +206,7 @@ class GridSide:
         """The same density on other cells; what falls outside of those counts as outside."""
         if cells is self.cells:
             return self
-        probability, slack = (_cells.on_cells(p, self.cells, cells) for p in (self.probability, self.slack))
+        probability, slack = (_cloud.on_cells(p, self.cells, cells) for p in (self.probability, self.slack))
         total = float(self.outside.sum() + self.probability.sum())
         if cells.dim == 2:
             outside = np.array([total - probability.sum()])
@@ -215,7 +215,7 @@ class GridSide:
             below = float(self.outside[0])
             if face > left:
                 # One cell from the run's left end to the new box's: what lies below it.
-                below += float(_cells.on_cells(self.probability, self.cells, Grid(((left, face),), (1,)))[0])
+                below += float(_cloud.on_cells(self.probability, self.cells, Grid(((left, face),), (1,)))[0])
             outside = np.array([below, total - below - float(probability.sum())])
         return GridSide(cells, probability, slack, outside, self.tail, self.error)
 
@@ -289,15 +289,15 @@ def _count_positions(x: Array, other: GridSide) -> ParticleSide:
     """Positions (n,) or (n, 2) on the run's cells, in blocks so that memory does not follow n."""
     dim = other.cells.dim
     _checks.same_dim("cloud", x.ndim, "run", dim)
-    centre, width = _cells.frame_of_density(other.probability, other.cells)
+    centre, width = _cloud.frame_of_density(other.probability, other.cells)
     counts, outside = (
         np.zeros(other.cells.shape, dtype=np.int64),
         np.zeros(2 if dim == 1 else 1, dtype=np.int64),
     )
-    sums = np.zeros(len(_cells.function_names(dim)))
+    sums = np.zeros(len(_cloud.function_names(dim)))
     for i in range(0, len(x), _BLOCK):
-        inside, beyond = _cells.count(other.cells, x[i : i + _BLOCK])
+        inside, beyond = _cloud.count(other.cells, x[i : i + _BLOCK])
         counts += inside
         outside += beyond
-        sums += _cells.function_values(x[i : i + _BLOCK], centre, width, dim).sum(axis=1)
+        sums += _cloud.function_values(x[i : i + _BLOCK], centre, width, dim).sum(axis=1)
     return ParticleSide(len(x), other.cells, counts, outside, centre, width, sums / len(x))

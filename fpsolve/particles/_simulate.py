@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from fpsolve import __version__, _checks, _memory, _progress, _runs, _times, samplers
+from fpsolve import __version__, _checks, _memory, _messages, _runs, _times, samplers
 from fpsolve.dynamics import identity, short
 from fpsolve.grid import Grid
 from fpsolve.laws import Law
-from fpsolve.particles import _cells, _cloud
+from fpsolve.particles import _cloud
 from fpsolve.particles._cloud import Tally
 from fpsolve.samplers import Composed, Memory, Method, Sampler, Step
 
@@ -280,7 +280,7 @@ def _tally(reverse: Any, plan: _Plan, n: int, histogram: Any, positions: bool | 
     """Empty totals: frames of the marginals, cells from the grid or run, positions if they are kept."""
     process = reverse.process
     frames = [
-        _cells.frame_of_target(reverse.target, float(process.scale(0.0, t)), float(process.variance(0.0, t)))
+        _cloud.frame_of_target(reverse.target, float(process.scale(0.0, t)), float(process.variance(0.0, t)))
         for t in plan.saved.tolist()
     ]
     keep = histogram is None if positions is None else positions
@@ -314,7 +314,7 @@ def _run(plan: _Plan, tally: Tally, start: Any, seed: int, chunk: int, progress:
     firsts = range(0, tally.n, chunk)
     seed = _checks.integer("seed", seed, minimum=0)
     table_error = np.full(len(plan.steps), np.nan)
-    bar: _progress.Progress[Any] = _progress.progress(len(firsts) * len(plan.steps), "particles", progress)
+    bar: _messages.Progress[Any] = _messages.progress(len(firsts) * len(plan.steps), "particles", progress)
     with bar:
         for k, first in enumerate(firsts):
             # child k of `spawn`, made when it is needed: there may be many
@@ -325,7 +325,7 @@ def _run(plan: _Plan, tally: Tally, start: Any, seed: int, chunk: int, progress:
 
 
 def _move(
-    plan: _Plan, tally: Tally, first: int, x: Array, rng: np.random.Generator, bar: _progress.Progress[Any]
+    plan: _Plan, tally: Tally, first: int, x: Array, rng: np.random.Generator, bar: _messages.Progress[Any]
 ) -> Array:
     """Take one chunk from T to t_min."""
     table_error = np.full(len(plan.steps), np.nan)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from fpsolve import _checks
 from fpsolve._callables import told
 from fpsolve._checks import USER_ERRORS, FloatArray, digits, error, values_at
-from fpsolve._kinks import FELT_BY_DERIVATIVES, Joints, joints
+from fpsolve._times import FELT_BY_DERIVATIVES, Joints, joints
 from fpsolve.processes._base import Process
 
 Function = Callable[[Any], Any]

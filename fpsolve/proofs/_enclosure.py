@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from fpsolve import _checks, _runs, weights
 from fpsolve._checks import FloatArray
-from fpsolve._status import Status
+from fpsolve._messages import Status
 from fpsolve.dynamics import Reverse, identity
 from fpsolve.laws import Law
 from fpsolve.proofs._balls import Ball, BudgetSpent, Stopwatch, exact, float_above, float_below, precision

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fpsolve import _checks
-from fpsolve._status import Status
+from fpsolve._messages import Status
 from fpsolve.dynamics import Reverse
 from fpsolve.proofs._balls import (
     Ball,

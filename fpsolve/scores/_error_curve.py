@@ -9,8 +9,8 @@ import numpy as np
 from scipy.special import ndtr
 
 from fpsolve import _checks, _times
+from fpsolve._cells import edge_tail
 from fpsolve._checks import FloatArray
-from fpsolve._tails import edge_tail
 from fpsolve.laws import Law, NormalMixture
 from fpsolve.marginals import Marginals, family
 from fpsolve.processes import Process

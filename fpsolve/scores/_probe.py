@@ -17,8 +17,7 @@ import numpy as np
 from fpsolve import _checks, marginals
 from fpsolve._callables import refuse_company, refuse_swapped_names, told
 from fpsolve._checks import USER_ERRORS, FloatArray
-from fpsolve._status import Status
-from fpsolve._warnings import ScoreWarning
+from fpsolve._messages import ScoreWarning, Status
 from fpsolve.laws import Law
 from fpsolve.processes import Process
 from fpsolve.scores import _likeness

@@ -16,7 +16,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from fpsolve._cumulative import Cumulative
+from fpsolve._cells import Cumulative
 from fpsolve.dynamics import BaseDynamics
 from fpsolve.grid import Grid
 from fpsolve.laws import Law

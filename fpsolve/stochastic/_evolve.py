@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fpsolve import _checks, _runs, evolution, weights
-from fpsolve._progress import progress as progress_bar
-from fpsolve._warnings import UnresolvedWarning
+from fpsolve._messages import UnresolvedWarning
+from fpsolve._messages import progress as progress_bar
 from fpsolve.dynamics import BaseDynamics, run_clock
 from fpsolve.evolution import (
     Problem,
@@ -37,10 +37,9 @@ from fpsolve.evolution import (
 )
 from fpsolve.grid import Grid
 from fpsolve.solver import scheme_named
-from fpsolve.stochastic._brownian import BrownianPaths, seed_of
 from fpsolve.stochastic._functional import RadialFunction, radial
 from fpsolve.stochastic._march import Ensemble, Level, march, require_well_posed
-from fpsolve.stochastic._noise import ScoreNoise
+from fpsolve.stochastic._noise import BrownianPaths, ScoreNoise, seed_of
 from fpsolve.weights import WeightLike
 
 if TYPE_CHECKING:

@@ -26,9 +26,8 @@ from fpsolve.dynamics import BaseDynamics, RunClock
 from fpsolve.evolution import CHUNK_CELLS, StepPlan, _march
 from fpsolve.grid import Grid
 from fpsolve.solver import Scheme, advance, face_points, jump_rates, rates_at, step_table
-from fpsolve.stochastic._brownian import BrownianPaths
 from fpsolve.stochastic._functional import Coupling, RadialFunction, against_averages, extended_points, gain
-from fpsolve.stochastic._noise import ScoreNoise
+from fpsolve.stochastic._noise import BrownianPaths, ScoreNoise
 
 Array = NDArray[np.float64]
 Rates = list[tuple[Array, Array]]
@@ -136,8 +135,8 @@ def warm_up(dim: int, periodic: bool) -> None:
     """Load or compile everything that an ensemble runs; the next call does nothing."""
     _march.warm_up(dim, periodic)
     with saying_if_compiled():
-        from fpsolve.stochastic._brownian import BrownianPaths
         from fpsolve.stochastic._lines import remap_lines, remap_planes
+        from fpsolve.stochastic._noise import BrownianPaths
 
         BrownianPaths(0, 1, 1, 1.0).at([0.0, 1.0])
         if dim == 1:

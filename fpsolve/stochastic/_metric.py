@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fpsolve import _checks, _runs
 from fpsolve._callables import values_of
-from fpsolve._status import Status
+from fpsolve._messages import Status
 from fpsolve.dynamics import BaseDynamics, identity
 from fpsolve.stochastic._functional import RadialFunction, against_averages, extended_points, gain, radial
 

@@ -28,7 +28,7 @@ from pydantic import (
 
 import fpsolve as fp
 from fpsolve import data, samplers
-from fpsolve._progress import interactive, progress
+from fpsolve._messages import interactive, progress
 from fpsolve.laws import Law
 from fpsolve.processes import Process
 from fpsolve.settings import Seed, Table

@@ -11,7 +11,7 @@ from pydantic import Field, PositiveFloat, PositiveInt
 import fpsolve as fp
 from fpsolve import decomposition, plots
 from fpsolve._checks import FloatArray
-from fpsolve._status import Status
+from fpsolve._messages import Status
 from fpsolve.studies.config import AnyWeight, LineTarget, OwnProcess, SamplerSettings, Stages, StudySettings
 from fpsolve.studies.report import Check, Report, Table, number
 from fpsolve.studies.units import by_clock, seen

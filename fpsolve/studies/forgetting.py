@@ -13,7 +13,7 @@ import xarray as xr
 from pydantic import PositiveFloat
 
 from fpsolve import distances, particles, weights
-from fpsolve._status import Status
+from fpsolve._messages import Status
 from fpsolve.studies._forgetting_case import (
     REFERENCE,
     Case,

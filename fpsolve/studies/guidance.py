@@ -10,7 +10,7 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 
 import fpsolve as fp
 from fpsolve._checks import error
-from fpsolve._status import Status
+from fpsolve._messages import Status
 from fpsolve.plots import PALETTE, legend_beside
 from fpsolve.scores import exact, guided
 from fpsolve.studies.config import LineTarget, OwnProcess, Stages, StudySettings

@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import PositiveFloat, PositiveInt
 
 from fpsolve import plots
-from fpsolve._status import Status
+from fpsolve._messages import Status
 from fpsolve.studies._harris_case import START, Block, Case, CaseSettings, checks, controls, solve
 from fpsolve.studies.config import Stages, StudySettings
 from fpsolve.studies.report import Report, Table, formula, number

@@ -15,7 +15,7 @@ from pydantic import Field, PositiveFloat
 import fpsolve as fp
 from fpsolve import bounds, kernels
 from fpsolve._checks import FloatArray
-from fpsolve._status import Status
+from fpsolve._messages import Status
 from fpsolve.kernels import Kernel
 from fpsolve.plots import PALETTE
 from fpsolve.studies.config import LineTarget, OwnProcess, Settings, Stages, StudySettings

@@ -14,7 +14,7 @@ from pydantic import PositiveFloat
 import fpsolve as fp
 from fpsolve import flows
 from fpsolve._checks import FloatArray, error
-from fpsolve._status import Status
+from fpsolve._messages import Status
 from fpsolve.processes import Process
 from fpsolve.studies._product_form_case import CAPTION, NARROW, Case, SideSettings, figure, solve
 from fpsolve.studies.config import AnyProcess, AnyWeight, Settings, Stages, StudySettings

@@ -11,7 +11,7 @@ from pydantic import Field, PositiveFloat, PositiveInt
 
 import fpsolve as fp
 from fpsolve import _checks, bounds, closed_form, kernels
-from fpsolve._status import Status
+from fpsolve._messages import Status
 from fpsolve.plots import PALETTE
 from fpsolve.studies.config import AnyWeight, LineStart, LineTarget, OwnProcess, Stages, StudySettings
 from fpsolve.studies.report import Check, Report, Table, number, outward

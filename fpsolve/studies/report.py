@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from fpsolve import _checks
-from fpsolve._status import Status
+from fpsolve._messages import Status
 from fpsolve.laws import Law
 from fpsolve.settings import dump
 

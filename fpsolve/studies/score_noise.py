@@ -9,7 +9,7 @@ import xarray as xr
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from fpsolve import _checks, plots, stochastic
-from fpsolve._status import Status
+from fpsolve._messages import Status
 from fpsolve.settings import Settings
 from fpsolve.studies import _score_noise_cases as cases
 from fpsolve.studies._score_noise_cases import oracle as oracle

@@ -12,7 +12,7 @@ from pydantic import Field, PositiveFloat, PositiveInt
 import fpsolve as fp
 from fpsolve import design, samplers, weights
 from fpsolve._checks import FloatArray, error
-from fpsolve._status import Status
+from fpsolve._messages import Status
 from fpsolve.plots import PALETTE, legend_beside, weight_formula
 from fpsolve.samplers import Sampler
 from fpsolve.studies.config import AnyWeight, LineTarget, OwnProcess, SamplerSettings, Stages, StudySettings

@@ -10,7 +10,7 @@ import xarray as xr
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from fpsolve import decomposition, samplers, weights
-from fpsolve._status import Status
+from fpsolve._messages import Status
 from fpsolve.plots import PALETTE, legend_beside, weight_formula
 from fpsolve.studies.config import SamplerName, Stages
 from fpsolve.studies.error_decomposition import LineSettings

@@ -12,7 +12,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat
 import fpsolve as fp
 from fpsolve import closed_form
 from fpsolve._checks import error
-from fpsolve._status import Status
+from fpsolve._messages import Status
 from fpsolve.dynamics import Eta, edm_churn
 from fpsolve.laws import Law
 from fpsolve.processes import Process

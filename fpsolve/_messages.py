@@ -1,10 +1,54 @@
-"""tqdm behind one name: a bar in a terminal or notebook, nothing elsewhere."""
+"""What is told: warnings, what a number is in one of four words (the same in records, Datasets, figures and reports),
+and tqdm behind one name, a bar in a terminal or notebook and nothing elsewhere.
+"""
+
+from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
 from types import TracebackType
-from typing import Any, Protocol, Self, TypeVar, cast, overload
+from typing import Any, Literal, Protocol, Self, TypeVar, cast, overload
+
+
+class ToleranceWarning(UserWarning):
+    """A run with `tol` ended before its error estimate was below it."""
+
+
+class ScoreWarning(UserWarning):
+    """A score model is further from the exact score than any plausible model error."""
+
+
+class UnresolvedWarning(UserWarning):
+    """Cells or steps are too coarse for an error estimate of what was computed."""
+
+
+#: The four words, and what stands where there is no number.
+Status = Literal["proved", "certified", "estimated", "Monte Carlo", "no certificate"]
+
+#: From the strongest to the weakest. An attribute `status` of a Dataset speaks for all its numbers, that of a variable
+#: or a coordinate `status` for what is otherwise.
+MEANING: dict[Status, str] = {
+    "proved": "an interval or bound that is a theorem, by ball arithmetic",
+    "certified": "a statement gives it; its hypotheses were checked on a grid, in floating point, or are listed",
+    "estimated": "computed, with an error estimate where there is one",
+    "Monte Carlo": "made of random samples",
+    "no certificate": "no number",
+}
+
+
+def weakest(words: Iterable[Status]) -> Status:
+    """Return the weakest word of several numbers; where there is no number at all, "no certificate".
+
+    Examples
+    --------
+    >>> weakest(["proved", "no certificate", "certified"]), weakest([])
+    ('certified', 'no certificate')
+    """
+    order = list(MEANING)
+    known = [order.index(word) for word in words if word != "no certificate"]
+    return order[max(known)] if known else "no certificate"
+
 
 _T_co = TypeVar("_T_co", covariant=True)
 _T = TypeVar("_T")
