@@ -90,8 +90,12 @@ def weighted_gap(grid: Grid, better: Array, previous: Array, v: Array) -> Array:
     v : array, shape (saves, nx/2[, ny/2])
         Weight on the cells of `previous`.
     """
-    axes = tuple(range(-grid.dim, 0))
-    return np.asarray((v * np.abs(grid.restrict(better) - previous)).sum(axis=axes) * grid.volume * 2**grid.dim)
+    return weighted_sum(v, np.abs(grid.restrict(better) - previous)) * (grid.volume * 2**grid.dim)
+
+
+def weighted_sum(v: Array, values: Array) -> Array:
+    """``sum V q`` over the cells, v (saves, nx[, ny]) and values (starts, saves, nx[, ny]), shape (starts, saves)."""
+    return np.asarray(np.einsum("kx,skx->sk" if v.ndim == 2 else "kxy,skxy->sk", v, values))
 
 
 def over_saves(function: Callable[[slice], Array], values: Array, saves: int | None = None) -> Array:
@@ -260,15 +264,12 @@ def look(
     least, most = (LEAST_ORDER, scheme_order) if along is None else (min(LEAST_ORDER, 0.5 * along), along)
     looked = looks(fine.plan)
     v = problem.weight_values_at(fine.grid, fine.plan.saves[looked])
-    count = len(looked)
-    norm = over_saves(lambda s: _sum(fine.grid, v[s], fine.values[:, looked[s]]), fine.values, count)
+    seen = over_saves(lambda s: _seen(problem, fine, looked[s], v[s]), fine.values, len(looked))
+    norm = seen[..., 0]
     still = gap <= NOISE * np.finfo(float).eps * (4.0 + fine.plan.steps**0.5) * norm.max(axis=1, keepdims=True)
     observed[still] = scheme_order
-    widths = over_saves(lambda s: _cells_per_width(problem, fine, looked[s], v[s], norm[:, s]), fine.values, count)
-    width = _between(np.minimum, widths, looked, gap.shape)
+    width, change = _between((np.minimum, np.maximum), (seen[..., 1], seen[..., 2]), looked, gap.shape[1])
     folds = np.broadcast_to(_steps_per_fold(problem, fine, tau), gap.shape)
-    changes = over_saves(lambda s: _change(fine, looked[s], v[s], norm[:, s]), fine.values, count)
-    change = _between(np.maximum, changes, looked, gap.shape)
     believed = np.where(observed > scheme_order + EXCESS, min(1, most), np.clip(observed, LEAST_ORDER, most))
     factor = SAFETY / (2.0 ** np.where(np.isnan(believed), LEAST_ORDER, believed) - 1.0)
     below = _below_zero(problem, fine)
@@ -298,16 +299,16 @@ def look(
     }
     reason = _sentence(problem, failing, values, "start" if along is None else "path") if unresolved.any() else ""
     figures = {
-        "observed_order": float(np.min(observed[:, 1:])),
-        "cells_per_width": float(np.min(width)),
-        "steps_per_fold": float(np.min(folds)),
+        "observed_order": float(observed[:, 1:].min()),
+        "cells_per_width": float(width.min()),
+        "steps_per_fold": float(folds.min()),
     }
     return Evidence(factor, unresolved, reason, figures)
 
 
 def _sum(grid: Grid, v: Array, values: Array) -> Array:
     """``int V |q|`` over the cells, (starts, saves)."""
-    return np.asarray((v * np.abs(values)).sum(axis=tuple(range(-grid.dim, 0))) * grid.volume)
+    return weighted_sum(v, np.abs(values)) * grid.volume
 
 
 def root_mean_square(gap: Array) -> Array:
@@ -319,9 +320,8 @@ def _observed(
     problem: Problem, coarse: Level, third: tuple[Level, NDArray[np.int64]] | None, gap: Array, *, pooled: bool
 ) -> Array:
     """Order shown by the third level at its saves; between them the lesser of the neighbours'. NaN without one."""
-    order = np.full(gap.shape, np.nan)
     if third is None:
-        return order
+        return np.full(gap.shape, np.nan)
     level, which = third
     seen = problem.weight_values_at(coarse.grid, problem.saves[which]), coarse.values[:, which]
     v, values = (moved(array, coarse.grid, level.grid) for array in seen)
@@ -330,16 +330,16 @@ def _observed(
     found = observed_order(*(map(root_mean_square, gaps) if pooled else gaps))
     # at the start all levels hold the same law, which shows nothing
     found[:, 0] = found[:, 1]
-    return _between(np.minimum, found, which, gap.shape)
+    return _between((np.minimum,), (found,), which, gap.shape[1])[0]
 
 
-def _between(worse: np.ufunc, seen: Array, which: NDArray[np.int64], shape: tuple[int, ...]) -> Array:
+def _between(worse: tuple[np.ufunc, ...], seen: tuple[Array, ...], which: NDArray[np.int64], saves: int) -> list[Array]:
     """What was seen at some saves, for all of them: between two the worse of both."""
-    if len(which) == shape[1]:
-        return seen
-    every = np.arange(shape[1])
+    if len(which) == saves:
+        return list(seen)
+    every = np.arange(saves)
     right, left = np.searchsorted(which, every), np.searchsorted(which, every, side="right") - 1
-    return np.asarray(worse(seen[:, left], seen[:, right]))
+    return [np.asarray(worst(one[:, left], one[:, right])) for worst, one in zip(worse, seen, strict=True)]
 
 
 def moved(values: Array, grid: Grid, coarser: Grid) -> Array:
@@ -359,20 +359,29 @@ def looks(plan: StepPlan) -> NDArray[np.int64]:
     return np.arange(gaps + 1) * last // gaps
 
 
-def _cells_per_width(problem: Problem, fine: Level, looked: NDArray[np.int64], v: Array, norm: Array) -> Array:
-    """Widths w of the density in cells: ``int V |q''| / int V |q|`` is about ``1/w^2`` for a Gaussian of that width."""
+def _seen(problem: Problem, fine: Level, looked: NDArray[np.int64], v: Array) -> Array:
+    """Norm, cells per width and change per step of the densities at some saves, shape (starts, saves, 3)."""
+    values, before = fine.values[:, looked], np.maximum(looked - 1, 0)
+    norm, counts = _sum(fine.grid, v, values), fine.plan.counts[before]
+    least = np.maximum(norm, np.finfo(float).tiny)
+    width = _cells_per_width(values, v, least / fine.grid.volume, periodic=problem.dynamics.boundary == "periodic")
+    # share of the density that a step changes on its way to each save
+    change = _sum(fine.grid, v, values - fine.values[:, before]) / (counts * least)
+    return np.stack([norm, width, change], axis=-1)
+
+
+def _cells_per_width(values: Array, v: Array, norm: Array, *, periodic: bool) -> Array:
+    """Widths w of the density in cells: ``sum V |q''| / sum V |q|`` is about ``1/w^2`` for a Gaussian of that width."""
     bend = np.zeros(norm.shape)
-    for axis in range(-fine.grid.dim, 0):
-        rows, weights = np.moveaxis(fine.values[:, looked], axis, -1), np.moveaxis(v, axis, -1)
-        if problem.dynamics.boundary == "periodic":
+    for axis in range(1 - v.ndim, 0):
+        rows, weights = values.swapaxes(axis, -1), v.swapaxes(axis, -1)
+        if periodic:
             rows = np.concatenate([rows[..., -1:], rows, rows[..., :1]], axis=-1)
         else:
             weights = weights[..., 1:-1]
-        second = np.abs(rows[..., 2:] - 2.0 * rows[..., 1:-1] + rows[..., :-2])
-        found = (weights * second).sum(axis=tuple(range(2, second.ndim))) * fine.grid.volume
-        bend = np.maximum(bend, found)
-    share = bend / np.maximum(norm, np.finfo(float).tiny)
-    return np.asarray(1.0 / np.sqrt(np.maximum(share, np.finfo(float).eps)))
+        slope = rows[..., 1:] - rows[..., :-1]
+        bend = np.maximum(bend, weighted_sum(weights, np.abs(slope[..., 1:] - slope[..., :-1])))
+    return np.asarray(1.0 / np.sqrt(np.maximum(bend / norm, np.finfo(float).eps)))
 
 
 def _steps_per_fold(problem: Problem, fine: Level, tau: Array) -> Array:
@@ -383,18 +392,12 @@ def _steps_per_fold(problem: Problem, fine: Level, tau: Array) -> Array:
     return np.asarray(np.minimum.accumulate(steps))
 
 
-def _change(fine: Level, looked: NDArray[np.int64], v: Array, norm: Array) -> Array:
-    """Share of the density that a step changes on its way to each save looked at."""
-    before = np.maximum(looked - 1, 0)
-    difference = _sum(fine.grid, v, fine.values[:, looked] - fine.values[:, before])
-    return np.asarray(difference / (fine.plan.counts[before] * np.maximum(norm, np.finfo(float).tiny)))
-
-
 def _below_zero(problem: Problem, fine: Level) -> Array:
     """``int V max(-q, 0)``, an error by itself where the start is no signed difference."""
-    signed = fine.values[:, 0].reshape(len(fine.values), -1).min(axis=1) < 0.0
-    if fine.values.min() >= -NOISE * np.finfo(float).eps * fine.values.max():
+    least = fine.values.min()
+    if least >= 0.0 or least >= -NOISE * np.finfo(float).eps * fine.values.max():
         return np.zeros(fine.values.shape[:2])
+    signed = fine.values[:, 0].reshape(len(fine.values), -1).min(axis=1) < 0.0
     v = problem.weight_values(fine.grid)
     below = over_saves(lambda s: _sum(fine.grid, v[s], np.minimum(fine.values[:, s], 0.0)), fine.values)
     return np.where(signed[:, None], 0.0, below)

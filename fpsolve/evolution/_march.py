@@ -353,10 +353,10 @@ def _advance_through(
     for first in range(*stretch, chunk):
         last = min(first + chunk, stretch[1])
         rates = rates_at(dynamics, level.grid, nodes[first:last])
-        for step in level.peclet:
-            if first <= step < last:
-                one = [(up[step - first, None], down[step - first, None]) for up, down in rates]
-                level.peclet[step] = [z[0] for z in exponents_of(dynamics, level.grid, nodes[step, None], one)]
+        if watched := [step for step in level.peclet if first <= step < last]:
+            some = [(up[at], down[at]) for at in [np.array(watched) - first] for up, down in rates]
+            found = exponents_of(dynamics, level.grid, nodes[watched], some)
+            level.peclet.update({step: [z[k] for z in found] for k, step in enumerate(watched)})
         # the first save time ahead, and those that lie within the chunk
         ahead, beyond = np.searchsorted(marks, [first, last], side="right")
         q, kept = advance_through(q, rates, table[first:last], marks[ahead:beyond] - first, periodic=periodic)

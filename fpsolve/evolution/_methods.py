@@ -27,7 +27,7 @@ from fpsolve import _checks
 from fpsolve._messages import progress as progress_bar
 from fpsolve.dynamics import BaseDynamics
 from fpsolve.evolution._adaptive import solve_adaptive, solve_flow, solve_flow_to_tolerance
-from fpsolve.evolution._estimate import look, looks, moved, over_saves, weighted_gap
+from fpsolve.evolution._estimate import look, looks, moved, over_saves, weighted_gap, weighted_sum
 from fpsolve.evolution._march import Level, StepPlan, march, noise
 from fpsolve.evolution._problem import Problem
 from fpsolve.evolution._result import Solution
@@ -63,7 +63,7 @@ def share(z: Array) -> tuple[Array, Array]:
     return own, twice
 
 
-def shares(level: Level, saves: NDArray[np.int64]) -> tuple[Array, Array]:
+def shares(level: Level, saves: NDArray[np.int64], steps: list[int]) -> tuple[Array, Array]:
     """Means of f(z) and f(2z) over the densities, each (starts, saves): of the cells and of twice as wide ones.
 
     Parameters
@@ -71,19 +71,19 @@ def shares(level: Level, saves: NDArray[np.int64]) -> tuple[Array, Array]:
     level : Level
         With the mesh Peclet numbers of the steps that end at the save times.
     saves : int array
-        Which save times. Where there is no noise there is no share: 0.
+        Which save times.
+    steps : list of int
+        The `last_steps` to them. Where there is no noise there is no share: 0.
     """
     fine, coarse = np.zeros((2, len(level.values), len(saves)))
-    steps = last_steps(level.plan, saves)
     noisy = [k for k, step in enumerate(steps) if level.peclet[step]]
 
     def means(axis: int, part: slice) -> Array:
         some = noisy[part]
-        z = np.stack([level.peclet[steps[k]][axis] for k in some])
+        z = np.array([level.peclet[steps[k]][axis] for k in some])
         size = np.abs(level.values[:, saves[some]][(slice(None), slice(None), *(slice(n) for n in z.shape[1:]))])
-        space = tuple(range(2, size.ndim))
-        mass = np.maximum(size.sum(axis=space), np.finfo(float).tiny) * level.grid.dim
-        return np.stack([(size * smeared).sum(axis=space) / mass for smeared in share(z)], axis=-1)
+        mass = np.maximum(size.sum(axis=tuple(range(2, size.ndim))), np.finfo(float).tiny) * level.grid.dim
+        return np.stack([weighted_sum(smeared, size) / mass for smeared in share(z)], axis=-1)
 
     for axis in range(level.grid.dim if noisy else 0):
         found = over_saves(partial(means, axis), level.values, len(noisy))
@@ -119,7 +119,7 @@ def solve_fixed(
     looked = looks(plan)[::-2][::-1]
     watched, after = last_steps(plan, looked), problem.forgotten(grid)
     fine = march(problem.dynamics, times, grid, plan, start, scheme, tick, watched, after)
-    smearing, smeared = _smearing(fine, looked)
+    smearing, smeared = _smearing(fine, looked, watched)
     if not estimate:
         return Solution(grid, fine.values, None, np.ones(fine.values.shape[:2]), [fine.record], quiet, smearing)
     half = grid.coarsen()
@@ -171,13 +171,13 @@ def quarter_of(
     return Grid(half.bounds, cells), *quarter
 
 
-def _smearing(fine: Level, looked: NDArray[np.int64]) -> tuple[float, Array]:
+def _smearing(fine: Level, looked: NDArray[np.int64], watched: list[int]) -> tuple[float, Array]:
     """Largest share of numerical diffusion, and what its error is per difference of two levels, (starts, saves).
 
     ``f(z)/(f(2z) - f(z))``, the worst so far in the run: 1/3 while the mesh Peclet number z is small, as at the second
     order of the cells; 1 where the noise is too small for the cells and numerical diffusion is proportional to them.
     """
-    own, twice = shares(fine, looked)
+    own, twice = shares(fine, looked, watched)
     ratio = np.divide(own, twice - own, out=np.zeros_like(own), where=twice > own)
     # between two looks the later one counts
     later = np.searchsorted(looked, np.arange(len(fine.plan.saves)))
