@@ -465,6 +465,21 @@ def test_the_false_alarm_rate_is_kept(law: fp.Law, grid: fp.Grid) -> None:
     assert np.mean(p[:, -1] < 0.1 / (6 if grid.dim == 1 else 9)) <= stats.binom.isf(1e-4, 200, 0.1) / 200
 
 
+def test_p_values_of_few_merged_cells_are_uniform() -> None:
+    """On 48 degrees of freedom one too many or too few drowns; on two it moves the median by 0.2."""
+    run = exact_run({"a": [TWO]}, [0.5], fp.Grid.uniform((-7, 7), cells=100))
+    checks = [
+        particles.compare(run, exact_cloud([TWO], [0.5], 2000, seed), start="a", at=[0.5], min_expected=480.0)
+        for seed in range(200)
+    ]
+    assert {int(check["chi2_dof"].item()) for check in checks} == {2}
+    # by default as many as Mann and Wald take (1942), up to what merging whole cells costs
+    fine = exact_run({"a": [TWO]}, [0.5], LINE)
+    usual = particles.compare(fine, exact_cloud([TWO], [0.5], 2000, 0), start="a", at=[0.5])
+    assert 2000**0.4 < int(usual["chi2_dof"].item()) < 2.0 * 2000**0.4
+    assert stats.kstest([float(check["p_value"].values[0, 0]) for check in checks], "uniform").pvalue > 1e-4
+
+
 WRONG: dict[str, tuple[fp.Law, fp.Law]] = {
     "shifted": (NORMAL, fp.Gaussian(0.03, std=1.0)),
     "wider": (NORMAL, fp.Gaussian(0.0, std=1.025)),

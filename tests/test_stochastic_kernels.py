@@ -46,19 +46,29 @@ def test_increments_and_means_have_the_law_of_brownian_motion():
     assert kstest(joint[:, 6], "norm").pvalue > 1e-3
 
 
-def test_hashed_normals_are_independent_standard_normals():
-    pairs = np.array([two_normals(np.uint64(7), np.uint64(n)) for n in range(5000)])
+def test_increments_and_areas_of_one_path_are_independent_standard_normals():
+    increment, mean = (steps[0, 0] for steps in BrownianPaths(7, 1, 1, 4096.0).increments(np.arange(4097.0)))
+    pairs = np.stack([increment, np.sqrt(12.0) * (mean - 0.5 * increment)], axis=1)
     assert kstest(pairs.ravel(), "norm").pvalue > 1e-3
-    assert abs(np.corrcoef(pairs.T)[0, 1]) < 5.0 / 5000**0.5
-    assert abs(np.corrcoef(pairs[1:, 0], pairs[:-1, 0])[0, 1]) < 5.0 / 5000**0.5
+    assert abs(np.corrcoef(pairs.T)[0, 1]) < 5.0 / 4096**0.5
+    assert abs(np.corrcoef(pairs[1:, 0], pairs[:-1, 0])[0, 1]) < 5.0 / 4096**0.5
 
 
-def test_seeds(rng):
-    assert seed_of(3) == 3
-    assert seed_of(np.random.default_rng(1)) == seed_of(np.random.default_rng(1))
-    assert seed_of(np.random.SeedSequence(1)) == seed_of(np.random.SeedSequence(1))
+def test_seeds():
+    """An integer, or what a generator or a seed sequence gives: the same again from the same."""
+
+    def paths(seed):
+        grid = fp.Grid.uniform((-6, 6), cells=60)
+        still = fp.Dynamics(lambda t, x: -x, 1.0)
+        given = dict(grid=grid, steps=2, paths=1, t_max=0.1, estimate=False)
+        noise = fp.stochastic.constant(0.05)
+        return fp.stochastic.evolve(still, fp.Gaussian(0.0, std=1.0), noise, seed=seed, **given).attrs["seed"]
+
+    assert paths(3) == 3
+    assert paths(np.random.default_rng(1)) == paths(np.random.default_rng(1))
+    assert paths(np.random.SeedSequence(1)) == paths(np.random.SeedSequence(1))
     with pytest.raises(ValueError, match="seed"):
-        seed_of(None)
+        paths(None)
     with pytest.raises(ValueError, match=r"times in \[0, 1\]"):
         BrownianPaths(0, 1, 1, 1.0).at([0.5, 1.5])
 
