@@ -10,7 +10,6 @@ from scipy.stats import kstest
 import fpsolve as fp
 from fpsolve.stochastic import BrownianPaths
 from fpsolve.stochastic._lines import AVERAGE_POLES, POINT_POLES, redistribute, remap_lines, remap_planes, spline
-from fpsolve.stochastic._noise import seed_of, two_normals
 
 
 def test_paths_do_not_depend_on_what_else_is_asked_for():
