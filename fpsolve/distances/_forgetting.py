@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from math import ceil
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
@@ -36,45 +36,37 @@ def curve_of(
     run: xr.Dataset, frame: Frame, attrs: dict[str, str], norm: Norm, rounding: FloatArray, level: FloatArray
 ) -> xr.Dataset:
     """Put distances, the parts of their errors and the rate together, over the leading dimensions of the frame."""
-    cut = _runs.forgetful(run) and float(run["reverse_time"][0]) > 0.0
-    tail = np.maximum(norm.tail, _tails_before(run, frame, attrs)) if cut else norm.tail
-    lost = _unresolved(run, frame, attrs)
+    cut = _runs.forgetful(run) and float(run.variables["reverse_time"].values[0]) > 0.0
+    tail, lost = norm.tail, np.zeros(frame.leading.size, dtype=bool)
+    if cut and "tail" in run and run.attrs.get("weight") == attrs["weight"]:
+        # the largest tails so far of both densities bound those of their difference
+        tail = np.maximum(tail, _of_both(np.add, run["tail"].variable, run, frame, attrs))
+    if "error_estimate" in run:
+        # without an estimate of a density, its own or the reference's, there is none of the curve
+        lost = _of_both(np.logical_or, run["error_estimate"].variable == np.inf, run, frame, attrs)
     # what the box threw back once is misplaced from then on
-    over_time = frame.leading.copy(data=tail.reshape(frame.leading.shape)).transpose(..., "t")
-    grown = over_time.copy(data=np.maximum.accumulate(over_time.values, axis=-1))
+    along, shape = frame.leading.dims.index("t"), frame.leading.shape
     parts = {
         "level_error": np.where(lost, np.inf, level),
         "quadrature_error": norm.quadrature,
-        "tail_error": np.asarray(grown.transpose(*frame.leading.dims).values).ravel(),
+        "tail_error": np.maximum.accumulate(tail.reshape(shape), axis=along).ravel(),
         "rounding_error": rounding,
     }
     notes = ([] if "density_previous" in run else [_NO_COMPANION]) + ([_CUT] if cut else [])
     attrs = attrs | _runs.identity(run) | ({"note": "; ".join(notes)} if notes else {})
     if lost.any():
         attrs = attrs | {"resolved": "no", "resolved_reason": str(run.attrs.get("resolved_reason", ""))}
-    curve = frame.labelled(attrs, distance=norm.value, **parts)
-    curve["error"] = xr.zeros_like(curve["distance"]) + sum(curve[name] for name in parts)
-    curve["rate"] = _rate(curve["distance"], _reverse_time(run))
-    return curve[["distance", "error", "rate", *parts]]
+    rate = _rate(norm.value.reshape(shape), _reverse_time(run), along).ravel()
+    return frame.labelled(attrs, distance=norm.value, error=np.sum(list(parts.values()), axis=0), rate=rate, **parts)
 
 
-def _unresolved(run: xr.Dataset, frame: Frame, attrs: dict[str, str]) -> NDArray[np.bool_]:
-    """Return where the run has no estimate of a density, its own or the reference's: nor is there one of the curve."""
-    if "error_estimate" not in run:
-        return np.zeros(frame.leading.size, dtype=bool)
-    lost: xr.DataArray = run["error_estimate"] == np.inf
-    own = lost.sel(start=frame.leading["start"])
-    both = own | lost.sel(start=attrs["reference"], drop=True) if "reference" in attrs else own
-    return np.asarray(both.transpose(*frame.leading.dims).values, dtype=bool).ravel()
-
-
-def _tails_before(run: xr.Dataset, frame: Frame, attrs: dict[str, str]) -> FloatArray:
-    """Return the largest tails so far of both densities as the run has them: a bound of those of their difference."""
-    if "tail" not in run or run.attrs.get("weight") != attrs["weight"]:
-        return np.zeros(frame.leading.size)
-    own = run["tail"].sel(start=frame.leading["start"])
-    both = own + run["tail"].sel(start=attrs["reference"], drop=True) if "reference" in attrs else own
-    return np.asarray(both.transpose(*frame.leading.dims).values, dtype=float).ravel()
+def _of_both(join: np.ufunc, table: xr.Variable, run: xr.Dataset, frame: Frame, attrs: dict[str, str]) -> NDArray[Any]:
+    """Return what a table over (start, t) has for the starts of a frame, joined with what it has for the reference."""
+    place = {label: k for k, label in enumerate(run.variables["start"].values.tolist())}
+    both = table.isel(start=[place[label] for label in frame.leading["start"].values.tolist()])
+    if "reference" in attrs:
+        both = join(both, table.isel(start=place[attrs["reference"]]))
+    return np.asarray(both.set_dims(dict(frame.leading.sizes)).values).ravel()
 
 
 def previous(run: xr.Dataset) -> xr.DataArray | None:
@@ -87,13 +79,18 @@ def previous(run: xr.Dataset) -> xr.DataArray | None:
 
 
 def level_error(
-    run: xr.Dataset, before: xr.DataArray | None, frame: Frame, w: FloatArray, weight: WeightLike
+    run: xr.Dataset, frame: Frame, w: FloatArray, weight: WeightLike, *before: xr.DataArray | None
 ) -> FloatArray:
-    """Return the discretisation error of rows w from what they were on the previous level, NaN without one."""
-    if before is None:
+    """Return the discretisation error of rows w from what they were on the previous level, NaN without one.
+
+    `before` are the densities there: one, or two whose difference w is.
+    """
+    levels = {f"density_previous_{k}": array for k, array in enumerate(before) if array is not None}
+    if not levels:
         return np.full(len(w), np.nan)
-    coarse = aligned(density_previous=before)
-    gap = _restrict(w, frame, coarse) - coarse.rows(before)
+    coarse = aligned(**levels)
+    rows = [coarse.rows(array) for array in levels.values()]
+    gap = _restrict(w, frame, coarse) - (rows[0] - rows[1] if len(rows) > 1 else rows[0])
     return _runs.number(run, "error_factor") * weighted_sum(gap, coarse, weigher(weight, frame.dim))
 
 
@@ -129,16 +126,14 @@ def _reverse_time(run: xr.Dataset) -> FloatArray:
     return np.asarray(np.abs(times - times[0]))
 
 
-def _rate(distance: xr.DataArray, r: FloatArray) -> xr.DataArray:
-    """Return -d log(distance) / dr, one-sided of second order at the ends."""
+def _rate(distance: FloatArray, r: FloatArray, axis: int) -> FloatArray:
+    """Return -d log(distance) / dr along an axis, one-sided of second order at the ends."""
     if r.size < 2:
-        return xr.full_like(distance, np.nan)
-    values = distance.transpose(..., "t")
-    positive = values.values > 0.0
-    logarithm: FloatArray = np.where(positive, np.log(np.where(positive, values.values, 1.0)), np.nan)
+        return np.full_like(distance, np.nan)
+    logarithm = np.full_like(distance, np.nan)
+    np.log(distance, out=logarithm, where=distance > 0.0)
     order: Literal[1, 2] = 2 if r.size > 2 else 1
-    slope = np.apply_along_axis(np.gradient, -1, logarithm, r, edge_order=order)
-    return values.copy(data=-slope).transpose(*distance.dims)
+    return -np.asarray(np.gradient(logarithm, r, axis=axis, edge_order=order))
 
 
 def forgetting_curve(run: xr.Dataset, reference: str = "exact", weight: WeightLike = None) -> xr.Dataset:
@@ -196,16 +191,16 @@ def forgetting_curve(run: xr.Dataset, reference: str = "exact", weight: WeightLi
     """
     given, run = run, _runs.tidy(run)
     _require(run, reference)
-    density = run["density"].transpose("start", "t", ...)
-    fixed = density.sel(start=reference, drop=True)
-    others = density.drop_sel(start=reference)
+    density, before = run["density"].transpose("start", "t", ...), previous(run)
+    labels = run.variables["start"].values.tolist()
+    which = [k for k, label in enumerate(labels) if label != reference], labels.index(reference)
+    others, fixed = (density.isel(start=k, drop=True) for k in which)
     frame = aligned(density=others, reference=fixed)
     p, q = frame.rows(others), frame.rows(fixed)
     norm = weighted_norm_of_rows(p - q, frame, weight, unbounded=unbounded(run), densities=(p, q))
     rounding = input_rounding(frame, weight, p, q, growth=solver_rounding(run))
-    before = previous(run)
-    signed = None if before is None else before.drop_sel(start=reference) - before.sel(start=reference, drop=True)
-    level = level_error(run, signed, frame, p - q, weight)
+    pair = [] if before is None else [before.isel(start=k, drop=True) for k in which]
+    level = level_error(run, frame, p - q, weight, *pair)
     curve = curve_of(run, frame, _attrs(run, reference, weight), norm, rounding, level)
     return _runs.in_order_of(given, curve)
 
@@ -274,7 +269,7 @@ def to_marginals(run: xr.Dataset, reverse: Reverse, weight: WeightLike = None) -
     norm = weighted_norm_of_rows(q - p, frame, weight, unbounded=unbounded(run), densities=(p, q))
     rounding = input_rounding(frame, weight, q, p, growth=solver_rounding(run))
     # the marginals are exact on every level, so what is left of the difference is the density's own
-    level = level_error(run, previous(run), frame, q, weight)
+    level = level_error(run, frame, q, weight, previous(run))
     attrs = {"quantity": "weighted total variation to the marginals", "weight": weights.to_json(weight)}
     return _runs.in_order_of(given, curve_of(run, frame, attrs, norm, rounding, level))
 

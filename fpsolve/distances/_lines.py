@@ -129,15 +129,10 @@ def _unsplit(spline: FloatArray, line: Line, weigh: Weigh) -> tuple[FloatArray, 
 def _may_change_sign(spline: FloatArray) -> NDArray[np.bool_]:
     """Return where s may change sign in a cell: B-spline coefficients first, Bernstein's where those do."""
     local = _splines.windows(spline, 4)
-    mixed = _both_signs(local)
+    mixed = _splines.both_signs(local)
     row, cell = np.nonzero(mixed)
-    mixed[row, cell] = _both_signs(local[row, cell] @ _splines.bernstein(4).T)
+    mixed[row, cell] = _splines.both_signs(local[row, cell] @ _splines.bernstein(4).T)
     return mixed
-
-
-def _both_signs(values: FloatArray) -> NDArray[np.bool_]:
-    columns = [values[..., k] for k in range(values.shape[-1])]
-    return np.asarray((np.minimum.reduce(columns) < 0.0) & (np.maximum.reduce(columns) > 0.0))
 
 
 def _locator(line: Line, row: NDArray[np.intp], cell: NDArray[np.intp], weigh: Weigh) -> _splines.Locate:

@@ -19,14 +19,14 @@ smooth functions only (Saye 2015, doi:10.1137/140966290, in 2D).
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, reduce
 from math import comb, factorial
 from typing import TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import BSpline
-from scipy.linalg import solve_banded
+from scipy.linalg import lapack
 
 from fpsolve._checks import FloatArray
 
@@ -66,13 +66,22 @@ def unit_roots(powers: FloatArray) -> FloatArray:
     count, degree = powers.shape[0], powers.shape[1] - 1
     if degree == 0:
         return np.ones((count, 0))
-    turning = unit_roots(powers[:, 1:] * np.arange(1.0, degree + 1))
+    slope, turning = powers[:, 1:] * np.arange(1.0, degree + 1), np.ones((count, degree - 1))
+    # most cells have none: their slope is of one sign
+    bent = both_signs(slope @ to_bernstein(degree - 1).T)
+    turning[bent] = unit_roots(slope[bent])
     edges = np.concatenate([np.zeros((count, 1)), turning, np.ones((count, 1))], axis=1)
     signs = np.sign(polynomial(powers, edges))
     row, gap = np.nonzero(signs[:, :-1] * signs[:, 1:] < 0.0)
     roots = np.ones((count, degree))
     roots[row, gap] = bracketed_roots(powers[row], edges[row, gap], edges[row, gap + 1], signs[row, gap])
     return np.sort(roots, axis=1)
+
+
+def both_signs(values: FloatArray) -> NDArray[np.bool_]:
+    """Return where the last axis holds numbers below and above 0."""
+    columns = [values[..., k] for k in range(values.shape[-1])]
+    return np.asarray((reduce(np.minimum, columns) < 0.0) & (reduce(np.maximum, columns) > 0.0))
 
 
 def absolute_in_cells(powers: FloatArray, locate: Locate, breaks: FloatArray | None = None) -> FloatArray:
@@ -225,10 +234,10 @@ def coefficients(averages: FloatArray, degree: int) -> FloatArray:
     if degree == 0:
         return averages
     cells, ghosts = averages.shape[-1], degree // 2
-    right = np.zeros((cells + degree, averages.size // cells))
+    right = np.zeros((cells + degree, averages.size // cells), order="F")
     right[ghosts : cells + ghosts] = averages.reshape(-1, cells).T
-    bands = (degree + 1, degree + 1)
-    solved = solve_banded(bands, _matrix(cells, degree), right, overwrite_b=True, check_finite=False)
+    factors, pivots = _factors(cells, degree)
+    solved, _ = lapack.dgbtrs(factors, degree + 1, degree + 1, right, pivots, overwrite_b=True)
     return np.ascontiguousarray(solved.T).reshape(*averages.shape[:-1], cells + degree)
 
 
@@ -286,8 +295,8 @@ def _cardinal(degree: int, x: FloatArray) -> FloatArray:
 
 
 @cache
-def _matrix(cells: int, degree: int) -> FloatArray:
-    """Return the banded matrix of the conditions in LAPACK storage.
+def _factors(cells: int, degree: int) -> tuple[FloatArray, NDArray[np.int32]]:
+    """Return the LU factors, in LAPACK's banded storage, of the matrix of the conditions, and their pivots.
 
     Rows in the middle: the average over cell i is ``taps @ c[i : i + degree + 1]``. The first and last
     degree/2 rows: the highest derivative does not jump at the faces next to the ends (not-a-knot).
@@ -295,14 +304,16 @@ def _matrix(cells: int, degree: int) -> FloatArray:
     ghosts, size, upper = degree // 2, cells + degree, degree + 1
     taps = cumulative_basis(degree, np.ones(1))[0]
     jump = [(-1.0) ** k * comb(degree + 1, k) for k in range(degree + 2)]
-    bands = np.zeros((2 * upper + 1, size))
+    # the first rows are for what pivoting fills in
+    bands = np.zeros((3 * upper + 1, size))
     for k, tap in enumerate(taps):
-        bands[upper - (k - ghosts), k : k + cells] = tap
+        bands[2 * upper - (k - ghosts), k : k + cells] = tap
     for row in range(ghosts):
         for k, factor in enumerate(jump):
-            bands[upper - k, row + k] = factor
-            bands[upper + k, size - 1 - row - k] = factor
-    return bands
+            bands[2 * upper - k, row + k] = factor
+            bands[2 * upper + k, size - 1 - row - k] = factor
+    factors, pivots, _ = lapack.dgbtrf(bands, upper, upper)
+    return factors, pivots
 
 
 #: Inner positions of a cell at which primitives are compared; their error vanishes at the faces.
@@ -366,7 +377,9 @@ def spline_error(averages: FloatArray, quartic: FloatArray) -> tuple[FloatArray,
     """
     primitive = _primitive(quartic, 4)
     others = (_primitive(coefficients(averages, degree), degree) for degree in (2, 0))
-    gap_2, gap_0 = (np.abs(primitive - other).max(axis=-1) for other in others)
+    gap_2, gap_0 = (
+        reduce(np.maximum, [np.abs(mine - its) for mine, its in zip(primitive, other, strict=True)]) for other in others
+    )
     near_2, near_0 = spread(gap_2), spread(gap_0)
     wide_2, wide_0 = spread(gap_2, _REACH_OF_ROOTS), spread(gap_0, _REACH_OF_ROOTS)
     rough = PRIMITIVES.is_rough(near_2, near_0)
@@ -385,11 +398,14 @@ def spread(values: NDArray[Number], reach: int = _REACH) -> NDArray[Number]:
     width = [(0, 0)] * (values.ndim - 1) + [(reach, reach)]
     padded = np.pad(values, width, mode="edge")
     cells = values.shape[-1]
-    return np.asarray(np.maximum.reduce([padded[..., k : k + cells] for k in range(2 * reach + 1)]))
+    return reduce(np.maximum, [padded[..., k : k + cells] for k in range(2 * reach + 1)])
 
 
-def _primitive(spline: FloatArray, degree: int) -> FloatArray:
-    return windows(spline, degree) @ cumulative_basis(degree, INNER).T
+def _primitive(spline: FloatArray, degree: int) -> list[FloatArray]:
+    """Integrals of the spline from the left face of every cell to each of `INNER`, one array for each."""
+    cells = spline.shape[-1] - degree
+    columns = [spline[..., k : k + cells] for k in range(degree + 1)]
+    return [reduce(np.add, map(np.multiply, row, columns)) for row in cumulative_basis(degree, INNER)]
 
 
 def _ratio(gap_2: FloatArray, gap_0: FloatArray) -> FloatArray:

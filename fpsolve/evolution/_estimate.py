@@ -90,7 +90,7 @@ def weighted_gap(grid: Grid, better: Array, previous: Array, v: Array) -> Array:
     v : array, shape (saves, nx/2[, ny/2])
         Weight on the cells of `previous`.
     """
-    return weighted_sum(v, np.abs(grid.restrict(better) - previous)) * (grid.volume * 2**grid.dim)
+    return np.asarray(weighted_sum(v, np.abs(grid.restrict(better) - previous)) * (grid.volume * 2**grid.dim))
 
 
 def weighted_sum(v: Array, values: Array) -> Array:
