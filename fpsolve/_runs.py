@@ -50,7 +50,11 @@ def tidy(run: xr.Dataset, *, member: str = "start") -> xr.Dataset:
     density = _density(run, member)
     for name in (member, "t"):
         if name not in run.coords or density.sizes[name] == 0:
-            _refuse_empty(run, name)
+            if name not in run.coords:
+                wanted = f"the coordinate {name!r} of a run from evolve"
+                raise error("run", wanted, "a run without it", "keep its coordinates")
+            remedy = "t decreases along a run: slice(later, earlier), run.sel(t=slice(0.5, 0.1))" if name == "t" else ""
+            raise error("run", f"at least one saved {'time' if name == 't' else name}", "none", remedy)
     times = _checks.finite_array("run: t", run.variables["t"].values)
     # a run without reverse time and without attributes runs as it is given
     down = forgetful(run) or ("dynamics" not in run.attrs and times[0] > times[-1])
@@ -216,13 +220,6 @@ def _density(run: xr.Dataset, member: str | None) -> xr.Variable:
         remedy = "select with lists, run.sel(start=['prior'], t=[0.1]), to keep a dimension"
         raise error("run", f"density over {wanted}", f"dimensions {density.dims}", remedy)
     return density
-
-
-def _refuse_empty(run: xr.Dataset, name: str) -> None:
-    if name not in run.coords:
-        raise error("run", f"the coordinate {name!r} of a run from evolve", "a run without it", "keep its coordinates")
-    remedy = "t decreases along a run: slice(later, earlier), run.sel(t=slice(0.5, 0.1))" if name == "t" else ""
-    raise error("run", f"at least one saved {'time' if name == 't' else name}", "none", remedy)
 
 
 def _cut_alike(run: xr.Dataset) -> xr.Dataset:

@@ -80,7 +80,12 @@ def canonical(name: str, value: Any) -> Any:
         if isinstance(value, kinds):
             return write(name, value)
     if is_dataclass(value) and not isinstance(value, type):
-        return _dataclass(name, value)
+        # what __post_init__ derives (init=False) adds nothing
+        content = {field.name: getattr(value, field.name) for field in fields(value) if field.init}
+        return {
+            "class": _class_name(type(value)),
+            "fields": {key: canonical(f"{name}.{key}", item) for key, item in content.items()},
+        }
     if isinstance(value, type) or callable(value):
         return _named(name, value)
     if type(value).__module__.partition(".")[0] == "xarray" and hasattr(value, "to_dict"):
@@ -113,15 +118,6 @@ def _items(name: str, value: Any) -> Any:
 
 def _set(name: str, value: Any) -> Any:
     return {"set": sorted((canonical(name, item) for item in value), key=spelled)}
-
-
-def _dataclass(name: str, value: Any) -> Any:
-    # what __post_init__ derives (init=False) adds nothing
-    content = {field.name: getattr(value, field.name) for field in fields(value) if field.init}
-    return {
-        "class": _class_name(type(value)),
-        "fields": {key: canonical(f"{name}.{key}", item) for key, item in content.items()},
-    }
 
 
 def _partial(name: str, value: partial[Any]) -> Any:
@@ -250,7 +246,10 @@ class Reads:
         if isinstance(value, ModuleType):
             return
         for part in _parts(value):
-            self._add_code(part)
+            if callable(part) and isinstance(part, _FUNCTIONS):
+                self.follow(part)
+            elif not isinstance(part, _PLAIN):
+                self.follow(type(part))
         while label in self.values or label in self.states:  # functions made twice by the same code
             label += "*"
         try:
@@ -262,12 +261,6 @@ class Reads:
             self.states[label] = digest(tree)
         else:
             self.values[label] = tree
-
-    def _add_code(self, value: Any) -> None:
-        if callable(value) and isinstance(value, _FUNCTIONS):
-            self.follow(value)
-        elif not isinstance(value, _PLAIN):
-            self.follow(type(value))
 
     def _loose(self, value: Any) -> str:
         """Hash of an object without an identity: its pickle, else its attributes, else its class alone."""

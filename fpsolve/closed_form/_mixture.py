@@ -319,7 +319,12 @@ def resolve(
         whole = np.concatenate([left.log_mass[again], right.log_mass[again]])
         low, middle, high = low[again], middle[again], high[again]
         low, high = np.concatenate([low, middle]), np.concatenate([middle, high])
-        _check_count(sum(part.shape[1] for part in done) + low.size, tolerance)
+        count = sum(part.shape[1] for part in done) + low.size
+        if count > _MOST:
+            raise ValueError(
+                f"rtol: expected a density that {_MOST} panels resolve to {tolerance:.1e}, got more; "
+                "give a larger rtol, or a law whose log density is smooth to rounding."
+            )
     ends = np.concatenate(done, axis=1)
     order = np.argsort(ends[0])
     return Panels(ends[0, order], ends[1, order])
@@ -385,14 +390,6 @@ def _masses(log_f: LogColumns, low: FloatArray, high: FloatArray) -> Masses:
 def _all(total: FloatArray) -> BoolArray:
     # a column that is 0 everywhere needs no panels
     return np.asarray(total > 0.5 * EMPTY)
-
-
-def _check_count(count: int, tolerance: float) -> None:
-    if count > _MOST:
-        raise ValueError(
-            f"rtol: expected a density that {_MOST} panels resolve to {tolerance:.1e}, got more; "
-            "give a larger rtol, or a law whose log density is smooth to rounding."
-        )
 
 
 _SAMPLES = np.linspace(-1.0, 1.0, 65)

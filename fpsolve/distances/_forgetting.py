@@ -190,9 +190,11 @@ def forgetting_curve(run: xr.Dataset, reference: str = "exact", weight: WeightLi
     array([1., 1., 1.])
     """
     given, run = run, _runs.tidy(run)
-    _require(run, reference)
-    density, before = run["density"].transpose("start", "t", ...), previous(run)
     labels = run.variables["start"].values.tolist()
+    _checks.one_of("reference", reference, labels, "name a start of the run")
+    if len(labels) < 2:
+        raise _checks.error("run", "a start besides the reference", f"{labels}", "evolve at least two starts")
+    density, before = run["density"].transpose("start", "t", ...), previous(run)
     which = [k for k, label in enumerate(labels) if label != reference], labels.index(reference)
     others, fixed = (density.isel(start=k, drop=True) for k in which)
     frame = aligned(density=others, reference=fixed)
@@ -201,23 +203,9 @@ def forgetting_curve(run: xr.Dataset, reference: str = "exact", weight: WeightLi
     rounding = input_rounding(frame, weight, p, q, growth=solver_rounding(run))
     pair = [] if before is None else [before.isel(start=k, drop=True) for k in which]
     level = level_error(run, frame, p - q, weight, *pair)
-    curve = curve_of(run, frame, _attrs(run, reference, weight), norm, rounding, level)
-    return _runs.in_order_of(given, curve)
-
-
-def _require(run: xr.Dataset, reference: str) -> None:
-    labels = run["start"].values.tolist()
-    _checks.one_of("reference", reference, labels, "name a start of the run")
-    if len(labels) < 2:
-        raise _checks.error("run", "a start besides the reference", f"{labels}", "evolve at least two starts")
-
-
-def _attrs(run: xr.Dataset, reference: str, weight: WeightLike) -> dict[str, str]:
-    return {
-        "quantity": "weighted total variation to the reference start",
-        "reference": reference,
-        "weight": weights.to_json(weight),
-    }
+    attrs = {"quantity": "weighted total variation to the reference start", "reference": reference}
+    attrs["weight"] = weights.to_json(weight)
+    return _runs.in_order_of(given, curve_of(run, frame, attrs, norm, rounding, level))
 
 
 def to_marginals(run: xr.Dataset, reverse: Reverse, weight: WeightLike = None) -> xr.Dataset:

@@ -105,7 +105,12 @@ def absolute_by_cell(
 ) -> tuple[FloatArray, FloatArray]:
     """Return ``int V |s|`` over every cell and its error, shapes (nx, ny)."""
     spline = tensor_spline(averages, 4)
-    value = np.abs(_whole(spline, table.moments))
+    taps, _, nx, ny = table.moments.shape
+    total = np.zeros((nx, ny))
+    for k in range(taps):
+        for j in range(taps):
+            total += table.moments[k, j] * spline[k : k + nx, j : j + ny]
+    value = np.abs(total)
     changes, split, gap = _split(spline, plane, weigh, table, value.sum())
     value[changes], outer = split, np.zeros_like(value)
     outer[changes] = gap
@@ -144,15 +149,6 @@ def values_in_cells(
 def _combine(factors: FloatArray, spline: FloatArray) -> FloatArray:
     cells = len(spline) - len(factors) + 1
     return np.asarray(sum(factor * spline[k : k + cells] for k, factor in enumerate(factors)))
-
-
-def _whole(spline: FloatArray, moments: FloatArray) -> FloatArray:
-    taps, _, nx, ny = moments.shape
-    total = np.zeros((nx, ny))
-    for k in range(taps):
-        for j in range(taps):
-            total += moments[k, j] * spline[k : k + nx, j : j + ny]
-    return total
 
 
 def _split(

@@ -75,15 +75,14 @@ class Field:
     def spline(self, degree: int) -> FloatArray:
         """B-spline coefficients of every row, times the volume of a cell."""
         if degree not in self._known:
-            self._known[degree] = self._spline(degree)
+            axes = range(1, self.cells.ndim)
+            values = np.pad(self.cells, [(0, 0), *((self.padding, self.padding) for _ in axes)]) * np.prod(self.spacing)
+            for axis in axes:
+                values = np.moveaxis(
+                    coefficients(np.ascontiguousarray(np.moveaxis(values, axis, -1)), degree), -1, axis
+                )
+            self._known[degree] = values
         return self._known[degree]
-
-    def _spline(self, degree: int) -> FloatArray:
-        axes = range(1, self.cells.ndim)
-        values = np.pad(self.cells, [(0, 0), *((self.padding, self.padding) for _ in axes)]) * np.prod(self.spacing)
-        for axis in axes:
-            values = np.moveaxis(coefficients(np.ascontiguousarray(np.moveaxis(values, axis, -1)), degree), -1, axis)
-        return values
 
     def places(self, axis: int, degree: int) -> FloatArray:
         """Centres of the B-splines along an axis."""

@@ -89,7 +89,15 @@ class FromLogDensity(Law):
         object.__setattr__(self, "panels", resolve(self._values, self.dim))
         masses = self._log_masses()
         object.__setattr__(self, "log_constant", float(log_sum_exp(masses.ravel())))
-        self._check_integrable(np.exp(masses - self.log_constant))
+        mass = np.exp(masses - self.log_constant)
+        for axis, panels in enumerate(self.panels):
+            along = mass if self.dim == 1 else mass.sum(axis=1 - axis)
+            outside = float(along[np.abs(panels.nodes) > 5e7].sum())
+            if outside > 1e-3:
+                raise ValueError(
+                    f"log_density: expected an integrable density, got {outside:.3g} of its mass beyond 5e7 on "
+                    f"axis {axis}; it must fall off faster than 1/|x|."
+                )
         self._look(masses)
 
     @property
@@ -230,16 +238,6 @@ class FromLogDensity(Law):
         if not np.array_equal(before, x):
             raise error("log_density", "a function that leaves its points alone", "one that changes x", "copy it")
         _callables.refuse_company("log_density", lambda y: self._values(y), before, values)
-
-    def _check_integrable(self, mass: FloatArray) -> None:
-        for axis, panels in enumerate(self.panels):
-            along = mass if self.dim == 1 else mass.sum(axis=1 - axis)
-            outside = float(along[np.abs(panels.nodes) > 5e7].sum())
-            if outside > 1e-3:
-                raise ValueError(
-                    f"log_density: expected an integrable density, got {outside:.3g} of its mass beyond 5e7 on "
-                    f"axis {axis}; it must fall off faster than 1/|x|."
-                )
 
     def _slope(self, x: FloatArray, shift: FloatArray, step: float) -> FloatArray:
         total = np.zeros(x.shape[: x.ndim - self.dim + 1])

@@ -14,7 +14,6 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fpsolve import _checks
 from fpsolve._callables import told
@@ -121,20 +120,17 @@ class Path(Process):
         first, last = self._std(s), self._std(t)
         blurred = np.where(first > 0.0, first, 1.0)
         fall = np.where(first > 0.0, np.log(self._alpha(s) / self._alpha(t)) + np.log(last / blurred), np.inf)
-        close = (fall < _CLOSE) & ~self._parted(s, t)
+        # whether a kink lies between the times
+        parted = np.zeros(s.shape, dtype=bool)
+        for kink in self.kinks:
+            parted |= (s < kink) & (kink < t)
+        close = (fall < _CLOSE) & ~parted
         if close.any():
             half = 0.5 * (t[close] - s[close])[:, None]
             u = s[close][:, None] + half * (1.0 + _NODES)
             rate = self._power(np.minimum(u, self.held_from)) / (2.0 * np.square(self._std(u)))
             fall[close] = (half * rate) @ _WEIGHTS
         return np.asarray(fall)
-
-    def _parted(self, s: FloatArray, t: FloatArray) -> NDArray[np.bool_]:
-        """Return whether a kink lies between the times."""
-        parted = np.zeros(s.shape, dtype=bool)
-        for kink in self.kinks:
-            parted |= (s < kink) & (kink < t)
-        return parted
 
 
 @dataclass(frozen=True, init=False, repr=False)

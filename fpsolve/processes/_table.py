@@ -177,18 +177,15 @@ class FromAlphasCumprod(VariancePreserving):
             if last - first >= 4:
                 slopes[first:last] = CubicSpline(x[first:last], y[first:last])(x[first:last], 1)
         smooth = np.asarray(CubicHermiteSpline(x, y, slopes).c)
-        if self._rises(smooth):
-            return smooth
-        return np.asarray(PchipInterpolator(x, y).c)
-
-    def _rises(self, c: FloatArray) -> bool:
-        """Return whether beta > 0 at nine places of every piece."""
+        # whether beta > 0 at nine places of every piece
         share = np.linspace(0.0, 1.0, 9)[:, None]
         u = share * np.diff(self._nodes)
-        rate = (3.0 * c[0] * u + 2.0 * c[1]) * u + c[2]
+        rate = (3.0 * smooth[0] * u + 2.0 * smooth[1]) * u + smooth[2]
         if self._vanishes:
             rate = rate + 2.0 / (self.T - self._nodes[:-1] - u)
-        return bool(rate.min() > 0.0)
+        if bool(rate.min() > 0.0):
+            return smooth
+        return np.asarray(PchipInterpolator(x, y).c)
 
     def _piece(self, t: FloatArray) -> tuple[NDArray[np.intp], FloatArray]:
         k = np.clip(np.searchsorted(self._nodes, t, side="right") - 1, 0, len(self._nodes) - 2)

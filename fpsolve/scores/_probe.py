@@ -297,7 +297,10 @@ def _probe(score: Any, process: Process, dim: int, target: Law | None, data_std:
     if exact and target is not None:
         misfits, looks, wrong, beyond = _against_exact(declared, predict, process, times, target, box)
     else:
-        misfits, looks, wrong = _by_tails(declared, process, times, points, values, dim)
+        both = _likeness.tail_misfits(process, times, points, values, dim)
+        misfits = {kind: plausible for kind, (_, plausible) in both.items()}
+        looks = _fitting(misfits, _likeness.ALIKE, _likeness.TIE_TAILS)
+        wrong = both[declared][0] > _likeness.UNLIKE
     problem = _problem(declared, times, slopes, misfits, looks, exact, beyond) if wrong or beyond else ""
     return Probe(name_of(score), declared, dim, tuple(times), tuple(slopes), misfits, exact, looks, problem, beyond)
 
@@ -364,15 +367,6 @@ def _other_clock(
         if off < _likeness.NEAR:
             return f"; given {name} in place of t it fits, to {off:.2g}: its clock is another (time= of the adapters)"
     return ""
-
-
-def _by_tails(
-    declared: str, process: Process, times: list[float], points: list[FloatArray], values: list[FloatArray], dim: int
-) -> tuple[dict[str, float], tuple[str, ...], bool]:
-    both = _likeness.tail_misfits(process, times, points, values, dim)
-    misfits = {kind: plausible for kind, (_, plausible) in both.items()}
-    looks = _fitting(misfits, _likeness.ALIKE, _likeness.TIE_TAILS)
-    return misfits, looks, both[declared][0] > _likeness.UNLIKE
 
 
 def _fitting(misfits: dict[str, float], limit: float, tie: float) -> tuple[str, ...]:

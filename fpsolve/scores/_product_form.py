@@ -326,7 +326,10 @@ def product_form(
     array([ 0.90428078,  0.11768545, -1.52656697])
     """
     _checks.instances(target=(target, Law), process=(process, Process))
-    _check_process(process)
+    if np.any(np.asarray(process.drift_rate(np.array([0.5, 1.0]) * process.T)) != 0.0):
+        raise _checks.error(
+            "process", "one that only adds noise, X_t = X_0 + sigma(t) Z", type(process).__name__, "use VE or EDM"
+        )
     if field is not None:
         if levels is not None or span is not None or loss is not None:
             raise _checks.error("field", "neither levels nor span nor loss beside it", "both", "leave them out")
@@ -340,13 +343,6 @@ def product_form(
         return ProductScore(ProductField(target, finite_levels(levels, g, weight)), process, g)
     low, high = _check_span(span, process)
     return ProductScore(_converged(target, low, high, g, weight, _checks.positive("rtol", rtol)), process, g)
-
-
-def _check_process(process: Process) -> None:
-    if np.any(np.asarray(process.drift_rate(np.array([0.5, 1.0]) * process.T)) != 0.0):
-        raise _checks.error(
-            "process", "one that only adds noise, X_t = X_0 + sigma(t) Z", type(process).__name__, "use VE or EDM"
-        )
 
 
 def _check_span(span: Any, process: Process) -> tuple[float, float]:

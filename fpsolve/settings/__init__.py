@@ -8,10 +8,9 @@ once, each with its path in the file and its line.
 
 from typing import TYPE_CHECKING, Any
 
-from fpsolve.settings._columns import record
 from fpsolve.settings._files import checksum, checksums, netcdf, read_netcdf, result_file, result_folder, write_all
 from fpsolve.settings._misfits import Misfit, Misfits, unknown
-from fpsolve.settings._objects import ERRORS, Family, Made, build, dump, family_of, made
+from fpsolve.settings._objects import ERRORS, Family, Made, build, dump, family_of, made, record
 
 if TYPE_CHECKING:
     from fpsolve.settings._toml import Seed, Settings, Table, read, refused

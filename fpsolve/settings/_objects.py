@@ -1,7 +1,8 @@
 """Tables of a file as objects and back, by the signatures of the classes themselves.
 
 A class is named by its `kind`, its name in lower case with hyphens (``GaussianMixture`` is "gaussian-mixture"), and can
-be named as soon as the door of its room exports it: nowhere is there a list of its parameters beside the class.
+be named as soon as the door of its room exports it: nowhere is there a list of its parameters beside the class. A
+kernel density may also be written as columns of a file.
 """
 
 from __future__ import annotations
@@ -19,15 +20,43 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 
+from fpsolve import data
 from fpsolve._checks import error
 from fpsolve.dynamics import BaseDynamics, Churn, Eta, edm_churn
 from fpsolve.grid import Grid
 from fpsolve.laws import KernelDensity, Law
 from fpsolve.processes import Process
 from fpsolve.scores.errors import ScoreError
-from fpsolve.settings._columns import kernel_density
 from fpsolve.settings._misfits import Misfit, Misfits, among, shown, unknown, unknown_key
 from fpsolve.weights import Weight
+
+
+def kernel_density(
+    file: str = "old_faithful",
+    *,
+    columns: tuple[str | int, ...],
+    standardise: bool = True,
+    bandwidth: Literal["scott"] | float | tuple[float, float] = "scott",
+    bins: float | None = None,
+) -> KernelDensity:
+    """Return the kernel density of one or two columns of a CSV or .npy file, by name or by place from 0.
+
+    "old_faithful" is the bundled file. The bandwidth is in standard deviations of the data, or in their own units where
+    they are not standardised.
+    """
+    table = data.read(file, columns)
+    samples = data.standardise(table).samples if standardise else table.samples
+    return KernelDensity(samples, bandwidth=None if bandwidth == "scott" else bandwidth, bins=bins)
+
+
+def record(
+    file: str = "old_faithful", *, columns: Sequence[str | int], standardise: bool = True, **_: Any
+) -> dict[str, Any]:
+    """Return file, checksum and columns, and the mean and standard deviation that were taken out, if any."""
+    found = data.standardise(data.read(file, columns)).record()
+    count = len(columns)
+    return found if standardise else found | {"mean": [0.0] * count, "std": [1.0] * count}
+
 
 Maker = Callable[..., Any]
 

@@ -208,17 +208,14 @@ def sampler_errors() -> tuple[Check, ...]:
     checks = []
     for name, known in GAUSSIAN_STEPS.items():
         for steps, reference in known.items():
-            value = _end_error(fp.Reverse(target, fp.VP()), name, steps, grid)
+            reverse = fp.Reverse(target, fp.VP())
+            q = grid.cell_average(fp.Gaussian(0.0, std=1.0))
+            for t0, t1 in pairwise(np.linspace(1.0, 0.0, steps + 1)):
+                q = kernels.sampler_operator(name, reverse, grid, t0, t1).push(q)
+            gap = np.abs(q - grid.cell_average(reverse.target))
+            value = float(np.sum(weights.evaluate(None, grid) * gap) * grid.volume)
             checks.append(Check(f"{name}, {steps} steps: weighted error at the end", value, reference, 1e-4))
     return tuple(checks)
-
-
-def _end_error(reverse: fp.Reverse, name: str, steps: int, grid: fp.Grid) -> float:
-    q = grid.cell_average(fp.Gaussian(0.0, std=1.0))
-    for t0, t1 in pairwise(np.linspace(1.0, 0.0, steps + 1)):
-        q = kernels.sampler_operator(name, reverse, grid, t0, t1).push(q)
-    gap = np.abs(q - grid.cell_average(reverse.target))
-    return float(np.sum(weights.evaluate(None, grid) * gap) * grid.volume)
 
 
 def _number(value: float | None) -> float:
