@@ -51,8 +51,8 @@ def tidy(run: xr.Dataset, *, member: str = "start") -> xr.Dataset:
     for name in (member, "t"):
         if name not in run.coords or density.sizes[name] == 0:
             if name not in run.coords:
-                wanted = f"the coordinate {name!r} of a run from evolve"
-                raise error("run", wanted, "a run without it", "keep its coordinates")
+                expected = f"the coordinate {name!r} of a run from evolve"
+                raise error("run", expected, "a run without it", "keep its coordinates")
             remedy = "t decreases along a run: slice(later, earlier), run.sel(t=slice(0.5, 0.1))" if name == "t" else ""
             raise error("run", f"at least one saved {'time' if name == 't' else name}", "none", remedy)
     times = _checks.finite_array("run: t", run.variables["t"].values)

@@ -5,8 +5,7 @@
 a matrix. Both have ``push`` (densities forwards in the run) and ``pull`` (functions backwards).
 """
 
-from fpsolve.kernels._exact import exact
-from fpsolve.kernels._finite_volume import finite_volume, finite_volume_operator
+from fpsolve.kernels._dynamics import exact, finite_volume, finite_volume_operator
 from fpsolve.kernels._kernel import LARGEST as LARGEST
 from fpsolve.kernels._kernel import Kernel
 from fpsolve.kernels._kernel import Operator as Operator

@@ -1,4 +1,4 @@
-"""Variance-preserving processes from the tables of discrete diffusion models: betas or cumulative products of 1 - beta.
+"""Variance-preserving processes from tables of discrete models (betas, cumulative products of 1 - beta), and cosine VP.
 
 A table of N levels says ``alpha(0, t_n)^2`` at ``t_n = T (n + 1)/N``, n = 0..N-1; t = 0 is clean data. Between them
 ``B = -log alpha^2`` is a cubic spline, beta = B' is smooth; where the table itself jumps (the clipped end of cosine
@@ -24,7 +24,8 @@ from fpsolve.processes._path import HELD
 Schedule = Literal["linear", "scaled_linear", "squaredcos_cap_v2", "cosine"]
 #: First and last beta of the tables that have them, per table of 1000: DDPM's, Stable Diffusion's.
 _ENDS = {"linear": (1e-4, 0.02), "scaled_linear": (0.00085, 0.012)}
-_OFFSET, _CAP = 0.008, 0.999
+#: Offset s of Nichol and Dhariwal, their cap of a beta, and what this is per T with 1000 steps.
+_OFFSET, _CAP, _CLIP = 0.008, 0.999, 999.0
 #: Second difference of the steps of B, per step, beyond which the table is rough there; most kinks that are announced.
 _ROUGH, _MOST_KINKS = 0.05, 300
 #: Between so few levels steps of a run feel every change of the cubic.
@@ -183,9 +184,7 @@ class FromAlphasCumprod(VariancePreserving):
         rate = (3.0 * smooth[0] * u + 2.0 * smooth[1]) * u + smooth[2]
         if self._vanishes:
             rate = rate + 2.0 / (self.T - self._nodes[:-1] - u)
-        if bool(rate.min() > 0.0):
-            return smooth
-        return np.asarray(PchipInterpolator(x, y).c)
+        return smooth if rate.min() > 0.0 else np.asarray(PchipInterpolator(x, y).c)
 
     def _piece(self, t: FloatArray) -> tuple[NDArray[np.intp], FloatArray]:
         k = np.clip(np.searchsorted(self._nodes, t, side="right") - 1, 0, len(self._nodes) - 2)
@@ -307,3 +306,79 @@ def from_betas(
     if _checks.flag("zero_snr", zero_snr):
         levels = zero_terminal_snr(levels)
     return FromAlphasCumprod(tuple(levels.tolist()), T)
+
+
+@dataclass(frozen=True)
+class CosineVP(VariancePreserving):
+    """The process ``dX = -beta(t)/2 X dt + sqrt(beta(t)) dW`` with the cosine schedule, clipped.
+
+    With ``phi(t) = (t/T + 0.008)/1.008 * pi/2`` and ``abar(t) = cos(phi(t))^2 / cos(phi(0))^2``, unclipped
+    ``beta = -d log abar/dt = pi/(1.008 T) tan(phi)``, which diverges at T. Here ``beta`` is the minimum of
+    that and ``999/T``, and `scale` and `variance` are those of the clipped beta:
+    ``alpha(s, t) = sqrt(abar(t)/abar(s))`` before `clip_time` (about 0.998 T), with ``int beta`` growing
+    linearly after it; ``sigma2 = 1 - alpha^2``.
+
+    Parameters
+    ----------
+    T : float, default 1
+        Final time > 0.
+
+    Raises
+    ------
+    ValueError
+        If `T` is not > 0.
+
+    References
+    ----------
+    Nichol and Dhariwal 2021, arXiv:2102.09672, equation 17.
+
+    Examples
+    --------
+    >>> process = CosineVP()
+    >>> round(float(process.scale(0.0, 0.5)), 6), round(float(process.beta(1.0)), 6)
+    (0.70274, 999.0)
+    """
+
+    T: float = 1.0
+
+    def __post_init__(self) -> None:
+        _checks.positive("T", self.T)
+
+    @property
+    def clip_time(self) -> float:
+        """Time from which on beta is held at 999/T."""
+        angle = np.arctan(_CLIP / (self.T * 2.0 * self._speed))
+        return float(self.T * (angle * (1.0 + _OFFSET) / (0.5 * np.pi) - _OFFSET))
+
+    @property
+    def kinks(self) -> tuple[float, ...]:
+        """`clip_time`, where beta has a kink."""
+        return (self.clip_time,)
+
+    def beta(self, t: Any) -> FloatArray:
+        """Return the clipped noise rate beta(t)."""
+        time = self._time(t)
+        before = np.minimum(time, self.clip_time)
+        return np.where(time < self.clip_time, 2.0 * self._speed * np.tan(self._angle(before)), _CLIP / self.T)[()]
+
+    @property
+    def _speed(self) -> float:
+        """Return phi'."""
+        return float(0.5 * np.pi / ((1.0 + _OFFSET) * self.T))
+
+    def _angle(self, t: FloatArray) -> FloatArray:
+        return (t / self.T + _OFFSET) / (1.0 + _OFFSET) * (0.5 * np.pi)
+
+    def _integral(self, s: Any, t: Any) -> FloatArray:
+        """Return B(s, t) = int_s^t beta.
+
+        Before the clip, ``cos phi(t)/cos phi(s) = 1 - (2 sin^2(d/2) + tan phi(s) sin d)`` with
+        ``d = phi(t) - phi(s)`` needs no difference of logarithms.
+        """
+        start, end = self._interval(s, t)
+        low, high = np.minimum(start, self.clip_time), np.minimum(end, self.clip_time)
+        turn = self._speed * (high - low)
+        drop = 2.0 * np.sin(0.5 * turn) ** 2 + np.tan(self._angle(low)) * np.sin(turn)
+        clipped = np.maximum(end, self.clip_time) - np.maximum(start, self.clip_time)
+        integral: FloatArray = -2.0 * np.log1p(-drop) + clipped * _CLIP / self.T
+        return integral

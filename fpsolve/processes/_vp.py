@@ -1,16 +1,7 @@
-"""Processes that pull to the origin: Ornstein-Uhlenbeck, VP, cosine VP and sub-VP.
+"""Processes without drift, whose variance grows (VE, EDM), and such that pull to the origin (OU, VP, sub-VP)."""
 
-The variance-preserving process with a linear or curved schedule.
-
-The sub-variance-preserving process.
-
-The variance-preserving process with the cosine schedule.
-
-The Ornstein-Uhlenbeck process.
-"""
-
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -21,8 +12,182 @@ from fpsolve.processes._base import Process, VariancePreserving, check_schedule,
 from fpsolve.processes._table import FromAlphasCumprod, Schedule, from_betas
 
 
+class _Driftless(Process):
+    """What both have: alpha = 1, and a noise level sigma(t) that grows to sigma_max."""
+
+    sigma_min: float
+    sigma_max: float
+
+    def _check_levels(self) -> None:
+        _checks.positive("sigma_min", self.sigma_min)
+        if not _checks.positive("sigma_max", self.sigma_max) > self.sigma_min:
+            raise _checks.error("sigma_max", f"a number > sigma_min={_checks.digits(self.sigma_min)}", self.sigma_max)
+
+    def drift_rate(self, t: Any) -> FloatArray:
+        """Return a(t) = 0."""
+        return constant(0.0, self._time(t))
+
+    def scale(self, s: Any, t: Any) -> FloatArray:
+        """Return alpha(s, t) = 1."""
+        start, end = self._interval(s, t)
+        return constant(1.0, end - start)
+
+    @property
+    def prior_std(self) -> float:
+        """Standard deviation sigma_max of the prior."""
+        return self.sigma_max
+
+
 @dataclass(frozen=True)
-class VP(Process):
+class VE(_Driftless):
+    """The process ``dX = g(t) dW`` with ``g(t)^2 = d(sigma(t)^2)/dt`` for a geometric noise level sigma.
+
+    ``sigma(t) = sigma_min (sigma_max/sigma_min)^(t/T)``, ``alpha = 1``,
+    ``sigma2(s, t) = sigma(t)^2 - sigma(s)^2``.
+
+    Song et al. state the marginal at t as p_0 blurred by std sigma(t), though their equation from time 0 adds
+    only ``sigma(t)^2 - sigma_min^2``. ``convention="sde"`` follows the equation. ``convention="score_sde"``
+    follows the statement: the data are blurred by sigma_min at once, so ``sigma2(0, t) = sigma(t)^2`` for
+    every t > 0 (and 0 at t = 0), with the same equation for 0 < s < t. Both are Markov.
+
+    Parameters
+    ----------
+    sigma_min, sigma_max : float, defaults 0.01 and 50
+        Noise levels at time 0 and T, 0 < sigma_min < sigma_max (unit of x).
+    T : float, default 1
+        Final time > 0.
+    convention : {"sde", "score_sde"}, keyword only, default "sde"
+        See above.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is outside of its range.
+
+    References
+    ----------
+    Song et al. 2021, arXiv:2011.13456, appendix B.
+
+    Examples
+    --------
+    >>> VE(sigma_min=0.01, sigma_max=50.0).sigma([0.0, 1.0])
+    array([1.e-02, 5.e+01])
+    >>> round(float(VE(1.0, 2.0).variance(0.0, 1.0)), 6)
+    3.0
+    """
+
+    sigma_min: float = 0.01
+    sigma_max: float = 50.0
+    T: float = 1.0
+    convention: Literal["sde", "score_sde"] = field(default="sde", kw_only=True)
+
+    def __post_init__(self) -> None:
+        _checks.positive("T", self.T)
+        self._check_levels()
+        _checks.one_of("convention", self.convention, ("sde", "score_sde"))
+
+    def sigma(self, t: Any) -> FloatArray:
+        """Return the noise level sigma(t)."""
+        return self.sigma_min * np.exp(self._growth * self._time(t))
+
+    def diffusion(self, t: Any) -> FloatArray:
+        """Return g(t) = sigma(t) sqrt(2 log(sigma_max/sigma_min)/T)."""
+        return np.asarray(self.sigma(t) * np.sqrt(2.0 * self._growth))[()]
+
+    def variance(self, s: Any, t: Any) -> FloatArray:
+        """Return sigma2(s, t)."""
+        start, end = self._interval(s, t)
+        added: FloatArray = self.sigma(start) ** 2 * np.expm1(2.0 * self._growth * (end - start))
+        if self.convention == "sde":
+            return added
+        blurred = (start == 0.0) & (end > 0.0)
+        return added + np.where(blurred, self.sigma_min**2, 0.0)
+
+    def longer(self, T: float) -> "VE":
+        """Return the same diffusion on [0, T]: the noise level goes on growing as it did."""
+        last = self.sigma_min * float(np.exp(self._growth * T))
+        return VE(self.sigma_min, last, T, convention=self.convention)
+
+    @property
+    def _growth(self) -> float:
+        """Return (log sigma)'."""
+        return float(np.log(self.sigma_max / self.sigma_min) / self.T)
+
+
+@dataclass(frozen=True)
+class EDM(_Driftless):
+    """The process ``dX = sqrt(2t) dW`` on [0, sigma_max]: time is the noise level.
+
+    ``alpha = 1`` and ``sigma2(s, t) = t^2 - s^2``. The rho-spaced steps of Karras et al. are a time grid, not
+    part of the process.
+
+    Parameters
+    ----------
+    sigma_min, sigma_max : float, defaults 0.002 and 80
+        Noise levels where samplers end and start, 0 < sigma_min < sigma_max (unit of x); ``T = sigma_max``.
+
+    Raises
+    ------
+    ValueError
+        If a parameter is outside of its range.
+
+    References
+    ----------
+    Karras et al. 2022, arXiv:2206.00364.
+
+    Examples
+    --------
+    >>> process = EDM()
+    >>> float(process.T), float(process.variance(3.0, 5.0))
+    (80.0, 16.0)
+    """
+
+    sigma_min: float = 0.002
+    sigma_max: float = 80.0
+    T: float = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        self._check_levels()
+        object.__setattr__(self, "T", self.sigma_max)
+
+    def sigma(self, t: Any) -> FloatArray:
+        """Return the noise level sigma(t) = t."""
+        return constant(0.0, self._time(t)) + self._time(t)
+
+    def diffusion(self, t: Any) -> FloatArray:
+        """Return g(t) = sqrt(2t)."""
+        return np.sqrt(2.0 * self._time(t))
+
+    def variance(self, s: Any, t: Any) -> FloatArray:
+        """Return sigma2(s, t) = t^2 - s^2."""
+        start, end = self._interval(s, t)
+        return (end - start) * (end + start)
+
+    def longer(self, T: float) -> "EDM":
+        """Return the same diffusion on [0, T]."""
+        return EDM(self.sigma_min, T)
+
+
+class _Ramped(Process):
+    """What both have whose rate goes from `beta_min` at time 0 to `beta_max` at T, linearly or curved."""
+
+    beta_min: float
+    beta_max: float
+    curvature: float
+
+    def beta(self, t: Any) -> FloatArray:
+        """Return the noise rate beta(t)."""
+        return self.beta_min + (self.beta_max - self.beta_min) * ramp(self._time(t), self.curvature, self.T)
+
+    def _integral(self, s: Any, t: Any) -> FloatArray:
+        """Return B(s, t) = int_s^t beta."""
+        start, end = self._interval(s, t)
+        mean = mean_ramp(start, end, self.curvature, self.T)
+        return (end - start) * (self.beta_min * (1.0 - mean) + self.beta_max * mean)
+
+
+@dataclass(frozen=True)
+class VP(_Ramped):
     """The process ``dX = -beta(t)/(2 sigma^2) X dt + sqrt(beta(t)) dW``, with stationary law N(0, sigma^2).
 
     ``beta(t) = beta_min + (beta_max - beta_min) (e^{ct} - 1)/(e^{cT} - 1)``, linear at c = 0. With
@@ -69,10 +234,6 @@ class VP(Process):
         _checks.interval("curvature", self.curvature, -10.0, 10.0)
         _checks.interval("curvature * T", self.curvature * self.T, -500.0, 500.0, remedy="measure time in T")
 
-    def beta(self, t: Any) -> FloatArray:
-        """Return the noise rate beta(t)."""
-        return self.beta_min + (self.beta_max - self.beta_min) * ramp(self._time(t), self.curvature, self.T)
-
     def drift_rate(self, t: Any) -> FloatArray:
         """Return a(t) = -beta(t)/(2 sigma^2)."""
         return -self.beta(t) / (2.0 * self.sigma**2)
@@ -106,15 +267,9 @@ class VP(Process):
         """Standard deviation sigma of the prior, the stationary law."""
         return self.sigma
 
-    def _integral(self, s: Any, t: Any) -> FloatArray:
-        """Return B(s, t) = int_s^t beta."""
-        start, end = self._interval(s, t)
-        mean = mean_ramp(start, end, self.curvature, self.T)
-        return (end - start) * (self.beta_min * (1.0 - mean) + self.beta_max * mean)
-
 
 @dataclass(frozen=True)
-class SubVP(VariancePreserving):
+class SubVP(_Ramped, VariancePreserving):
     """The process ``dX = -beta(t)/2 X dt + sqrt(beta(t) (1 - e^{-2B(t)})) dW`` with ``B(t) = int_0^t beta``.
 
     ``alpha(s, t) = exp(-(B(t) - B(s))/2)``, and the variance integral is elementary:
@@ -123,7 +278,7 @@ class SubVP(VariancePreserving):
     Parameters
     ----------
     beta_min, beta_max : float, defaults 0.1 and 20
-        Rates >= 0 at time 0 and > 0 at time T (unit 1/time), linear in between.
+        Rates >= 0 at time 0 and > 0 at time T (unit 1/time), linear in between; g^2 is not beta here.
     T : float, default 1
         Final time > 0.
 
@@ -145,13 +300,10 @@ class SubVP(VariancePreserving):
     beta_min: float = 0.1
     beta_max: float = 20.0
     T: float = 1.0
+    curvature = 0.0
 
     def __post_init__(self) -> None:
         check_schedule(self.beta_min, self.beta_max, self.T)
-
-    def beta(self, t: Any) -> FloatArray:
-        """Return the linear schedule beta(t); g^2 is beta (1 - e^{-2B}) here, not beta."""
-        return self.beta_min + (self.beta_max - self.beta_min) * ramp(self._time(t), 0.0, self.T)
 
     def diffusion(self, t: Any) -> FloatArray:
         """Return g(t) = sqrt(beta(t) (1 - e^{-2B(t)}))."""
@@ -167,93 +319,6 @@ class SubVP(VariancePreserving):
         """Return the same diffusion on [0, T]: beta goes on as it did, as long as it is > 0."""
         last = self.beta_min + (self.beta_max - self.beta_min) * T / self.T
         return SubVP(self.beta_min, last, T) if last > 0.0 else None
-
-    def _integral(self, s: Any, t: Any) -> FloatArray:
-        """Return B(t) - B(s) = int_s^t beta."""
-        start, end = self._interval(s, t)
-        mean = mean_ramp(start, end, 0.0, self.T)
-        return (end - start) * (self.beta_min * (1.0 - mean) + self.beta_max * mean)
-
-
-# offset s of Nichol and Dhariwal, and their clip of beta: 0.999 per step with 1000 steps
-_OFFSET = 0.008
-_CLIP = 999.0
-
-
-@dataclass(frozen=True)
-class CosineVP(VariancePreserving):
-    """The process ``dX = -beta(t)/2 X dt + sqrt(beta(t)) dW`` with the cosine schedule, clipped.
-
-    With ``phi(t) = (t/T + 0.008)/1.008 * pi/2`` and ``abar(t) = cos(phi(t))^2 / cos(phi(0))^2``, unclipped
-    ``beta = -d log abar/dt = pi/(1.008 T) tan(phi)``, which diverges at T. Here ``beta`` is the minimum of
-    that and ``999/T``, and `scale` and `variance` are those of the clipped beta:
-    ``alpha(s, t) = sqrt(abar(t)/abar(s))`` before `clip_time` (about 0.998 T), with ``int beta`` growing
-    linearly after it; ``sigma2 = 1 - alpha^2``.
-
-    Parameters
-    ----------
-    T : float, default 1
-        Final time > 0.
-
-    Raises
-    ------
-    ValueError
-        If `T` is not > 0.
-
-    References
-    ----------
-    Nichol and Dhariwal 2021, arXiv:2102.09672, equation 17.
-
-    Examples
-    --------
-    >>> process = CosineVP()
-    >>> round(float(process.scale(0.0, 0.5)), 6), round(float(process.beta(1.0)), 6)
-    (0.70274, 999.0)
-    """
-
-    T: float = 1.0
-
-    def __post_init__(self) -> None:
-        _checks.positive("T", self.T)
-
-    @property
-    def clip_time(self) -> float:
-        """Time from which on beta is held at 999/T."""
-        angle = np.arctan(_CLIP / (self.T * 2.0 * self._speed))
-        return float(self.T * (angle * (1.0 + _OFFSET) / (0.5 * np.pi) - _OFFSET))
-
-    @property
-    def kinks(self) -> tuple[float, ...]:
-        """`clip_time`, where beta has a kink."""
-        return (self.clip_time,)
-
-    def beta(self, t: Any) -> FloatArray:
-        """Return the clipped noise rate beta(t)."""
-        time = self._time(t)
-        before = np.minimum(time, self.clip_time)
-        return np.where(time < self.clip_time, 2.0 * self._speed * np.tan(self._angle(before)), _CLIP / self.T)[()]
-
-    @property
-    def _speed(self) -> float:
-        """Return phi'."""
-        return float(0.5 * np.pi / ((1.0 + _OFFSET) * self.T))
-
-    def _angle(self, t: FloatArray) -> FloatArray:
-        return (t / self.T + _OFFSET) / (1.0 + _OFFSET) * (0.5 * np.pi)
-
-    def _integral(self, s: Any, t: Any) -> FloatArray:
-        """Return B(s, t) = int_s^t beta.
-
-        Before the clip, ``cos phi(t)/cos phi(s) = 1 - (2 sin^2(d/2) + tan phi(s) sin d)`` with
-        ``d = phi(t) - phi(s)`` needs no difference of logarithms.
-        """
-        start, end = self._interval(s, t)
-        low, high = np.minimum(start, self.clip_time), np.minimum(end, self.clip_time)
-        turn = self._speed * (high - low)
-        drop = 2.0 * np.sin(0.5 * turn) ** 2 + np.tan(self._angle(low)) * np.sin(turn)
-        clipped = np.maximum(end, self.clip_time) - np.maximum(start, self.clip_time)
-        integral: FloatArray = -2.0 * np.log1p(-drop) + clipped * _CLIP / self.T
-        return integral
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ import numpy as np
 
 from fpsolve import _checks
 from fpsolve.processes import Process
-from fpsolve.samplers._levels import data, log_snr, noise, scale_and_std, transfer
+from fpsolve.samplers._gaussian import data, log_snr, noise, scale_and_std, transfer
 from fpsolve.samplers._singlestep import OfTheFlow
 from fpsolve.samplers._step import Array, Memory, MemoryStep, Sampler, Score
 

@@ -17,8 +17,7 @@ from fpsolve import _checks
 from fpsolve._checks import digits
 from fpsolve._times import ROUNDING
 from fpsolve.processes import Process
-from fpsolve.samplers._gaussian import DDPM
-from fpsolve.samplers._levels import data, middle, noise, scale_and_std, transfer
+from fpsolve.samplers._gaussian import DDPM, data, middle, noise, scale_and_std, transfer
 from fpsolve.samplers._step import Array, Composed, GaussianStep, MapStep, Sampler, Score
 
 

@@ -22,8 +22,7 @@ from fpsolve.scores._base import CheckedScore as CheckedScore
 from fpsolve.scores._base import ExactScore as ExactScore
 from fpsolve.scores._base import Score, checked, exact
 from fpsolve.scores._base import name_of as name_of
-from fpsolve.scores._energy import from_energy
-from fpsolve.scores._error_curve import error_curve
+from fpsolve.scores._energy import error_curve, from_energy
 from fpsolve.scores._modified import clip_sample, clipped, guided, perturbed, smoothed
 from fpsolve.scores._probe import Probe, ProbeWarning, probe
 from fpsolve.scores._probe import admitted as admitted

@@ -140,7 +140,9 @@ class Adapter(ABC):
 
     def predict(self, t: float, x: FloatArray) -> Any:
         """Return the model's own answer at time t and points x."""
-        time = self.time(t) if callable(self.time) else self.time * t
+        return self._ask(self.time(t) if callable(self.time) else self.time * t, x)
+
+    def _ask(self, time: Any, x: FloatArray) -> Any:
         return self.model(time, x) if self.order == "t, x" else self.model(x, time)
 
     def exchanged(self) -> Self:
