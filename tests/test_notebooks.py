@@ -178,14 +178,12 @@ def test_score_error_as_noise(tmp_path):
 @pytest.mark.slow
 def test_product_form_scores(tmp_path):
     found = headline("08_product_form_scores", tmp_path)
-    # h(sigma) = exp(-1/(2 sigma^2))/sigma takes the same value at the lowest and at the highest level
-    assert found["merge"] == pytest.approx(0.5281381141, abs=1e-9)
-    assert found["merge"] == pytest.approx(found["merge_formula"], abs=1e-10)
     assert found["attracting"] == pytest.approx(0.98614, abs=1e-5)
     assert found["kinds_2D"] == ["attracting", "attracting", "saddle"]
+    # end points of the flow after the time of the sampler
+    assert found["ends"] == pytest.approx([-1.8248, -0.9867, -0.6152, 0.2192, 0.9097, 0.9861, 1.4376], abs=1e-4)
     for name, (quiet, noisy) in {
         "two data points": (2.6932, 2.5134),
-        "waiting times": (0.77723, 0.62292),
         "Old Faithful in 2D": (1.0863, 0.9966),
     }.items():
         values = found[name]
@@ -200,13 +198,12 @@ def test_your_own_score(tmp_path):
     found = headline("09_your_own_score", tmp_path)
     assert 0.14 <= found["cost"] <= 0.16 and found["error"] <= 5e-4
     assert 0.07 <= found["noise"] <= 0.085 and found["interpolation"] <= 5e-4
-    # the table costs next to nothing beside that, the prior nothing at all
-    assert abs(found["shift"]) <= 1e-5 and found["left_of_prior"] <= 1e-9
-    assert found["far"] == pytest.approx(0.065, rel=0.1)
-    assert found["cost"] <= found["girsanov"] <= 0.6 and found["verdict"] == "agree"
-    early, late = found["windows"][:2], found["windows"][3:]
-    assert max(early) <= 0.007 < 0.035 <= min(late) and max(late) <= 0.1
-    assert 0.22 <= sum(found["windows"]) <= 0.27
+    assert found["left_of_prior"] <= 1e-9
+    assert found["cost"] <= found["girsanov"] <= 0.6
+    early, late = found["windows"][0], found["windows"][2:]
+    assert early[0] <= 0.01 and early[1] <= 0.2 * early[0]
+    assert all(0.06 <= value <= 0.11 and bar <= 0.01 * value for value, bar in late)
+    assert 0.2 <= sum(value for value, _ in found["windows"]) <= 0.23
 
 
 @pytest.mark.notebook
@@ -216,13 +213,6 @@ def test_proofs(tmp_path):
     assert found["lower"] <= found["upper"] <= found["lower"] * (1.0 + 1e-11)
     assert found["lower"] == pytest.approx(1.9996458381e-14, rel=1e-9)
     assert found["agreed"] == [18, 18]
-    # the certificates of blocks optimised on a grid, and no certificate for the last
-    table = {"1 -> 0.6": 0.277, "0.6 -> 0.4": 0.744, "0.4 -> 0.25": 0.935, "0.25 -> 0.1": 0.998}
-    for block, most in table.items():
-        proved, certified = found["factors"][block]
-        assert proved == pytest.approx(most, abs=0.03) and abs(proved - certified) <= 0.03, block
-    assert found["factors"]["0.1 -> 0"] == [None, None]
-    assert all(width <= 10.0**-n for width, n in zip(found["widths"], (2, 4, 6, 8, 10, 12, 14), strict=True))
 
 
 @pytest.mark.notebook
@@ -232,10 +222,9 @@ def test_diffusers(tmp_path):
     table = {"DDPM": 0.787, "DDIM": 0.604, "Heun": 1.032, "DPM-Solver++(2M)": 1.470, "UniPC": 1.509}
     for label, value in table.items():
         assert found["named"][label]["trailing"] == pytest.approx(value, abs=1e-3), label
-    assert found["named"]["UniPC"]["exponential"] == pytest.approx(0.1445, abs=2e-4) and found["bar"] <= 1e-3
-    assert found["share"] > 0.9
-    # the searches end where rounding lets them
-    assert found["gain"]["DDIM"] > 1.8 and found["gain"]["UniPC"] > 2.0
+    assert found["named"]["UniPC"]["even in log sigma"] == pytest.approx(0.1445, abs=2e-4) and found["bar"] <= 1e-3
+    # the search ends where rounding lets it
+    assert found["best_named"] / found["designed"][0] > 2.0
     # DDIM on the trailing grid, by ranks of the start and formulas written out
     betas = np.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2
     table = PchipInterpolator(np.arange(1001) / 1000, np.append(0.0, -np.cumsum(np.log1p(-betas))))
@@ -271,5 +260,5 @@ def test_executed_copy_is_in_step_with_its_source(path):
     outputs = [output for cell in code for output in cell.outputs]
     assert all(output.output_type != "error" for output in outputs)
     assert all(output.name == "stdout" for output in outputs if output.output_type == "stream"), remedy
-    assert sum("image/png" in output.get("data", {}) for output in outputs) >= 1
+    assert sum("image/png" in output.get("data", {}) for output in outputs) == 1, "one figure"
     assert path.with_suffix(".ipynb").stat().st_size <= 600_000

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.optimize import brentq
 
 import fpsolve as fp
 from fpsolve import scores
@@ -187,3 +188,19 @@ def test_bad_input_is_refused_in_one_sentence(name: str) -> None:
 def test_a_process_that_shrinks_the_data_is_refused() -> None:
     with pytest.raises(ValueError, match=r"process: expected one that only adds noise.*got VP; use VE or EDM"):
         scores.product_form(MIXTURE, fp.VP())
+
+
+def test_two_data_points_merge_where_a_formula_says() -> None:
+    """``Psi''(0) ~ h(sigma_max) - h(sigma_min)``, ``h = exp(-1/(2 s^2))/s``: 0 turns from repelling to attracting."""
+
+    def slope(low: float) -> float:
+        return float(scores.product_form(POINTS, EDM, span=(low, 3.0)).field.jacobian(0.0)[0, 0])
+
+    def h(s: float) -> Any:
+        return np.exp(-0.5 / s**2) / s
+
+    merge = brentq(slope, 0.3, 0.9, xtol=1e-13)
+    assert merge == pytest.approx(brentq(lambda low: h(low) - h(3.0), 0.3, 0.9, xtol=1e-14), abs=1e-10)
+    for low, kinds in ((merge - 0.01, ["attracting", "repelling", "attracting"]), (merge + 0.01, ["attracting"])):
+        found = fp.flows.stationary_points(scores.product_form(POINTS, EDM, span=(low, 3.0)), (-2.0, 2.0))
+        assert list(found.kind) == kinds
