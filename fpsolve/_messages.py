@@ -1,5 +1,5 @@
 """What is told: warnings, what a number is in one of four words (the same in records, Datasets, figures and reports),
-and tqdm behind one name, a bar in a terminal or notebook and nothing elsewhere.
+tqdm behind one name, a bar in a terminal or notebook and nothing elsewhere, and every variable of a result in words.
 """
 
 from __future__ import annotations
@@ -8,7 +8,10 @@ import sys
 from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
 from types import TracebackType
-from typing import Any, Literal, Protocol, Self, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, TypeVar, cast, overload
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 
 class ToleranceWarning(UserWarning):
@@ -121,3 +124,164 @@ def _tqdm() -> Any:
     from tqdm.std import tqdm
 
     return tqdm
+
+
+#: By name; a name in which a result differs carries its own words. Everything is in units of its own axis: "1".
+WORDS: dict[str, str] = {
+    # where
+    "t": "time $t$",
+    "reverse_time": "reverse time $r = T - t$",
+    "r": "time of the flow $r$",
+    "x": "position $x$",
+    "y": "position $y$",
+    "z": "position over scale $z$",
+    "z_x": "position over scale $z_x$",
+    "z_y": "position over scale $z_y$",
+    "start": "start",
+    "axis": "axis",
+    "other_axis": "axis",
+    "component": "axis",
+    "side": "side of the box",
+    "step": "step",
+    "t_from": "time at which it begins",
+    "t_to": "time at which it ends",
+    "t_between": "time between those of the table",
+    "path": "path of the noise",
+    "node_t": "time of the node",
+    "strength": "variance of the mode",
+    "share": "share of the trajectory",
+    # densities
+    "density": "probability density, cell averages",
+    "exact": "density of the forward law, cell averages",
+    "sampled": "density of the samples, cell averages",
+    "mass": "mass in the box",
+    "tail": "weighted mass beyond the box, the largest so far",
+    "error_estimate": "error estimate in the weighted norm",
+    "unresolved": "error estimate not known",
+    "negative_mass": "mass of the negative part",
+    "smallest_density": "smallest cell average",
+    "smallest_density_ever": "smallest cell average over all steps",
+    # noise
+    "functional": r"$\langle u, \phi \rangle$",
+    "variation": r"$c^2 \sum \lambda \langle u, e \cdot \nabla \phi \rangle^2 dr$ over the step",
+    "brownian": "Brownian motion at the step times",
+    "formula": "quadratic variation by its formula",
+    "realised": "quadratic variation of the path",
+    "spread": "standard deviation of the realised one",
+    "metric": "SIEM-like metric",
+    "contribution": "contribution of the step",
+    # distances and their errors
+    "distance": "distance",
+    "error": "error estimate of it",
+    "rate": "rate $-d \\log(\\mathrm{distance})/dr$",
+    "level_error": "error of the discretisation",
+    "quadrature_error": "error of the quadrature",
+    "tail_error": "error beyond the box",
+    "rounding_error": "rounding error",
+    "left_out": "mass left out",
+    "standard_error": "standard error of the sample",
+    "bias": "bias of the sample",
+    # bounds and proofs
+    "bound": "bound",
+    "status": "what the bound is",
+    "harris": "bound with a beta",
+    "measured": "measured distance",
+    "measured_error": "error estimate of the measured distance",
+    "factor": "contraction of the block",
+    "beta": "beta of the weight $1 + \\beta V$",
+    "lower": "proved lower end",
+    "upper": "proved upper end",
+    "seconds": "seconds of the proof",
+    "reason": "why it is not narrower",
+    "agrees": "measured and proved meet",
+    "verdict": "what the proof says",
+    # sweeps
+    "target": "target law",
+    "process": "process",
+    "score_error": "score error",
+    "eta": "share of noise $\\eta$",
+    "tol": "tolerance",
+    "grid": "grid",
+    "save": "saved time",
+    "weighted_tv": "weighted total variation at t_min",
+    "model_error": "distance to the forward law at t_min",
+    "run_error": "largest error estimate of the run",
+    "tol_met": "tolerance met",
+    # where errors come from
+    "source": "source of the error",
+    "local": "error made in the step",
+    "propagated": "what is left of it at the end",
+    "discount": "share left at the end",
+    "alive": "error alive",
+    "total": "distance of the sampler to the forward law",
+    "total_error": "error estimate of the total",
+    "contraction": "contraction that bounds what is left",
+    "closure": "sum of all errors against the total",
+    "reference_error": "error of the reference",
+    "remainder": "error left at the end",
+    "averaged": "share of sources averaged over their cells",
+    "beyond": "largest mass that a source throws out of the box",
+    "thrown": "mass that the sampler throws out of the box",
+    "negative": "negative mass of the kernel",
+    # scores
+    "score": "score at the cell centres",
+    # particles and flows
+    "mean": "mean of the particles",
+    "cov": "covariance of the particles",
+    "function": "function averaged",
+    "function_mean": "mean of the function",
+    "centre": "centre of the sums",
+    "width": "width of the sums",
+    "position": "position",
+    "count": "particles per cell",
+    "outside": "particles beyond the box",
+    "log_potential": "logarithm of the potential",
+    "basin": "attractor that the orbit ends in",
+    "attractor": "attracting point",
+    "test": "test",
+    "chi2": "chi-square over the cells",
+    "chi2_dof": "degrees of freedom of chi-square",
+    "chi2_critical": "largest chi-square of an agreement",
+    "dkw": "largest difference of the distribution functions",
+    "dkw_band": "largest one of an agreement",
+    "z_band": "largest one of an agreement",
+    "p_value": "p-value",
+    "level": "level that the p-value is held against",
+    "outside_expected": "share expected beyond the box",
+    "particles": "number of particles",
+    "histogram_distance": "weighted distance of the histogram to the grid",
+    "floor": "what sampling alone makes of it",
+    "floor_exact": "what sampling alone makes of it, binomial cells",
+    "floor_spread": "standard deviation of it",
+    "grid_error": "error of the grid in the weighted norm",
+    "reference_distance": "weighted distance of the histogram to the reference",
+    "reference_expected": "what a correct grid would give",
+    "reference_spread": "standard deviation of it",
+}
+#: Of those that are not in units of their own axis.
+UNITS: dict[str, str] = {"seconds": "s"}
+
+
+def described(made: xr.Dataset, **own: str) -> xr.Dataset:
+    """Return a result whose coordinates and variables say what they are, as far as they do not yet.
+
+    ``_previous`` and ``_error`` at the end of a name are words of their own; `own` goes before the table.
+    """
+    made = made.copy(deep=False)
+    for name, variable in made.variables.items():
+        text = own.get(str(name), words(str(name)))
+        if text:
+            variable.attrs.setdefault("long_name", text)
+        variable.attrs.setdefault("units", UNITS.get(str(name), "1"))
+    return made
+
+
+def words(name: str) -> str:
+    """Return the words for a name, "" where there are none."""
+    if name in WORDS:
+        return WORDS[name]
+    for ending, added in {"_previous": "on half of the cells", "_error": ""}.items():
+        stem = WORDS.get(name.removesuffix(ending), "")
+        if stem and name.endswith(ending):
+            return f"{stem}, {added}" if added else f"error estimate of the {stem}"
+    return ""

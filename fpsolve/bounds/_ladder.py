@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fpsolve import __version__, _checks, _runs, weights
 from fpsolve._checks import flag, instances
-from fpsolve._messages import Status, weakest
+from fpsolve._messages import Status, described, weakest
 from fpsolve.bounds import _proved
 from fpsolve.bounds._blocks import Stages, named_starts, stages
 from fpsolve.bounds._dobrushin import Dobrushin, dobrushin
@@ -264,26 +264,29 @@ def _dataset(
     listed += [_row(name, "", "from T", r) for name, chain in rungs.of_whole(betas).items() for r in chain]
     listed += [_row(POINCARE, label, "from T", r) for label, chain in poincares.items() for r in chain]
     listed += [_row(PROVED, label, "start", r) for label, r in starts.items()]
-    return xr.Dataset(
-        variables,
-        coords={
-            "bound": [SHARP, PRODUCT, HARRIS, CLOSED, POINCARE, *more],
-            "status": ("bound", _statuses(rungs, betas, *of_starts)),
-            "harris": [HARRIS, CLOSED, *more],
-            "t": parts.times,
-            "reverse_time": ("t", parts.reverse.horizon - parts.times),
-            "start": list(rows),
-            "t_from": ("block", parts.times[:-1]),
-            "t_to": ("block", parts.times[1:]),
-        },
-        attrs={
-            "status": "estimated",
-            "records": json.dumps(listed),
-            "kernels": parts.blocks[0].name.split()[0],
-            "poincare_constant": str(getattr(any_start[0], "method", "")),
-            "version": __version__,
-            **identity(parts.reverse),
-        },
+    return described(
+        xr.Dataset(
+            variables,
+            coords={
+                "bound": [SHARP, PRODUCT, HARRIS, CLOSED, POINCARE, *more],
+                "status": ("bound", _statuses(rungs, betas, *of_starts)),
+                "harris": [HARRIS, CLOSED, *more],
+                "t": parts.times,
+                "reverse_time": ("t", parts.reverse.horizon - parts.times),
+                "start": list(rows),
+                "t_from": ("block", parts.times[:-1]),
+                "t_to": ("block", parts.times[1:]),
+            },
+            attrs={
+                "status": "estimated",
+                "records": json.dumps(listed),
+                "kernels": parts.blocks[0].name.split()[0],
+                "poincare_constant": str(getattr(any_start[0], "method", "")),
+                "version": __version__,
+                **identity(parts.reverse),
+            },
+        ),
+        **{label: f"bound of the distance of {label}" for label in rows},
     )
 
 

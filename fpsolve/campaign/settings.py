@@ -18,6 +18,7 @@ from pydantic_core import CoreSchema, core_schema
 
 from fpsolve import scores, settings, weights
 from fpsolve._checks import error
+from fpsolve._messages import described
 from fpsolve.campaign._sweep import sweep
 from fpsolve.distances import forgetting_curve, to_marginals
 from fpsolve.dynamics import Reverse
@@ -270,16 +271,16 @@ def forgetting(
     cost = to_marginals(run.sel(start=[REFERENCE]).isel(t=[-1]), reverse, weight).isel(start=0, t=0)
     return xr.Dataset(
         {
-            "weighted_tv": ("start", last["distance"].values, {"long_name": "weighted total variation at t_min"}),
-            "weighted_tv_error": ("start", last["error"].values, {"long_name": "error estimate of weighted_tv"}),
-            "distance": (("start", "save"), curve["distance"].values, {"long_name": "forgetting curve"}),
+            "weighted_tv": ("start", last["distance"].values),
+            "weighted_tv_error": ("start", last["error"].values),
+            "distance": (("start", "save"), curve["distance"].values),
             "distance_error": (("start", "save"), curve["error"].values),
-            "rate": (("start", "save"), curve["rate"].values, {"long_name": "-d log(distance)/dr"}),
-            "t": ("save", curve["t"].values, {"long_name": "forward time"}),
-            "model_error": ((), float(cost["distance"]), {"long_name": "distance to the forward law at t_min"}),
+            "rate": (("start", "save"), curve["rate"].values),
+            "t": ("save", curve["t"].values),
+            "model_error": ((), float(cost["distance"])),
             "model_error_error": ((), float(cost["error"])),
             "tol_met": ((), str(run.attrs["tol_met"])),
-            "run_error": ((), float(run["error_estimate"].max()), {"long_name": "largest error estimate of the run"}),
+            "run_error": ((), float(run["error_estimate"].max())),
         },
         coords={"start": list(starts)},
         attrs={"status": "estimated"},
@@ -320,5 +321,5 @@ def run(
         eta=settings.eta,
         **accuracy,
     )
-    found = found.assign_attrs(tol_missed=int((found["tol_met"] == "no").sum()))
+    found = described(found).assign_attrs(tol_missed=int((found["tol_met"] == "no").sum()))
     return found.assign_attrs(data=json.dumps(records)) if records else found

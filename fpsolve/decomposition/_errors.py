@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fpsolve import _checks, _memory, distances, samplers, weights
-from fpsolve._messages import UnresolvedWarning
+from fpsolve._messages import UnresolvedWarning, described
 from fpsolve._times import decreasing, one, same
 from fpsolve.decomposition._chain import SOURCES, Chain, Steps, contractions, march, moved
 from fpsolve.dynamics import Frame, Reverse
@@ -69,13 +69,12 @@ def dataset(chain: Chain, plan: Steps, times: Array, v: Array, contraction: Arra
     discount = np.full_like(chain.local, np.nan)
     np.divide(chain.propagated, chain.local, out=discount, where=chain.local > 0.0)
     per_step = {name: ("step", values) for name, values in chain.steps.items()}
-    both = ("source", "step")
-    return xr.Dataset(
+    made = xr.Dataset(
         {
-            "local": (both, chain.local),
-            "propagated": (both, chain.propagated),
-            "discount": (both, discount),
-            "bound": (both, bound),
+            "local": (("source", "step"), chain.local),
+            "propagated": (("source", "step"), chain.propagated),
+            "discount": (("source", "step"), discount),
+            "bound": (("source", "step"), bound),
             "alive": (("source", "t"), chain.alive),
             "total": ("t", known["distance"].values),
             "total_error": ("t", error),
@@ -111,6 +110,7 @@ def dataset(chain: Chain, plan: Steps, times: Array, v: Array, contraction: Arra
             "sum_of_bounds": float(bound.sum()),
         },
     )
+    return described(made, width="width of the kernel over that of a cell")
 
 
 def chain_errors(

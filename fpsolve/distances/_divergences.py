@@ -298,12 +298,12 @@ def hellinger(p: xr.DataArray, q: xr.DataArray, *, unbounded: bool = True) -> xr
 
 def root(square: xr.Dataset) -> xr.Dataset:
     """Return the square root of a squared distance, its error turned into that of the root."""
-    value, error = square["distance"], square["error"]
+    value, error = square["distance"].values, square["error"].values
     # a square that is 0 may come out negative by rounding, which its error covers
-    middle, lower = (np.sqrt(part.clip(min=0.0)) for part in (value, value - error))
+    middle, lower = (np.sqrt(np.maximum(part, 0.0)) for part in (value, value - error))
     upper = np.sqrt(np.maximum(value, 0.0) + error)
-    result = square.assign(distance=middle, error=np.maximum(upper - middle, middle - lower))
-    return result.assign_attrs(square.attrs)
+    found = {"distance": middle, "error": np.maximum(upper - middle, middle - lower)}
+    return square.assign({name: square[name].copy(data=numbers) for name, numbers in found.items()})
 
 
 def _pointwise(p: xr.DataArray, q: xr.DataArray, integrand: Integrand, unbounded: bool) -> xr.Dataset:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from fpsolve import _checks, weights
 from fpsolve._cells import edge_tail
 from fpsolve._checks import FloatArray
+from fpsolve._messages import described
 from fpsolve._runs import UNRESOLVED
 from fpsolve.distances import _lines, _planes
 from fpsolve.distances._lines import Line
@@ -116,7 +117,9 @@ class Frame:
                 "reason": "; ".join(filter(None, [attrs.get("reason", ""), self.reason])),
             }
         variables = {name: (self.leading.dims, v.reshape(self.leading.shape)) for name, v in rows.items()}
-        return xr.Dataset(variables, coords=self.leading.coords, attrs={"status": "estimated"} | attrs)
+        own = {"distance": attrs["quantity"]} if "quantity" in attrs else {}
+        made = xr.Dataset(variables, coords=self.leading.coords, attrs={"status": "estimated"} | attrs)
+        return described(made, **own)
 
 
 def aligned(**arrays: Any) -> Frame:

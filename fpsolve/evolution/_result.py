@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from fpsolve import _checks, _runs, weights
 from fpsolve._cells import edge_tail
 from fpsolve._checks import error
+from fpsolve._messages import described
 from fpsolve.evolution._estimate import over_saves, richardson, weighted_gap
 from fpsolve.evolution._march import Record
 from fpsolve.evolution._problem import Problem
@@ -160,18 +161,10 @@ def dataset(problem: Problem, solution: Solution, attrs: dict[str, str | float |
     gap, tail = solution.gap(problem), solution.tail(problem)
     error = solution.total(problem, gap, tail)
     variables: dict[str, Any] = {
-        "density": (
-            ("start", "t", *names),
-            _scale(solution.values, per_x),
-            {"long_name": "probability density, cell averages"},
-        ),
-        "error_estimate": (
-            ("start", "t"),
-            error,
-            {"long_name": "error estimate in the weighted norm"},
-        ),
+        "density": (("start", "t", *names), _scale(solution.values, per_x)),
+        "error_estimate": (("start", "t"), error),
         "mass": (("start", "t"), solution.values.sum(axis=axes) * solution.grid.volume),
-        "tail": (("start", "t"), tail, {"long_name": "weighted mass beyond the box, the largest so far"}),
+        "tail": (("start", "t"), tail),
     }
     coordinates: Coordinates = {"t": (("t",), problem.saves), **_positions(problem, solution.grid, "")}
     if problem.dynamics.reversed_time:
@@ -185,7 +178,7 @@ def dataset(problem: Problem, solution: Solution, attrs: dict[str, str | float |
         coordinates[_runs.UNRESOLVED] = (("start", "t"), np.isinf(error), {"reason": solution.reason})
     labels = {"start": list(problem.starts), **coordinates}
     attrs = attrs | _measured(problem, solution, gap) | resolution(solution, error)
-    return xr.Dataset(variables, coords=labels, attrs=attrs)
+    return described(xr.Dataset(variables, coords=labels, attrs=attrs))
 
 
 def _scale(values: Array, per_x: Array) -> Array:

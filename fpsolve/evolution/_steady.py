@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from fpsolve import _memory
 from fpsolve._checks import error, instances, same_dim
+from fpsolve._messages import described
 from fpsolve.dynamics import BaseDynamics
 from fpsolve.evolution._result import axis_names
 from fpsolve.grid import Grid
@@ -81,7 +82,7 @@ def steady_state(dynamics: BaseDynamics, grid: Grid) -> xr.DataArray:
     names = axis_names(grid.dim, scaled=False)
     coords = dict(zip(names, grid.axes, strict=True))
     attrs = {"status": "estimated", "residual": float(residual)}
-    return xr.DataArray(q, dims=names, coords=coords, name="density", attrs=attrs)
+    return described(xr.Dataset({"density": (names, q, attrs)}, coords=coords))["density"]
 
 
 def _rates(dynamics: BaseDynamics, grid: Grid) -> list[tuple[Array, Array]]:

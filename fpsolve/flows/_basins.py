@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from fpsolve import _checks
 from fpsolve._checks import FloatArray
+from fpsolve._messages import described
 from fpsolve.flows._field import as_points, field_of
 from fpsolve.flows._orbits import integrate, velocity_of
 from fpsolve.flows._stationary import StationaryPoints
@@ -87,10 +88,12 @@ def basins(
     share = np.array([np.mean(label == k) for k in attracting])
     names = ("x", "y")[:dim]
     coords = {name: (name, axis) for name, axis in zip(names, grid.axes, strict=True)}
-    return xr.Dataset(
-        {"basin": (names, label.reshape(grid.shape)), "share": ("attractor", share)},
-        coords=coords | {"attractor": attracting},
-        attrs={"status": "estimated", "undecided": float(np.mean(label == UNDECIDED)), "rtol": rtol},
+    return described(
+        xr.Dataset(
+            {"basin": (names, label.reshape(grid.shape)), "share": ("attractor", share)},
+            coords=coords | {"attractor": attracting},
+            attrs={"status": "estimated", "undecided": float(np.mean(label == UNDECIDED)), "rtol": rtol},
+        )
     )
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from fpsolve import _checks
 from fpsolve._checks import FloatArray
+from fpsolve._messages import described
 from fpsolve.dynamics import Reverse
 from fpsolve.flows._field import Field, evaluate, field_of, log_potential
 from fpsolve.scores import ProductScore
@@ -93,8 +94,8 @@ def orbits(
     coords: dict[str, Any] = {"r": times} | ({} if at.ndim == 1 else {"axis": AXES})
     if begin is not None:
         coords["t"] = ("r", begin - times)
-    return xr.Dataset(
-        data, coords=coords, attrs={"status": "estimated", "rtol": rtol, "atol": atol, "method": "DOP853"}
+    return described(
+        xr.Dataset(data, coords=coords, attrs={"status": "estimated", "rtol": rtol, "atol": atol, "method": "DOP853"})
     )
 
 

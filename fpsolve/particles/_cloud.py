@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from fpsolve import _checks
 from fpsolve._cells import Cumulative
+from fpsolve._messages import described
 from fpsolve.grid import Grid
 
 if TYPE_CHECKING:
@@ -248,8 +249,7 @@ def dataset(tally: Tally, t: Array, T: float, attrs: dict[str, Any]) -> xr.Datas
             ("t", "particle") if tally.dim == 1 else ("t", "particle", "axis"),
             tally.positions,
         )
-        data["position"].attrs["long_name"] = "particle positions"
-    return _with_counts(data, tally) if tally.cells else data
+    return described(_with_counts(data, tally) if tally.cells else data)
 
 
 def _with_counts(data: xr.Dataset, tally: Tally) -> xr.Dataset:
@@ -262,7 +262,6 @@ def _with_counts(data: xr.Dataset, tally: Tally) -> xr.Dataset:
         centres = [cells.axes[i] for cells in tally.cells]
         data = data.assign_coords({name: (dim, centres[0]) if fixed else (("t", dim), np.stack(centres))})
     data["count"] = (("t", *dims), np.stack(tally.counts))
-    data["count"].attrs["long_name"] = "particles per cell"
     if tally.dim == 1:
         data["outside"] = (("t", "side"), tally.outside)
         return data.assign_coords(side=["below", "above"])
@@ -314,4 +313,5 @@ def from_positions(
     dims = ("t", "particle", "axis")[: x.ndim]
     reverse_time = (times[0] if T is None else _checks.finite("T", T)) - times
     coords = {"t": times, "reverse_time": ("t", reverse_time), "axis": list(AXES[: x.ndim - 1])}
-    return xr.Dataset({"position": (dims, x)}, coords=coords, attrs={"status": "Monte Carlo", "n": x.shape[1], **attrs})
+    notes = {"status": "Monte Carlo", "n": x.shape[1], **attrs}
+    return described(xr.Dataset({"position": (dims, x)}, coords=coords, attrs=notes))

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fpsolve import _checks, _runs, _times, weights
+from fpsolve._messages import described
 from fpsolve.grid import Grid
 from fpsolve.particles import _agreement, _cloud
 
@@ -177,7 +178,8 @@ def _collect(
     each = len(rows[0]["z"]) + len(_agreement.families(dim)) - 1
     verdict = {"verdict": _agreement.verdict(p_values, levels), "tests": len(rows) * each}
     verdict["not_tested"] = int(np.sum(np.isnan(p_values)))
-    return xr.Dataset(data, coords=coords, attrs=verdict | attrs | {"n": rows[0]["particles"]} | inherited)
+    made = xr.Dataset(data, coords=coords, attrs=verdict | attrs | {"n": rows[0]["particles"]} | inherited)
+    return described(made, z="difference of means over its standard deviation")
 
 
 @dataclass(frozen=True, eq=False)

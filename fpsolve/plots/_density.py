@@ -78,7 +78,7 @@ def density(
     >>> reverse = fp.Reverse(fp.Gaussian(0.5, std=0.5), fp.VP())
     >>> run = fp.evolve(reverse, fp.Gaussian(2.0, std=0.5), t_min=0.01, tol=1e-2)
     >>> density(run).get_xlabel()
-    'reverse time $r = T - t$ (units of process time)'
+    'reverse time $r = T - t$'
     """
     run = _runs.tidy(run)
     label = label_of(run, start)
@@ -142,7 +142,7 @@ def _run_time(run: xr.Dataset) -> tuple[Array, str]:
     """Reverse time and its label, forward time where the dynamics runs forward."""
     if "reverse_time" in run.coords:
         return np.asarray(run["reverse_time"].values, dtype=np.float64), REVERSE_TIME
-    return np.asarray(run["t"].values, dtype=np.float64), "time $t$ (units of process time)"
+    return np.asarray(run["t"].values, dtype=np.float64), "time $t$"
 
 
 def _positions(run: xr.Dataset, name: str, k: int) -> Array:
@@ -238,7 +238,7 @@ def orbits(
     >>> import fpsolve as fp
     >>> ax = orbits(fp.flows.orbits(lambda x: -x, [1.0, 2.0], duration=1.0))
     >>> ax.get_ylabel()
-    'position $x$ (units of x)'
+    'position $x$'
     """
     if "position" not in getattr(found, "data_vars", ()):
         raise _checks.error("found", "a Dataset with position(orbit, r)", "none", "pass fp.flows.orbits(...)")
@@ -250,11 +250,11 @@ def orbits(
         lines = (found["r"].values, path) if path.ndim == 1 else (path[:, 0], path[:, 1])
         ax.plot(*lines, color=colour, linestyle=dashes, linewidth=1.3, label=label if k == 0 else None)
     if position.ndim == 3:
-        ax.set(xlabel="$x$ (units of x)", ylabel="$y$ (units of y)", aspect="equal")
+        ax.set(xlabel="$x$", ylabel="$y$", aspect="equal")
         if points is not None:
             _markers(ax, points)
         return ax
-    ax.set(xlabel="time of the flow $r$ (units of process time)", ylabel="position $x$ (units of x)")
+    ax.set(xlabel="time of the flow $r$", ylabel="position $x$")
     ax.margins(x=0.0)
     for place, kind in zip(() if points is None else points.at, () if points is None else points.kind, strict=True):
         ax.axhline(place, color=_INK, linewidth=0.8, linestyle=_DASHES[kind], zorder=1)
@@ -321,7 +321,7 @@ def phase_portrait(
         cloud = _checks.finite_array("data", data, shape=(None, 2))
         ax.plot(*cloud.T, ".", color="black", markersize=2.5, alpha=0.5, label="data", zorder=3)
     _markers(ax, points)
-    ax.set(xlim=points.box[0], ylim=points.box[1], xlabel="$x$ (units of x)", ylabel="$y$ (units of y)", aspect="equal")
+    ax.set(xlim=points.box[0], ylim=points.box[1], xlabel="$x$", ylabel="$y$", aspect="equal")
     if legend:
         ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=4, frameon=False, fontsize="small")
     return ax

@@ -420,7 +420,7 @@ def alive(found: xr.Dataset, *, legend: Legend = "right", axis: TimeAxis = "auto
     >>> made = fp.decomposition.errors(reverse, "ddpm", start=fp.Gaussian(0.0, std=1.0), steps=8, t_min=0.05,
     ...                                grid=fp.Grid.uniform((-6, 6), cells=60), blocks=0)
     >>> alive(made).get_xlabel()
-    'reverse time $r = T - t$ (units of process time)'
+    'reverse time $r = T - t$'
     """
     require("found", found, _DRAWN, "fpsolve.decomposition.errors")
     ax = new_axes(7.5, 3.6) if ax is None else ax

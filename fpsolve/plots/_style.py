@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from fpsolve import _checks
+from fpsolve._messages import words
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -44,8 +45,8 @@ _LABELS = 0.5
 #: Where a legend goes, always off the axes.
 Legend = Literal["right", "below", "none"]
 
-REVERSE_TIME = "reverse time $r = T - t$ (units of process time)"
-FORWARD_TIME = "time $t$ (units of process time, log scale)"
+REVERSE_TIME = "reverse time $r = T - t$"
+FORWARD_TIME = "time $t$ (log scale)"
 
 #: Which time is on the axis: reverse time r, forward time t on a log scale that falls to the right, or what suits.
 TimeAxis = Literal["auto", "r", "t"]
@@ -154,10 +155,10 @@ def parent(ax: Axes) -> Figure | SubFigure:
 
 
 def axis_label(run: xr.Dataset, name: str) -> str:
-    """Return ``long_name (units)`` of a coordinate as far as it says so, else its name and "units of x"."""
+    """Return ``long_name (units)`` of a coordinate as far as it says so; units of 1 are left out."""
     attributes = run[name].attrs
-    text = str(attributes.get("long_name", f"${name}$"))
-    return f"{text} ({attributes.get('units', 'units of x')})"
+    text, units = str(attributes.get("long_name", words(name) or f"${name}$")), str(attributes.get("units", "1"))
+    return text if units == "1" else f"{text} ({units})"
 
 
 def weight_formula(run: xr.Dataset, attribute: str = "weight") -> str:

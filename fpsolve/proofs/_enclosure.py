@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from fpsolve import _checks, _runs, weights
 from fpsolve._checks import FloatArray
-from fpsolve._messages import Status
+from fpsolve._messages import Status, described
 from fpsolve.dynamics import Reverse, identity
 from fpsolve.laws import Law
 from fpsolve.proofs._balls import Ball, BudgetSpent, Stopwatch, exact, float_above, float_below, precision
@@ -270,7 +270,7 @@ def forgetting_curve(
     }
     notes = {"status": "proved", "hypotheses": "; ".join(HYPOTHESES), "reference": reference or "exact law"}
     notes["weight"] = weights.to_json(weight)
-    return xr.Dataset(columns, coords={"start": names, "t": times}, attrs=notes)
+    return described(xr.Dataset(columns, coords={"start": names, "t": times}, attrs=notes))
 
 
 def check_reverse(reverse: Any) -> None:
@@ -378,7 +378,7 @@ def verify(
     measured = {"distance", "error"}
     words = {name: {"status": "estimated" if name in measured else "proved"} for name in columns if name != "reason"}
     rows = {name: (("start", "t"), values, words.get(name, {})) for name, values in columns.items()}
-    return proved[["reason"]].isel(start=place).assign(rows).assign_attrs(notes)
+    return described(proved[["reason"]].isel(start=place).assign(rows).assign_attrs(notes))
 
 
 def _verdicts(distance: FloatArray, error: FloatArray, lower: FloatArray, upper: FloatArray) -> NDArray[np.str_]:

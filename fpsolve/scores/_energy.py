@@ -16,6 +16,7 @@ from fpsolve import _checks, _times
 from fpsolve._callables import answer_of, refuse_signature
 from fpsolve._cells import edge_tail
 from fpsolve._checks import FloatArray, real_array
+from fpsolve._messages import described
 from fpsolve.laws import Law, NormalMixture
 from fpsolve.marginals import Marginals, family
 from fpsolve.processes import Process
@@ -268,22 +269,24 @@ def error_curve(score: Callable[[float, Any], Any], target: Law, process: Proces
     value, error, norm, lost = rows.T
     noise = np.sqrt(process.variance(0.0, at))
     inverse = {"units": "1/length"}
-    return xr.Dataset(
-        {
-            "value": ("t", value, {"long_name": "score error in L2(p_t)"} | inverse),
-            "error": ("t", error, {"long_name": "quadrature error of value"} | inverse),
-            "exact_norm": ("t", norm, {"long_name": "exact score in L2(p_t)"} | inverse),
-            "relative": ("t", value / norm, {"long_name": "relative score error"}),
-            "noise_units": ("t", value * noise, {"long_name": "score error as one of a noise prediction"}),
-            "lost": ("t", lost, {"long_name": "mass missing from the quadrature"}),
-        },
-        coords={"t": at},
-        attrs={
-            "status": "estimated",
-            "score_model": name_of(score),
-            "target": repr(target)[:500],
-            "process": repr(process),
-        },
+    return described(
+        xr.Dataset(
+            {
+                "value": ("t", value, {"long_name": "score error in L2(p_t)"} | inverse),
+                "error": ("t", error, {"long_name": "quadrature error of value"} | inverse),
+                "exact_norm": ("t", norm, {"long_name": "exact score in L2(p_t)"} | inverse),
+                "relative": ("t", value / norm, {"long_name": "relative score error"}),
+                "noise_units": ("t", value * noise, {"long_name": "score error as one of a noise prediction"}),
+                "lost": ("t", lost, {"long_name": "mass missing from the quadrature"}),
+            },
+            coords={"t": at},
+            attrs={
+                "status": "estimated",
+                "score_model": name_of(score),
+                "target": repr(target)[:500],
+                "process": repr(process),
+            },
+        )
     )
 
 

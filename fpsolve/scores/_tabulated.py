@@ -16,6 +16,7 @@ import numpy as np
 
 from fpsolve import _checks, _memory
 from fpsolve._checks import FloatArray
+from fpsolve._messages import described
 from fpsolve.grid import Grid
 from fpsolve.scores._base import checked, name_of
 
@@ -312,19 +313,21 @@ def tabulate(score: Callable[[float, Any], Any], grid: Grid, times: Any) -> xr.D
     dims = ("t", *axes) if grid.dim == 1 else ("t", *axes, "component")
     label = {"long_name": "score at the cell centres", "units": "1/length"}
     between = {"long_name": "difference to the model between times and cells", "units": "1/length"}
-    return xr.Dataset(
-        {
-            "score": (dims, values, label),
-            "interpolation_error": ("t_between", largest, between),
-            "interpolation_rms": ("t_between", rms, between),
-        },
-        coords={"t": nodes, "t_between": middles} | dict(zip(axes, grid.axes, strict=True)),
-        attrs={
-            "status": "estimated",
-            "score_model": name_of(score),
-            "version": __version__,
-            "interpolation": "cubic splines in x and log t",
-        },
+    return described(
+        xr.Dataset(
+            {
+                "score": (dims, values, label),
+                "interpolation_error": ("t_between", largest, between),
+                "interpolation_rms": ("t_between", rms, between),
+            },
+            coords={"t": nodes, "t_between": middles} | dict(zip(axes, grid.axes, strict=True)),
+            attrs={
+                "status": "estimated",
+                "score_model": name_of(score),
+                "version": __version__,
+                "interpolation": "cubic splines in x and log t",
+            },
+        )
     )
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fpsolve import _checks, _runs, evolution, weights
-from fpsolve._messages import UnresolvedWarning
+from fpsolve._messages import UnresolvedWarning, described
 from fpsolve._messages import progress as progress_bar
 from fpsolve.dynamics import BaseDynamics, run_clock
 from fpsolve.evolution import (
@@ -63,26 +63,16 @@ def dataset(
     error = found.total(problem, found.gap(problem), tail)
     run = xr.Dataset(
         {
-            "density": (
-                ("path", "t", *names), fine.values, {"long_name": "probability density, cell averages"},
-            ),
+            "density": (("path", "t", *names), fine.values),
             "mass": (("path", "t"), fine.values.sum(axis=axes) * grid.volume),
-            "negative_mass": (
-                ("path", "t"),
-                np.maximum(-fine.values, 0.0).sum(axis=axes) * grid.volume,
-                {"long_name": "mass of the negative part"},
-            ),
+            "negative_mass": (("path", "t"), np.maximum(-fine.values, 0.0).sum(axis=axes) * grid.volume),
             "smallest_density": (("path", "t"), fine.values.min(axis=axes)),
-            "smallest_density_ever": (("path",), fine.smallest, {"long_name": "over all steps"}),
-            "error_estimate": (("path", "t"), error, {"long_name": "error estimate in the weighted norm"}),
-            "tail": (("path", "t"), tail, {"long_name": "weighted mass beyond the box, the largest so far"}),
-            "functional": (("path", "node"), fine.functional, {"long_name": "<u, phi>"}),
-            "variation": (
-                ("path", "step"),
-                fine.variation,
-                {"long_name": "c^2 sum lambda <u, e . grad phi>^2 dr over the step"},
-            ),
-            "brownian": (("path", "mode", "node"), fine.w, {"long_name": "W at the step times"}),
+            "smallest_density_ever": (("path",), fine.smallest),
+            "error_estimate": (("path", "t"), error),
+            "tail": (("path", "t"), tail),
+            "functional": (("path", "node"), fine.functional),
+            "variation": (("path", "step"), fine.variation),
+            "brownian": (("path", "mode", "node"), fine.w),
         },
         coords={
             "path": np.arange(ensemble.brownian.paths),
@@ -101,7 +91,7 @@ def dataset(
         run = run.assign_coords({_runs.UNRESOLVED: (("path", "t"), np.isinf(error), {"reason": found.reason})})
     if not ensemble.dynamics.reversed_time:
         run = run.drop_vars("reverse_time")
-    return run.assign_attrs(attrs | _read_off(ensemble, found, problem) | resolution(found, error))
+    return described(run.assign_attrs(attrs | _read_off(ensemble, found, problem) | resolution(found, error)))
 
 
 def _found(ensemble: Ensemble, problem: Problem, levels: Sequence[Level], which: NDArray[np.int64] | None) -> Solution:

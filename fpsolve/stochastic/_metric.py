@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fpsolve import _checks, _runs
 from fpsolve._callables import values_of
-from fpsolve._messages import Status
+from fpsolve._messages import Status, described
 from fpsolve.dynamics import BaseDynamics, identity
 from fpsolve.stochastic._functional import RadialFunction, against_averages, extended_points, gain, radial
 
@@ -79,18 +79,20 @@ def quadratic_variation(run: xr.Dataset, *, shares: Sequence[float] = SHARES) ->
     formula = np.asarray(run["variation"].values)
     realised = np.square(np.diff(run["functional"].values, axis=-1))
     parts = _checked(shares)
-    return xr.Dataset(
-        {
-            "formula": (("path", "share"), _partial_sums(formula, r, parts)),
-            "realised": (("path", "share"), _partial_sums(realised, r, parts)),
-            "spread": (("path", "share"), np.sqrt(2.0 * _partial_sums(formula**2, r, parts))),
-        },
-        coords={"path": run["path"].values, "share": parts},
-        attrs={
-            "status": "Monte Carlo",
-            "quantity": "SIEM-like quadratic variation",
-            "test_function": run.attrs["test_function"],
-        },
+    return described(
+        xr.Dataset(
+            {
+                "formula": (("path", "share"), _partial_sums(formula, r, parts)),
+                "realised": (("path", "share"), _partial_sums(realised, r, parts)),
+                "spread": (("path", "share"), np.sqrt(2.0 * _partial_sums(formula**2, r, parts))),
+            },
+            coords={"path": run["path"].values, "share": parts},
+            attrs={
+                "status": "Monte Carlo",
+                "quantity": "SIEM-like quadratic variation",
+                "test_function": run.attrs["test_function"],
+            },
+        )
     )
 
 
@@ -166,18 +168,20 @@ def siem_like(
         stirred = density[:, n] @ against_averages(product, grid).ravel()
         contribution[:, n] = np.square(gain(dynamics, float(t[n])) * h * stirred)
     parts = _checked(shares)
-    return xr.Dataset(
-        {
-            "metric": ((members, "share"), _partial_sums(contribution, np.abs(t - t[0]), parts)),
-            "contribution": ((members, "step"), contribution),
-        },
-        coords={members: run[members].values, "share": parts},
-        attrs={
-            "status": "estimated",
-            "quantity": "SIEM-like metric",
-            "test_function": phi.description,
-            "steps": len(t) - 1,
-        },
+    return described(
+        xr.Dataset(
+            {
+                "metric": ((members, "share"), _partial_sums(contribution, np.abs(t - t[0]), parts)),
+                "contribution": ((members, "step"), contribution),
+            },
+            coords={members: run[members].values, "share": parts},
+            attrs={
+                "status": "estimated",
+                "quantity": "SIEM-like metric",
+                "test_function": phi.description,
+                "steps": len(t) - 1,
+            },
+        )
     )
 
 

@@ -259,7 +259,7 @@ def _densities(ax: Any, case: Case, side: SideSettings) -> None:
     ax.fill_between(end["x"], end, color=EXACT, alpha=0.25, linewidth=0, label="exact")
     ax.plot(x, quiet, color=QUIET, label=r"$\eta = 0$")
     ax.plot(end["x"], case.run["density"], color=NOISY, linestyle=(0, (5, 1.5)), label=r"$\eta = 1$")
-    ax.set(xlim=(x[0], x[-1]), xlabel="$x$ (units of x)", ylabel="density (per unit of x)", ylim=(0.0, None))
+    ax.set(xlim=(x[0], x[-1]), xlabel="$x$", ylabel="density (per unit of x)", ylim=(0.0, None))
     _legend(ax)
 
 
@@ -297,7 +297,7 @@ def _planes(axes: tuple[Any, Any], case: Case) -> None:
     shade: dict[str, Any] = {"cmap": "viridis", "norm": Normalize(0.0, float(max(p.max(), q.max())))}
     for ax, one, name in zip(axes, (p, q), ("exact", r"product form, $\eta = 1$"), strict=True):
         mesh = ax.pcolormesh(one["x"], one["y"], one.values.T, **shade, shading="gouraud", rasterized=True)
-        ax.set(xlim=case.points.box[0], ylim=case.points.box[1], aspect="equal", xlabel="$x$ (units of x)")
+        ax.set(xlim=case.points.box[0], ylim=case.points.box[1], aspect="equal", xlabel="$x$")
         ax.set_title(name, fontsize="medium")
-    axes[0].set_ylabel("$y$ (units of y)")
+    axes[0].set_ylabel("$y$")
     axes[0].figure.colorbar(mesh, ax=list(axes), pad=0.02).set_label("density (per unit of area)")

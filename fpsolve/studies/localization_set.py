@@ -45,7 +45,7 @@ def figure(found: xr.Dataset) -> Figure:
         ax.axhline(1.0, color="0.2", linewidth=1.0)
         ax.set(ylim=(0.0, 1.8))
     first.set(xlabel="level $R$ of $V = 1 + x^2$", ylabel=r"contraction $\bar a$", title="(a) Contraction at $R$")
-    third.set(xlabel="half-width of the box (units of $x$)", ylabel=r"best $\bar a$", title="(c) Effect of the box")
+    third.set(xlabel="half-width of the box", ylabel=r"best $\bar a$", title="(c) Effect of the box")
     for ax in (first, second, third):
         ax.grid(True, color="0.92", linewidth=0.6)
         ax.set_axisbelow(True)
