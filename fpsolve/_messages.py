@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator
+from html import escape
 from importlib.util import find_spec
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, TypeVar, cast, overload
@@ -285,3 +286,43 @@ def words(name: str) -> str:
         if stem and name.endswith(ending):
             return f"{stem}, {added}" if added else f"error estimate of the {stem}"
     return ""
+
+
+#: Colours of a picture's lines: Okabe and Ito's blue, vermilion, green, purple.
+_LINES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
+_WIDE, _HIGH = 320, 90
+
+
+def page(text: str, lines: Iterable[tuple[Any, Any]] = (), *, log: bool = False) -> str:
+    """Return what a notebook shows: a text with its first line, the answer, in bold; beneath it a picture of lines.
+
+    Lines are pairs of equally long x and y; `log` draws the logarithms of those y that are positive.
+    """
+    answer, _, rest = text.partition("\n")
+    shown = f"<b>{escape(answer)}</b>" + (f'<pre style="white-space:pre-wrap">{escape(rest)}</pre>' if rest else "")
+    return f"<div>{shown}{_picture(list(lines), log=log)}</div>"
+
+
+def _picture(lines: list[tuple[Any, Any]], *, log: bool) -> str:
+    """Lines as SVG: no axes, the ends of x and y in words."""
+    import numpy as np
+
+    drawn = []
+    for x, y in lines:
+        at, values = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+        known = np.isfinite(values) & (values > 0.0 if log else True)
+        drawn.append((at[known], np.log10(values[known]) if log else values[known]))
+    drawn = [(at, values) for at, values in drawn if at.size]
+    if not drawn:
+        return ""
+    ends = [(min(map(np.min, part)), max(map(np.max, part))) for part in zip(*drawn, strict=True)]
+    (left, right), (low, high) = ends
+    parts = []
+    for k, (at, values) in enumerate(drawn):
+        across, down = (at - left) / ((right - left) or 1.0), (high - values) / ((high - low) or 1.0)
+        points = " ".join(f"{_WIDE * a:.1f},{_HIGH * b:.1f}" for a, b in zip(across, down, strict=True))
+        parts.append(f'<polyline points="{points}" fill="none" stroke="{_LINES[k % len(_LINES)]}" stroke-width="1.5"/>')
+    bottom, top = (10.0**low, 10.0**high) if log else (low, high)
+    told = f"{left:.4g} to {right:.4g} across, {bottom:.3g} to {top:.3g} upwards" + (", log" if log else "")
+    box = f'viewBox="-4 -4 {_WIDE + 8} {_HIGH + 8}" width="{_WIDE}"'
+    return f'<div><svg xmlns="http://www.w3.org/2000/svg" {box}>{"".join(parts)}</svg><small>{told}</small></div>'

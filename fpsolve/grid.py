@@ -10,6 +10,7 @@ import numpy as np
 from fpsolve import _checks, _memory
 from fpsolve._callables import values_of
 from fpsolve._checks import FloatArray
+from fpsolve._messages import page
 
 __all__ = ["Grid"]
 
@@ -106,6 +107,12 @@ class Grid:
         pairs = tuple((float(low), float(high)) for low, high in box.reshape(-1, 2))
         counts = tuple(cells) if isinstance(cells, Sequence) else (cells,) * len(pairs)
         return cls(pairs, counts)
+
+    def _repr_html_(self) -> str:
+        """Show box, cells and their widths."""
+        box = " x ".join(f"[{low:.6g}, {high:.6g}]" for low, high in self.bounds)
+        cells, widths = (" x ".join(f"{n:.4g}" for n in numbers) for numbers in (self.shape, self.spacing))
+        return page(f"{cells} cells in {box}\nof width {widths}")
 
     @property
     def dim(self) -> int:

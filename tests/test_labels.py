@@ -83,3 +83,49 @@ def test_words_of_ones_own_stay_and_reach_the_figure(run):
     bare = xr.Dataset({"density": (("start", "t", "x"), run.density.values)}, coords=coords)
     fp.distances.kl(bare.density[0], bare.density[1])
     assert not bare.x.attrs and not bare.t.attrs
+
+
+def test_the_answer_comes_first(run):
+    """Every number told is read back and held against the result itself."""
+    curve, ladder = (
+        fp.forgetting_curve(run),
+        fp.bounds.ladder(REVERSE, grid=fp.Grid.uniform((-9, 9), cells=60), blocks=2),
+    )
+    first = {
+        name: repr(made.fpsolve).splitlines()[0]
+        for name, made in {"run": run, "curve": curve, "ladder": ladder}.items()
+    }
+    assert "worst estimate" in first["run"] and "tol = 0.01 is met" in first["run"]
+    distance, error = (float(text) for text in first["curve"].split(": ")[1].split(" (")[0].split(" +- "))
+    assert distance == pytest.approx(float(curve.distance[0, -1]), rel=1e-3)
+    assert error == pytest.approx(float(curve.error[0, -1]), rel=0.06)
+    rows = repr(ladder.fpsolve).splitlines()
+    assert rows[0].startswith("prior at t = 0.01: measured") and len(rows) == 1 + ladder.sizes["bound"]
+    assert f"{float(ladder.prior[2, -1]):.4g} ({ladder.status.values[2]})" in rows[3]
+    p, q = run.density[0, -1], run.density[1, -1]
+    assert repr(fp.distances.wasserstein(p, q).fpsolve).startswith(
+        f"{float(fp.distances.wasserstein(p, q).distance):.4g} +- "
+    )
+    lost = fp.distances.kl(p, q).assign(error=np.inf).assign_attrs(resolved="no", reason="for one")
+    assert "no error bar" in repr(lost.fpsolve) and "unresolved: for one" in repr(lost.fpsolve)
+    kernel = fp.kernels.exact(REVERSE, GRID, 1.0, 0.2)
+    record = fp.bounds.dobrushin(kernel)
+    assert repr(record).startswith(f"Dobrushin: {record.value:.6g} (")
+
+
+def test_notebooks_show_the_answer_and_a_picture_that_is_well_formed(run):
+    from xml.etree import ElementTree
+
+    kernel = fp.kernels.exact(REVERSE, GRID, 1.0, 0.2)
+    plain = [GRID, fp.PointMass(1.0), fp.Gaussian([0.0, 1.0], std=1.0), fp.bounds.dobrushin(kernel)]
+    tailed = fp.StudentT(1.5, scale=1.0)
+    drawn = [(LINE, 1), (fp.Laplace(0.0, scale=2.0), 1), (tailed, 1), (VP, 2), (fp.EDM(), 2), (fp.RectifiedFlow(), 2)]
+    drawn += [(run.fpsolve, 2), (fp.forgetting_curve(run).fpsolve, 1), *((one, 0) for one in plain)]
+    for one, count in drawn:
+        page = ElementTree.fromstring(one._repr_html_())
+        assert page.find("b").text
+        lines = [line.attrib["points"].split() for line in page.iter() if line.tag.endswith("polyline")]
+        assert len(lines) == count
+        for points in lines:
+            x, y = np.array([point.split(",") for point in points], dtype=float).T
+            assert x.min() >= 0.0 and x.max() <= 320.0 and y.min() >= 0.0 and y.max() <= 90.0

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from fpsolve import _checks, _times
-from fpsolve._messages import Status
+from fpsolve._messages import Status, page
 from fpsolve.grid import Grid
 from fpsolve.kernels import Kernel, Operator
 
@@ -113,7 +113,15 @@ class Record:
             if isinstance(value, int | float | np.number) and not isinstance(value, bool)
         }
 
-    def __str__(self) -> str:
+    def __init_subclass__(cls) -> None:
+        # the answer first: dataclasses leave a method that is there
+        for method in ("__repr__", "_repr_html_"):
+            setattr(cls, method, getattr(Record, method))
+
+    def _repr_html_(self) -> str:
+        return page(str(self))
+
+    def __repr__(self) -> str:
         """Return the record as text, one line per fact."""
         shown = f"no certificate: {self.reason}" if self.value is None else f"{self.value:.6g} ({self.status})"
         lines = [f"{type(self).__name__}: {shown}", f"  {self.statement}"]

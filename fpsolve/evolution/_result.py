@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +23,7 @@ from numpy.typing import NDArray
 from fpsolve import _checks, _runs, weights
 from fpsolve._cells import edge_tail
 from fpsolve._checks import error
-from fpsolve._messages import described
+from fpsolve._messages import described, page
 from fpsolve.evolution._estimate import over_saves, richardson, weighted_gap
 from fpsolve.evolution._march import Record
 from fpsolve.evolution._problem import Problem
@@ -42,6 +41,8 @@ Array = NDArray[np.float64]
 MISPLACED = 2.0
 #: Relative rounding of a cell's mass per cell between the origin and the edge: a face is rounded as its position is.
 POSITIONS = 0.125
+#: Rows of distances that are told.
+_ROWS = 12
 
 
 @dataclass(frozen=True, eq=False)
@@ -248,6 +249,8 @@ class RunAccessor:
 
     def __repr__(self) -> str:
         run, attrs = self._run, self._run.attrs
+        if "density" not in run:
+            return "\n".join(_rungs(run) if "bound" in run.dims else _distances(run))
         lines = [f"{attrs.get('dynamics', 'run')} of {attrs.get('target', attrs.get('law', 'its own drift'))}"]
         lines[0] += f", {attrs['process']}, eta = {attrs['eta']}" if "process" in attrs else ""
         if "error_estimate" in run and run["error_estimate"].size:
@@ -274,7 +277,18 @@ class RunAccessor:
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
-        return f"<pre>{escape(repr(self))}</pre>"
+        """The answer first, and a small picture: the last densities on the line, or distances over time."""
+        run = self._run
+        if {"density", "start", "t"} <= set(run.variables) and self.grid.dim == 1:
+            last = run.isel(t=-1)
+            return page(repr(self), [(last["x"].values, one) for one in last["density"].transpose("start", ...).values])
+        name = next((name for name in ("distance", "measured") if name in run and "t" in run[name].dims), None)
+        if name is None:
+            return page(repr(self))
+        rows = list(run[name].transpose(..., "t").values.reshape(-1, run.sizes["t"]))
+        rows += list(run[str(run["start"].values[0])].values) if "bound" in run.dims else []
+        time = "reverse_time" if "reverse_time" in run.coords else "t"
+        return page(repr(self), [(run[time].values, one) for one in rows], log=True)
 
     @property
     def grid(self) -> Grid:
@@ -325,6 +339,41 @@ class RunAccessor:
 
     def _attribute(self, name: str) -> str:
         return _runs.attribute(self._run, name)
+
+
+def _distances(found: xr.Dataset) -> list[str]:
+    """What a curve or a distance says: the last distance of every row with its error bar."""
+    if "distance" not in found:
+        total = "{total:.4g} +- {total_error:.2g} in all"
+        return [total.format(**found.attrs)] * ("total_error" in found.attrs) + [
+            f"{name}: {one.attrs.get('long_name', name)}" for name, one in found.data_vars.items()
+        ]
+    last = found.isel(t=slice(-1, None)) if "t" in found.dims else found
+    lines = [f"{last['distance'].attrs.get('long_name', 'distance')}, {found.attrs.get('status', 'estimated')}"]
+    distance = last["distance"]
+    error = last["error"].transpose(*distance.dims) if "error" in last else np.nan * distance
+    for place in list(np.ndindex(distance.shape))[:_ROWS]:
+        one, bar = distance[place], float(error.values[place])
+        where = [f"t = {one[name].item():.4g}" if name == "t" else str(one[name].item()) for name in distance.dims]
+        told = f"{one.item():.4g} +- {bar:.2g}" if bar < np.inf else f"{one.item():.4g}, no error bar"
+        lines.append(": ".join(filter(None, [", ".join(where), told])))
+    if found.attrs.get("resolved") == "no":
+        lines.insert(1, f"unresolved: {found.attrs.get('resolved_reason') or found.attrs.get('reason')}")
+    lines += [f"note: {found.attrs['note']}"] if "note" in found.attrs else []
+    # the answer first: one row is all there is to say
+    return [f"{lines[1]} ({lines[0]})", *lines[2:]] if distance.size == 1 else lines
+
+
+def _rungs(found: xr.Dataset) -> list[str]:
+    """What a ladder says: at the last time the measured distance of every start, and each bound with its word."""
+    last, lines = found.isel(t=-1), []
+    for start in map(str, found["start"].values):
+        measured, error = (float(last[name].sel(start=start)) for name in ("measured", "measured_error"))
+        lines.append(f"{start} at t = {float(last['t']):.4g}: measured {measured:.4g} +- {error:.2g}")
+        for bound, word, value in zip(found["bound"].values, found["status"].values, last[start].values, strict=True):
+            told = "no certificate" if np.isnan(value) else f"{value:.4g} ({word}), {value / measured:.3g} times it"
+            lines.append(f"  {bound}: {told}")
+    return lines
 
 
 def load(path: str | Path, **options: Any) -> xr.Dataset:

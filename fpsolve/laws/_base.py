@@ -20,6 +20,7 @@ import numpy as np
 
 from fpsolve import _memory
 from fpsolve._checks import FloatArray, error, finite_array, integer, points
+from fpsolve._messages import page
 
 if TYPE_CHECKING:
     from fpsolve.laws._gaussian import NormalMixture
@@ -87,6 +88,16 @@ class Law(ABC):
     def log_density_on_axes(self, *axes: Any) -> FloatArray:
         """Return ``log p`` on the tensor grid of `axes`: shape ``(nx,)`` in 1D, ``(nx, ny)`` in 2D."""
         return self.log_density(tensor_points(self.dim, axes))
+
+    def _repr_html_(self) -> str:
+        """Show mean, deviation and, on the line, the density."""
+        told = f"{repr(self)[:300]}\nmean {np.round(self.mean, 6) + 0.0}, covariance {np.round(self.cov, 6)}"
+        low, high = np.quantile(self.sample(400, 0), [0.01, 0.99])
+        if self.dim > 1 or low == high:
+            return page(told)
+        faces = np.linspace(low - 0.3 * (high - low), high + 0.3 * (high - low), 121)
+        mass, centres = self.cell_probabilities(faces), 0.5 * (faces[1:] + faces[:-1])
+        return page(told, [(centres, self.density(centres) if mass is None else mass / np.diff(faces))])
 
     def cell_probabilities(self, *faces: Any) -> FloatArray | None:
         """Return the exact probability of every cell between `faces`, or None where there is no closed form.

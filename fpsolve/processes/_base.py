@@ -18,6 +18,7 @@ import numpy as np
 from fpsolve import _checks, _times
 from fpsolve._callables import told
 from fpsolve._checks import USER_ERRORS, FloatArray, error, positive, values_at
+from fpsolve._messages import page
 from fpsolve._times import Joints, joints
 
 if TYPE_CHECKING:
@@ -53,6 +54,13 @@ class Process(ABC):
     @abstractmethod
     def variance(self, s: Any, t: Any) -> FloatArray:
         """Return sigma2(s, t), the variance added from s to t per axis, for s <= t, broadcast over both."""
+
+    def _repr_html_(self) -> str:
+        """Show scale and standard deviation over t."""
+        t = np.linspace(0.0, self.T, 101)
+        scale, std = self.scale(0.0, t), np.sqrt(self.variance(0.0, t))
+        told = f"alpha = {scale[-1]:.4g} (blue) and s = {std[-1]:.4g} (red) at T = {self.T:g}"
+        return page(f"{repr(self)[:300]}\n{told}", [(t, scale), (t, std)])
 
     @property
     def kinks(self) -> tuple[float, ...]:
