@@ -20,8 +20,8 @@ from fpsolve import _checks
 from fpsolve._cells import edge_tail
 from fpsolve._checks import FloatArray
 from fpsolve.distances import _splines
+from fpsolve.distances._absolute import tensor_spline, tensor_values
 from fpsolve.distances._fields import TAIL_SAFETY, Frame, aligned
-from fpsolve.distances._planes import tensor_spline, tensor_values
 from fpsolve.distances._splines import PRIMITIVES, spread
 
 #: Cell averages below this part of the largest are rounding.

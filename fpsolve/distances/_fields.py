@@ -18,9 +18,7 @@ from fpsolve._cells import edge_tail
 from fpsolve._checks import FloatArray
 from fpsolve._messages import described
 from fpsolve._runs import UNRESOLVED
-from fpsolve.distances import _lines, _planes
-from fpsolve.distances._lines import Line
-from fpsolve.distances._planes import Plane
+from fpsolve.distances._absolute import Line, Plane, Weigh, absolute_on_lines, absolute_on_planes
 from fpsolve.distances._splines import MINIMUM_CELLS
 from fpsolve.weights import WeightLike
 
@@ -309,7 +307,7 @@ class Norm:
         return self.quadrature + self.tail
 
 
-def weigher(weight: WeightLike, dim: int) -> _lines.Weigh:
+def weigher(weight: WeightLike, dim: int) -> Weigh:
     """Return V as a function of points alone, checked wherever it is evaluated."""
     return lambda points: weights.evaluate(weight, points, dim)
 
@@ -329,16 +327,16 @@ def weighted_norm_of_rows(
     """
     weigh = weigher(weight, frame.dim)
     if frame.dim == 1:
-        value, error = _lines.absolute_integral(w, frame.line, weigh, _KINKS)
+        value, error = absolute_on_lines(w, frame.line, weigh, _KINKS)
     else:
-        value, error = _planes.absolute_integral(w, frame.planes, weigh)
+        value, error = absolute_on_planes(w, frame.planes, weigh)
     if not unbounded:
         return Norm(value, error, np.zeros_like(value))
     return Norm(value, error, tail_of_difference(w, frame, weigh, densities))
 
 
 def tail_of_difference(
-    w: FloatArray, frame: Frame, weigh: _lines.Weigh, densities: tuple[FloatArray, FloatArray] | None
+    w: FloatArray, frame: Frame, weigh: Weigh, densities: tuple[FloatArray, FloatArray] | None
 ) -> FloatArray:
     """Return what ``int V |w|`` outside of the box may be; the tails of both densities where w turns near the edge."""
     tail = TAIL_SAFETY * tail_mass(w, frame, weigh)
@@ -356,7 +354,7 @@ def _turns_near_ends(w: FloatArray) -> NDArray[np.bool_]:
     return np.asarray(left | right)
 
 
-def tail_mass(w: FloatArray, frame: Frame, weigh: _lines.Weigh) -> FloatArray:
+def tail_mass(w: FloatArray, frame: Frame, weigh: Weigh) -> FloatArray:
     """Return the estimated ``int V |w|`` outside of the box of every row."""
     # in units of cells: the volume of the cells of each row turns it into a mass
     axes = [np.arange(float(n)) for n in frame.shape]
@@ -366,7 +364,7 @@ def tail_mass(w: FloatArray, frame: Frame, weigh: _lines.Weigh) -> FloatArray:
     return mass * frame.volume
 
 
-def weighted_sum(values: FloatArray, frame: Frame, weigh: _lines.Weigh) -> FloatArray:
+def weighted_sum(values: FloatArray, frame: Frame, weigh: Weigh) -> FloatArray:
     """Return ``sum V |values| * cell volume``, V at the cell centres, of every row."""
     total = np.empty(len(values))
     for rows, points in frame.groups():

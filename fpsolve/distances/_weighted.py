@@ -1,19 +1,22 @@
-"""Weighted total variation, over everything or over a set.
+"""Weighted total variation of densities given by their cell averages, over everything or over a set.
 
-Weighted total variation of densities given by their cell averages.
-
-The L1 distance of two densities on a set.
+Sets of points: functions, intervals, boxes.
 """
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
 from fpsolve import _checks, weights
+from fpsolve._callables import answer_of
 from fpsolve._checks import FloatArray
-from fpsolve.distances import _lines, _planes
+from fpsolve.distances import _absolute
+from fpsolve.distances._absolute import Line, Plane, Weigh
 from fpsolve.distances._fields import Frame, aligned, tail_of_difference, weigher, weighted_norm_of_rows, weighted_sum
-from fpsolve.distances._planes import PointSet, Region, midpoints
 from fpsolve.weights import UnitWeight, WeightLike
 
 # half a unit in the last place of either cell average, and as much from its own computation
@@ -136,6 +139,109 @@ def _dataset(frame: Frame, weight: WeightLike, distance: FloatArray, error: Floa
     return frame.labelled(attrs, distance=distance, error=error)
 
 
+#: A function from points to bool, an interval or several (1D), a box ((lo, hi), (lo, hi)) (2D).
+Region: TypeAlias = Callable[[FloatArray], Any] | Sequence[Any]
+
+# samples per cell that look for the ends of a function's set in 1D, and halvings that then find them
+_SAMPLES, _HALVINGS = 16, 50
+# samples per cell and axis that look for its boundary in 2D
+_PER_AXIS = 8
+
+
+@dataclass(frozen=True, eq=False)
+class PointSet:
+    """A set of points.
+
+    Attributes
+    ----------
+    contains : callable
+        Its indicator, 1.0 or 0.0 at points (...) in 1D, (..., 2) in 2D.
+    lows, highs : arrays or None
+        Ends of the intervals, shape (k,), or of the box, shape (2,); None for a function.
+    """
+
+    contains: Weigh
+    lows: FloatArray | None = None
+    highs: FloatArray | None = None
+
+    @classmethod
+    def of(cls, region: Any, dim: int) -> "PointSet":
+        """Return the set a user's `region` describes; a ValueError where it describes none."""
+        if callable(region):
+            return cls(lambda points: _indicator(region, points, dim))
+        bounds = _checks.real_array("region", region, "use (lo, hi), a list of these, a box, or a function of points")
+        pairs = np.atleast_2d(bounds) if dim == 1 else bounds
+        wanted = (2, 2) if dim == 2 else (len(pairs), 2)
+        if pairs.shape != wanted or not (pairs[:, 0] < pairs[:, 1]).all():
+            form = "((lo, hi), (lo, hi)) in 2D" if dim == 2 else "(lo, hi) or a list of these in 1D"
+            raise _checks.error("region", f"{form} with lo < hi", repr(region)[:80], "or give a function of points")
+        lows, highs = pairs.T
+
+        def within(points: FloatArray) -> FloatArray:
+            x = points if dim == 2 else points[..., None]
+            inside = (x >= lows) & (x <= highs)
+            return np.asarray(inside.all(axis=-1) if dim == 2 else inside.any(axis=-1), dtype=float)
+
+        return cls(within, lows, highs)
+
+    def ends(self, line: Line, cells: int) -> FloatArray:
+        """Return the ends of the set on a line of cells, shape (k,)."""
+        if self.lows is None or self.highs is None:
+            return _changes(self.contains, line, cells)
+        ends = np.concatenate([self.lows, self.highs])
+        return np.asarray(ends[np.isfinite(ends)])
+
+    def meets(self, places: FloatArray) -> float:
+        """Return 1 where the set meets the stretch that the places (k,) go along, on a line; else 0."""
+        if self.lows is None or self.highs is None:
+            return float(self.contains(places).any())
+        return float(((self.lows <= places.max()) & (self.highs >= places.min())).any())
+
+    def overlap(self, plane: Plane, shape: tuple[int, ...]) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Return the share of every cell in the set, (nx, ny), and where in each row and column of cells to look.
+
+        The latter are inner positions (nx, 2), (ny, 2) of a rectangle in the cell that holds its part of the set:
+        that part itself for a box, the whole cell for a function, whose share is sampled.
+        """
+        if self.lows is None or self.highs is None:
+            inside = self.contains(plane.points(midpoints(_PER_AXIS), range(shape[0]), shape[1]))
+            return inside.mean(axis=(1, 3)), *(np.tile([0.0, 1.0], (n, 1)) for n in shape)
+        extents = []
+        for low, h, n, start, stop in zip(plane.low, plane.spacing, shape, self.lows, self.highs, strict=True):
+            faces = np.arange(n)[:, None]
+            extents.append(np.clip((np.array([start, stop]) - low) / h - faces, 0.0, 1.0))
+        across, along = (extent[:, 1] - extent[:, 0] for extent in extents)
+        return np.outer(across, along), extents[0], extents[1]
+
+
+def midpoints(count: int) -> FloatArray:
+    """Return the midpoints of `count` equal parts of [0, 1]."""
+    return np.asarray((np.arange(count) + 0.5) / count)
+
+
+def _indicator(region: Callable[[FloatArray], Any], points: FloatArray, dim: int) -> FloatArray:
+    shape = points.shape if dim == 1 else points.shape[:-1]
+    inside = np.asarray(answer_of("region", region, points))
+    if inside.shape != shape or inside.dtype != np.bool_:
+        raise _checks.error(
+            "region", f"booleans of shape {shape}", f"{inside.dtype} of shape {inside.shape}", "return one per point"
+        )
+    return inside.astype(float)
+
+
+def _changes(contains: Weigh, line: Line, cells: int) -> FloatArray:
+    """Return the points where membership changes, found by bisection between samples."""
+    samples = line.low + line.spacing * np.linspace(0.0, cells, _SAMPLES * cells + 1)
+    inside = contains(samples)
+    k = np.nonzero(inside[:-1] != inside[1:])[0]
+    low, high, first = samples[k], samples[k + 1], inside[k]
+    for _ in range(_HALVINGS):
+        middle = 0.5 * (low + high)
+        same = contains(middle) == first
+        low, high = np.where(same, middle, low), np.where(same, high, middle)
+    return np.asarray(0.5 * (low + high))
+
+
 # places beyond each end of the box at which a function's set is looked for
 _BEYOND = 200
 # points per cell and axis on the boundary of a region in 2D, and those they are compared with
@@ -187,7 +293,7 @@ def l1_on(p: xr.DataArray, q: xr.DataArray, region: Region, *, unbounded: bool =
     return frame.labelled({"quantity": "L1 distance on a set"}, distance=value, error=error)
 
 
-def _sides(points: PointSet) -> _lines.Weigh:
+def _sides(points: PointSet) -> Weigh:
     """Return 1 on each half of a line of cells beyond whose end, by up to its length, the set has points; else 0."""
 
     def weigh(x: FloatArray) -> FloatArray:
@@ -204,9 +310,9 @@ def _on_lines(w: FloatArray, frame: Frame, points: PointSet) -> tuple[FloatArray
     sums = np.empty((2, len(w)))
     for rows, centres in frame.groups():
         spacing = (centres[-1] - centres[0]) / (centres.size - 1)
-        line = _lines.Line(centres[:1] - 0.5 * spacing, np.array([spacing]))
+        line = Line(centres[:1] - 0.5 * spacing, np.array([spacing]))
         ends = points.ends(line, centres.size)
-        sums[:, rows] = _lines.absolute_integral(w[rows], line, points.contains, ends)
+        sums[:, rows] = _absolute.absolute_on_lines(w[rows], line, points.contains, ends)
     return sums[0], sums[1]
 
 
@@ -215,12 +321,12 @@ def _on_planes(w: FloatArray, frame: Frame, points: PointSet) -> tuple[FloatArra
     sums = np.empty((2, len(w)))
     planes, ones = frame.planes, weigher(UnitWeight(), 2)
     for plane in dict.fromkeys(planes):
-        table = _planes.WeightTable.of(ones, plane, frame.shape)
+        table = _absolute.WeightTable.of(ones, plane, frame.shape)
         share, *extents = points.overlap(plane, frame.shape)
         cut = np.nonzero((share > 0.0) & (share < 1.0))
         corners = extents[0][cut[0]], extents[1][cut[1]]
         for row in (k for k, at in enumerate(planes) if at == plane):
-            value, error = _planes.absolute_by_cell(w[row], plane, ones, table)
+            value, error = _absolute.absolute_by_cell(w[row], plane, ones, table)
             fine, coarse = (_sampled(w[row], plane, points, cut, corners, count) for count in (_FINE, _COARSE))
             sampling = np.abs(fine - coarse)
             if points.lows is None:
@@ -232,7 +338,7 @@ def _on_planes(w: FloatArray, frame: Frame, points: PointSet) -> tuple[FloatArra
 
 def _sampled(
     w: FloatArray,
-    plane: _planes.Plane,
+    plane: Plane,
     points: PointSet,
     cells: tuple[NDArray[np.intp], ...],
     corners: tuple[FloatArray, ...],
@@ -244,6 +350,6 @@ def _sampled(
     x = plane.low[0] + plane.spacing[0] * (cells[0][:, None] + u)
     y = plane.low[1] + plane.spacing[1] * (cells[1][:, None] + v)
     inside = points.contains(np.stack(np.broadcast_arrays(x[:, :, None], y[:, None, :]), axis=-1))
-    values = np.abs(_planes.values_in_cells(w, cells, u, v)) * inside
+    values = np.abs(_absolute.values_in_cells(w, cells, u, v)) * inside
     area = plane.spacing[0] * plane.spacing[1] * widths[0] * widths[1]
     return np.asarray(values.mean(axis=(1, 2)) * area)

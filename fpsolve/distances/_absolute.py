@@ -1,30 +1,155 @@
-"""Integrals over the cells of a plane, and over sets in it.
-
-``int V |w|`` in 2D from cell averages of the signed w.
-
-Sets of points that distances can be restricted to: functions, intervals, boxes.
-"""
+"""``int V |w|`` from cell averages of the signed w, over the cells of lines and planes."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fpsolve import _checks
-from fpsolve._callables import answer_of
 from fpsolve._checks import FloatArray
 from fpsolve.distances import _splines
-from fpsolve.distances._lines import ROUNDING, Line, Weigh
-from fpsolve.distances._splines import VALUES, spread
+from fpsolve.distances._splines import VALUES, spline_error, spread
+
+#: V at points of shape (...) in 1D, (..., 2) in 2D.
+Weigh: TypeAlias = Callable[[FloatArray], FloatArray]
+
+# summing positive numbers loses little: a few units in the last place of each
+ROUNDING = 4.0 * np.finfo(float).eps
+# two rules may miss a kink of V by similar amounts
+_QUADRATURE = 4.0
+# cells treated at once, so that memory stays near 100 MB whatever comes in
+_CELLS_AT_ONCE = 2**17
+
+
+@dataclass(frozen=True)
+class Line:
+    """Where the cells of each row lie: left end of the box and cell width, shape (rows,) or (1,)."""
+
+    low: FloatArray
+    spacing: FloatArray
+
+    def rows(self, part: slice) -> "Line":
+        """Return the geometry of some rows."""
+        return self if self.low.size == 1 else Line(self.low[part], self.spacing[part])
+
+    def positions(self, u: FloatArray, cells: int) -> FloatArray:
+        """Return the points at inner positions u of every cell, shape (rows or 1, cells, len(u))."""
+        inner = np.arange(cells)[:, None] + u
+        return np.asarray(self.low[:, None, None] + self.spacing[:, None, None] * inner)
+
+    def index(self, points: FloatArray) -> FloatArray:
+        """Return points (k,) in units of cells from the left end, shape (rows or 1, k)."""
+        return np.asarray((points - self.low[:, None]) / self.spacing[:, None])
+
+
+def absolute_on_lines(
+    averages: FloatArray, line: Line, weigh: Weigh, breaks: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """Return ``int V |s|`` over the box and its error for every row.
+
+    s is the conservative spline of degree 4. Cells where it may change sign (found from Bernstein coefficients)
+    and cells that hold one of the `breaks` of V are split there; Gauss-Legendre does the pieces.
+
+    Parameters
+    ----------
+    averages : array, shape (rows, n)
+        Cell averages of the signed w.
+    line : Line
+        Positions of the cells.
+    weigh : callable
+        V on arrays of points.
+    breaks : array, shape (k,)
+        Points where V has a kink or jump.
+
+    Returns
+    -------
+    value, error : arrays, shape (rows,)
+        The error covers reconstruction, quadrature of V and round-off of the sum, not the tail beyond the box.
+    """
+    rows = max(1, _CELLS_AT_ONCE // averages.shape[1])
+    parts = [slice(k, k + rows) for k in range(0, averages.shape[0], rows)]
+    results = [_block(averages[part], line.rows(part), weigh, breaks) for part in parts]
+    values, errors = zip(*results, strict=True)
+    return np.concatenate(values), np.concatenate(errors)
+
+
+def _block(averages: FloatArray, line: Line, weigh: Weigh, breaks: FloatArray) -> tuple[FloatArray, FloatArray]:
+    spline = _splines.coefficients(averages, 4)
+    whole, coarse, weight = _unsplit(spline, line, weigh)
+    # the breaks as inner positions of every cell, shape (rows or 1, n, k); 1 where outside of it
+    u = line.index(breaks)[:, None, :] - np.arange(averages.shape[1])[:, None]
+    inner = np.where((u > 0.0) & (u < 1.0), u, 1.0)
+    changes, broken = _may_change_sign(spline), (inner < 1.0).any(axis=-1)
+    row, cell = np.nonzero(changes | broken)
+    powers = _splines.windows(spline, 4)[row, cell] @ _splines.monomials(4).T
+    within = np.broadcast_to(inner, (*averages.shape, breaks.size))[row, cell]
+    pieces = np.abs(whole)
+    pieces[row, cell] = _splines.absolute_in_cells(powers, _locator(line, row, cell, weigh), within)
+    error, rough = spline_error(averages, spline)
+    at_root = changes | (spread(changes) & rough)
+    # the error of s has mean 0 in a cell, so only V's variation sees it; where the sign changes all of V does
+    lever = _variation(weight, line, inner, weigh) + 2.0 * np.where(at_root, weight.max(axis=-1), 0.0)
+    # zero but for weights with kinks in unknown places
+    quadrature = np.where(broken, 0.0, _QUADRATURE * np.abs(whole - coarse))
+    rounding = ROUNDING * weight.max(axis=-1) * np.abs(averages)
+    errors = lever * error + quadrature + rounding
+    return line.spacing * pieces.sum(axis=1), line.spacing * errors.sum(axis=1)
+
+
+def _variation(weight: FloatArray, line: Line, inner: FloatArray, weigh: Weigh) -> FloatArray:
+    """Return how much V varies in every cell; in those with breaks its values on all pieces count."""
+    found = np.asarray(np.ptp(weight, axis=-1))
+    row, cell = np.nonzero((inner < 1.0).any(axis=-1))
+    ends = np.zeros((row.size, 1))
+    edges = np.sort(np.concatenate([ends, inner[row, cell], ends + 1.0], axis=1), axis=1)
+    # just inside of every piece: a jump of V may lie closer to a face than any node
+    pieces = 0.5 * (edges[:, 1:] + edges[:, :-1])
+    low, spacing = np.broadcast_arrays(line.low, line.spacing)
+    at = low[row, None] + spacing[row, None] * (cell[:, None] + pieces)
+    values = np.concatenate([weigh(at), weight[row, cell]], axis=1)
+    found[row, cell] = np.ptp(values, axis=1)
+    return found
+
+
+def _unsplit(spline: FloatArray, line: Line, weigh: Weigh) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Return ``int V s`` over whole cells (per cell width) by the full and a coarser rule, and V at the nodes."""
+    local = _splines.windows(spline, 4)
+    sums = []
+    for count in (_splines.NODES - 2, _splines.NODES):
+        nodes, weights = _splines.gauss(count)
+        v = weigh(line.positions(nodes, local.shape[1]))
+        table = (v * weights) @ _splines.basis(4, nodes)
+        sums.append(np.einsum("rck,rck->rc", local, np.broadcast_to(table, local.shape)))
+    return sums[1], sums[0], v
+
+
+def _may_change_sign(spline: FloatArray) -> NDArray[np.bool_]:
+    """Return where s may change sign in a cell: B-spline coefficients first, Bernstein's where those do."""
+    local = _splines.windows(spline, 4)
+    mixed = _splines.both_signs(local)
+    row, cell = np.nonzero(mixed)
+    mixed[row, cell] = _splines.both_signs(local[row, cell] @ _splines.bernstein(4).T)
+    return mixed
+
+
+def _locator(line: Line, row: NDArray[np.intp], cell: NDArray[np.intp], weigh: Weigh) -> _splines.Locate:
+    low = np.broadcast_to(line.low, row.max(initial=0) + 1) if line.low.size == 1 else line.low
+    spacing = np.broadcast_to(line.spacing, low.shape) if line.spacing.size == 1 else line.spacing
+
+    def locate(index: NDArray[np.intp], u: FloatArray) -> FloatArray:
+        at = row[index]
+        return weigh(low[at, None] + spacing[at, None] * (cell[index, None] + u))
+
+    return locate
+
 
 # Gauss nodes per axis in cells without a change of sign: exact for quartics times weights of degree 3
 _NODES = 4
 # a conservative error is largest about here, and 0 on the faces and half-way
 _INNER = np.array([0.25, 0.75])
 # points at which V is evaluated at once, so that a table needs a few dozen megabytes
-_CHUNK = 2**20
+_POINTS_AT_ONCE = 2**20
 
 
 @dataclass(frozen=True)
@@ -65,13 +190,13 @@ class WeightTable:
     @classmethod
     def of(cls, weigh: Weigh, plane: Plane, shape: tuple[int, ...]) -> "WeightTable":
         """Tabulate V, some rows of cells at a time."""
-        step = max(1, _CHUNK // (_NODES**2 * shape[1]))
+        step = max(1, _POINTS_AT_ONCE // (_NODES**2 * shape[1]))
         slabs = [range(k, min(k + step, shape[0])) for k in range(0, shape[0], step)]
         parts = [_slab(weigh, plane, slab, shape[1]) for slab in slabs]
         return cls(*(np.concatenate(part, axis=-2) for part in zip(*parts, strict=True)))
 
 
-def absolute_integral(averages: FloatArray, planes: Sequence[Plane], weigh: Weigh) -> tuple[FloatArray, FloatArray]:
+def absolute_on_planes(averages: FloatArray, planes: Sequence[Plane], weigh: Weigh) -> tuple[FloatArray, FloatArray]:
     """Return ``int V |s|`` over the box and its error for every density.
 
     s is the conservative tensor-product spline of degree 4. Squares in which it may change sign are split along
@@ -155,7 +280,7 @@ def _split(
     spline: FloatArray, plane: Plane, weigh: Weigh, table: WeightTable, total: float
 ) -> tuple[NDArray[np.bool_], FloatArray, FloatArray]:
     """Return where s may change sign, ``int V |s|`` there and its difference to fewer nodes."""
-    changes = _both_signs(spline)
+    changes = _of_both_signs(spline)
     row, column = np.nonzero(changes)
     local = np.lib.stride_tricks.sliding_window_view(spline, (5, 5))[row, column]
     corners = _splines.bernstein(4) @ local @ _splines.bernstein(4).T
@@ -177,7 +302,7 @@ def _split(
     return changes, fine, np.abs(fine - coarse)
 
 
-def _both_signs(spline: FloatArray) -> NDArray[np.bool_]:
+def _of_both_signs(spline: FloatArray) -> NDArray[np.bool_]:
     """Return the cells whose B-spline coefficients have both signs."""
     extremes = []
     for extreme in (np.minimum.reduce, np.maximum.reduce):
@@ -211,106 +336,3 @@ def _slab(
     largest, smallest = v.max(axis=(1, 3)), v.min(axis=(1, 3))
     gap = np.abs(means[1] - means[0]).reshape(largest.shape)
     return moments, largest, largest - smallest, gap
-
-
-#: A function from points to bool, an interval or several (1D), a box ((lo, hi), (lo, hi)) (2D).
-Region: TypeAlias = Callable[[FloatArray], Any] | Sequence[Any]
-
-# samples per cell that look for the ends of a function's set in 1D, and halvings that then find them
-_SAMPLES, _HALVINGS = 16, 50
-# samples per cell and axis that look for its boundary in 2D
-_PER_AXIS = 8
-
-
-@dataclass(frozen=True, eq=False)
-class PointSet:
-    """A set of points.
-
-    Attributes
-    ----------
-    contains : callable
-        Its indicator, 1.0 or 0.0 at points (...) in 1D, (..., 2) in 2D.
-    lows, highs : arrays or None
-        Ends of the intervals, shape (k,), or of the box, shape (2,); None for a function.
-    """
-
-    contains: Weigh
-    lows: FloatArray | None = None
-    highs: FloatArray | None = None
-
-    @classmethod
-    def of(cls, region: Any, dim: int) -> "PointSet":
-        """Return the set a user's `region` describes; a ValueError where it describes none."""
-        if callable(region):
-            return cls(lambda points: _indicator(region, points, dim))
-        bounds = _checks.real_array("region", region, "use (lo, hi), a list of these, a box, or a function of points")
-        pairs = np.atleast_2d(bounds) if dim == 1 else bounds
-        wanted = (2, 2) if dim == 2 else (len(pairs), 2)
-        if pairs.shape != wanted or not (pairs[:, 0] < pairs[:, 1]).all():
-            form = "((lo, hi), (lo, hi)) in 2D" if dim == 2 else "(lo, hi) or a list of these in 1D"
-            raise _checks.error("region", f"{form} with lo < hi", repr(region)[:80], "or give a function of points")
-        lows, highs = pairs.T
-
-        def within(points: FloatArray) -> FloatArray:
-            x = points if dim == 2 else points[..., None]
-            inside = (x >= lows) & (x <= highs)
-            return np.asarray(inside.all(axis=-1) if dim == 2 else inside.any(axis=-1), dtype=float)
-
-        return cls(within, lows, highs)
-
-    def ends(self, line: Line, cells: int) -> FloatArray:
-        """Return the ends of the set on a line of cells, shape (k,)."""
-        if self.lows is None or self.highs is None:
-            return _changes(self.contains, line, cells)
-        ends = np.concatenate([self.lows, self.highs])
-        return np.asarray(ends[np.isfinite(ends)])
-
-    def meets(self, places: FloatArray) -> float:
-        """Return 1 where the set meets the stretch that the places (k,) go along, on a line; else 0."""
-        if self.lows is None or self.highs is None:
-            return float(self.contains(places).any())
-        return float(((self.lows <= places.max()) & (self.highs >= places.min())).any())
-
-    def overlap(self, plane: Plane, shape: tuple[int, ...]) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """Return the share of every cell in the set, (nx, ny), and where in each row and column of cells to look.
-
-        The latter are inner positions (nx, 2), (ny, 2) of a rectangle in the cell that holds its part of the set:
-        that part itself for a box, the whole cell for a function, whose share is sampled.
-        """
-        if self.lows is None or self.highs is None:
-            inside = self.contains(plane.points(midpoints(_PER_AXIS), range(shape[0]), shape[1]))
-            return inside.mean(axis=(1, 3)), *(np.tile([0.0, 1.0], (n, 1)) for n in shape)
-        extents = []
-        for low, h, n, start, stop in zip(plane.low, plane.spacing, shape, self.lows, self.highs, strict=True):
-            faces = np.arange(n)[:, None]
-            extents.append(np.clip((np.array([start, stop]) - low) / h - faces, 0.0, 1.0))
-        across, along = (extent[:, 1] - extent[:, 0] for extent in extents)
-        return np.outer(across, along), extents[0], extents[1]
-
-
-def midpoints(count: int) -> FloatArray:
-    """Return the midpoints of `count` equal parts of [0, 1]."""
-    return np.asarray((np.arange(count) + 0.5) / count)
-
-
-def _indicator(region: Callable[[FloatArray], Any], points: FloatArray, dim: int) -> FloatArray:
-    shape = points.shape if dim == 1 else points.shape[:-1]
-    inside = np.asarray(answer_of("region", region, points))
-    if inside.shape != shape or inside.dtype != np.bool_:
-        raise _checks.error(
-            "region", f"booleans of shape {shape}", f"{inside.dtype} of shape {inside.shape}", "return one per point"
-        )
-    return inside.astype(float)
-
-
-def _changes(contains: Weigh, line: Line, cells: int) -> FloatArray:
-    """Return the points where membership changes, found by bisection between samples."""
-    samples = line.low + line.spacing * np.linspace(0.0, cells, _SAMPLES * cells + 1)
-    inside = contains(samples)
-    k = np.nonzero(inside[:-1] != inside[1:])[0]
-    low, high, first = samples[k], samples[k + 1], inside[k]
-    for _ in range(_HALVINGS):
-        middle = 0.5 * (low + high)
-        same = contains(middle) == first
-        low, high = np.where(same, middle, low), np.where(same, high, middle)
-    return np.asarray(0.5 * (low + high))
