@@ -93,6 +93,40 @@ def planes(
 
 
 @compiled(fastmath={"contract"})
+def _pulls(
+    peaks: FloatArray, means: FloatArray, halves: FloatArray, slopes: FloatArray,
+    x: FloatArray, y: FloatArray, n: int, sums: tuple[FloatArray, FloatArray, FloatArray, FloatArray],
+) -> None:  # fmt: skip
+    """Fill the sums of weights and of weights times half the pulls at n points, all over exp(top)."""
+    total, gx, gy, top = sums
+    top[:] = 0.0
+    for attempt in range(2):
+        total[:] = 0.0
+        gx[:] = 0.0
+        gy[:] = 0.0
+        for k in range(peaks.size):
+            peak, slope = peaks[k], slopes[k]
+            mx, my, hx, hy = means[k, 0], means[k, 1], halves[k, 0], halves[k, 1]
+            for j in range(n):
+                dx = mx - x[j]
+                v = (my - y[j]) - slope * dx
+                w = exp((peak - hx * dx * dx - hy * v * v) - top[j])
+                pull = hy * v
+                total[j] += w
+                gx[j] += w * (hx * dx - pull * slope)
+                gy[j] += w * pull
+        if attempt == 1 or not lost(total, n):
+            break
+        top[:] = -np.inf
+        for k in range(peaks.size):
+            for j in range(n):
+                dx = means[k, 0] - x[j]
+                v = (means[k, 1] - y[j]) - slopes[k] * dx
+                e = peaks[k] - halves[k, 0] * dx * dx - halves[k, 1] * v * v
+                top[j] = e if e > top[j] else top[j]
+
+
+@compiled(fastmath={"contract"})
 def scatter(
     peaks: FloatArray, means: FloatArray, halves: FloatArray, slopes: FloatArray, points: FloatArray, out: FloatArray
 ) -> None:
@@ -103,31 +137,7 @@ def scatter(
         n = min(BLOCK, points.shape[0] - start)
         for j in range(n):
             x[j], y[j] = points[start + j, 0], points[start + j, 1]
-        top[:] = 0.0
-        for attempt in range(2):
-            total[:] = 0.0
-            gx[:] = 0.0
-            gy[:] = 0.0
-            for k in range(peaks.size):
-                peak, slope = peaks[k], slopes[k]
-                mx, my, hx, hy = means[k, 0], means[k, 1], halves[k, 0], halves[k, 1]
-                for j in range(n):
-                    dx = mx - x[j]
-                    v = (my - y[j]) - slope * dx
-                    w = exp((peak - hx * dx * dx - hy * v * v) - top[j])
-                    pull = hy * v
-                    total[j] += w
-                    gx[j] += w * (hx * dx - pull * slope)
-                    gy[j] += w * pull
-            if attempt == 1 or not lost(total, n):
-                break
-            top[:] = -np.inf
-            for k in range(peaks.size):
-                for j in range(n):
-                    dx = means[k, 0] - x[j]
-                    v = (means[k, 1] - y[j]) - slopes[k] * dx
-                    e = peaks[k] - halves[k, 0] * dx * dx - halves[k, 1] * v * v
-                    top[j] = e if e > top[j] else top[j]
+        _pulls(peaks, means, halves, slopes, x, y, n, (total, gx, gy, top))
         for j in range(n):
             out[start + j, 0] = 2.0 * gx[j] / total[j]
             out[start + j, 1] = 2.0 * gy[j] / total[j]
@@ -154,31 +164,7 @@ def scatter_second(
         n = min(BLOCK, points.shape[0] - start)
         for j in range(n):
             x[j], y[j] = points[start + j, 0], points[start + j, 1]
-        top[:] = 0.0
-        for attempt in range(2):
-            total[:] = 0.0
-            gx[:] = 0.0
-            gy[:] = 0.0
-            for k in range(peaks.size):
-                peak, slope = peaks[k], slopes[k]
-                mx, my, hx, hy = means[k, 0], means[k, 1], halves[k, 0], halves[k, 1]
-                for j in range(n):
-                    dx = mx - x[j]
-                    v = (my - y[j]) - slope * dx
-                    w = exp((peak - hx * dx * dx - hy * v * v) - top[j])
-                    pull = hy * v
-                    total[j] += w
-                    gx[j] += w * (hx * dx - pull * slope)
-                    gy[j] += w * pull
-            if attempt == 1 or not lost(total, n):
-                break
-            top[:] = -np.inf
-            for k in range(peaks.size):
-                for j in range(n):
-                    dx = means[k, 0] - x[j]
-                    v = (means[k, 1] - y[j]) - slopes[k] * dx
-                    e = peaks[k] - halves[k, 0] * dx * dx - halves[k, 1] * v * v
-                    top[j] = e if e > top[j] else top[j]
+        _pulls(peaks, means, halves, slopes, x, y, n, (total, gx, gy, top))
         for j in range(n):
             gx[j] = 2.0 * gx[j] / total[j]
             gy[j] = 2.0 * gy[j] / total[j]

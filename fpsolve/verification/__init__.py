@@ -10,7 +10,7 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import TYPE_CHECKING, cast
 
-from fpsolve.verification._file import check_file
+from fpsolve.verification.command import check_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
