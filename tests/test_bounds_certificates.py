@@ -8,8 +8,7 @@ from scipy.stats import norm
 
 import fpsolve as fp
 from fpsolve import bounds, kernels
-from fpsolve.bounds._lyapunov import radial
-from fpsolve.bounds._whole_line import Posterior
+from fpsolve.bounds import _lyapunov, _whole_line
 
 WEIGHT = fp.PolynomialWeight(2, 0.3)
 
@@ -116,7 +115,7 @@ def test_constants_of_the_line_by_adaptive_quadrature(weight):
         [-excess(0.0)]
         + [-optimize.minimize_scalar(excess, bounds=(y - 0.6, y + 0.6), method="bounded").fun for y in starts]
     )
-    v, posterior = radial(weight, 1), Posterior.of(reverse, t0, t1)
+    v, posterior = _lyapunov.radial(weight, 1), _whole_line.Posterior.of(reverse, t0, t1)
     k = v.factor * float(posterior.least_constants(v, np.array([gamma]))[0])
     print(k, peak)
     assert peak * (1 - 1e-7) <= k <= peak * 1.01

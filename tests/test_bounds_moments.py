@@ -11,10 +11,8 @@ from scipy.integrate import quad
 
 import fpsolve as fp
 from fpsolve import bounds, weights
-from fpsolve.bounds._line import Line
-from fpsolve.bounds._moments import log_exponential_moment, second_moment
+from fpsolve.bounds import _line, _moments
 from fpsolve.laws import Tail
-from fpsolve.laws._base import measured
 
 GRID = fp.Grid.uniform((-9, 9), cells=300)
 NARROW = fp.Grid.uniform((-4, 4), cells=100)
@@ -45,7 +43,7 @@ def test_second_moments_are_those_of_the_line(name, t):
     law = fp.Reverse(LAWS[name], fp.VP()).marginal(t)
     for weight in (fp.PolynomialWeight(2, 0.5), fp.PolynomialWeight(1.3), fp.UnitWeight(), lambda x: 1 + 0.1 * x**2):
         # a box that cuts off what it likes changes nothing in 1D
-        found = second_moment(law, weight, NARROW)
+        found = _moments.second_moment(law, weight, NARROW)
 
         def integrand(x, weight=weight):
             return float(law.density(x)) * float(weights.evaluate(weight, x)) ** 2
@@ -59,14 +57,16 @@ def test_the_moments_of_the_plane():
     law = fp.GaussianMixture([0.4, 0.6], [[1.0, 0.0], [-1.0, 0.5]], covs=[[[0.5, 0.2], [0.2, 0.3]], np.eye(2) * 0.2])
     draws = law.sample(400_000, np.random.default_rng(3))
     square = (draws**2).sum(axis=1)
-    found = second_moment(law, fp.PolynomialWeight(2, 0.5), fp.Grid.uniform([(-1, 1), (-1, 1)], cells=8))
+    found = _moments.second_moment(law, fp.PolynomialWeight(2, 0.5), fp.Grid.uniform([(-1, 1), (-1, 1)], cells=8))
     assert found.value == pytest.approx(np.mean((1 + 0.5 * square) ** 2), rel=0.02)
     log_mean = np.log(np.mean(np.exp(2 * 0.2 * (1 + 0.5 * square))))
-    assert log_exponential_moment(law, fp.PolynomialWeight(2, 0.5), 0.2, False) == pytest.approx(log_mean, rel=0.02)
+    assert _moments.log_exponential_moment(law, fp.PolynomialWeight(2, 0.5), 0.2, False) == pytest.approx(
+        log_mean, rel=0.02
+    )
     # other weights: in the box, and only where nothing is left around it
     wide, narrow = (fp.Grid.uniform([(-h, h), (-h, h)], cells=48) for h in (7, 1.5))
-    assert second_moment(law, fp.PolynomialWeight(1, 1.0), wide).margin >= 0.0
-    assert second_moment(law, fp.PolynomialWeight(1, 1.0), narrow).margin < 0.0
+    assert _moments.second_moment(law, fp.PolynomialWeight(1, 1.0), wide).margin >= 0.0
+    assert _moments.second_moment(law, fp.PolynomialWeight(1, 1.0), narrow).margin < 0.0
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_whether_a_second_moment_is_finite(law, weight, finite, t):
     alpha = float(fp.VP().scale(0.0, t))
     if isinstance(weight, fp.ExponentialWeight) and law.tail.power == 1.0:
         weight = fp.ExponentialWeight(weight.rate / alpha)
-    found = second_moment(fp.Reverse(law, fp.VP()).marginal(t), weight, GRID)
+    found = _moments.second_moment(fp.Reverse(law, fp.VP()).marginal(t), weight, GRID)
     assert np.isfinite(found.value) == finite == (found.margin >= 0.0)
 
 
@@ -112,7 +112,7 @@ def test_the_tail_of_a_log_density_is_read_far_out(function, power, rate):
 
 @pytest.mark.parametrize("power", [0.5, 0.9, 0.98, 1.02])
 def test_stretched_exponentials_are_told_from_exponential_tails(power):
-    found = measured(lambda x: -((1.0 + x**2) ** (power / 2)), 1)
+    found = fp.FromLogDensity(lambda x: -((1.0 + x**2) ** (power / 2)), dim=1).tail
     assert found.power == pytest.approx(power, abs=1e-6) and found.rate == pytest.approx(1.0, rel=1e-4)
 
 
@@ -140,7 +140,7 @@ def test_exponential_moments_are_those_of_the_line(name):
                 return float(np.exp(law.log_density(x) + ((c * v) ** 2 if square else 2 * c * v)))
 
             expected = np.log(integral(integrand, law))
-            assert log_exponential_moment(law, weight, c, square) == pytest.approx(expected, rel=1e-7)
+            assert _moments.log_exponential_moment(law, weight, c, square) == pytest.approx(expected, rel=1e-7)
 
 
 @pytest.mark.parametrize("half", [5, 8, 20, 40])
@@ -206,5 +206,5 @@ def test_bad_entropies_are_refused():
 
 def test_the_rule_integrates_every_law_to_one():
     for law in LAWS.values():
-        line = Line.of(law)
+        line = _line.Line.of(law)
         assert abs(np.expm1(line.log_integral(law.log_density(line.x)))) <= 1e-9

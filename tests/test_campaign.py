@@ -22,9 +22,8 @@ from hypothesis import strategies as st
 
 import fpsolve as fp
 from fpsolve import campaign, cli
-from fpsolve.campaign import _sweep, command
+from fpsolve.campaign import _identity, _sweep, command
 from fpsolve.campaign import settings as files
-from fpsolve.campaign._identity import canonical, digest
 from fpsolve.campaign.settings import SweepSettings, read
 
 CALLS: Counter[object] = Counter()
@@ -275,7 +274,7 @@ class _Setting:
     ],
 )
 def test_different_values_have_different_identities(one, other) -> None:
-    assert digest(canonical("v", one)) != digest(canonical("v", other))
+    assert _identity.digest(_identity.canonical("v", one)) != _identity.digest(_identity.canonical("v", other))
 
 
 @given(
@@ -283,7 +282,7 @@ def test_different_values_have_different_identities(one, other) -> None:
 )
 def test_equal_values_have_equal_identities(value) -> None:
     copy = json.loads(json.dumps(value))
-    assert digest(canonical("v", value)) == digest(canonical("v", copy))
+    assert _identity.digest(_identity.canonical("v", value)) == _identity.digest(_identity.canonical("v", copy))
 
 
 def test_layout_and_order_are_no_part_of_the_identity() -> None:
@@ -298,7 +297,7 @@ def test_layout_and_order_are_no_part_of_the_identity() -> None:
         (fp.Gaussian(0.0, std=2.0), fp.Gaussian(0.0, cov=4.0)),
     ]
     for one, other in same:
-        assert digest(canonical("v", one)) == digest(canonical("v", other))
+        assert _identity.digest(_identity.canonical("v", one)) == _identity.digest(_identity.canonical("v", other))
 
 
 def test_what_has_no_stable_identity_is_refused_with_the_way_out() -> None:

@@ -228,6 +228,23 @@ def test_another_attribute_of_a_module_is_computed_again_or_told_of(
     changed(make(3.0), tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("one", "other"), [("np.sin(a)", "np.cos(a)"), ("(1j * a).real", "(1j * a).imag"), ("abs(a)", "int(a)")]
+)
+def test_another_name_called_is_computed_again_or_told_of(tmp_path: Path, one: str, other: str) -> None:
+    """The instructions are the same, and nothing of the user's is read."""
+
+    def make(called: str) -> Callable[..., Any]:
+        space: dict[str, Any] = {"np": np, "__name__": "mine"}
+        exec(f"def work(a):\n    return float({called})", space)
+        work: Callable[..., Any] = space["work"]
+        return work
+
+    fp.sweep(make(one), out=tmp_path, a=[1.0, 2.0])
+    with pytest.warns(UserWarning, match="was changed; they are kept"):
+        fp.sweep(make(other), out=tmp_path, a=[1.0, 2.0])
+
+
 def test_what_the_function_changes_itself_is_no_change_of_its_input(tmp_path: Path) -> None:
     calls: list[float] = []
     memory: dict[float, float] = {}

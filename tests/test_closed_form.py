@@ -15,10 +15,7 @@ from scipy.special import log_ndtr, logsumexp, ndtr
 
 import fpsolve as fp
 from fpsolve import closed_form
-from fpsolve.closed_form import density, kernel, log_density, weighted_tv
-from fpsolve.closed_form._fields import bayes, by_quadrature, marginal
-from fpsolve.closed_form._mixture import NODES, absolute_integrals
-from fpsolve.closed_form._solve import transport
+from fpsolve.closed_form import _fields, _mixture, _solve, density, kernel, log_density, weighted_tv
 
 OU = fp.OrnsteinUhlenbeck(T=3.0)
 UNIT = fp.UnitWeight()
@@ -87,7 +84,7 @@ def bayes_by_scipy(reverse, start, t, x, limits, points=()):
 @pytest.mark.parametrize("t", [1e-3, 0.2, 3.0])
 def test_marginals_by_quadrature_against_the_laws_own_closed_forms(name, t):
     alpha, variance = float(OU.scale(0.0, t)), float(OU.variance(0.0, t))
-    mine = by_quadrature(TARGETS[name], OU, t, 1e-12).log_at(X)
+    mine = _fields.by_quadrature(TARGETS[name], OU, t, 1e-12).log_at(X)
     law = TARGETS[name].diffused(alpha, variance)
     if law is None:
         for x in (-1.3, 0.0, 4.0):
@@ -99,7 +96,7 @@ def test_marginals_by_quadrature_against_the_laws_own_closed_forms(name, t):
             # beyond 12 the density is below exp(-140)
             limits = max(centre - reach, -12.0), min(centre + reach, 12.0)
             expected = quad(integrand, *limits, epsabs=0.0, epsrel=1e-11, limit=500)[0] / np.sqrt(2 * np.pi * variance)
-            found = np.exp(by_quadrature(TARGETS[name], OU, t, 1e-12).log_at(np.array([x]))[0])
+            found = np.exp(_fields.by_quadrature(TARGETS[name], OU, t, 1e-12).log_at(np.array([x]))[0])
             assert found == pytest.approx(expected, rel=1e-9)
         return
     # log densities down to -2e4: relative to their size that is rounding
@@ -111,7 +108,7 @@ def test_a_layer_next_to_a_kink_is_not_skipped():
     law, process = fp.Laplace(0.0, 0.5), fp.VP()
     alpha, variance = float(process.scale(0.0, 1.0)), float(process.variance(0.0, 1.0))
     x = np.array([-200.0, -79.0, -31.0, -5.0])
-    alone = [float(marginal(law, process, 1.0, 1e-12).log_at(x[[k]])[0]) for k in range(x.size)]
+    alone = [float(_fields.marginal(law, process, 1.0, 1e-12).log_at(x[[k]])[0]) for k in range(x.size)]
     assert np.abs(alone - law.diffused(alpha, variance).log_density(x)).max() <= 1e-10
 
 
@@ -149,7 +146,7 @@ def test_integral_from_the_marginal_gives_the_marginal(process):
     for t in (0.002 * T, 0.3 * T):
         spread = 4.0 + 8.0 * float(np.sqrt(reverse.process.variance(0.0, t)))
         x = np.linspace(-spread, spread, 101)
-        found = bayes(reverse.target, reverse.process, reverse.marginal(T), t, 1e-12).log_at(x)
+        found = _fields.bayes(reverse.target, reverse.process, reverse.marginal(T), t, 1e-12).log_at(x)
         expected = reverse.marginal(t).log_density(x)
         assert np.abs(found - expected).max() <= 2e-12 * (1.0 + np.abs(expected).max())
 
@@ -157,7 +154,7 @@ def test_integral_from_the_marginal_gives_the_marginal(process):
 def test_tails_stay_accurate_and_finite_far_out():
     reverse = cases.ou_mixture()
     x = np.concatenate([-np.geomspace(60.0, 5.0, 20), np.geomspace(5.0, 60.0, 20)])
-    found = bayes(reverse.target, OU, reverse.marginal(3.0), 0.01, 1e-12).log_at(x)
+    found = _fields.bayes(reverse.target, OU, reverse.marginal(3.0), 0.01, 1e-12).log_at(x)
     expected = reverse.marginal(0.01).log_density(x)
     assert expected.min() < -5000.0
     assert np.abs(found / expected - 1.0).max() <= 1e-12
@@ -211,7 +208,7 @@ def test_gaussian_formula_against_the_integral(t, start):
     gain, noise = v_t * OU.scale(t, 3.0) / v_T, v_t * OU.variance(t, 3.0) / v_T
     law = fp.Gaussian(m_t + gain * (start.mean - m_T), cov=noise + gain**2 * start.cov)
     assert np.abs(log_density(reverse_of(target), start, t, X) - law.log_density(X)).max() <= 1e-10
-    by_integral = bayes(target, OU, start, t, 1e-12).log_at(X)
+    by_integral = _fields.bayes(target, OU, start, t, 1e-12).log_at(X)
     assert np.abs(by_integral - law.log_density(X)).max() <= 1e-11 * (1.0 + np.abs(by_integral).max())
 
 
@@ -363,7 +360,7 @@ def test_flow_map_against_its_differential_equation(name):
         return fp.VP().drift_rate(now) * y - 0.5 * g2 * reverse.score(now, y)
 
     end = solve_ivp(velocity, (t, 1.0), x, method="LSODA", rtol=1e-10, atol=1e-12).y[:, -1]
-    flow = transport(target, fp.VP(), start, t, 1e-12)
+    flow = _solve.transport(target, fp.VP(), start, t, 1e-12)
     assert flow.origin(x) == pytest.approx(end, rel=1e-6, abs=1e-7)
     step = 1e-4
     jacobian = (flow.origin(x + step) - flow.origin(x - step)) / (2 * step)
@@ -376,7 +373,7 @@ def test_transport_of_gaussians_is_affine_far_into_both_tails(process):
     t = 0.05 * process.T
     (m_t, v_t), (m_T, v_T) = (tuple(map(np.squeeze, moments(target, process, s))) for s in (t, process.T))
     z = np.concatenate([-np.geomspace(40.0, 1e-3, 30), np.geomspace(1e-3, 40.0, 30)])
-    found = transport(target, process, target, t, 1e-12).origin(m_t + np.sqrt(v_t) * z)
+    found = _solve.transport(target, process, target, t, 1e-12).origin(m_t + np.sqrt(v_t) * z)
     assert (found - m_T) / np.sqrt(v_T) == pytest.approx(z, rel=1e-11, abs=1e-12)
 
 
@@ -385,7 +382,7 @@ def test_affine_flow_against_the_general_transport(name):
     target, start = fp.Gaussian(0.7, std=0.4), STARTS[name]
     x = np.linspace(-1.0, 2.0, 41)
     found = density(reverse_of(target, OU, 0.0), start, 0.1, x)
-    general = transport(target, OU, start, 0.1, 1e-12).log_at(x)
+    general = _solve.transport(target, OU, start, 0.1, 1e-12).log_at(x)
     assert found == pytest.approx(np.exp(general), rel=1e-10, abs=1e-13)
 
 
@@ -456,7 +453,7 @@ def test_integral_in_the_plane_from_the_marginal_gives_the_marginal():
     x = np.random.default_rng(2).normal(scale=2.0, size=(30, 2))
     x[:3] = [[15.0, -12.0], [-20.0, 3.0], [0.0, 25.0]]
     for t in (0.01, 2.9):
-        found = bayes(reverse.target, OU, reverse.marginal(3.0), t, 1e-12).log_at(x)
+        found = _fields.bayes(reverse.target, OU, reverse.marginal(3.0), t, 1e-12).log_at(x)
         expected = reverse.marginal(t).log_density(x)
         assert np.abs(found - expected).max() <= 2e-12 * (1.0 + np.abs(expected).max())
 
@@ -475,14 +472,16 @@ def test_student_target_in_the_plane():
     points = (x[0] - std * np.stack(np.meshgrid(nodes, nodes, indexing="ij"), axis=-1)) / alpha
     bell = np.exp(-0.5 * nodes**2) * (nodes[1] - nodes[0]) / np.sqrt(2.0 * np.pi)
     by_trapezia = bell @ target.density(points) @ bell / alpha**2
-    assert np.exp(marginal(target, process, 0.3, 1e-12).log_at(x[:1])[0]) == pytest.approx(by_trapezia, rel=1e-12)
+    assert np.exp(_fields.marginal(target, process, 0.3, 1e-12).log_at(x[:1])[0]) == pytest.approx(
+        by_trapezia, rel=1e-12
+    )
 
 
 def test_rotated_gaussian_in_the_plane_against_the_integral_and_point_masses():
     target = fp.Gaussian([0.5, -0.3], cov=[[0.5, 0.3], [0.3, 0.4]])
     reverse, x = reverse_of(target), np.random.default_rng(4).normal(size=(40, 2))
     start = fp.Gaussian([1.0, 1.0], cov=[[0.2, -0.1], [-0.1, 0.5]])
-    assert bayes(target, OU, start, 0.1, 1e-12).log_at(x) == pytest.approx(
+    assert _fields.bayes(target, OU, start, 0.1, 1e-12).log_at(x) == pytest.approx(
         log_density(reverse, start, 0.1, x), abs=1e-10
     )
     at = np.array([0.7, -1.1])
@@ -605,13 +604,14 @@ def test_distance_is_a_metric_here():
 
 def test_absolute_integrals_split_at_every_root():
     # the third has its root between the last node and the end of the panel
-    rows = np.stack([np.sin(3.0 * NODES + 0.3), np.exp(NODES), NODES - 0.99, -(NODES**2) + 0.25, 0.0 * NODES])
+    nodes = _mixture.NODES
+    rows = np.stack([np.sin(3.0 * nodes + 0.3), np.exp(nodes), nodes - 0.99, -(nodes**2) + 0.25, 0.0 * nodes])
     root = (np.pi - 0.3) / 3.0
     inner = quad(lambda x: np.sin(3.0 * x + 0.3), -0.1, root, epsabs=1e-14)[0]
     outer = quad(lambda x: -np.sin(3.0 * x + 0.3), -1.0, -0.1, epsabs=1e-14)[0]
     rest = quad(lambda x: -np.sin(3.0 * x + 0.3), root, 1.0, epsabs=1e-14)[0]
     exact = [inner + outer + rest, 2.0 * np.sinh(1.0), 0.5 * (1.99**2 + 0.01**2), 0.5, 0.0]
-    assert absolute_integrals(rows) == pytest.approx(exact, abs=1e-11)
+    assert _mixture.absolute_integrals(rows) == pytest.approx(exact, abs=1e-11)
 
 
 # --- negative controls ---------------------------------------------------------------------------------------------
@@ -725,7 +725,7 @@ def test_bad_input_is_named(make, match):
 
 def test_log_ndtr_is_what_the_tails_say():
     """The tails of a mixture in logarithms, 40 standard deviations out on either side."""
-    field = marginal(fp.Gaussian(0.0, std=1.0), OU, 1.0, 1e-12)
+    field = _fields.marginal(fp.Gaussian(0.0, std=1.0), OU, 1.0, 1e-12)
     z = np.array([-40.0, -3.0, 0.0, 3.0, 40.0])
     assert field.log_tail(z, False) == pytest.approx(log_ndtr(z), rel=1e-13)
     assert field.log_tail(z, True) == pytest.approx(log_ndtr(-z), rel=1e-13)

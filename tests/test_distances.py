@@ -17,8 +17,7 @@ from scipy.special import ndtr
 
 import fpsolve as fp
 from fpsolve import distances
-from fpsolve.distances import _splines
-from fpsolve.distances._divergences import root
+from fpsolve.distances import _divergences, _splines
 
 BOX = (-6.0, 6.0)
 
@@ -673,7 +672,7 @@ def test_chi2_knows_that_nothing_bounds_it_where_q_is_rounding() -> None:
 
 def test_a_squared_distance_that_rounds_to_below_zero_is_zero_with_an_error() -> None:
     square = xr.Dataset({"distance": ("k", [-1e-15, 4.0]), "error": ("k", [2e-15, 0.0])})
-    roots = root(square)
+    roots = _divergences.root(square)
     np.testing.assert_allclose(roots.distance, [0.0, 2.0])
     np.testing.assert_allclose(roots.error, [np.sqrt(2e-15), 0.0])
 

@@ -214,6 +214,7 @@ def test_a_checksum_is_of_every_name_number_and_attribute(tmp_path: Path) -> Non
         "name": whole.rename(one="two"),
         "dimension": whole.rename(x="y"),
         "attribute": whole.assign_attrs(n=4),
+        "unit": whole.assign(one=whole.one.assign_attrs(units="m")),
         "type": whole.assign(density=whole.density.astype(np.float32)),
     }
     sums = {name: checksum(one) for name, one in others.items()} | {"whole": checksum(whole)}

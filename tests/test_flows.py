@@ -7,7 +7,6 @@ import pytest
 
 import fpsolve as fp
 from fpsolve import flows
-from fpsolve._checks import FloatArray
 
 EDM = fp.EDM(sigma_min=0.02, sigma_max=3.0)
 #: Data points -1 and 1: a mixture too narrow to be seen.
@@ -98,7 +97,7 @@ def test_probability_flow_of_a_gaussian() -> None:
     assert found.t.values[[0, -1]] == pytest.approx([1.0, 0.05])
 
 
-def spiral(x: FloatArray) -> FloatArray:
+def spiral(x: np.ndarray) -> np.ndarray:
     """Rotation around the origin with attraction."""
     return np.stack([-x[..., 0] - 3.0 * x[..., 1], 3.0 * x[..., 0] - x[..., 1]], axis=-1)
 

@@ -14,8 +14,7 @@ from scipy.special import logsumexp
 import fpsolve as fp
 from fpsolve import _compile, marginals
 from fpsolve.laws import Law
-from fpsolve.marginals import ClosedFormMarginals, MixtureMarginals, QuadratureMarginals, _compiled
-from fpsolve.marginals._mixture import log_matmul
+from fpsolve.marginals import ClosedFormMarginals, MixtureMarginals, QuadratureMarginals, _compiled, _mixture
 from fpsolve.processes import Process
 
 OU, VP, EDM = fp.OrnsteinUhlenbeck(T=3.0), fp.VP(), fp.EDM()
@@ -229,7 +228,7 @@ def test_compiled_sums_keep_nan_to_itself(rng: np.random.Generator) -> None:
 def test_log_matmul_is_finite_where_a_term_is(spread: float, rng: np.random.Generator) -> None:
     a, b = -spread * rng.exponential(size=(30, 12)), -spread * rng.exponential(size=(12, 200))
     expected = logsumexp(a[:, :, None] + b[None], axis=1)
-    np.testing.assert_allclose(log_matmul(a, b), expected, rtol=1e-13, atol=1e-13)
+    np.testing.assert_allclose(_mixture.log_matmul(a, b), expected, rtol=1e-13, atol=1e-13)
     if spread > 1000.0:  # the negative control: one scaled product alone is not enough
         scaled = np.exp(a - a.max(axis=1, keepdims=True)) @ np.exp(b - b.max(axis=0))
         assert np.any(scaled == 0.0)

@@ -8,7 +8,6 @@ from scipy.optimize import brentq
 
 import fpsolve as fp
 from fpsolve import scores
-from fpsolve._checks import FloatArray
 from fpsolve.scores import ProductField, ProductScore
 from fpsolve.scores._levels import range_levels
 
@@ -21,7 +20,7 @@ EDM = fp.EDM(sigma_min=0.02, sigma_max=3.0)
 LEVELS = np.geomspace(0.05, 3.0, 9)
 
 
-def by_definition(target: Any, sigma: FloatArray, loss: FloatArray, x: FloatArray) -> FloatArray:
+def by_definition(target: Any, sigma: np.ndarray, loss: np.ndarray, x: np.ndarray) -> np.ndarray:
     """grad Psi / D with g = 1/sigma, level by level from the laws themselves."""
     top, below = np.zeros(x.shape), np.zeros(x.shape)
     for s, weight in zip(sigma, loss, strict=True):
@@ -49,7 +48,7 @@ def test_other_gains_and_losses() -> None:
     np.testing.assert_allclose(single(0.7, x), MIXTURE.diffused(1.0, 0.49).score(x), rtol=1e-12)
 
 
-def loss_of(field: Any, target: Any, sigma: FloatArray, x: FloatArray) -> float:
+def loss_of(field: Any, target: Any, sigma: np.ndarray, x: np.ndarray) -> float:
     """sum_i sigma_i^2 E_{p_i} |S/sigma_i - grad log p_i|^2 by the trapezoidal rule on x."""
     value, total = field(x), 0.0
     for s in sigma:

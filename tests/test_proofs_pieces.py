@@ -14,10 +14,7 @@ from scipy.stats import norm
 import fpsolve as fp
 from fpsolve import proofs
 from fpsolve.processes import OwnUnits
-from fpsolve.proofs import _balls, _distance, _harris, _mixtures, _sources
-from fpsolve.proofs._block import Block
-from fpsolve.proofs._distance import Problem, _ends, _majorant, _on_panel
-from fpsolve.proofs._mixtures import Mixture, Path, Sides, integral, mixture, moments, path
+from fpsolve.proofs import _balls, _block, _distance, _harris, _mixtures, _sources
 
 GAUSS = np.polynomial.legendre.leggauss(200)
 LONG = _balls.Stopwatch(1e9)
@@ -47,14 +44,14 @@ def many_bits():
 
 
 def normals(weights, means, variances):
-    return Mixture(*(tuple(arb(value) for value in values) for values in (weights, means, variances)))
+    return _mixtures.Mixture(*(tuple(arb(value) for value in values) for values in (weights, means, variances)))
 
 
 @pytest.mark.parametrize("process", PROCESSES, ids=repr)
 def test_transitions_are_those_of_the_process(process):
     for s, t in ((0.0, 0.3), (0.0, 1.0), (0.2, 0.9), (0.999, 1.0)):
         s, t = s * process.T, t * process.T
-        found = path(process, s, t)
+        found = _mixtures.path(process, s, t)
         assert float(found.scale.mid()) == pytest.approx(float(process.scale(s, t)), rel=1e-12)
         assert float(found.variance.mid()) == pytest.approx(float(process.variance(s, t)), rel=1e-11)
         assert float(found.variance.rad()) <= 1e-12 * float(found.variance.mid())
@@ -93,7 +90,7 @@ def test_a_maximum_is_infinite_where_a_box_is_not_judged():
 
 
 def test_the_posterior_of_a_wide_ball_stays_between_nothing_and_everything():
-    block = Block(normals([0.5, 0.5], [-1, 1], [0.04, 0.04]), Path(arb(0.5), arb(0.75)))
+    block = _block.Block(normals([0.5, 0.5], [-1, 1], [0.04, 0.04]), _mixtures.Path(arb(0.5), arb(0.75)))
     for weight in block.posterior(arb(0, 10**6)):
         assert weight.contains(0) and weight.contains(1) and float(weight.rad()) <= 0.6
 
@@ -104,7 +101,7 @@ def test_the_posterior_of_a_wide_ball_stays_between_nothing_and_everything():
 def test_no_piece_between_sign_changes_is_dropped():
     """int |N(x; -1/2, 1) - N(x; 1/2, 1)| = 2 (2 Phi(1/2) - 1); pieces cover the line without gaps."""
     law = normals([1, -1], [-0.5, 0.5], [1, 1])
-    found = _mixtures.signed_norm(law, Sides(fp.UnitWeight()), SMALL, LONG)
+    found = _mixtures.signed_norm(law, _mixtures.Sides(fp.UnitWeight()), SMALL, LONG)
     assert float(found.mid()) == pytest.approx(2.0 * (2.0 * norm.cdf(0.5) - 1.0), abs=1e-14)
     cubic = flint.arb_poly([0, -1, 0, 4])  # 4x^3 - x: roots -1/2, 0, 1/2
     cut = _balls.pieces(_balls.by_shift(cubic), arb(-1), arb(1), arb("1e-12"), LONG)
@@ -116,7 +113,7 @@ def test_no_piece_between_sign_changes_is_dropped():
 def test_pieces_of_unknown_sign_are_counted():
     """Where the sign is looked for nowhere, the ball still holds the integral."""
     law = normals([1, -1], [-0.5, 0.5], [1, 1])
-    found = _mixtures.signed_norm(law, Sides(fp.UnitWeight()), arb(10), LONG)
+    found = _mixtures.signed_norm(law, _mixtures.Sides(fp.UnitWeight()), arb(10), LONG)
     assert found.contains(arb(2.0 * (2.0 * norm.cdf(0.5) - 1.0)))
 
 
@@ -125,13 +122,15 @@ def test_what_lies_beyond_the_ends_is_counted():
     law = normals([1], [0], [1])
     for weight in (fp.PolynomialWeight(), fp.ExponentialWeight(1.0)):
         truth = sum(quad(lambda x, w=weight: w(x) * norm.pdf(x), *ends)[0] for ends in ((-40, -1), (2, 40)))
-        assert float(_mixtures.tail(law, Sides(weight), arb(-1), arb(2)).mid()) == pytest.approx(truth, rel=1e-8)
+        assert float(_mixtures.tail(law, _mixtures.Sides(weight), arb(-1), arb(2)).mid()) == pytest.approx(
+            truth, rel=1e-8
+        )
 
 
 def test_ends_that_are_too_near_widen_the_norm(monkeypatch):
     """With ends at -1 and 1 a third of a standard normal law lies beyond: 1 is still in the ball."""
     monkeypatch.setattr(_mixtures, "reach", lambda *_: (-1.0, 1.0))
-    found = _mixtures.signed_norm(normals([1], [0], [1]), Sides(fp.UnitWeight()), SMALL, LONG)
+    found = _mixtures.signed_norm(normals([1], [0], [1]), _mixtures.Sides(fp.UnitWeight()), SMALL, LONG)
     assert found.contains(1) and found.rad() < arb("0.4")
 
 
@@ -149,13 +148,15 @@ def test_a_series_admits_what_it_leaves_of_a_mixture(degree):
 
 
 def test_moments_between_two_points():
-    found = moments(arb(0.3), arb(0.49), arb(-1), arb(0.9), 5)
+    found = _mixtures.moments(arb(0.3), arb(0.49), arb(-1), arb(0.9), 5)
     for degree, moment in enumerate(found):
         truth = quad(lambda x, n=degree: x**n * norm.pdf(x, 0.3, 0.7), -1.0, 0.9, epsabs=1e-14)[0]
         assert float(moment.mid()) == pytest.approx(truth, abs=1e-13)
-    side = Sides(fp.ExponentialWeight(0.4)).right
+    side = _mixtures.Sides(fp.ExponentialWeight(0.4)).right
     truth = quad(lambda x: math.exp(0.4 * x) * norm.pdf(x, 0.3, 0.7), 0.1, 12.0)[0]
-    assert float(integral(normals([1], [0.3], [0.49]), side, arb(0.1), None).mid()) == pytest.approx(truth, rel=1e-9)
+    assert float(_mixtures.integral(normals([1], [0.3], [0.49]), side, arb(0.1), None).mid()) == pytest.approx(
+        truth, rel=1e-9
+    )
 
 
 # --- quadrature in y -----------------------------------------------------------------------------------------------
@@ -163,11 +164,11 @@ def test_moments_between_two_points():
 
 def problem(nu=None, t=0.3):
     """Two modes, half way; p_t, p_T, nu and the transition."""
-    target = mixture("target", fp.GaussianMixture([0.4, 0.6], means=[-1.0, 0.7], stds=[0.4, 0.6]))
+    target = _mixtures.mixture("target", fp.GaussianMixture([0.4, 0.6], means=[-1.0, 0.7], stds=[0.4, 0.6]))
     process = fp.OrnsteinUhlenbeck(T=1.0)
-    here, end = (target.diffused(path(process, 0.0, time)) for time in (t, 1.0))
-    nu = mixture("nu", nu or fp.Gaussian(-0.4, std=0.7))
-    return Problem(here, end, nu, None, path(process, t, 1.0), Sides(fp.UnitWeight()))
+    here, end = (target.diffused(_mixtures.path(process, 0.0, time)) for time in (t, 1.0))
+    nu = _mixtures.mixture("nu", nu or fp.Gaussian(-0.4, std=0.7))
+    return _distance.Problem(here, end, nu, None, _mixtures.path(process, t, 1.0), _mixtures.Sides(fp.UnitWeight()))
 
 
 def sources(given, low, high, small="1e-25", constant=-1):
@@ -311,8 +312,8 @@ def test_the_error_of_a_polynomial_widens_the_distance():
     given = problem()
     part = _sources.Expansion(arb(1), arb(1), flint.arb_poly([0.1]), arb(1) / 4)
     mass = arb(1) / 2
-    found = _on_panel(given, part, mass, arb("1e-20"), LONG)
-    true_mass = integral(given.law, Sides(fp.UnitWeight()).right, arb(0), arb(2))
+    found = _distance._on_panel(given, part, mass, arb("1e-20"), LONG)
+    true_mass = _mixtures.integral(given.law, _mixtures.Sides(fp.UnitWeight()).right, arb(0), arb(2))
     assert found.contains(true_mass * arb(0.1) + arb(0.12)) and found.contains(true_mass * arb(0.1) - arb(0.12))
 
 
@@ -321,7 +322,7 @@ def test_a_sign_that_is_not_looked_for_widens_the_distance():
     given = problem()
     part = _sources.Expansion(arb(1), arb(1), flint.arb_poly([0.0, 0.001]), arb(0))
     mass = arb(1) / 2
-    found = _on_panel(given, part, mass, mass * arb("2e-3"), LONG)
+    found = _distance._on_panel(given, part, mass, mass * arb("2e-3"), LONG)
     assert found.contains(arb(quad(lambda u: 0.001 * abs(u) * float(doubles(given.law, 1.0 + u)), -1, 1)[0]))
 
 
@@ -342,11 +343,11 @@ def test_panels_that_end_too_early_widen_the_distance(monkeypatch):
 
 def test_evolved_laws_lie_below_their_majorant_and_its_tail_is_counted():
     given = problem(fp.Gaussian(-0.4, std=1.4))
-    majorants = [_majorant(given, side) for side in (-1, 1)]
+    majorants = [_distance._majorant(given, side) for side in (-1, 1)]
     for x in (-3.0, -1.0, 0.0, 0.8, 2.5):
         density = float(given.law.density(arb(x)).mid()) * gap(given, x)
         assert density <= min(float(m.density(arb(x)).mid()) for m in majorants) * (1 + 1e-9)
-    low, high, beyond = _ends(given, arb("1e-3"))
+    low, high, beyond = _distance._ends(given, arb("1e-3"))
     outside = sum(
         np.trapezoid([float(doubles(given.law, x)) * (gap(given, x) + 1.0) for x in ends], ends)
         for ends in (np.linspace(low - 2.0, low, 201), np.linspace(high, high + 2.0, 201))
@@ -356,14 +357,14 @@ def test_evolved_laws_lie_below_their_majorant_and_its_tail_is_counted():
 
 def test_both_tails_of_the_evolved_law_and_of_the_exact_one_are_in_the_bound():
     given = problem()
-    low, high, beyond = _ends(given, arb("1e-3"))
-    left, right = (_majorant(given, side) for side in (-1, 1))
-    unit = Sides(fp.UnitWeight())
+    low, high, beyond = _distance._ends(given, arb("1e-3"))
+    left, right = (_distance._majorant(given, side) for side in (-1, 1))
+    unit = _mixtures.Sides(fp.UnitWeight())
     parts = [
-        integral(left, unit.left, None, arb(low)),
-        integral(right, unit.right, arb(high), None),
-        integral(given.law, unit.left, None, arb(low)),
-        integral(given.law, unit.right, arb(high), None),
+        _mixtures.integral(left, unit.left, None, arb(low)),
+        _mixtures.integral(right, unit.right, arb(high), None),
+        _mixtures.integral(given.law, unit.left, None, arb(low)),
+        _mixtures.integral(given.law, unit.right, arb(high), None),
     ]
     assert float(beyond) == pytest.approx(sum(float(part.mid()) for part in parts), rel=1e-9)
 
@@ -390,7 +391,7 @@ def test_the_drift_constant_is_not_that_of_samples():
     """Of a kernel with a narrow bump of P V: K is above the maximum over fine samples, and near it."""
     weights, means, variances = np.array([0.98, 0.02]), np.array([0.0, 3.0]), np.array([0.01, 4e-4])
     alpha, s = 0.9, 0.0025
-    block = Block(normals(weights, means, variances), Path(arb(alpha), arb(s)))
+    block = _block.Block(normals(weights, means, variances), _mixtures.Path(arb(alpha), arb(s)))
     found = float(_harris._drift_constant(block, 2, arb(0.9), LONG))
 
     def excess(y):

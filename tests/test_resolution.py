@@ -11,8 +11,7 @@ import xarray as xr
 
 import fpsolve as fp
 from fpsolve import weights
-from fpsolve.evolution._march import StepPlan, plan_by_count
-from fpsolve.evolution._methods import share
+from fpsolve.evolution import _march, _methods
 from fpsolve.verification import coverage
 from fpsolve.verification.coverage import masses
 
@@ -73,7 +72,7 @@ def test_steps_are_dealt_in_pairs():
 
     clock = run_clock(reverse, [fp.Gaussian(0.0, std=1.0)], 1.0, 0.01)
     for steps, saves in ((50, 26), (100, 34), (57, 9), (12, 13)):
-        plan = plan_by_count(clock, np.linspace(1.0, 0.01, saves), steps)
+        plan = _march.plan_by_count(clock, np.linspace(1.0, 0.01, saves), steps)
         assert plan.steps == steps and plan.counts.min() >= 1
         if steps >= 2 * (saves - 1):
             assert (plan.counts % 2).sum() == steps % 2
@@ -85,7 +84,7 @@ def test_steps_are_dealt_in_pairs():
 @pytest.mark.parametrize(("steps", "saves"), [(100, 50), (400, 50), (99, 20), (64, 3), (1000, 200), (30, 15)])
 def test_the_third_level_takes_every_fourth_step_time_and_few_of_the_save_times(steps, saves):
     edges = np.round(np.linspace(0, steps, saves)).astype(int)
-    fine = StepPlan(1.0 - edges / steps, np.diff(edges))
+    fine = _march.StepPlan(1.0 - edges / steps, np.diff(edges))
     coarser, which = fine.quartered()
     nodes = coarser.nodes_in(fine, which)
     assert len(which) <= 13 and which[0] == 0 and which[-1] == saves - 1
@@ -96,7 +95,7 @@ def test_the_third_level_takes_every_fourth_step_time_and_few_of_the_save_times(
 
 def test_numerical_diffusion_of_cells_and_of_twice_as_wide_ones():
     z = np.concatenate([-np.geomspace(1e-6, 800.0, 60), [0.0], np.geomspace(1e-6, 800.0, 60)])
-    for found, wide in zip(share(z), (z, 2.0 * z), strict=True):
+    for found, wide in zip(_methods.share(z), (z, 2.0 * z), strict=True):
         half = 0.5 * wide.astype(np.longdouble)
         truth = np.where(half == 0.0, 0.0, half / np.tanh(np.where(half == 0.0, 1.0, half)) - 1.0)
         np.testing.assert_allclose(found, truth.astype(float), rtol=1e-4, atol=1e-15)

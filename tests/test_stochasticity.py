@@ -7,7 +7,6 @@ import pytest
 import fpsolve as fp
 from fpsolve import closed_form, weights
 from fpsolve.dynamics import edm_churn
-from fpsolve.dynamics._stochasticity import eta_joints
 
 
 def smooth(t):
@@ -37,7 +36,7 @@ def test_the_grid_agrees_with_the_gaussian_formula_for_eta_of_t(eta):
         estimate = run.error_estimate.values[:, k]
         print(f"t = {t:g}: errors {errors}, estimate/error {estimate / errors}")
         assert np.all(errors <= estimate)
-    assert set(np.round(eta_joints(eta, 1.0).times, 9)) <= set(np.round(run.t.values, 9))
+    assert set(np.round(reverse.joints.times, 9)) <= set(np.round(run.t.values, 9))
 
 
 def test_the_gaussian_formula_with_a_constant_function_is_that_of_the_number():
@@ -74,7 +73,7 @@ def test_churn_on_edm_with_two_quiet_stretches_carries_the_marginals():
 
 
 def test_zeros_are_found_and_a_function_that_is_zero_is_the_flow():
-    found = eta_joints(late, 1.0).times
+    found = fp.Reverse(GAUSS, fp.VP(), eta=late).joints.times
     assert len(found) == 1 and abs(found[0] - 0.3) < 1e-12
     silent = fp.Reverse(GAUSS, fp.VP(), eta=edm_churn(0.0))
     assert silent.noiseless and not fp.Reverse(GAUSS, fp.VP(), eta=late).noiseless

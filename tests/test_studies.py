@@ -18,7 +18,6 @@ import xarray as xr
 import fpsolve as fp
 from fpsolve import cli, studies
 from fpsolve.studies import _catalogue, _forgetting_case, forgetting
-from fpsolve.studies._forgetting_case import checks
 from fpsolve.studies.config import AnyProcess, Stages, read
 from fpsolve.studies.report import Check, Report, Table, number, with_error
 
@@ -65,7 +64,7 @@ def case(tmp_path_factory: pytest.TempPathFactory) -> _forgetting_case.Case:
 
 
 def failing(case: _forgetting_case.Case) -> list[str]:
-    return [check.name for check in checks(case) if not check.passed]
+    return [check.name for check in _forgetting_case.checks(case) if not check.passed]
 
 
 def test_the_quick_study_passes_all_of_many_checks(quick: tuple[Report, Path]) -> None:
