@@ -284,6 +284,14 @@ def test_what_is_found_in_a_function(case):
         np.testing.assert_allclose(found.times, times, rtol=0.0, atol=1e-8)
 
 
+def test_more_kinks_than_asked_for_are_none_and_rough():
+    """Three near the beginning and three further on, of which each of the grids sees no more than five."""
+    bends = np.array([1e-4, 1e-3, 5e-3, 0.3, 0.5, 0.7])
+    six, none = (joints(lambda t: sum(np.abs(t - bend) for bend in bends)[None], 0.0, 1.0, most=n) for n in (6, 5))
+    np.testing.assert_allclose(six.times, bends, rtol=1e-6)
+    assert not six.rough and none.rough and none.times == ()
+
+
 def test_coefficients_that_bend_everywhere_are_said_where_a_tolerance_is_missed():
     rng = np.random.default_rng(0)
     process = fp.VP.from_betas(np.linspace(1e-4, 0.02, 1000) * np.exp(0.3 * rng.normal(size=1000)))
