@@ -4,6 +4,7 @@ import errno
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 from typing import Any
@@ -144,6 +145,22 @@ write_all(Path(sys.argv[1]), {"a": wait})
     if sys.platform != "win32":
         result_folder(tmp_path)
         assert not list(tmp_path.iterdir())
+
+
+def test_what_is_taken_for_a_leftover_before_it_is_locked_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, made = tempfile.mkdtemp, []
+
+    def taken_away(**given: Any) -> str:
+        made.append(plain(**given))
+        if len(made) == 1:
+            os.rmdir(made[0])
+        return made[-1]
+
+    monkeypatch.setattr(tempfile, "mkdtemp", taken_away)
+    write_all(tmp_path, {"a": text("new")})
+    assert len(made) == 2 and [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
 def test_a_new_common_parent_folder_is_made_and_taken_away_by_many_at_once(tmp_path: Path) -> None:

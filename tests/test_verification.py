@@ -96,12 +96,28 @@ def test_a_flipped_byte_is_told(run: xr.Dataset, tmp_path: Path, capsys: Any) ->
         (lambda run: run.assign_attrs(eta=0.9), {"residual of the equation by findiff, relative"}),
         (lambda run: run.assign_attrs(smallest_density=0.0), {"smallest density as stored"}),
         (lambda run: run.assign(tail=run["tail"] + 1.0), {"twice the tail less the estimate"}),
+        (lambda run: run.assign(tail=0.6 * run.error_estimate), {"twice the tail less the estimate"}),
         (
             lambda run: run.assign(mass=run.mass - 1e-3 * (run.t < 0.5)),
             {"mass less the sum of the densities"},
         ),
+        (
+            lambda run: run.assign({v: run[v] * (1.0 + 0.01 * (run.t < 0.5)) for v in ("density", "mass")}),
+            {"change of the mass beyond its estimate"},
+        ),
     ],
-    ids=["no mass", "no density", "scaled", "scaled with mass", "process", "eta", "smallest", "tail", "mass"],
+    ids=[
+        "no mass",
+        "no density",
+        "scaled",
+        "scaled with mass",
+        "process",
+        "eta",
+        "smallest",
+        "tail",
+        "half the estimate",
+        "mass",
+    ],
 )
 def test_what_contradicts_itself_is_told_even_with_a_checksum_of_its_own(
     run: xr.Dataset, tmp_path: Path, change: Any, told: set[str]
@@ -131,6 +147,21 @@ def test_runs_of_every_kind_pass(kind: str, tmp_path: Path) -> None:
     assert all(check.passed for check in checks), [check.record() for check in checks]
     assert any("residual" in check.name for check in checks) == (kind != "few times")
     assert notes == (("the equation was not looked at: fewer than 9 saved times",) if kind == "few times" else ())
+
+
+def test_the_residual_of_exact_averages_is_of_fourth_order_in_the_cells(tmp_path: Path) -> None:
+    """Averages differ from values at centres in second order."""
+    found = []
+    for cells in (40, 80):
+        grid = fp.Grid.uniform((-6, 6), cells=cells)
+        given = dict(grid=grid, steps=120, t_min=0.05, save_at=np.linspace(1.0, 0.05, 60), estimate=False)
+        made = fp.evolve(REVERSE, {"exact": REVERSE.marginal(1.0)}, **given)
+        made["density"].values[0] = [grid.cell_average(REVERSE.marginal(t)) for t in made.t.values.tolist()]
+        made.to_netcdf(tmp_path / "run.nc", engine="h5netcdf")
+        checks, _ = verification.check_file(tmp_path / "run.nc")
+        found += [check.value for check in checks if check.name.startswith("residual")]
+    print("residuals", found)
+    assert found[1] < 1e-3 and found[0] / found[1] > 8.0
 
 
 def test_distances_in_a_file_are_computed_again(run: xr.Dataset, tmp_path: Path) -> None:
