@@ -9,7 +9,7 @@ from scipy.optimize import brentq
 import fpsolve as fp
 from fpsolve import scores
 from fpsolve.scores import ProductField, ProductScore
-from fpsolve.scores._levels import range_levels
+from fpsolve.scores._product_form import range_levels
 
 POINTS = fp.GaussianMixture([0.5, 0.5], [-1.0, 1.0], stds=1e-6)
 MIXTURE = fp.GaussianMixture([0.3, 0.7], [-1.5, 0.8], stds=[0.3, 0.4])

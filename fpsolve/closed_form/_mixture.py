@@ -177,7 +177,13 @@ def landmarks(law: Law, axis: int) -> FloatArray:
     panels = getattr(law, "panels", None)
     if panels is not None:
         return np.union1d(panels[axis].low, panels[axis].high)
-    return _from_moments(law, axis)
+    # edges for a law of which only the moments are known; they may be infinite or missing
+    centre = float(np.atleast_1d(law.mean)[axis])
+    variance = float(np.atleast_2d(law.cov)[axis, axis])
+    widths = [np.sqrt(variance)] if np.isfinite(variance) and variance > 0.0 else [1.0]
+    if law.smallest_std > 0.0:
+        widths.append(law.smallest_std)
+    return np.concatenate([around(np.array([centre]), np.array([width])) for width in widths])
 
 
 def around(centres: FloatArray, widths: FloatArray) -> FloatArray:
@@ -186,16 +192,6 @@ def around(centres: FloatArray, widths: FloatArray) -> FloatArray:
     edges = np.unique(centres[:, None] + widths[:, None] * _OFFSETS)
     kept = np.round(edges / (0.5 * widths.min()))
     return edges[np.unique(kept, return_index=True)[1]]
-
-
-def _from_moments(law: Any, axis: int) -> FloatArray:
-    """Return edges for a law of which only the moments are known; they may be infinite or missing."""
-    centre = float(np.atleast_1d(law.mean)[axis])
-    variance = float(np.atleast_2d(law.cov)[axis, axis])
-    widths = [np.sqrt(variance)] if np.isfinite(variance) and variance > 0.0 else [1.0]
-    if law.smallest_std > 0.0:
-        widths.append(law.smallest_std)
-    return np.concatenate([around(np.array([centre]), np.array([width])) for width in widths])
 
 
 ORDER = 16

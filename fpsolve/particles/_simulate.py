@@ -16,7 +16,7 @@ from fpsolve.grid import Grid
 from fpsolve.laws import Law
 from fpsolve.particles import _cloud
 from fpsolve.particles._cloud import Tally
-from fpsolve.samplers import Composed, Memory, Method, Sampler, Step
+from fpsolve.samplers import Composed, Memory, Method, Step
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -149,7 +149,13 @@ def simulate(
     from fpsolve.particles import _score
 
     began = time.perf_counter()
-    _check(reverse, start, n, chunk)
+    # refuse what the loop could only fail on later
+    if not all(hasattr(reverse, name) for name in ("target", "process", "eta", "score")):
+        raise _checks.error("reverse", "a Reverse dynamics", type(reverse).__name__, "wrap it with fp.Reverse")
+    _checks.instances(start=(start, Law))
+    _checks.same_dim("start", start.dim, "reverse", reverse.dim)
+    _checks.integer("n", n)
+    _checks.integer("chunk", chunk)
     sampler = samplers.get(method, "method", **options)
     for name, value in (("positions", positions), ("tabulate", tabulate)):
         _checks.flag(name, value, optional=True)
@@ -165,6 +171,14 @@ def simulate(
     tally = _tally(reverse, plan, n, histogram, positions)
     _memory.say_if_long("particles.simulate", float(n) * len(plan.steps) * sampler.evaluations / MOVES)
     table_error = _run(plan, tally, start, seed, chunk, progress)
+    # what the cloud says of its dynamics: those of `reverse`, with the eta to which the method tends
+    said = identity(reverse)
+    if sampler.eta is not None:
+        said["eta"] = sampler.eta
+    churned = sampler.eta == 0.0 and not all(step.deterministic for step in plan.steps)
+    if churned or any(isinstance(step, Composed) for step in plan.steps):
+        # noise besides that of any eta: a churn, a correction
+        said.pop("eta", None)
     attrs = {
         "seed": int(seed),
         "chunk": int(chunk),
@@ -173,35 +187,13 @@ def simulate(
         "steps": len(plan.steps),
         "evaluations": len(plan.steps) * sampler.evaluations,
         "t_min": float(knots[-1]),
-        **_dynamics(reverse, sampler, plan.steps),
+        **said,
         "start": short(start),
         **_table_report(plan, table_error),
         "version": __version__,
         "wall_time_s": time.perf_counter() - began,
     }
     return _cloud.dataset(tally, plan.saved, float(reverse.process.T), attrs)
-
-
-def _check(reverse: Any, start: Any, n: int, chunk: int) -> None:
-    """Refuse what the loop could only fail on later."""
-    if not all(hasattr(reverse, name) for name in ("target", "process", "eta", "score")):
-        raise _checks.error("reverse", "a Reverse dynamics", type(reverse).__name__, "wrap it with fp.Reverse")
-    _checks.instances(start=(start, Law))
-    _checks.same_dim("start", start.dim, "reverse", reverse.dim)
-    _checks.integer("n", n)
-    _checks.integer("chunk", chunk)
-
-
-def _dynamics(reverse: Any, sampler: Sampler, steps: tuple[Step, ...]) -> dict[str, str | float | int]:
-    """What the cloud says of its dynamics: those of `reverse`, with the eta to which the method tends."""
-    said = identity(reverse)
-    if sampler.eta is not None:
-        said["eta"] = sampler.eta
-    churned = sampler.eta == 0.0 and not all(step.deterministic for step in steps)
-    if churned or any(isinstance(step, Composed) for step in steps):
-        # noise besides that of any eta: a churn, a correction
-        said.pop("eta", None)
-    return said
 
 
 def _knots(reverse: Any, steps: int | None, times: Any, t_min: float | None, save_at: Any) -> tuple[Array, Array]:

@@ -1,14 +1,11 @@
-"""The best score that is a product ``g(sigma) S(x)``, its field and Jacobian.
-
-The Jacobian of a field S(x): the field's own in closed form, or by central differences.
-
-Product-form scores ``g(sigma) S(x)``: the best one for a target, its potential and its Jacobian.
+"""The best score that is a product ``g(sigma) S(x)`` for a target and levels of noise (a finite set, or a continuous
+range by quadrature), its potential, and the Jacobian of its field.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from dataclasses import field as dataclass_field
 from functools import cached_property
 from typing import Any, TypeAlias
@@ -16,13 +13,67 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from fpsolve import _checks
-from fpsolve._callables import answer_of
+from fpsolve._callables import answer_of, values_of
 from fpsolve._checks import FloatArray, real_array
 from fpsolve.laws import Law, NormalMixture
 from fpsolve.marginals import Marginals, coefficients, family
 from fpsolve.processes import EDM, Process
 from fpsolve.scores._base import first_derivative
-from fpsolve.scores._levels import Function, Levels, finite_levels, range_levels
+
+
+@dataclass(frozen=True, eq=False)
+class Levels:
+    """Levels sigma_i with the weight of each.
+
+    Attributes
+    ----------
+    sigma : array of shape (n,)
+        Standard deviations > 0 of the noise, increasing.
+    gain : array of shape (n,)
+        g(sigma_i) > 0.
+    loss : array of shape (n,)
+        Loss weight l(sigma_i) > 0 times the quadrature weight of a continuous range.
+    error : float
+        Quadrature error, see `ProductField`; 0 for a finite set.
+    """
+
+    sigma: FloatArray
+    gain: FloatArray
+    loss: FloatArray
+    error: float = 0.0
+
+    def with_error(self, error: float) -> Levels:
+        """Return the same levels with a stated quadrature error."""
+        return replace(self, error=float(error))
+
+
+Function = Callable[[FloatArray], Any]
+
+
+def finite_levels(sigma: Any, gain: Function, loss: Function) -> Levels:
+    """Return a finite set of levels, each with its loss weight."""
+    values = np.sort(_checks.finite_array("levels", sigma, shape=(None,)))
+    if values.size == 0 or values[0] <= 0.0:
+        got = "none" if values.size == 0 else f"{values[0]:g}"
+        raise _checks.error("levels", "at least one standard deviation > 0", got)
+    return Levels(values, _positive("gain", gain, values), _positive("loss", loss, values))
+
+
+def range_levels(low: float, high: float, nodes: int, gain: Function, loss: Function) -> Levels:
+    """Return Gauss-Legendre nodes in log sigma for ``int_low^high l(sigma) ... dsigma``."""
+    u, w = np.polynomial.legendre.leggauss(nodes)
+    half = 0.5 * np.log(high / low)
+    sigma = np.sqrt(low * high) * np.exp(half * u)
+    return Levels(sigma, _positive("gain", gain, sigma), _positive("loss", loss, sigma) * half * w * sigma)
+
+
+def _positive(name: str, function: Function, sigma: FloatArray) -> FloatArray:
+    values = values_of(name, function, sigma, dim=1)
+    if values.min() <= 0.0:
+        worst = int(np.argmin(values))
+        raise _checks.error(f"{name}({sigma[worst]:.6g})", "a number > 0", f"{values[worst]:g}")
+    return values
+
 
 Field: TypeAlias = Callable[[FloatArray], Any]
 
@@ -341,20 +392,14 @@ def product_form(
         raise _checks.error("levels / span", "at most one of these", "both", "give one and leave out the other")
     if levels is not None:
         return ProductScore(ProductField(target, finite_levels(levels, g, weight)), process, g)
-    low, high = _check_span(span, process)
-    return ProductScore(_converged(target, low, high, g, weight, _checks.positive("rtol", rtol)), process, g)
-
-
-def _check_span(span: Any, process: Process) -> tuple[float, float]:
-    if span is None:
-        span = getattr(process, "sigma_min", None), getattr(process, "sigma_max", None)
-        if None in span:
-            raise _checks.error("span", "(low, high) for a process without sigma_min and sigma_max", "None")
-    low, high = (float(value) for value in _checks.finite_array("span", span, shape=(2,)))
+    ends = (getattr(process, "sigma_min", None), getattr(process, "sigma_max", None)) if span is None else span
+    if span is None and None in ends:
+        raise _checks.error("span", "(low, high) for a process without sigma_min and sigma_max", "None")
+    low, high = (float(value) for value in _checks.finite_array("span", ends, shape=(2,)))
     if not 0.0 < low < high:
         got = f"({_checks.digits(low)}, {_checks.digits(high)})"
         raise _checks.error("span", "0 < low < high", got, "noise levels are standard deviations")
-    return low, high
+    return ProductScore(_converged(target, low, high, g, weight, _checks.positive("rtol", rtol)), process, g)
 
 
 def _converged(target: Law, low: float, high: float, gain: Function, loss: Function, rtol: float) -> ProductField:

@@ -8,8 +8,18 @@ once, each with its path in the file and its line.
 
 from typing import TYPE_CHECKING, Any
 
-from fpsolve.settings._files import checksum, checksums, netcdf, read_netcdf, result_file, result_folder, write_all
-from fpsolve.settings._misfits import Misfit, Misfits, unknown
+from fpsolve.settings._files import (
+    Misfit,
+    Misfits,
+    checksum,
+    checksums,
+    netcdf,
+    read_netcdf,
+    result_file,
+    result_folder,
+    unknown,
+    write_all,
+)
 from fpsolve.settings._objects import ERRORS, Family, Made, build, dump, family_of, made, record
 
 if TYPE_CHECKING:

@@ -27,7 +27,7 @@ from fpsolve.grid import Grid
 from fpsolve.laws import KernelDensity, Law
 from fpsolve.processes import Process
 from fpsolve.scores.errors import ScoreError
-from fpsolve.settings._misfits import Misfit, Misfits, among, shown, unknown, unknown_key
+from fpsolve.settings._files import Misfit, Misfits, among, shown, unknown, unknown_key
 from fpsolve.weights import Weight
 
 
@@ -370,7 +370,15 @@ def _read(wanted: Any, value: Any) -> Any:
     if family is not None and isinstance(value, _BASES) and isinstance(value, family.base):
         return value
     if origin in (Union, UnionType):
-        return _one_of(inner, value, _words(wanted))
+        # a value as one of several annotations wants it; where it is as none does, what is wrong inside goes first
+        words = _words(wanted)
+        inside: list[Misfit] = []
+        for one in inner:
+            try:
+                return _read(one, value)
+            except Misfits as misfits:
+                inside += [misfit for misfit in misfits.found if misfit.path]
+        raise Misfits(inside or [Misfit((), f"expected {words}, got {shown(value)}")])
     listed = isinstance(value, list | tuple | np.ndarray)
     if origin in (tuple, Sequence) and listed:
         many = origin is Sequence or Ellipsis in inner
@@ -404,17 +412,6 @@ def _each(wanted: Sequence[Any], values: Any) -> list[Any]:
     if found:
         raise Misfits(found)
     return read
-
-
-def _one_of(wanted: tuple[Any, ...], value: Any, words: str) -> Any:
-    """A value as one of several annotations wants it; where it is as none does, what is wrong inside goes first."""
-    inside: list[Misfit] = []
-    for one in wanted:
-        try:
-            return _read(one, value)
-        except Misfits as misfits:
-            inside += [misfit for misfit in misfits.found if misfit.path]
-    raise Misfits(inside or [Misfit((), f"expected {words}, got {shown(value)}")])
 
 
 def _plain(name: str, value: Any) -> Any:

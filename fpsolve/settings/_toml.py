@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ModelWrapValidatorHandler, Va
 from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, core_schema
 
 from fpsolve._checks import error
-from fpsolve.settings._misfits import Misfit, Misfits, shown, unknown_key
+from fpsolve.settings._files import Misfit, Misfits, shown, unknown_key
 from fpsolve.settings._objects import dump, family_of, made
 
 #: Bytes of a file of settings, at most: more is a mistake, and takes minutes to read.

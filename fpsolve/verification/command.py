@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
     from fpsolve.dynamics import BaseDynamics, Reverse
     from fpsolve.laws import Law
-    from fpsolve.weights import Weight
 
 
 Array = NDArray[np.float64]
@@ -318,12 +317,16 @@ def prove(
         Without python-flint; a run that does not hold its laws; what `fpsolve.proofs.weighted_tv` refuses: a law that
         is no mixture of normal laws, 2D, a score model, eta other than 1; labels and times that the run has not.
     """
-    from fpsolve import distances
+    from fpsolve import distances, weights
     from fpsolve.studies.proof import room
 
     proofs = room()
     reverse, labels = _reverse(run), [str(label) for label in run["start"].values]
-    weight = _weight(run)
+    # the weight of the run's own error estimates
+    text = str(run.attrs.get("weight"))
+    if json.loads(text)["kind"] == "callable":
+        raise _checks.error("run", "a run in a built-in weight", text, "proofs need integrals in closed form")
+    weight = weights.from_json(text)
     if reference is None and "exact" not in labels:
         curve = distances.to_marginals(run, reverse, weight=weight).assign_attrs(reference="exact")
     else:
@@ -358,16 +361,6 @@ def _held(run: xr.Dataset, name: str, kind: type) -> Any:
         got = f"only the text {run.attrs.get(name, '')!s:.100}"
         raise _checks.error("run", f"its {name} as JSON (attribute '{name}_json')", got, _MISSING)
     return settings.build(json.loads(str(text)), kind)
-
-
-def _weight(run: xr.Dataset) -> Weight:
-    """The weight of a run's own error estimates."""
-    from fpsolve import weights
-
-    text = str(run.attrs.get("weight"))
-    if json.loads(text)["kind"] == "callable":
-        raise _checks.error("run", "a run in a built-in weight", text, "proofs need integrals in closed form")
-    return weights.from_json(text)
 
 
 def _start(run: xr.Dataset, label: str) -> Law:
