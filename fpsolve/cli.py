@@ -161,7 +161,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.set_defaults(run=_help(parser), traceback=False)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     listing = commands.add_parser("studies", help="list the studies, or print the settings of one")
-    listing.add_argument("name", nargs="?", metavar="NAME", help="print the settings of this study (TOML)")
+    listing.add_argument(
+        "name", nargs="?", metavar="NAME", help="print its settings (TOML), every key with its meaning"
+    )
     listing.set_defaults(run=_studies)
     study = commands.add_parser("study", help="run a study, on your data and process")
     study.add_argument("name", metavar="NAME", help=", ".join(names()))
@@ -204,7 +206,9 @@ def _studies(arguments: argparse.Namespace) -> int:
     from fpsolve import studies
 
     if arguments.name is not None:
-        print(studies.settings(arguments.name), end="")
+        from fpsolve.studies.command import explained
+
+        print(explained(arguments.name))
         return 0
     names = studies.names()
     width = max(len(name) for name in names)

@@ -4,6 +4,8 @@ import json
 import re
 import subprocess
 import sys
+import tomllib
+from importlib import import_module
 from io import BytesIO
 from pathlib import Path
 from types import ModuleType
@@ -190,6 +192,22 @@ def test_studies_lists_one_line_each_and_prints_settings(capsys: Any) -> None:
     assert cli.main(["studies", "forgetting"]) == 0
     assert "[process]" in capsys.readouterr().out
     assert cli.main(["studies", "none"]) == 2
+
+
+@pytest.mark.parametrize("name", _catalogue.names())
+def test_every_key_of_a_study_is_printed_with_its_meaning(name: str, capsys: Any) -> None:
+    """What is printed is the file itself to a machine; to a reader every key of the settings class has its words."""
+    kind = import_module(f"fpsolve.studies.{_catalogue.module_name(name)}").Config
+    assert cli.main(["studies", name]) == 0
+    text = capsys.readouterr().out
+    assert tomllib.loads(text) == tomllib.loads(_catalogue.settings(name))
+    schema = kind.model_json_schema()
+    groups = [schema, *(group for group in schema.get("$defs", {}).values() if "properties" in group)]
+    for group in groups:
+        for key, one in group["properties"].items():
+            assert one.get("description"), key
+            assert key in text, key
+            assert one["description"] in text, key
 
 
 def test_without_a_command_the_help_is_shown(capsys: Any) -> None:

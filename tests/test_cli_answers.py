@@ -58,7 +58,7 @@ def test_a_run_says_its_answer_first(run, tmp_path, capsys) -> None:
     worst = float(run["error_estimate"].max())
     assert text.splitlines()[0].startswith(f"worst estimate of int V |error|: {worst:.2g} (start")
     assert "box [-6, 6] (x), 80 cells" in text and "80 cells, 40 steps" in text
-    assert run.fpsolve._repr_html_().startswith("<pre>worst estimate")
+    assert run.fpsolve._repr_html_().startswith("<div><b>worst estimate")
     run.fpsolve.save(tmp_path / "run.nc")
     assert main(["show", str(tmp_path / "run.nc")]) == 0
     assert capsys.readouterr().out.strip() == text

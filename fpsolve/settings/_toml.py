@@ -29,9 +29,14 @@ Seed = Annotated[int, Field(ge=0, lt=_BITS)]
 
 
 class Settings(BaseModel):
-    """A frozen group of settings that refuses unknown keys, and converts neither text nor true and false."""
+    """A frozen group of settings that refuses unknown keys, and converts neither text nor true and false.
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, strict=True)
+    The text below a field is its meaning, in schemas and where keys are listed.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, strict=True, use_attribute_docstrings=True
+    )
 
     @model_validator(mode="wrap")
     @classmethod

@@ -21,7 +21,7 @@ import fpsolve as fp
 from fpsolve import _checks, closed_form, data, particles, plots, weights
 from fpsolve._checks import FloatArray
 from fpsolve.settings import Misfit, refused
-from fpsolve.studies.config import AnyLaw, DataSettings, ParticleSettings, Stages
+from fpsolve.studies.config import AnyLaw, DataSettings, ParticleSettings, Stages, Tol
 from fpsolve.studies.report import Check, formula
 from fpsolve.studies.units import by_clock
 from fpsolve.weights import Weight
@@ -45,17 +45,23 @@ class CaseParticles(ParticleSettings):
     """Particles of a case, from some of its starts."""
 
     starts: Annotated[tuple[str, ...], Field(min_length=1)]
+    """Starts whose particles are compared with the grid."""
 
 
 class CaseSettings(DataSettings):
     """Data, tolerance, starts and times of one dimension; "exact" and "prior" are always among the starts."""
 
-    tol: PositiveFloat
+    tol: Tol
     times: Annotated[tuple[PositiveFloat, ...], Field(min_length=2)]
+    """Forward times of the table; particles are compared there."""
     saves: PositiveInt = 1
+    """Further times, for the figure."""
     leading_order: bool = False
+    """Check that the end is as the leading order says, with these data."""
     starts: dict[str, AnyLaw]
+    """Laws that runs start from, by label, beside the exact one and the prior."""
     particles: CaseParticles
+    """Particles beside the grid."""
 
     @model_validator(mode="after")
     def _one_dimension(self) -> Self:

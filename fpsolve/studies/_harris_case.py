@@ -20,7 +20,7 @@ from fpsolve import bounds, kernels, weights
 from fpsolve._checks import FloatArray
 from fpsolve.kernels import Kernel
 from fpsolve.settings import Settings, Table
-from fpsolve.studies.config import LineStart, LineTarget, OwnProcess, Stages
+from fpsolve.studies.config import WEIGHT, Box, Cells, LineStart, LineTarget, OwnProcess, Stages
 from fpsolve.studies.report import Check
 from fpsolve.studies.units import by_clock
 
@@ -32,9 +32,13 @@ class WholeSettings(Settings):
     """What is expected of the whole run as one block, in the weight ``1 + beta (1 + x^2)``."""
 
     beta: PositiveFloat
+    """Of the weight 1 + beta (1 + x^2)."""
     sharp: PositiveFloat
+    """Expected sharp Dobrushin coefficient."""
     sharp_tolerance: PositiveFloat
+    """How far off it may be."""
     harris: PositiveFloat
+    """Harris' contraction is at most this."""
 
     def weight(self, x: FloatArray) -> FloatArray:
         """``1 + beta (1 + x^2)`` at points x on the line."""
@@ -45,16 +49,21 @@ class CaseSettings(Settings):
     """A target on the line, the blocks of its run, and what is expected of them."""
 
     boundaries: Annotated[tuple[float, ...], Field(min_length=2)]
-    box: tuple[float, float]
-    cells: Annotated[int, Field(ge=50, le=2000)]
+    """Forward times at which blocks begin and end, decreasing."""
+    box: Box
+    cells: Cells
     process: OwnProcess
     # the certificates are looked for over beta
-    weight: Annotated[fp.PolynomialWeight, Table(fp.PolynomialWeight)]
+    weight: Annotated[fp.PolynomialWeight, Table(fp.PolynomialWeight), Field(description=WEIGHT)]
     target: LineTarget
     start: LineStart
+    """Law that the curve starts from."""
     certificates: tuple[PositiveFloat | Literal["none"], ...] = ()
+    """Expected contraction of each block at the best beta, or "none"."""
     tolerance: PositiveFloat = 0.005
+    """How far above them one may be."""
     whole: tuple[WholeSettings, ...] = ()
+    """What is expected of the whole run as one block; may be left out."""
 
     def reverse(self) -> fp.Reverse:
         """Return the reverse dynamics with the exact score."""

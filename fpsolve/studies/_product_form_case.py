@@ -43,6 +43,7 @@ class PointSettings(Settings):
     """Data points of equal weight."""
 
     at: Annotated[tuple[float, ...] | tuple[tuple[float, float], ...], Field(min_length=2)]
+    """Where the data points are."""
 
     def build(self) -> fp.GaussianMixture:
         """Return them as a mixture too narrow to be seen."""
@@ -54,24 +55,38 @@ class Intervals(Settings):
     """Intervals per axis of the integrals at eta = 0, for each target."""
 
     points: Annotated[int, Field(ge=16, multiple_of=2)]
+    """For the data points."""
     mixture: Annotated[int, Field(ge=16, multiple_of=2)]
+    """For the mixture."""
     data: Annotated[int, Field(ge=16, multiple_of=2)]
+    """For the data."""
 
 
 class SideSettings(Settings):
     """One dimension: noise levels, accuracy, three targets."""
 
     sigma_min: PositiveFloat
+    """Noise level at which samplers stop; also the lowest level of the score."""
     sigma_max: PositiveFloat
+    """Noise level at which they start."""
     rtol: PositiveFloat
+    """Of the quadrature over the levels."""
     intervals: Intervals
+    """Intervals per axis of the integrals at eta = 0."""
     cells_per_std: Annotated[float, Field(ge=2.0)]
+    """At eta = 1: cells per sigma_min."""
     steps: Annotated[int, Field(ge=10)]
+    """At eta = 1: steps of the run."""
     bins: Annotated[float, Field(ge=0.0, le=1.0)] | None = None
+    """Of the kernel density, in bandwidths; default none."""
     basins: PositiveInt = 40
+    """Cells per axis of the basins of attraction."""
     points: PointSettings
+    """A few data points."""
     mixture: Annotated[NormalMixture, Table(NormalMixture, default="gaussian-mixture")]
+    """A mixture of normal laws."""
     data: DataSettings
+    """Data from a file, as a kernel density."""
 
     @model_validator(mode="after")
     def _one_dimension(self) -> Self:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import textwrap
 import tomllib
+from collections.abc import Iterator
 from importlib import import_module
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import fpsolve
 from fpsolve._checks import error
@@ -18,7 +20,7 @@ from fpsolve.studies import _catalogue
 if TYPE_CHECKING:
     from fpsolve.settings import Settings
 
-__all__ = ["add_commands", "check", "cite", "schema", "show"]
+__all__ = ["add_commands", "check", "cite", "explained", "schema", "show"]
 
 #: The settings of sweeps, beside the names of the studies.
 SWEEP = "sweep"
@@ -28,6 +30,8 @@ SECONDS = {
     "product-form": 60, "proof": 60, "score-noise": 90, "step-design": 60, "step-size": 20, "stochasticity": 60,
 }  # fmt: skip
 A_POINT = "0.1 to 10 s each"
+#: In place of a default.
+NEEDED = "needed"
 
 
 def add_commands(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -102,6 +106,51 @@ def check(path: str | Path, name: str | None = None) -> str:
     read(best, kind, path)
     cost = f"About {SECONDS[best]} s of CPU with its own settings"
     return f"{path}: settings of {best!r}; they fit. {cost}, less with --quick: fpsolve study {best} --config {path}"
+
+
+def explained(name: str) -> str:
+    """Return the settings of a study as TOML, every key with its meaning; what may be left out is listed as a comment.
+
+    Examples
+    --------
+    >>> [line for line in explained("step-size").splitlines() if line.startswith("churn")]
+    ['churn = 2.0  # Of the stochastic EDM sampler.']
+    """
+    known = dict(_keys(_settings(name)))
+    lines: list[str] = []
+    tables, keys, said, table = {""}, set[str](), set[str](), ""
+    for line in _catalogue.settings(name).splitlines():
+        header, key = re.match(r"\[\[?([\w.-]+)\]", line), re.match(r"([\w.-]+) = ", line)
+        table = header[1] if header else table
+        place = f"{table}.{key[1]}".lstrip(".") if key else table if header else ""
+        tables, keys = (tables | {place}, keys) if header else (tables, keys | {place})
+        # a comment within a text of several lines would be text
+        told = place in known and not line.endswith("\\")
+        lines.append(f"{line}  # {known[place][0]}" if told else line)
+        said |= {place} if told else set()
+    inner, left = [], []
+    for place, (meaning, default) in known.items():
+        above = place.rpartition(".")[0]
+        given = any(one == place or one.startswith(f"{place}.") for one in tables | keys)
+        if place not in said and (given or (above in keys and default == NEEDED)):
+            inner.append(f"# {place}: {meaning}")
+        elif place not in said and above in tables | keys:
+            left.append(f"# {place} = {default}  # {meaning}")
+    parts = {"# besides:": inner, "# may be given too:": left}
+    return "\n".join(lines + [line for title, part in parts.items() if part for line in ["", title, *part]])
+
+
+def _keys(kind: type[Settings], path: str = "") -> Iterator[tuple[str, tuple[str, str]]]:
+    """Every key with its path, its meaning and its default."""
+    for name, field in kind.model_fields.items():
+        default = NEEDED if field.is_required() else json.dumps(field.default, default=repr)
+        yield path + name, (field.description or "", default)
+        asked = [field.annotation]
+        while asked:
+            one = asked.pop()
+            if isinstance(one, type) and hasattr(one, "model_fields"):
+                yield from _keys(one, f"{path}{name}.")
+            asked += get_args(one)
 
 
 def schema(name: str) -> dict[str, Any]:

@@ -41,22 +41,34 @@ from fpsolve.weights import Weight
 
 #: Where every stage is a line when there is no bar.
 LOG = logging.getLogger("fpsolve.studies")
+PROCESS = "Forward process: its kind and the options of that kind."
+WEIGHT = "Weight V(x) of the norm: 1 + beta |x|^power, or another kind."
 #: Objects that a file describes by tables with a kind; without one it is the kind that is named here.
-AnyProcess: TypeAlias = Annotated[Process, Table(Process)]
+AnyProcess: TypeAlias = Annotated[Process, Table(Process), Field(description=PROCESS)]
 #: A process in its own units.
-OwnProcess: TypeAlias = Annotated[Process, Table(Process), AfterValidator(own_units)]
-AnyWeight: TypeAlias = Annotated[Weight, Table(Weight, default="polynomial")]
+OwnProcess: TypeAlias = Annotated[Process, Table(Process), AfterValidator(own_units), Field(description=PROCESS)]
+AnyWeight: TypeAlias = Annotated[Weight, Table(Weight, default="polynomial"), Field(description=WEIGHT)]
 AnyLaw: TypeAlias = Annotated[Law, Table(Law, default="gaussian")]
 LineStart: TypeAlias = Annotated[Law, Table(Law, default="gaussian", dim=1)]
-LineTarget: TypeAlias = Annotated[Law, Table(Law, default="gaussian-mixture", dim=1)]
+LineTarget: TypeAlias = Annotated[
+    Law, Table(Law, default="gaussian-mixture", dim=1), Field(description="Law on the line that the process noises.")
+]
+#: Numbers that many studies have.
+TMin: TypeAlias = Annotated[float, Field(gt=0.0, description="Forward time at which runs end.")]
+Tol: TypeAlias = Annotated[float, Field(gt=0.0, description="Error that runs may have, in the weighted norm.")]
+Cells: TypeAlias = Annotated[int, Field(ge=50, le=2000, description="Cells of the box.")]
+Box: TypeAlias = Annotated[tuple[float, float], Field(description="Ends of the box.")]
 
 
 class StudySettings(Settings):
     """What every study has."""
 
     title: str
+    """Title of the report."""
     question: str
+    """What it asks, in a sentence or two."""
     seed: Seed = 0
+    """Seed of everything random."""
 
 
 class DataSettings(Settings):
@@ -66,9 +78,13 @@ class DataSettings(Settings):
     """
 
     file: str = "old_faithful"
+    """CSV or .npy file; "old_faithful" is the bundled one."""
     columns: Annotated[tuple[StrictStr | StrictInt, ...], Field(min_length=1, max_length=2)]
+    """One or two of its columns, by name or by place from 0."""
     bandwidth: Literal["scott"] | PositiveFloat = "scott"
+    """Standard deviation of the kernels in those of the data, or "scott"."""
     bins: Annotated[float, Field(ge=0.0, le=1.0)] | None = None
+    """Width of the bins that kernels are put together in, in bandwidths; default none."""
 
     def table(self) -> data.Table:
         """Return the columns, read and checked."""
@@ -108,9 +124,13 @@ class ParticleSettings(Settings):
     """How many particles, by which method, in how many steps; `false_alarm` of each comparison."""
 
     n: PositiveInt
+    """Number of particles."""
     steps: PositiveInt
+    """Number of their steps."""
     method: SamplerSettings
+    """Sampler: its name, or a table of its kind and options."""
     false_alarm: Annotated[float, Field(gt=0.0, lt=1.0)] = 1e-3
+    """Probability that a true match is called "disagree", per comparison."""
 
 
 _Read = TypeVar("_Read", bound=StudySettings)

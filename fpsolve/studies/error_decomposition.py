@@ -12,7 +12,17 @@ import fpsolve as fp
 from fpsolve import decomposition, plots
 from fpsolve._checks import FloatArray
 from fpsolve._messages import Status
-from fpsolve.studies.config import AnyWeight, LineTarget, OwnProcess, SamplerSettings, Stages, StudySettings
+from fpsolve.studies.config import (
+    AnyWeight,
+    Box,
+    Cells,
+    LineTarget,
+    OwnProcess,
+    SamplerSettings,
+    Stages,
+    StudySettings,
+    TMin,
+)
 from fpsolve.studies.report import Check, Report, Table, number
 from fpsolve.studies.units import by_clock, seen
 
@@ -47,10 +57,11 @@ REFERENCE = 1e-2
 class LineSettings(StudySettings):
     """What studies of samplers on the line have in common: target, process, grid, time grid."""
 
-    t_min: PositiveFloat
-    cells: Annotated[int, Field(ge=50, le=2000)]
-    box: tuple[float, float]
+    t_min: TMin
+    cells: Cells
+    box: Box
     offset: PositiveFloat
+    """Steps are geometric in tau + offset, tau = log(1 + (sigma/alpha)^2)/2."""
     process: OwnProcess
     weight: AnyWeight
     target: LineTarget
@@ -72,9 +83,13 @@ class Config(LineSettings):
     """Settings of the study."""
 
     sampler: SamplerSettings
+    """Sampler that is taken apart: its name, or a table of its kind and options."""
     steps: Annotated[int, Field(ge=5)]
+    """Number of its steps."""
     score_error: float
+    """Added to the exact score, in units of 1/x."""
     blocks: PositiveInt
+    """Blocks of the a-priori contraction."""
 
 
 def run(config: Config, stages: Stages) -> Report:

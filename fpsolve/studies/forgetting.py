@@ -10,7 +10,6 @@ import math
 
 import numpy as np
 import xarray as xr
-from pydantic import PositiveFloat
 
 from fpsolve import distances, particles, weights
 from fpsolve._messages import Status
@@ -25,7 +24,7 @@ from fpsolve.studies._forgetting_case import (
     leading_order,
     solve,
 )
-from fpsolve.studies.config import AnyWeight, OwnProcess, Stages, StudySettings
+from fpsolve.studies.config import AnyWeight, OwnProcess, Stages, StudySettings, TMin
 from fpsolve.studies.report import Report, Table, number, with_error
 
 __all__ = ["Config", "run"]
@@ -49,11 +48,13 @@ NOTES = (
 class Config(StudySettings):
     """Settings of the study: one process and weight, a case on the line and one in the plane."""
 
-    t_min: PositiveFloat
+    t_min: TMin
     process: OwnProcess
     weight: AnyWeight
     line: CaseSettings
+    """One column of data on the line."""
     plane: CaseSettings | None = None
+    """Two columns in the plane; may be left out."""
 
 
 def run(config: Config, stages: Stages) -> Report:

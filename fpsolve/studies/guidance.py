@@ -13,7 +13,7 @@ from fpsolve._checks import error
 from fpsolve._messages import Status
 from fpsolve.plots import PALETTE, legend_beside
 from fpsolve.scores import exact, guided
-from fpsolve.studies.config import LineTarget, OwnProcess, Stages, StudySettings
+from fpsolve.studies.config import LineTarget, OwnProcess, Stages, StudySettings, TMin, Tol
 from fpsolve.studies.report import Check, Report, Table, number, with_error
 
 if TYPE_CHECKING:
@@ -39,11 +39,15 @@ class Config(StudySettings):
     """Settings of the study."""
 
     label: NonNegativeInt
+    """The component of the target that is asked for, from 0."""
     w: Annotated[tuple[NonNegativeFloat, ...], Field(min_length=2)]
+    """Strengths of guidance."""
     interval: tuple[PositiveFloat, PositiveFloat]
-    t_min: PositiveFloat
-    tol: PositiveFloat
+    """Times of guidance, where it is not at all times."""
+    t_min: TMin
+    tol: Tol
     particles: PositiveInt
+    """Particles at the largest w."""
     process: OwnProcess
     target: LineTarget
 

@@ -10,7 +10,7 @@ from pydantic import PositiveFloat, PositiveInt
 from fpsolve import plots
 from fpsolve._messages import Status
 from fpsolve.studies._harris_case import START, Block, Case, CaseSettings, checks, controls, solve
-from fpsolve.studies.config import Stages, StudySettings
+from fpsolve.studies.config import Stages, StudySettings, Tol
 from fpsolve.studies.report import Report, Table, formula, number
 from fpsolve.studies.units import called
 
@@ -49,11 +49,16 @@ class Config(StudySettings):
     """Settings of the study: two cases on the line."""
 
     curve_t_min: PositiveFloat
-    tol: PositiveFloat
+    """Forward time at which the evolved curve ends."""
+    tol: Tol
     saves: PositiveInt
+    """Times of the curve."""
     controls: bool = False
+    """Checks that wrong dynamics must break, with this target."""
     two_modes: CaseSettings
+    """A target of two modes."""
     ou_mixture: CaseSettings | None = None
+    """A mixture under Ornstein-Uhlenbeck; may be left out."""
 
 
 def run(config: Config, stages: Stages) -> Report:

@@ -117,24 +117,36 @@ class ExpectedSettings(Settings):
     """What is expected on the widest box for one beta."""
 
     beta: PositiveFloat
+    """Of the weight."""
     pairs: PositiveFloat
+    """Best contraction with the overlap of pairs."""
     set: PositiveFloat
+    """Best contraction with the overlap of the set."""
     tolerance: PositiveFloat
+    """How far off they may be."""
 
 
 class Config(StudySettings):
     """Settings of the study."""
 
     t_from: PositiveFloat
+    """Forward time at which the block begins."""
     t_to: PositiveFloat
+    """Forward time at which it ends."""
     betas: Annotated[tuple[PositiveFloat, ...], Field(min_length=1)]
+    """Of the weights 1 + beta V, V(x) = 1 + x^2."""
     boxes: Annotated[tuple[PositiveFloat, ...], Field(min_length=2)]
+    """Half-widths of the boxes."""
     cells_per_unit: Annotated[int, Field(ge=4, le=80)]
+    """Cells per unit of x."""
     levels: Annotated[int, Field(ge=10)]
+    """Number of levels R looked at."""
     stability: PositiveFloat
+    """How much doubling of the cells may change."""
     process: OwnProcess
     target: LineTarget
     expected: tuple[ExpectedSettings, ...] = ()
+    """What is expected on the widest box; may be left out."""
 
     def kernel(self, half: float, refined: int = 1) -> Kernel:
         """Return the exact kernel of the block, from points, on the box [-half, half]."""

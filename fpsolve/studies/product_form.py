@@ -46,13 +46,21 @@ class ReferenceSettings(Settings):
     """Known values for data points and levels uniform on [sigma_min, sigma_max]."""
 
     points: tuple[float, ...]
+    """The two data points."""
     sigma_min: PositiveFloat
+    """Lowest level of the product."""
     sigma_max: PositiveFloat
+    """Highest level of the product."""
     zeros: tuple[float, ...]
+    """Expected zeros of its score."""
     starts: tuple[float, ...]
+    """Points that flows start from."""
     product: tuple[float, ...]
+    """Where the flow of the product ends."""
     exact: tuple[float, ...]
+    """Where the flow of the exact score ends."""
     tolerance: PositiveFloat
+    """How far off they may be."""
 
 
 class Config(StudySettings):
@@ -61,8 +69,11 @@ class Config(StudySettings):
     weight: AnyWeight
     process: AnyProcess = fp.EDM()
     reference: ReferenceSettings
+    """Two data points whose numbers are known."""
     line: SideSettings
+    """Three targets on the line."""
     plane: SideSettings | None = None
+    """Three targets in the plane; may be left out."""
 
 
 class Reference:

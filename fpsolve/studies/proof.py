@@ -51,19 +51,30 @@ class Config(StudySettings):
     """Settings of the study."""
 
     times: Annotated[tuple[PositiveFloat, ...], Field(min_length=1)]
+    """Forward times of the enclosures."""
     cells: PositiveInt
+    """Cells of the run."""
     steps: PositiveInt
+    """Steps of the run."""
     half: PositiveFloat
+    """Half-width of the run's box."""
     rtol: PositiveFloat
+    """Relative width of the intervals."""
     blocks: Annotated[tuple[float, ...], Field(min_length=2)]
+    """Forward times at which blocks begin and end."""
     kernel_cells: PositiveInt
+    """Cells of the kernels beside the proofs."""
     kernel_half: PositiveFloat
+    """Half-width of their box."""
     close: PositiveFloat | None = None
+    """A proved factor is at most this far above the certified one; default: not checked."""
     unproved: Annotated[int, Field(ge=0)] | None = None
+    """Blocks without a proof that are expected; default: not checked."""
     process: OwnProcess
     target: LineTarget
     weight: AnyWeight
     starts: dict[str, LineStart]
+    """Laws that runs start from, by label, beside the exact one and "matched": normal, of p_T's moments."""
 
     def reverse(self) -> fp.Reverse:
         """Return the dynamics: the exact score, eta = 1."""

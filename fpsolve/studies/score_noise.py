@@ -51,26 +51,42 @@ class OracleSettings(Settings):
     """The Gaussian under constant noise."""
 
     strength: PositiveFloat
+    """Of the constant noise."""
     cells: Annotated[int, Field(ge=50)]
+    """Of its run."""
     steps: PositiveInt
+    """Of its run."""
     paths: PositiveInt
+    """Of the noise."""
 
 
 class Config(LineSettings):
     """Settings of the study."""
 
     intervals: Annotated[int, Field(ge=8, multiple_of=2)]
+    """Steps of the metric's time grid, two of the solver's each."""
     errors: Annotated[int, Field(ge=40)]
+    """Score errors per population, at least 40."""
     thinned: PositiveInt = 1
+    """Keep every so many of them."""
     amplitude: tuple[PositiveFloat, PositiveFloat]
+    """Range of the given errors, in units of the score."""
     strength: tuple[PositiveFloat, PositiveFloat]
+    """Range of the noise, in units of time."""
     paths: PositiveInt
+    """Paths of the noise per error."""
     share: Annotated[float, Field(gt=0.0, lt=1.0)]
+    """Share of the trajectory that is looked at beside the whole."""
     resamples: PositiveInt
+    """Of the bootstrap intervals."""
     level: Annotated[float, Field(gt=0.0, lt=1.0)]
+    """Of the intervals."""
     width: PositiveFloat = 0.7
+    """Intervals wider than this leave the order unresolved."""
     coarser: PositiveFloat = 0.02
+    """How much half of the cells may change a rank correlation."""
     oracle: OracleSettings
+    """A Gaussian under constant noise, whose law is known."""
 
     def ground(self) -> cases.Ground:
         """Return what all errors share."""

@@ -15,7 +15,17 @@ from fpsolve._checks import FloatArray, error
 from fpsolve._messages import Status
 from fpsolve.plots import PALETTE, legend_beside, weight_formula
 from fpsolve.samplers import Sampler
-from fpsolve.studies.config import AnyWeight, LineTarget, OwnProcess, SamplerSettings, Stages, StudySettings
+from fpsolve.studies.config import (
+    AnyWeight,
+    Box,
+    Cells,
+    LineTarget,
+    OwnProcess,
+    SamplerSettings,
+    Stages,
+    StudySettings,
+    TMin,
+)
 from fpsolve.studies.report import Check, Report, Table, number
 from fpsolve.studies.units import seen
 
@@ -44,14 +54,19 @@ RANKS = 100_001
 class Config(StudySettings):
     """Settings of the study."""
 
-    t_min: PositiveFloat
-    cells: Annotated[int, Field(ge=50, le=2000)]
-    box: tuple[float, float]
+    t_min: TMin
+    cells: Cells
+    box: Box
     samplers: Annotated[tuple[SamplerSettings, ...], Field(min_length=1)]
+    """Samplers without noise."""
     evaluations: Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
+    """Numbers of evaluations of the score."""
     tries: PositiveInt
+    """Step grids tried per design."""
     bias: PositiveFloat
+    """Of the predicted noise, where the score is wrong; for the middle number of evaluations."""
     redesigned: PositiveFloat | None = None
+    """Most error of a grid designed for the wrong score, by that of the grid kept; default: not checked."""
     process: OwnProcess
     weight: AnyWeight
     target: LineTarget

@@ -44,9 +44,13 @@ class Config(LineSettings):
     """Settings of the study."""
 
     counts: Annotated[tuple[PositiveInt, ...], Field(min_length=2)]
+    """Numbers of steps."""
     churn: PositiveFloat
+    """Of the stochastic EDM sampler."""
     tolerance: PositiveFloat | None = None
+    """Of the fitted orders; default: not checked."""
     orders: dict[SamplerName, PositiveFloat]
+    """Expected order in the number of steps, by sampler."""
 
 
 def run(config: Config, stages: Stages) -> Report:

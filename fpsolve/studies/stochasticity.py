@@ -17,7 +17,17 @@ from fpsolve.dynamics import Eta, edm_churn
 from fpsolve.laws import Law
 from fpsolve.processes import Process
 from fpsolve.studies._stochasticity_case import Knob, coefficients, figure, measure
-from fpsolve.studies.config import AnyWeight, LineStart, LineTarget, OwnProcess, Settings, Stages, StudySettings
+from fpsolve.studies.config import (
+    AnyWeight,
+    LineStart,
+    LineTarget,
+    OwnProcess,
+    Settings,
+    Stages,
+    StudySettings,
+    TMin,
+    Tol,
+)
 from fpsolve.studies.report import Check, Report, Table, number, with_error
 
 __all__ = ["Config", "run"]
@@ -47,26 +57,37 @@ class EDMSettings(Settings):
     """The EDM part: highest noise level, and where errors are early and late."""
 
     sigma_max: PositiveFloat
+    """Noise level at which it starts; it runs down to t_min."""
     split: tuple[PositiveFloat, PositiveFloat]
+    """Noise levels: early errors above the first, late errors below the second."""
 
 
 class Config(StudySettings):
     """Settings of the study."""
 
     etas: Annotated[tuple[NonNegativeFloat, ...], Field(min_length=3)]
+    """Values of eta."""
     churns: Annotated[tuple[NonNegativeFloat, ...], Field(min_length=2)]
-    t_min: PositiveFloat
-    tol: PositiveFloat
+    """Churns of the EDM sampler, at all levels."""
+    t_min: TMin
+    tol: Tol
     cells: Annotated[int, Field(ge=50, le=600)]
+    """Cells of the contraction coefficients."""
     box: tuple[float, float]
+    """Their box, in standard deviations of p_t."""
     size: float
+    """Size of the score errors."""
     split: tuple[PositiveFloat, PositiveFloat]
+    """Forward times: early errors above the first, late errors below the second."""
     noise_helps: bool = False
+    """Check that noise takes early errors away and makes late ones larger, as with this target."""
     process: OwnProcess
     edm: EDMSettings
+    """The EDM sampler with churn."""
     weight: AnyWeight
     target: LineTarget
     start: LineStart
+    """Law that runs start from, far from p_T, in standard deviations of the prior."""
 
     def far(self, process: Process) -> Law:
         """Return the start, in units of the prior of a process."""
