@@ -117,6 +117,7 @@ def test_a_flipped_byte_is_told(run: xr.Dataset, tmp_path: Path, capsys: Any) ->
         "tail",
         "half the estimate",
         "mass",
+        "leak",
     ],
 )
 def test_what_contradicts_itself_is_told_even_with_a_checksum_of_its_own(
