@@ -239,19 +239,30 @@ _APART, MOST = 3e-6, 300
 FELT, FELT_BY_DERIVATIVES, FELT_IN_SCORES = 1e-5, 1e-7, 1e-3
 
 
+#: A function is steep where it changes by so many times itself in a time as long as that to the nearer end of the
+#: range; itself, or this share of its largest value. A kink known to this share of the range is one.
+STEEP, _SMALL, _EXACT = 12.0, 0.05, 1e-7
+
+
 @dataclass(frozen=True)
 class Joints:
     """Times at which steps have to end, increasing.
 
     `rough`: functions jump or bend at so many places that no steps can meet them all; orders are not to be believed.
+    `steep`: where they change quickly, times, changes as a share of the function, and durations of these changes.
     """
 
     times: tuple[float, ...] = ()
     rough: bool = False
+    steep: tuple[tuple[float, float, float], ...] = ()
 
     def with_others(self, other: Joints) -> Joints:
         """Both together."""
-        return Joints(tuple(sorted({*self.times, *other.times})), self.rough or other.rough)
+        return Joints(
+            tuple(sorted({*self.times, *other.times})),
+            self.rough or other.rough,
+            tuple(sorted({*self.steep, *other.steep})),
+        )
 
 
 def joints(
@@ -287,11 +298,12 @@ def joints(
     near = span * np.geomspace(_NEAREST, _MIDDLE * 1.5, looks)
     # from each end in the logarithm of the distance to it, evenly between
     grids = ((near, low, 1.0), (span * np.linspace(_MIDDLE, 1.0 - _MIDDLE, 4 * looks), low, 1.0), (near, high, -1.0))
-    found, rough = list[tuple[float, float]](), False
+    found, steep, rough = list[tuple[float, float]](), list[tuple[float, float, float]](), False
     for grid, end, sign in grids:
         with np.errstate(all="ignore"):
-            places, dense = _on(_Placed(functions, end, sign), grid, felt, most)
+            places, quick, dense = _on(_Placed(functions, end, sign), grid, span, felt, most)
         found += [(end + sign * v, off) for v, off in places]
+        steep += [(end + sign * v, change, gap) for v, change, gap in quick]
         rough |= dense
     kept = [float(t) for t in announced]
     # what was seen best stands for what is next to it; graded times may lie beyond the range
@@ -300,7 +312,10 @@ def joints(
             kept.append(t)
     if len(kept) > most + len(announced):
         return Joints(tuple(announced), rough=True)
-    return Joints(tuple(sorted(kept)), rough)
+    # a jump is a joint, and nothing beside it is steep
+    jumps = np.array([t for t, off in found if off < _EXACT * span] + list(announced) or [np.inf])
+    steep = [one for one in steep if np.abs(jumps - one[0]).min() > 2.0 * one[2]]
+    return Joints(tuple(sorted(kept)), rough, () if rough else tuple(sorted(steep)))
 
 
 @dataclass(frozen=True)
@@ -315,8 +330,10 @@ class _Placed:
         return np.atleast_2d(self.functions(self.end + self.sign * v))
 
 
-def _on(functions: Functions, grid: FloatArray, felt: float, most: int) -> tuple[list[tuple[float, float]], bool]:
-    """Return the joints on a grid that is smooth in its index, how closely each was seen, and whether it is rough."""
+def _on(
+    functions: Functions, grid: FloatArray, span: float, felt: float, most: int
+) -> tuple[list[tuple[float, float]], list[tuple[float, float, float]], bool]:
+    """Return the joints on a grid that is smooth in its index, how closely each was seen; what is steep; if all is rough."""
     from scipy.ndimage import percentile_filter
 
     values = functions(grid)
@@ -332,13 +349,22 @@ def _on(functions: Functions, grid: FloatArray, felt: float, most: int) -> tuple
         if not places or k - next(reversed(places)) > _ORDER // 2:
             places[k] = f
     if len(places) > most:
-        return [], True
+        return [], [], True
     known = [_closer(functions, f, grid[k + _ORDER // 2], grid, k, floor[f, 0]) for k, f in places.items()]
     # where differences of half the spacing are not much smaller, there are kinks between any few times, or noise
     largest = np.abs(values).max(axis=1, keepdims=True)
     both = usual[:, ::2][:, : usual_wider.shape[1]]
     dense = (both > felt * largest) & (both > _SLOW * usual_wider[:, : both.shape[1]])
-    return [one for some in known for one in some], bool(dense.any())
+    return [one for some in known for one in some], _steep(grid, values, span), bool(dense.any())
+
+
+def _steep(grid: FloatArray, values: FloatArray, span: float) -> list[tuple[float, float, float]]:
+    """Return the pieces of a grid on which a function changes quickly for its distance to the ends of the range."""
+    size, gaps, middle = np.abs(values), np.diff(grid), 0.5 * (grid[1:] + grid[:-1])
+    usual = 0.5 * (size[:, 1:] + size[:, :-1]) + _SMALL * np.nanmax(size, axis=1, keepdims=True)
+    change = np.nan_to_num(np.abs(np.diff(values, axis=1)) / usual, posinf=0.0).max(axis=0)
+    quick = change * np.minimum(middle, span - middle) > STEEP * gaps
+    return list(zip(middle[quick].tolist(), change[quick].tolist(), gaps[quick].tolist(), strict=True))
 
 
 def _highest(size: FloatArray, k: int) -> int:

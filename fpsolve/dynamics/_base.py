@@ -10,7 +10,7 @@ Forward noising and Langevin dynamics.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -374,7 +374,7 @@ class Forward(BaseDynamics):
     @cached_property
     def joints(self) -> Joints:
         """Kinks of the process."""
-        return Joints(break_times("kinks", self.process.joints.times, self.horizon), self.process.joints.rough)
+        return replace(self.process.joints, times=break_times("kinks", self.process.joints.times, self.horizon))
 
     def drift(self, t: float, x: ArrayLike) -> Array:
         """a(t) x."""

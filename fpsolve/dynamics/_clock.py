@@ -16,6 +16,7 @@ is stepped over: measured on N(1.5, 0.5^2) under the OU mixture of the tests, 64
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
@@ -99,6 +100,38 @@ def _tabulated(std: float, process: Process) -> Clock:
     return Clock(MonotoneMap(log_t, np.append(0.0, np.cumsum(pieces)), joints))
 
 
+#: Steps beside a steep change grow by about this share of their distance to it, per step of the clock.
+GRADING = 2.0
+#: Distances beside one at which the clock is tabulated: the first in its durations, the ratio of neighbours.
+NEXT, RATIO = 0.25, 1.25
+
+
+def _beside(steep: Array, low: float, high: float) -> Array:
+    """Times in (low, high) at which the clock is tabulated for steep changes: in them, and ever further from them."""
+    t, _, duration = steep
+    apart = np.diff(t) > 2.0 * (duration[1:] + duration[:-1])
+    found = [t, t - 0.5 * duration, t + 0.5 * duration]
+    for sign, ends in ((-1.0, np.append(True, apart)), (1.0, np.append(apart, True))):
+        for at, first in zip(t[ends], NEXT * duration[ends], strict=True):
+            found.append(at + sign * first * RATIO ** np.arange(math.log((high - low) / first, RATIO)))
+    times = np.concatenate(found)
+    return times[(times > low) & (times < high)]
+
+
+def _graded(steep: Array, times: Array) -> Array:
+    """Rate of the clock that steep changes (t, change, duration) ask for, shape of `times`.
+
+    ``R^2 = K/2 sum_j a_j/(d_j/a_j + K |t - t_j|)^2``: within a change a/d, its own rate; beside it 1/(K distance), so that
+    steps grow gradually. Without the second steps jump from short to long in one, and extrapolation loses its order.
+    """
+    t, change, duration = steep
+    total = np.zeros(len(times))
+    for part in (slice(k, k + 64) for k in range(0, len(t), 64)):
+        near = duration[part] / change[part] + GRADING * np.abs(times[:, None] - t[part])
+        total += (change[part] / near**2).sum(axis=1)
+    return np.asarray(np.sqrt(0.5 * GRADING * total))
+
+
 #: Clock per factor e in a start's variance.
 LAYER_WEIGHT = 0.5
 #: Share of T, where coefficients are infinite there, within which no densities are kept unless asked for.
@@ -142,11 +175,15 @@ class RunClock:
         """Whether coefficients have more kinks than steps can meet."""
         return self.dynamics.joints.rough or self.hidden.rough
 
+    @cached_property
+    def _joints(self) -> Joints:
+        return self.dynamics.joints.with_others(self.hidden)
+
     @property
     def breaks(self) -> tuple[float, ...]:
         """Times along the run at which coefficients jump or have kinks; what is an end up to rounding is left out."""
         low, high = min(self.first, self.last), max(self.first, self.last)
-        every = self.dynamics.joints.with_others(self.hidden).times if self.hidden.times else self.dynamics.breaks
+        every = self._joints.times if self.hidden.times else self.dynamics.breaks
         return tuple(t for t in every if low + SAME * high < t < high - SAME * high)
 
     @property
@@ -165,13 +202,20 @@ class RunClock:
         """Total clock over the distance run on the dynamics' own; nodes crowd at the start, where starts spread."""
         end = float(self.dynamics.clock(np.array([self.last]))[0])
         share = np.concatenate([[0.0], np.geomspace(1e-9, 1e-2, 100), np.linspace(1e-2, 1.0, 150)[1:]])
-        if not np.isfinite(self.width):
+        steep = np.array(self._joints.steep).reshape(-1, 3).T
+        if not np.isfinite(self.width) and not steep.size:
             own = abs(end - self._begin) * share
             return MonotoneMap(own, own)
         # where the noise jumps, the slope of the layer does
         joints = (self.dynamics.clock(np.array(self.breaks)) - self._begin) / (end - self._begin)
         for joint in joints:
             share = share[np.abs(share - joint) > 1e-13]
+        if steep.size:
+            beside = _beside(steep, min(self.first, self.last), max(self.first, self.last))
+            share = np.union1d(share, (self.dynamics.clock(beside) - self._begin) / (end - self._begin))
+            share = share[np.append(True, np.diff(share) > 1e-13)]
+            for joint in joints:
+                share = share[np.abs(share - joint) > 1e-13]
         share = np.union1d(share, joints)
         own = abs(end - self._begin) * share
         halves = np.insert(share, np.arange(1, len(share)), 0.5 * (share[1:] + share[:-1]))
@@ -180,6 +224,10 @@ class RunClock:
         pieces = 0.5 * (power[1:] + power[:-1]) * np.abs(np.diff(times))
         spread = np.append(0.0, np.cumsum(pieces)[1::2])
         layer = LAYER_WEIGHT * np.log1p(spread / self.width**2)
+        if steep.size:
+            rate = _graded(steep, times)
+            pieces = (rate[:-2:2] + 4.0 * rate[1:-1:2] + rate[2::2]) / 6.0 * np.abs(np.diff(times[::2]))
+            layer += np.append(0.0, np.cumsum(pieces))
         return MonotoneMap(own, own + layer, tuple(np.sort(own[np.isin(share, joints)]).tolist()))
 
     def at(self, t: ArrayLike) -> Array:

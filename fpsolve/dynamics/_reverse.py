@@ -138,7 +138,7 @@ class Reverse(BaseDynamics):
         if callable(self.eta):
             known = eta_joints(self.eta, self.horizon).with_others(known)
         times = [*known.times, *getattr(self.score_model, "breaks", ())]
-        return Joints(break_times("breaks", times, self.horizon), known.rough)
+        return replace(known, times=break_times("breaks", times, self.horizon))
 
     def hidden(self, low: float, high: float, grid: Grid | None) -> Joints:
         """Kinks in time of a score model, at five points of the law that noise has spread."""
