@@ -242,6 +242,8 @@ FELT, FELT_BY_DERIVATIVES, FELT_IN_SCORES = 1e-5, 1e-7, 1e-3
 #: A function is steep where it changes by so many times itself in a time as long as that to the nearer end of the
 #: range; itself, or this share of its largest value. A kink known to this share of the range is one.
 STEEP, _SMALL, _EXACT = 12.0, 0.05, 1e-7
+#: How near to a steep change the first time beside it is, as a share of its duration.
+_NEXT = 0.25
 
 
 @dataclass(frozen=True)
@@ -263,6 +265,19 @@ class Joints:
             self.rough or other.rough,
             tuple(sorted({*self.steep, *other.steep})),
         )
+
+    def beside(self, low: float, high: float, ratio: float) -> FloatArray:
+        """Times in (low, high) that resolve steep changes: in each of them, and beside at distances that grow so."""
+        if not self.steep:
+            return np.empty(0)
+        t, _, duration = np.array(self.steep).T
+        apart = np.diff(t) > 2.0 * (duration[1:] + duration[:-1])
+        found = [t - 0.5 * duration, t, t + 0.5 * duration]
+        for sign, ends in ((-1.0, np.append(True, apart)), (1.0, np.append(apart, True))):
+            for at, first in zip(t[ends], _NEXT * duration[ends], strict=True):
+                found.append(at + sign * first * ratio ** np.arange(np.log((high - low) / first) / np.log(ratio)))
+        times = np.concatenate(found)
+        return times[(times > low) & (times < high)]
 
 
 def joints(

@@ -16,7 +16,6 @@ is stepped over: measured on N(1.5, 0.5^2) under the OU mixture of the tests, 64
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
@@ -102,20 +101,8 @@ def _tabulated(std: float, process: Process) -> Clock:
 
 #: Steps beside a steep change grow by about this share of their distance to it, per step of the clock.
 GRADING = 2.0
-#: Distances beside one at which the clock is tabulated: the first in its durations, the ratio of neighbours.
-NEXT, RATIO = 0.25, 1.25
-
-
-def _beside(steep: Array, low: float, high: float) -> Array:
-    """Times in (low, high) at which the clock is tabulated for steep changes: in them, and ever further from them."""
-    t, _, duration = steep
-    apart = np.diff(t) > 2.0 * (duration[1:] + duration[:-1])
-    found = [t, t - 0.5 * duration, t + 0.5 * duration]
-    for sign, ends in ((-1.0, np.append(True, apart)), (1.0, np.append(apart, True))):
-        for at, first in zip(t[ends], NEXT * duration[ends], strict=True):
-            found.append(at + sign * first * RATIO ** np.arange(math.log((high - low) / first, RATIO)))
-    times = np.concatenate(found)
-    return times[(times > low) & (times < high)]
+#: Ratio of neighbouring distances beside one at which the clock is tabulated.
+RATIO = 1.25
 
 
 def _graded(steep: Array, times: Array) -> Array:
@@ -211,7 +198,7 @@ class RunClock:
         for joint in joints:
             share = share[np.abs(share - joint) > 1e-13]
         if steep.size:
-            beside = _beside(steep, min(self.first, self.last), max(self.first, self.last))
+            beside = self._joints.beside(min(self.first, self.last), max(self.first, self.last), RATIO)
             share = np.union1d(share, (self.dynamics.clock(beside) - self._begin) / (end - self._begin))
             share = share[np.append(True, np.diff(share) > 1e-13)]
             for joint in joints:

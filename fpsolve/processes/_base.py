@@ -219,7 +219,8 @@ def checked_process(process: Any) -> Process:
         raise error("process", "scale(0, 0) = 1 and variance(0, 0) = 0", "others", "they are transitions from s to t")
     ask.of("drift_rate", t)
     _compose(ask, t, scale, variance)
-    marks = np.unique([*t, *(kink for kink in process.joints.times if t[0] < kink < T)])
+    found = process.joints
+    marks = np.unique([*t, *(kink for kink in found.times if t[0] < kink < T), *found.beside(float(t[0]), T, 2.0)])
     for low, high in pairwise(marks[np.append(True, np.diff(marks) > _ROUNDING * T)]):
         _coefficients(ask, float(low), float(high))
     return process
