@@ -221,6 +221,8 @@ def _computed_in_single(t: ArrayLike) -> NDArray[np.bool_]:
 
 #: Values (functions, ...) of functions of times (...).
 Functions = Callable[[FloatArray], FloatArray]
+#: A quick change: its time, its size as a share of the function, and how long it takes.
+Steep = tuple[float, float, float]
 
 _ORDER = 6
 #: Times of the grids at the ends, a quarter of those between, unless told otherwise; as shares of the range how near to
@@ -251,12 +253,12 @@ class Joints:
     """Times at which steps have to end, increasing.
 
     `rough`: functions jump or bend at so many places that no steps can meet them all; orders are not to be believed.
-    `steep`: where they change quickly, times, changes as a share of the function, and durations of these changes.
+    `steep`: where they change quickly.
     """
 
     times: tuple[float, ...] = ()
     rough: bool = False
-    steep: tuple[tuple[float, float, float], ...] = ()
+    steep: tuple[Steep, ...] = ()
 
     def with_others(self, other: Joints) -> Joints:
         """Both together."""
@@ -309,16 +311,14 @@ def joints(
     most : int
         More kinks than this make it rough; every one costs about 400 values.
     """
-    span = high - low
-    near = span * np.geomspace(_NEAREST, _MIDDLE * 1.5, looks)
-    # from each end in the logarithm of the distance to it, evenly between
-    grids = ((near, low, 1.0), (span * np.linspace(_MIDDLE, 1.0 - _MIDDLE, 4 * looks), low, 1.0), (near, high, -1.0))
-    found, steep, rough = list[tuple[float, float]](), list[tuple[float, float, float]](), False
-    for grid, end, sign in grids:
+    span, found, quick, rough = high - low, list[tuple[float, float]](), list[Steep](), False
+    for grid, end, sign in _grids(low, high, looks):
+        placed = _Placed(functions, end, sign)
         with np.errstate(all="ignore"):
-            places, quick, dense = _on(_Placed(functions, end, sign), grid, span, felt, most)
+            values = placed(grid)
+            places, dense = _on(placed, grid, values, felt, most)
+            quick += _quick(grid, values, span, end, sign)
         found += [(end + sign * v, off) for v, off in places]
-        steep += [(end + sign * v, change, gap) for v, change, gap in quick]
         rough |= dense
     kept = [float(t) for t in announced]
     # what was seen best stands for what is next to it; graded times may lie beyond the range
@@ -327,10 +327,30 @@ def joints(
             kept.append(t)
     if len(kept) > most + len(announced):
         return Joints(tuple(announced), rough=True)
-    # a jump is a joint, and nothing beside it is steep
-    jumps = np.array([t for t, off in found if off < _EXACT * span] + list(announced) or [np.inf])
-    steep = [one for one in steep if np.abs(jumps - one[0]).min() > 2.0 * one[2]]
-    return Joints(tuple(sorted(kept)), rough, () if rough else tuple(sorted(steep)))
+    jumps = [t for t, off in found if off < _EXACT * span]
+    return Joints(tuple(sorted(kept)), rough, () if rough else _not_beside((*announced, *jumps), quick))
+
+
+def quick_changes(functions: Functions, low: float, high: float, *, jumps: tuple[float, ...]) -> tuple[Steep, ...]:
+    """Return where functions, as those of `joints`, change quickly, but for what is next to their jumps."""
+    found = list[Steep]()
+    for grid, end, sign in _grids(low, high, LOOKS):
+        with np.errstate(all="ignore"):
+            found += _quick(grid, _Placed(functions, end, sign)(grid), high - low, end, sign)
+    return _not_beside(jumps, found)
+
+
+def _not_beside(jumps: tuple[float, ...], found: list[Steep]) -> tuple[Steep, ...]:
+    """Return the steep changes that are no jumps: these are joints."""
+    marks = np.array([*jumps, np.inf])
+    return tuple(sorted(one for one in found if np.abs(marks - one[0]).min() > 2.0 * one[2]))
+
+
+def _grids(low: float, high: float, looks: int) -> list[tuple[FloatArray, float, float]]:
+    """Return distances, the end they are from and their sign: from each end in their logarithm, evenly between."""
+    span = high - low
+    near = span * np.geomspace(_NEAREST, _MIDDLE * 1.5, looks)
+    return [(near, low, 1.0), (span * np.linspace(_MIDDLE, 1.0 - _MIDDLE, 4 * looks), low, 1.0), (near, high, -1.0)]
 
 
 @dataclass(frozen=True)
@@ -346,12 +366,11 @@ class _Placed:
 
 
 def _on(
-    functions: Functions, grid: FloatArray, span: float, felt: float, most: int
-) -> tuple[list[tuple[float, float]], list[tuple[float, float, float]], bool]:
-    """Return the joints on a grid that is smooth in its index, how closely each was seen; what is steep; if all is rough."""
+    functions: Functions, grid: FloatArray, values: FloatArray, felt: float, most: int
+) -> tuple[list[tuple[float, float]], bool]:
+    """Return the joints on a grid that is smooth in its index, how closely each was seen, and whether it is rough."""
     from scipy.ndimage import percentile_filter
 
-    values = functions(grid)
     size, wider = (np.abs(np.diff(part, n=_ORDER, axis=1)) for part in (values, values[:, ::2]))
     floor = _ROUNDINGS * np.finfo(float).eps * np.abs(values).max(axis=1, keepdims=True)
     usual, usual_wider = (percentile_filter(part, _USUAL, size=(1, _AROUND), mode="reflect") for part in (size, wider))
@@ -364,22 +383,23 @@ def _on(
         if not places or k - next(reversed(places)) > _ORDER // 2:
             places[k] = f
     if len(places) > most:
-        return [], [], True
+        return [], True
     known = [_closer(functions, f, grid[k + _ORDER // 2], grid, k, floor[f, 0]) for k, f in places.items()]
     # where differences of half the spacing are not much smaller, there are kinks between any few times, or noise
     largest = np.abs(values).max(axis=1, keepdims=True)
     both = usual[:, ::2][:, : usual_wider.shape[1]]
     dense = (both > felt * largest) & (both > _SLOW * usual_wider[:, : both.shape[1]])
-    return [one for some in known for one in some], _steep(grid, values, span), bool(dense.any())
+    return [one for some in known for one in some], bool(dense.any())
 
 
-def _steep(grid: FloatArray, values: FloatArray, span: float) -> list[tuple[float, float, float]]:
+def _quick(grid: FloatArray, values: FloatArray, span: float, end: float, sign: float) -> list[Steep]:
     """Return the pieces of a grid on which a function changes quickly for its distance to the ends of the range."""
     size, gaps, middle = np.abs(values), np.diff(grid), 0.5 * (grid[1:] + grid[:-1])
     usual = 0.5 * (size[:, 1:] + size[:, :-1]) + _SMALL * np.nanmax(size, axis=1, keepdims=True)
     change = np.nan_to_num(np.abs(np.diff(values, axis=1)) / usual, posinf=0.0).max(axis=0)
     quick = change * np.minimum(middle, span - middle) > STEEP * gaps
-    return list(zip(middle[quick].tolist(), change[quick].tolist(), gaps[quick].tolist(), strict=True))
+    at = end + sign * middle[quick]
+    return list(zip(at.tolist(), change[quick].tolist(), gaps[quick].tolist(), strict=True))
 
 
 def _highest(size: FloatArray, k: int) -> int:

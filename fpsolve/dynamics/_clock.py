@@ -108,8 +108,8 @@ RATIO = 1.25
 def _graded(steep: Array, times: Array) -> Array:
     """Rate of the clock that steep changes (t, change, duration) ask for, shape of `times`.
 
-    ``R^2 = K/2 sum_j a_j/(d_j/a_j + K |t - t_j|)^2``: within a change a/d, its own rate; beside it 1/(K distance), so that
-    steps grow gradually. Without the second steps jump from short to long in one, and extrapolation loses its order.
+    ``R^2 = K/2 sum_j a_j/(d_j/a_j + K |t - t_j|)^2``: within a change a/d, its own rate; beside it 1/(K distance), so
+    that steps grow gradually. Without the second they jump from short to long, and extrapolation loses its order.
     """
     t, change, duration = steep
     total = np.zeros(len(times))

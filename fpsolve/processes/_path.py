@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -18,7 +18,7 @@ import numpy as np
 from fpsolve import _checks
 from fpsolve._callables import told
 from fpsolve._checks import USER_ERRORS, FloatArray, digits, error, values_at
-from fpsolve._times import FELT_BY_DERIVATIVES, Joints, joints
+from fpsolve._times import FELT_BY_DERIVATIVES, Joints, joints, quick_changes
 from fpsolve.processes._base import Process
 
 Function = Callable[[Any], Any]
@@ -34,7 +34,10 @@ _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(5)
 _IMAGINARY = 1e-30
 _STENCIL = np.array([-4.0, -3.0, -2.0, -1.0, 1.0, 2.0, 3.0, 4.0])
 _EIGHTH = np.array([1 / 280, -4 / 105, 1 / 5, -4 / 5, 4 / 5, -1 / 5, 4 / 105, -1 / 280])
+_SIXTH = np.array([0.0, -1 / 60, 3 / 20, -3 / 4, 3 / 4, -3 / 20, 1 / 60, 0.0])
 _REACH, _SHARE, _NEAREST = 2e-3, 0.05, 1e-8
+#: Where sixth and eighth order differ by more than this share, and more than rounding does, the reach is halved.
+_AGREE, _HALVINGS, _UNITS = 1e-8, 14, 16.0
 
 
 class Path(Process):
@@ -214,7 +217,7 @@ class GaussianPath(Path):
         return True
 
     @cached_property
-    def joints(self) -> Joints:
+    def _bends(self) -> Joints:
         """`breaks`, and kinks that are found in the functions."""
         names = [name for name in ("alpha", "std", "log_snr") if getattr(self, name) is not None]
 
@@ -223,10 +226,20 @@ class GaussianPath(Path):
 
         return joints(every, 0.0, self.T, announced=self.breaks, felt=FELT_BY_DERIVATIVES)
 
+    @cached_property
+    def joints(self) -> Joints:
+        """Those, and where coefficients change quickly."""
+
+        def rates(t: FloatArray) -> FloatArray:
+            return np.stack([self.drift_rate(t), self.diffusion(t)])
+
+        steep = () if self._bends.rough else quick_changes(rates, 0.0, self.T, jumps=self._bends.times)
+        return replace(self._bends, steep=steep)
+
     @property
     def kinks(self) -> tuple[float, ...]:
         """`breaks`, and those that are found."""
-        return self.joints.times
+        return self._bends.times
 
     def __repr__(self) -> str:
         t = self.T * np.array([0.25, 0.5, 0.75, 1.0])
@@ -277,14 +290,37 @@ class GaussianPath(Path):
         return slope, growth - 2.0 * slope * np.square(self._std(t))
 
     def _difference(self, function: Function, t: FloatArray) -> FloatArray:
-        """Return the derivative by central differences that cross neither an end of [0, T] nor a break."""
+        """Return the derivative by central differences that cross neither an end of [0, T] nor a break.
+
+        Their reach is halved where differences of sixth and of eighth order do not agree: what changes quickly there is
+        not resolved.
+        """
         marks = np.array([0.0, *self.kinks, self.T])
         place = np.clip(np.searchsorted(marks, t, side="right") - 1, 0, len(marks) - 2)
         low, high = marks[place], marks[place + 1]
         at = np.clip(t, low + _NEAREST * self.T, high - _NEAREST * self.T)
         step = np.minimum(_REACH * self.T, _SHARE * np.minimum(at - low, high - at))
+        slope, gap = last, _ = self._stencil(function, at, step)
+        unsure = np.ones(np.shape(at), dtype=bool)
+        for _ in range(_HALVINGS):
+            if not unsure.any():
+                break
+            step = 0.5 * step
+            closer, nearer = self._stencil(function, at, step)
+            better = unsure & (nearer < gap)
+            slope, gap = np.where(better, closer, slope), np.where(better, nearer, gap)
+            # twice, for once may be an accident
+            unsure &= np.maximum(nearer, np.abs(closer - last)) > _AGREE * np.abs(closer)
+            last = closer
+        return slope
+
+    @staticmethod
+    def _stencil(function: Function, at: FloatArray, step: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return the derivative of eighth order, and what that of sixth is off beyond rounding."""
         values = function(np.asarray(at)[..., None] + step[..., None] * _STENCIL)
-        return np.asarray(values @ _EIGHTH / step)
+        slope = values @ _EIGHTH / step
+        noise = _UNITS * np.finfo(float).eps * np.abs(values).max(axis=-1) / step
+        return np.asarray(slope), np.maximum(np.abs(slope - values @ _SIXTH / step) - noise, 0.0)
 
     def _look(self) -> None:
         """Refuse functions that make no path."""
