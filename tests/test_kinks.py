@@ -376,7 +376,7 @@ def moments(slope, noise, times, start, cuts):
                 b1, b0 = slope(t)
                 return sign * np.array([b1 * y[0] + b0, 2.0 * b1 * y[1] + noise(t) ** 2])
 
-            y = solve_ivp(rates, (a, b), y, method="DOP853", rtol=1e-8, atol=1e-10).y[:, -1]
+            y = solve_ivp(rates, (a, b), y, method="DOP853", rtol=1e-10, atol=1e-12).y[:, -1]
         found.append(fp.Gaussian(y[0], std=np.sqrt(y[1])))
     return found
 
