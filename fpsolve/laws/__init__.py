@@ -15,11 +15,10 @@ from fpsolve.laws._gaussian import LOG_2PI as LOG_2PI
 from fpsolve.laws._gaussian import Gaussian, GaussianMixture
 from fpsolve.laws._gaussian import NormalMixture as NormalMixture
 from fpsolve.laws._gaussian import log_sum_exp as log_sum_exp
+from fpsolve.laws._mixtures import DiffusedStudentT, KernelDensity, PointMass, StudentT
 from fpsolve.laws._panels import Panels as Panels
 from fpsolve.laws._panels import resolve as resolve
-from fpsolve.laws._points import KernelDensity, PointMass
 from fpsolve.laws._products import DiffusedLaplace, DiffusedUniform, Laplace, Uniform
-from fpsolve.laws._student_t import DiffusedStudentT, StudentT
 
 __all__ = [
     "Law",

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fpsolve import _memory
-from fpsolve._checks import FloatArray, error, finite_array, integer, points
+from fpsolve._checks import FloatArray, error, finite_array, generator, integer, points
 from fpsolve._messages import page
 
 if TYPE_CHECKING:
@@ -160,6 +160,23 @@ class Law(ABC):
     def axis_marginal(self, axis: int) -> Law | None:
         """Return the 1D law of coordinate `axis` (the law itself in 1D), or None without a closed form."""
         return self if self.dim == 1 else None
+
+
+class Noisy(Law):
+    """What laws with Gaussian noise of standard deviation `std` have of it."""
+
+    std: float
+
+    @property
+    def smallest_std(self) -> float:
+        """Standard deviation of the noise, which rounds kinks and jumps."""
+        return self.std
+
+    def with_noise(self, law: Law, n: int, rng: np.random.Generator | int) -> FloatArray:
+        """Return `n` draws of a law plus noise."""
+        rng = generator("rng", rng)
+        draws = law.sample(n, rng)
+        return draws + self.std * rng.standard_normal(draws.shape)
 
 
 def check_axes(dim: int, axes: tuple[Any, ...], name: str = "axes") -> list[FloatArray]:

@@ -7,7 +7,7 @@ import numpy as np
 from scipy.special import erfcx, log_ndtr, ndtr
 
 from fpsolve._checks import FloatArray, generator, points
-from fpsolve.laws._base import COMPACT, Law, Tail, check_axes, frozen, lengths, location, number_of_draws, plain
+from fpsolve.laws._base import COMPACT, Law, Noisy, Tail, check_axes, frozen, lengths, location, number_of_draws, plain
 from fpsolve.laws._gaussian import LOG_2PI
 
 _LOG_2 = float(np.log(2.0))
@@ -38,22 +38,6 @@ class _TwoSided(Law):
     def tail(self) -> Tail:
         """Exponential, of the wider axis: noise adds a constant factor."""
         return Tail(1.0, 1.0 / float(np.max(np.asarray(self.scale))))
-
-
-class _Noisy(Law):
-    """What both have of the noise."""
-
-    std: float
-
-    @property
-    def smallest_std(self) -> float:
-        """Standard deviation of the noise, which rounds kinks and jumps."""
-        return self.std
-
-    def _with_noise(self, law: Law, n: int, rng: np.random.Generator | int) -> FloatArray:
-        rng = generator("rng", rng)
-        draws = law.sample(n, rng)
-        return draws + self.std * rng.standard_normal(draws.shape)
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,7 +123,7 @@ class Laplace(_TwoSided):
 
 
 @dataclass(frozen=True, eq=False)
-class DiffusedLaplace(_TwoSided, _Noisy):
+class DiffusedLaplace(_TwoSided, Noisy):
     """Laplace law plus independent Gaussian noise; in 2D the product of one per axis.
 
     ``p(x) = A(x) + A(-x)`` about the mean, with s the noise's standard deviation and
@@ -178,7 +162,7 @@ class DiffusedLaplace(_TwoSided, _Noisy):
 
     def sample(self, n: int, rng: np.random.Generator | int) -> FloatArray:
         """Return `n` draws: Laplace plus noise."""
-        return self._with_noise(Laplace(self.mean, self.scale), n, rng)
+        return self.with_noise(Laplace(self.mean, self.scale), n, rng)
 
     def cell_probabilities(self, *faces: Any) -> FloatArray:
         """Return the probability of every cell from ``F(x) = Phi(x/s) + b (A(-x) - A(x))`` and its reflection."""
@@ -362,7 +346,7 @@ class Uniform(_OnBox):
 
 
 @dataclass(frozen=True, eq=False)
-class DiffusedUniform(_OnBox, _Noisy):
+class DiffusedUniform(_OnBox, Noisy):
     """Uniform law plus independent Gaussian noise; in 2D the product of one per axis.
 
     ``p(x) = [Phi((x - low)/s) - Phi((x - high)/s)]/(high - low)``, evaluated in logarithms on the side of the
@@ -406,7 +390,7 @@ class DiffusedUniform(_OnBox, _Noisy):
 
     def sample(self, n: int, rng: np.random.Generator | int) -> FloatArray:
         """Return `n` draws: uniform plus noise."""
-        return self._with_noise(Uniform(self.low, self.high), n, rng)
+        return self.with_noise(Uniform(self.low, self.high), n, rng)
 
     def diffused(self, scale: float, variance: float) -> "DiffusedUniform":
         """Return the law with further noise: the standard deviations add in squares."""
