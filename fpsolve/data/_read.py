@@ -72,13 +72,8 @@ def read_csv(path: str | Path, columns: Sequence[Column] | None = None) -> Table
     >>> table.columns, table.values.shape
     (('eruption_min', 'waiting_min'), (272, 2))
     """
-    _checks.instance("path", path, str | Path, "a path")
-    path = Path(path)
-    try:
-        content = path.read_bytes()
-    except OSError as reason:
-        raise _checks.error("data", "a readable CSV file", f"{path}: {reason.strerror}") from None
-    return _parse(content, path.name, columns)
+    content, source = _content(path, "a readable CSV file")
+    return _parse(content, source, columns)
 
 
 def old_faithful() -> Table:
@@ -90,6 +85,15 @@ def old_faithful() -> Table:
     """
     name = "old_faithful.csv"
     return _parse((resources.files("fpsolve.data") / name).read_bytes(), name, None)
+
+
+def _content(path: str | Path, expected: str) -> tuple[bytes, str]:
+    """Return what a file holds, and its name."""
+    path = Path(_checks.instance("path", path, str | Path, "a path"))
+    try:
+        return path.read_bytes(), path.name
+    except OSError as reason:
+        raise _checks.error("data", expected, f"{path}: {reason.strerror}") from None
 
 
 def _parse(content: bytes, source: str, columns: Sequence[Column] | None) -> Table:
@@ -235,16 +239,10 @@ def read_npy(path: str | Path, columns: Sequence[Column] | None = None) -> Table
     >>> table.columns, table.values[0].tolist()
     (('column 2', 'column 0'), [2.0, 0.0])
     """
-    _checks.instance("path", path, str | Path, "a path")
-    path = Path(path)
-    try:
-        content = path.read_bytes()
-    except OSError as reason:
-        raise _checks.error("data", "a readable .npy file", f"{path}: {reason.strerror}") from None
-    array, names = _columns(_loaded(content, path.name), path.name)
-    index = list(range(len(names))) if columns is None else positions(columns, names, path.name)
-    chosen = array[:, index]
-    return checked_table(chosen, [names[k] for k in index], path.name, hashlib.sha256(content).hexdigest())
+    content, source = _content(path, "a readable .npy file")
+    array, names = _columns(_loaded(content, source), source)
+    index = list(range(len(names))) if columns is None else positions(columns, names, source)
+    return checked_table(array[:, index], [names[k] for k in index], source, hashlib.sha256(content).hexdigest())
 
 
 def _loaded(content: bytes, source: str) -> Any:

@@ -12,8 +12,17 @@ from scipy.linalg import solve_sylvester
 from fpsolve import _checks
 from fpsolve._checks import FloatArray
 from fpsolve.distances._fields import Frame, aligned, tail_of_difference, weighted_sum
-from fpsolve.distances._samples import kernel_to_samples, transport_to_samples
-from fpsolve.distances._spectral import COARSE, Field, fields, gaps, norm_error, rbf_frequencies, unresolved
+from fpsolve.distances._spectral import (
+    COARSE,
+    Field,
+    fields,
+    gaps,
+    kernel_to_samples,
+    norm_error,
+    rbf_frequencies,
+    transport_to_samples,
+    unresolved,
+)
 
 _EPS = float(np.finfo(float).eps)
 #: Directions of the plane, doubled until half of them say the same, at most so many.

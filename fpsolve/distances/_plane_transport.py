@@ -11,8 +11,15 @@ from fpsolve import _checks
 from fpsolve._checks import FloatArray
 from fpsolve.distances._divergences import root
 from fpsolve.distances._fields import Frame, aligned, tail_of_difference, weighted_sum
-from fpsolve.distances._samples import ToDensity, line_transport, transport_to_samples
-from fpsolve.distances._spectral import COARSE, Field, fields, unresolved
+from fpsolve.distances._spectral import (
+    COARSE,
+    Field,
+    ToDensity,
+    fields,
+    line_transport,
+    transport_to_samples,
+    unresolved,
+)
 from fpsolve.distances._splines import PRIMITIVES
 from fpsolve.distances._transport import mass_mismatch, squared_displacement
 

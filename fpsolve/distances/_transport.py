@@ -22,7 +22,7 @@ from fpsolve._checks import FloatArray
 from fpsolve.distances import _splines
 from fpsolve.distances._divergences import root
 from fpsolve.distances._fields import Frame, aligned, weigher, weighted_sum
-from fpsolve.distances._samples import line_transport, transport_to_samples
+from fpsolve.distances._spectral import line_transport, transport_to_samples
 from fpsolve.distances._splines import PRIMITIVES, spline_error, spread
 from fpsolve.weights import UnitWeight
 
