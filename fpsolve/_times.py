@@ -243,7 +243,7 @@ FELT, FELT_BY_DERIVATIVES, FELT_IN_SCORES = 1e-5, 1e-7, 1e-3
 
 #: A function is steep where it changes by so many times itself in a time as long as that to the nearer end of the
 #: range; itself, or this share of its largest value. A kink known to this share of the range is one.
-STEEP, _SMALL, _EXACT = 12.0, 0.05, 1e-7
+STEEP, _SMALL, _EXACT = 7.0, 0.05, 1e-7
 #: How near to a steep change the first time beside it is, as a share of its duration.
 _NEXT = 0.25
 
