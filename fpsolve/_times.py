@@ -241,9 +241,10 @@ _APART, MOST = 3e-6, 300
 FELT, FELT_BY_DERIVATIVES, FELT_IN_SCORES = 1e-5, 1e-7, 1e-3
 
 
-#: A function is steep where it changes by so many times itself in a time as long as that to the nearer end of the
-#: range; itself, or this share of its largest value. A kink known to this share of the range is one.
-STEEP, _SMALL, _EXACT = 7.0, 0.05, 1e-7
+#: A function is steep where it changes by so many times itself in a time as long as that to the lower end of the range,
+#: at most half the range, or many times that to the upper; itself, or this share of its largest value: powers of t are
+#: not steep, and few are singular at the upper end. A kink known to this share of the range is one.
+STEEP, _BEFORE, _SMALL, _EXACT = 7.0, 500.0, 0.05, 1e-7
 #: How near to a steep change the first time beside it is, as a share of its duration.
 _NEXT = 0.25
 
@@ -397,7 +398,8 @@ def _quick(grid: FloatArray, values: FloatArray, span: float, end: float, sign: 
     size, gaps, middle = np.abs(values), np.diff(grid), 0.5 * (grid[1:] + grid[:-1])
     usual = 0.5 * (size[:, 1:] + size[:, :-1]) + _SMALL * np.nanmax(size, axis=1, keepdims=True)
     change = np.nan_to_num(np.abs(np.diff(values, axis=1)) / usual, posinf=0.0).max(axis=0)
-    quick = change * np.minimum(middle, span - middle) > STEEP * gaps
+    far = np.minimum(middle if sign > 0.0 else _BEFORE * middle, 0.5 * span)
+    quick = change * far > STEEP * gaps
     at = end + sign * middle[quick]
     return list(zip(at.tolist(), change[quick].tolist(), gaps[quick].tolist(), strict=True))
 
