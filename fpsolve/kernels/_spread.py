@@ -56,29 +56,20 @@ class Spread:
 
     def matrix(self) -> Array:
         """Probabilities, shape (rows, cells)."""
-        out = np.zeros((len(self.means), math.prod(self.shape)))
-        if len(self.faces) == 1:
-            _line_matrix(self.means, self.stds, self.widths, self.faces[0], out)
-        else:
-            _plane_matrix(self.means, self.stds, self.widths, self.faces[0], self.faces[1], out)
-        return out
+        return self._summed((_line_matrix, _plane_matrix), (len(self.means), math.prod(self.shape)))
 
     def push(self, masses: Array) -> Array:
         """Masses (n, rows) -> masses (n, cells)."""
-        out = np.zeros((len(masses), math.prod(self.shape)))
-        if len(self.faces) == 1:
-            _line_push(self.means, self.stds, self.widths, self.faces[0], masses, out)
-        else:
-            _plane_push(self.means, self.stds, self.widths, self.faces[0], self.faces[1], masses, out)
-        return out
+        return self._summed((_line_push, _plane_push), (len(masses), math.prod(self.shape)), masses)
 
     def pull(self, f: Array) -> Array:
         """Functions (n, cells) -> their means (n, rows)."""
-        out = np.zeros((len(f), len(self.means)))
-        if len(self.faces) == 1:
-            _line_pull(self.means, self.stds, self.widths, self.faces[0], f, out)
-        else:
-            _plane_pull(self.means, self.stds, self.widths, self.faces[0], self.faces[1], f, out)
+        return self._summed((_line_pull, _plane_pull), (len(f), len(self.means)), f)
+
+    def _summed(self, sums: tuple[Callable[..., None], ...], shape: tuple[int, int], *given: Array) -> Array:
+        """Return zeros of a shape to which the compiled sum of the dimension has added."""
+        out = np.zeros(shape)
+        sums[len(self.faces) - 1](self.means, self.stds, self.widths, *self.faces, *given, out)
         return out
 
     def beyond(self) -> Array:
