@@ -121,6 +121,8 @@ def _graded(steep: Array, times: Array) -> Array:
 
 #: Clock per factor e in a start's variance.
 LAYER_WEIGHT = 0.5
+#: Nodes of the table of a run, as shares of it.
+_SHARES = np.concatenate([[0.0], np.geomspace(1e-9, 1e-2, 100), np.linspace(1e-2, 1.0, 150)[1:]])
 #: Share of T, where coefficients are infinite there, within which no densities are kept unless asked for.
 SETTLED = 0.005
 #: Times that differ by less than this share of the larger are one.
@@ -188,24 +190,24 @@ class RunClock:
     def _map(self) -> MonotoneMap:
         """Total clock over the distance run on the dynamics' own; nodes crowd at the start, where starts spread."""
         end = float(self.dynamics.clock(np.array([self.last]))[0])
-        share = np.concatenate([[0.0], np.geomspace(1e-9, 1e-2, 100), np.linspace(1e-2, 1.0, 150)[1:]])
+        share, joints = _SHARES, np.empty(0)
         steep = np.array(self._joints.steep).reshape(-1, 3).T
         if not np.isfinite(self.width) and not steep.size:
             own = abs(end - self._begin) * share
             return MonotoneMap(own, own)
-        # where the noise jumps, the slope of the layer does
-        joints = (self.dynamics.clock(np.array(self.breaks)) - self._begin) / (end - self._begin)
-        for joint in joints:
-            share = share[np.abs(share - joint) > 1e-13]
         if steep.size:
             beside = self._joints.beside(min(self.first, self.last), max(self.first, self.last), RATIO)
             share = np.union1d(share, (self.dynamics.clock(beside) - self._begin) / (end - self._begin))
             share = share[np.append(True, np.diff(share) > 1e-13)]
+        if self.breaks:
+            # where the noise jumps, the slope of the layer does
+            joints = (self.dynamics.clock(np.array(self.breaks)) - self._begin) / (end - self._begin)
             for joint in joints:
                 share = share[np.abs(share - joint) > 1e-13]
-        share = np.union1d(share, joints)
+            share = np.union1d(share, joints)
         own = abs(end - self._begin) * share
-        halves = np.insert(share, np.arange(1, len(share)), 0.5 * (share[1:] + share[:-1]))
+        halves = np.empty(2 * len(share) - 1)
+        halves[::2], halves[1::2] = share, 0.5 * (share[1:] + share[:-1])
         times = self.dynamics.clock_inverse(self._begin + (end - self._begin) * halves)
         power = np.square(self.dynamics.noise(times))
         pieces = 0.5 * (power[1:] + power[:-1]) * np.abs(np.diff(times))
@@ -215,7 +217,7 @@ class RunClock:
             rate = _graded(steep, times)
             pieces = (rate[:-2:2] + 4.0 * rate[1:-1:2] + rate[2::2]) / 6.0 * np.abs(np.diff(times[::2]))
             layer += np.append(0.0, np.cumsum(pieces))
-        return MonotoneMap(own, own + layer, tuple(np.sort(own[np.isin(share, joints)]).tolist()))
+        return MonotoneMap(own, own + layer, tuple(own[np.searchsorted(share, np.sort(joints))].tolist()))
 
     def at(self, t: ArrayLike) -> Array:
         """Clock at forward times t, 0 at the beginning of the run."""
