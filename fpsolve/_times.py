@@ -243,8 +243,9 @@ FELT, FELT_BY_DERIVATIVES, FELT_IN_SCORES = 1e-5, 1e-7, 1e-3
 
 #: A function is steep where it changes by so many times itself in a time as long as that to the lower end of the range,
 #: at most half the range, or many times that to the upper; itself, or this share of its largest value: powers of t are
-#: not steep, and few are singular at the upper end. A kink known to this share of the range is one.
-STEEP, _BEFORE, _SMALL, _EXACT = 7.0, 500.0, 0.05, 1e-7
+#: not steep, and few are singular at the upper end. A kink known to this share of the range is one, a jump changes a
+#: function by this share of it within that.
+STEEP, _BEFORE, _SMALL, _EXACT, _JUMP = 7.0, 500.0, 0.05, 1e-7, 1e-2
 #: How near to a steep change the first time beside it is, as a share of its duration.
 _NEXT = 0.25
 
@@ -332,12 +333,16 @@ def joints(
     return Joints(tuple(sorted(kept)), rough, () if rough else _not_beside((*announced, *jumps), quick))
 
 
-def quick_changes(functions: Functions, low: float, high: float, *, jumps: tuple[float, ...]) -> tuple[Steep, ...]:
-    """Return where functions, as those of `joints`, change quickly, but for what is next to their jumps."""
-    found = list[Steep]()
+def quick_changes(functions: Functions, low: float, high: float, *, marks: tuple[float, ...]) -> tuple[Steep, ...]:
+    """Return where functions, as those of `joints`, change quickly, but for what is next to marks that are jumps."""
+    found, span = list[Steep](), high - low
+    before, after = (np.atleast_2d(functions(np.array(marks) + side * _EXACT * span)) for side in (-1.0, 1.0))
+    size = np.maximum(np.abs(after) + np.abs(before), np.finfo(float).tiny)
+    across = np.nan_to_num(np.abs(after - before) / size).max(axis=0, initial=0.0)
+    jumps = tuple(t for t, share in zip(marks, across, strict=True) if share > _JUMP)
     for grid, end, sign in _grids(low, high, LOOKS):
         with np.errstate(all="ignore"):
-            found += _quick(grid, _Placed(functions, end, sign)(grid), high - low, end, sign)
+            found += _quick(grid, _Placed(functions, end, sign)(grid), span, end, sign)
     return _not_beside(jumps, found)
 
 

@@ -341,6 +341,7 @@ RISING = [
     Rising(at=0.603, width=8.1e-4, rise=19.0),
     Rising(at=0.357, width=7e-3, rise=30.0, passing=True),
     Rising(at=0.638, width=2e-3, rise=54.0, passing=True),
+    Rising(at=0.604, width=3.6e-4, rise=10.0),
     Rising(at=0.8, width=2.6e-2, rise=42.0, passing=True),
 ]
 

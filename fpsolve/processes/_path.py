@@ -233,7 +233,7 @@ class GaussianPath(Path):
         def rates(t: FloatArray) -> FloatArray:
             return np.stack([self.drift_rate(t), self.diffusion(t)])
 
-        steep = () if self._bends.rough else quick_changes(rates, 0.0, self.T, jumps=self._bends.times)
+        steep = () if self._bends.rough else quick_changes(rates, 0.0, self.T, marks=self._bends.times)
         return replace(self._bends, steep=steep)
 
     @property
