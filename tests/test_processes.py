@@ -61,6 +61,9 @@ def test_own_units_are_a_process_of_unit_variance(inner: Process) -> None:
     assert process.scale(0.0, t) ** 2 + process.variance(0.0, t) == pytest.approx(1.0, abs=1e-13)
     # x = c y: the same law
     assert process.length(t) * process.scale(0.0, t) == pytest.approx(inner.scale(0.0, t), rel=1e-12)
+    # coefficients are held from where those of the process are, if that is on the way
+    assert OwnUnits(inner).held_from == inner.held_from
+    assert OwnUnits(inner, T=0.1 * inner.T).held_from == 0.1 * inner.T
     assert (
         process.plain is inner
         and inner.plain is inner

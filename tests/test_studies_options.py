@@ -143,6 +143,12 @@ def test_in_own_units_every_process_preserves_the_variance_and_has_something_lef
     assert steps == pytest.approx(steps.mean(), rel=1e-3) and times[0] == own.T
 
 
+def test_times_by_the_clock_with_an_offset_are_geometric() -> None:
+    """The clock of Ornstein and Uhlenbeck's process is t."""
+    times = by_clock(fp.OrnsteinUhlenbeck(T=3.0), 0.5, np.linspace(0.0, 1.0, 7), offset=0.5)
+    assert times == pytest.approx(np.geomspace(3.5, 1.0, 7) - 0.5, abs=1e-6)
+
+
 @pytest.mark.parametrize("name", [name for name, kind in SAMPLERS.items() if not kind.memory])
 def test_samplers_take_the_same_steps_in_own_units(name) -> None:
     process, target = fp.EDM(), fp.GaussianMixture(weights=[0.3, 0.7], means=[-1.5, 0.8], stds=[0.3, 0.4])
