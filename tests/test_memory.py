@@ -43,6 +43,17 @@ TOO_LARGE: dict[str, tuple[str, Callable[[], Any]]] = {
             REVERSE, START, grid=one(10_000), steps=10**6, t_min=0.1, save_at=np.linspace(1.0, 0.1, 10**5)
         ),
     ),
+    "save times with tol": (
+        "save_at",
+        lambda: fp.evolve(REVERSE, START, tol=1e-3, t_min=0.1, save_at=np.linspace(1.0, 0.1, 10**7)),
+    ),
+    "closed averages": (
+        "grid",
+        lambda: fp.closed_form.cell_averages(fp.Reverse(PLANE, fp.VP()), PLANE, 0.5, fp.Grid(BOX, (20_000, 20_000))),
+    ),
+    "stationary points": ("cells", lambda: fp.flows.stationary_points(lambda x: -x, BOX, cells=10**5)),
+    "orbits": ("count", lambda: fp.flows.orbits(REVERSE, np.zeros(3), t_min=0.2, count=10**10)),
+    "Brownian paths": ("paths", lambda: fp.stochastic.BrownianPaths(0, 10**9, 1, 1.0).at([0.0, 0.5])),
     "a steady state": ("grid", lambda: fp.steady_state(fp.Langevin(PLANE), fp.Grid(BOX, (20_000, 20_000)))),
     "steps of particles": ("steps", lambda: fp.particles.simulate(REVERSE, START, n=9, steps=10**9, seed=0)),
     "positions": ("n", lambda: fp.particles.simulate(REVERSE, START, n=10**10, steps=9, seed=0, positions=True)),

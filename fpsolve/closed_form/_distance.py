@@ -6,12 +6,14 @@ without the package's evaluation of them.
 """
 
 import inspect
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
+from fpsolve import _memory
 from fpsolve._callables import answer_of
 from fpsolve._checks import FloatArray, error, integer, positive, same_dim, values_at
 from fpsolve._messages import Status
@@ -393,6 +395,7 @@ def cell_averages(
         raise error("grid", "a Grid, or any object with face_axes", type(grid).__name__, "make one by Grid.uniform")
     t = check(reverse, start, t)
     same_dim("grid", grid.dim, "the start", start.dim)
+    _memory.require("grid", 16.0 * math.prod(len(axis) for axis in grid.face_axes), "take fewer cells")
     field = solve(reverse, start, t, positive("rtol", rtol))
     faces = tuple(np.asarray(axis, dtype=np.float64) for axis in grid.face_axes)
     masses = _exact_masses(field, start, faces, at_start=t == reverse.process.T)

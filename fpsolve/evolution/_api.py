@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fpsolve import _checks
-from fpsolve._memory import say_if_long
+from fpsolve import _checks, _memory
 from fpsolve._messages import ToleranceWarning, UnresolvedWarning
 from fpsolve.dynamics import BaseDynamics, InFrame, run_clock
 from fpsolve.evolution import _setup
@@ -147,13 +146,16 @@ def evolve(
         # before the times are planned: a million of them take a while
         saved = min(method.saves(grid.dim), steps or np.inf) if save_at is None else np.size(save_at)
         require(grid, len(given), int(saved))
+    elif save_at is not None:
+        # how many cells there will be is not known yet: a hundred are few
+        _memory.require("save_at", 800.0 * len(given) * np.size(save_at), "save fewer times")
     picture = _setup.choose_frame(dynamics, frame, grid, last)
     clock = run_clock(dynamics, given.values(), first, last, grid)
     seen = dynamics if picture is None else InFrame(picture)
     if steps is not None and grid is not None:
         plan = _setup.counted_plan(clock, steps, save_at, estimate, method.saves(grid.dim))
         if (updates := len(given) * plan.steps * math.prod(grid.shape)) > 10 * UPDATES:
-            say_if_long("evolve", updates / UPDATES)
+            _memory.say_if_long("evolve", updates / UPDATES)
         problem = Problem(seen, clock, picture, given, plan.saves, weight)
         announce(dynamics, problem, grid, plan.steps, adaptive=False)
         solution = method.fixed(problem, grid, plan, estimate=estimate, progress=progress)

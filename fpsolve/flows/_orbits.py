@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from fpsolve import _checks
+from fpsolve import _checks, _memory
 from fpsolve._checks import FloatArray
 from fpsolve._messages import described
 from fpsolve.dynamics import Reverse
@@ -84,7 +84,8 @@ def orbits(
 
     begin, span, velocity, field, dim = prepared(flow, duration, t_min)
     at = _points(points, dim)
-    times = np.linspace(0.0, span, _checks.integer("count", count, minimum=2))
+    _memory.require("count", 24.0 * _checks.integer("count", count, minimum=2) * at.size, "take fewer times")
+    times = np.linspace(0.0, span, count)
     rtol, atol = _checks.positive("rtol", rtol), _checks.non_negative("atol", atol)
     found = integrate(velocity, at, times, rtol=rtol, atol=atol)
     data: dict[str, Any] = {"position": (("orbit", "r") if at.ndim == 1 else ("orbit", "r", "axis"), found)}

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from fpsolve import _checks
+from fpsolve import _checks, _memory
 from fpsolve._checks import FloatArray
 from fpsolve._messages import Status
 from fpsolve.flows._field import Field, as_points, evaluate, field_of, jacobian
@@ -252,6 +252,7 @@ def stationary_points(
     if dim is not None:
         _checks.same_dim("box", size, "the flow", dim)
     count = CELLS[size] if cells is None else _checks.integer("cells", cells, minimum=4)
+    _memory.require("cells", 48.0 * size * (count + 1.0) ** size, "take fewer cells")
     first = np.empty((0, size)) if starts is None else _checks.finite_array("starts", starts).reshape(-1, size)
     tol = _checks.positive("tol", tol)
     found = _searched(field, Grid.uniform(box, cells=count), first, tol)

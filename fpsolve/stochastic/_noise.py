@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fpsolve import _checks
+from fpsolve import _checks, _memory
 from fpsolve._callables import refuse_swapped_names, values_of
 from fpsolve._compile import compiled
 
@@ -424,6 +424,7 @@ class BrownianPaths:
         if times.size and (times.min() < 0.0 or times.max() > self.span * (1.0 + 1e-12)):
             got = f"{_checks.digits(times.min())} to {_checks.digits(times.max())}"
             raise _checks.error("r", f"times in [0, {_checks.digits(self.span)}]", got)
+        _memory.require("paths", 16.0 * self.paths * self.modes * times.size, "take fewer paths or times")
         keys = np.concatenate(
             [np.random.SeedSequence(self.seed, spawn_key=(p,)).generate_state(self.modes, np.uint64)
              for p in range(self.paths)]
