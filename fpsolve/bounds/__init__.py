@@ -10,6 +10,16 @@ from fpsolve.bounds._blocks import HarrisBlocks, harris_blocks
 from fpsolve.bounds._closed import spectral_gap_constant
 from fpsolve.bounds._dobrushin import Dobrushin, Minorization, dobrushin, minorization
 from fpsolve.bounds._drift import Drift, drift
+from fpsolve.bounds._entropy import (
+    Discretization,
+    LogSobolev,
+    Ollivier,
+    discretization,
+    log_sobolev,
+    log_sobolev_constant,
+    ollivier,
+    wasserstein,
+)
 from fpsolve.bounds._explicit_kl import ExplicitKL, explicit_kl
 from fpsolve.bounds._girsanov import Girsanov, girsanov
 from fpsolve.bounds._harris import harris
@@ -18,13 +28,14 @@ from fpsolve.bounds._harris_record import Harris
 from fpsolve.bounds._ladder import ladder, records, verify
 from fpsolve.bounds._localization import Localization, localization
 from fpsolve.bounds._moments import WeightedPinsker, weighted_pinsker
-from fpsolve.bounds._poincare import Bracket, Poincare, poincare, poincare_bracket
+from fpsolve.bounds._poincare import Bracket, Poincare, log_sobolev_bracket, poincare, poincare_bracket
 from fpsolve.bounds._record import Hypothesis, Record
 from fpsolve.bounds._stability import KLStability, langevin_kl, reverse_kl
 
 __all__ = [
     "Assumptions",
     "Bracket",
+    "Discretization",
     "Dobrushin",
     "Drift",
     "ExplicitKL",
@@ -34,11 +45,14 @@ __all__ = [
     "Hypothesis",
     "KLStability",
     "Localization",
+    "LogSobolev",
     "Minorization",
+    "Ollivier",
     "Poincare",
     "Record",
     "WeightedPinsker",
     "assumptions",
+    "discretization",
     "dobrushin",
     "drift",
     "explicit_kl",
@@ -49,12 +63,17 @@ __all__ = [
     "ladder",
     "langevin_kl",
     "localization",
+    "log_sobolev",
+    "log_sobolev_bracket",
+    "log_sobolev_constant",
     "minorization",
+    "ollivier",
     "poincare",
     "poincare_bracket",
     "records",
     "reverse_kl",
     "spectral_gap_constant",
     "verify",
+    "wasserstein",
     "weighted_pinsker",
 ]

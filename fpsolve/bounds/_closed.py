@@ -107,6 +107,31 @@ def score_slope(law: Law) -> float | None:
     return None if any(p is None for p in pairs) else top + sum(p for p in pairs if p is not None)
 
 
+def chi_between(law: Law) -> float:
+    """Return ``max chi^2(N_k|N_l)`` over the components of a Gaussian mixture, infinite where one is or for other laws.
+
+    ``1 + chi^2 = |C_l|/(|C_k| |2 C_l - C_k|)^(1/2) exp(d.(2 C_l - C_k)^(-1) d)``, d the difference of the means, where
+    ``2 C_l - C_k`` is positive definite.
+    """
+    mixture = law.components
+    if mixture is None or not is_mixture(law):
+        return float("inf")
+    covs, means = mixture.component_covs, mixture.component_means
+    if np.all(covs == covs[0]):
+        from scipy.spatial.distance import pdist
+
+        pulled = np.linalg.solve(np.linalg.cholesky(covs[0]), means.T).T
+        logs = np.max(pdist(pulled), initial=0.0) ** 2
+    else:
+        gaps, wide = means[:, None] - means, 2.0 * covs - covs[:, None]
+        if np.min(np.linalg.eigvalsh(wide)) <= 0.0:
+            return float("inf")
+        pulled = np.linalg.solve(wide, gaps[..., None])[..., 0]
+        sizes = np.linalg.slogdet(covs)[1]
+        logs = np.max(sizes - 0.5 * (sizes[:, None] + np.linalg.slogdet(wide)[1]) + np.sum(gaps * pulled, axis=-1))
+    return float(np.expm1(logs)) if logs < 700.0 else float("inf")
+
+
 def _pair_spread(log_weights: Array, means: Array, covs: Array) -> float | None:
     """Upper bound of ``r_k r_l |u_k - u_l|^2`` over all x."""
     precisions = np.linalg.inv(covs)

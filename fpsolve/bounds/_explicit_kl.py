@@ -158,17 +158,17 @@ def _data(reverse: Reverse, grid: Grid) -> tuple[float, float, tuple[Hypothesis,
         return np.asarray(target.log_density(x) - prior.log_density(x))
 
     def information(x: Array) -> Array:
-        return _square(target.score(x) + x / variance, grid.dim)
+        return square_of(target.score(x) + x / variance, grid.dim)
 
     jumps, unchecked = _regular(target)
-    kl, kl_margin = _mean(grid, target, log_ratio)
+    kl, kl_margin = mean_under(grid, target, log_ratio)
     if failure(jumps):
         fisher, fisher_margin = np.inf, -1.0
     elif target.edges.size and target.tail is not None and target.tail.power == np.inf:
         # its score is a difference, which the end of a support cuts off
         fisher, fisher_margin = np.nan, np.nan
     else:
-        fisher, fisher_margin = _mean(grid, target, information)
+        fisher, fisher_margin = mean_under(grid, target, information)
     where = "over the line" if grid.dim == 1 else "1e-6 less the share of the integral at the ends of the box"
     checked = (
         *held(grid, p_0=target),
@@ -210,7 +210,7 @@ def _score_error(reverse: Reverse, n: int, variance: float, grid: Grid) -> tuple
         lost = max(lost, abs(1.0 - float(grid.cell_average(law).sum() * grid.volume)))
 
         def square(x: Array, t: float = t) -> Array:
-            return _square(reverse.marginals.score(t, x) - reverse.score(t, x), grid.dim)
+            return square_of(reverse.marginals.score(t, x) - reverse.score(t, x), grid.dim)
 
         errors.append(under(law, square, grid))
         # int beta = -2 sigma^2 log alpha over the step
@@ -223,13 +223,13 @@ def _score_error(reverse: Reverse, n: int, variance: float, grid: Grid) -> tuple
     return total, checked, all(e.whole for e in errors)
 
 
-def _square(values: Array, dim: int) -> Array:
+def square_of(values: Array, dim: int) -> Array:
     return np.square(values) if dim == 1 else np.asarray(np.square(values).sum(axis=-1))
 
 
-def _mean(grid: Grid, law: Law, f: Callable[[Array], Array]) -> tuple[float, float]:
+def mean_under(grid: Grid | None, law: Law, f: Callable[[Array], Array]) -> tuple[float, float]:
     """E f under the law, over the line in 1D and over the box in 2D; a margin that is negative where it is infinite."""
-    if grid.dim == 2:
+    if grid is not None and law.dim == 2:
         values = grid.cell_average(lambda x: law.density(x) * f(x))
         return float(values.sum() * grid.volume), end_share(values)
     line = Line.of(law)

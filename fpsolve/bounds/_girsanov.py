@@ -104,8 +104,8 @@ def girsanov(
 
     References
     ----------
-    Girsanov 1960, doi:10.1137/1105027; Chen et al. 2023, arXiv:2209.11215; Bolley and Villani 2005,
-    doi:10.5802/afst.1095.
+    Girsanov 1960, doi:10.1137/1105027; for diffusion models Song et al. 2021, arXiv:2101.09258, and Chen et al. 2023,
+    arXiv:2209.11215; Bolley and Villani 2005, doi:10.5802/afst.1095.
 
     Examples
     --------
@@ -131,7 +131,7 @@ def girsanov(
     known = first.exact and first_start is None
     errors = [_error(p, first, second, float(t), grid, known) for t, p in zip(times, density, strict=True)]
     integrand = factor * np.square(first.process.diffusion(times)) * np.array([error.value for error in errors])
-    kl_start = 0.0 if other is start else _entropy(grid, start, other)
+    kl_start = 0.0 if other is start else entropy_of(grid, start, other)
     of_start = () if other is start or grid.dim == 1 else (resolved(grid, "the first start", start),)
     kl_path = float(np.sum(integrand * dr))
     arrived = kernels.finite_volume_operator(second, grid, T, t_min).push(grid.cell_average(other))
@@ -227,22 +227,23 @@ def _error(p: Array, first: Reverse, second: Reverse, t: float, grid: Grid, know
     return under(first.marginal(t), square, grid) if known else on_cells(p, square(grid.x), grid)
 
 
-def _entropy(grid: Grid, p: Law, q: Law) -> float:
+def entropy_of(grid: Grid | None, p: Law, q: Law) -> float:
     """KL(p|q), over the line in 1D and over the box in 2D; infinite where q is zero and p is not."""
-    line = Line.of(p, q) if grid.dim == 1 else None
-    x = grid.x if line is None else line.x
-    log_p, log_q = p.log_density(x), q.log_density(x)
+    if grid is not None and p.dim == 2:
+        if np.any(np.isneginf(q.log_density(grid.x)[p.log_density(grid.x) > -700.0])):
+            return float("inf")
+
+        def integrand(points: Array) -> Array:
+            inside, outside = p.log_density(points), q.log_density(points)
+            finite = np.isfinite(inside)
+            return np.asarray(np.where(finite, np.exp(inside) * (np.where(finite, inside, 0.0) - outside), 0.0))
+
+        return float(grid.cell_average(integrand).sum() * grid.volume)
+    line = Line.of(p, q)
+    log_p, log_q = p.log_density(line.x), q.log_density(line.x)
     seen = log_p > -700.0
     if np.any(np.isneginf(log_q[seen])):
         return float("inf")
-    if line is not None:
-        ratio = np.where(seen, log_p - np.where(seen, log_q, 0.0), 0.0)
-        found = line.mean(np.where(seen, log_p, -np.inf), np.where(seen, ratio, 0.0))
-        return found if np.isfinite(found) else float("inf")
-
-    def integrand(points: Array) -> Array:
-        inside, outside = p.log_density(points), q.log_density(points)
-        finite = np.isfinite(inside)
-        return np.asarray(np.where(finite, np.exp(inside) * (np.where(finite, inside, 0.0) - outside), 0.0))
-
-    return float(grid.cell_average(integrand).sum() * grid.volume)
+    ratio = np.where(seen, log_p - np.where(seen, log_q, 0.0), 0.0)
+    found = line.mean(np.where(seen, log_p, -np.inf), np.where(seen, ratio, 0.0))
+    return found if np.isfinite(found) else float("inf")

@@ -1,0 +1,230 @@
+"""Log-Sobolev, Wasserstein and frozen scores: constants where they are attained, and true values below every bound."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from scipy.integrate import quad, solve_ivp
+from scipy.stats import norm, wasserstein_distance
+
+import fpsolve as fp
+from fpsolve import bounds, kernels
+from fpsolve.bounds import _closed
+
+VP = fp.VP()
+TWO_MODES = fp.GaussianMixture([0.3, 0.7], [-1.5, 0.8], stds=[0.3, 0.4])
+
+
+def beta(t):
+    return 0.1 + 19.9 * t
+
+
+def alpha(s, t):
+    """The linear VP's scale, written out."""
+    return np.exp(-0.5 * (0.1 * (t - s) + 9.95 * (t**2 - s**2)))
+
+
+def density(law, t, x):
+    """A mixture's p_t, and its score, written out."""
+    a, components = alpha(0.0, t), law.components
+    m, v = a * components.component_means[:, 0], a**2 * components.component_covs[:, 0, 0] + 1.0 - a**2
+    parts = np.exp(components.log_weights) * norm.pdf(x[..., None], m, np.sqrt(v))
+    p = parts.sum(-1)
+    return p, (parts * (m - x[..., None]) / v).sum(-1) / p
+
+
+def random_mixture(rng, apart=1.0):
+    n = int(rng.integers(1, 4))
+    stds = rng.uniform(0.45, 0.6, n)
+    return fp.GaussianMixture(rng.dirichlet(np.full(n, 2.0)), rng.normal(0.0, apart, n), stds=stds)
+
+
+@pytest.mark.parametrize("eta", [0.3, 1.0, 1.4])
+def test_gaussian_data_attain_the_entropy_and_the_wasserstein_factor(eta):
+    """The mean of a start moves along the linear reverse equation, integrated here by Runge and Kutta."""
+    v, shift, t0, t1 = 0.36, 0.5, 0.9, 0.05
+
+    def spread(t):
+        return alpha(0.0, t) ** 2 * v + 1.0 - alpha(0.0, t) ** 2
+
+    def slope(t, d):
+        return (-0.5 * beta(t) + 0.5 * (1.0 + eta**2) * beta(t) / spread(t)) * d
+
+    moved = solve_ivp(slope, (t0, t1), [shift], rtol=1e-11, atol=1e-14).y[0, -1]
+    reverse = fp.Reverse(fp.Gaussian(0.2, std=0.6), VP, eta=eta)
+    start = fp.Gaussian(alpha(0.0, t0) * 0.2 + shift, cov=spread(t0))
+    found = bounds.log_sobolev(reverse, t0, t1, start=start)
+    assert found.method == "closed form" and found.constant == pytest.approx(spread(t1), rel=1e-12)
+    assert found.kl_start == pytest.approx(0.5 * shift**2 / spread(t0), rel=1e-9)
+    assert found.value == pytest.approx(0.5 * moved**2 / spread(t1), rel=1e-8)
+    # Otto and Villani's inequality is attained by a shift, too
+    assert found.wasserstein == pytest.approx(moved, rel=1e-8)
+    assert bounds.wasserstein(reverse, t0, t1).value == pytest.approx(moved / shift, rel=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("law", "constant"),
+    [
+        (fp.Gaussian(0.3, std=0.5), 0.25),
+        (fp.Uniform(-1.0, 2.0), 9.0 / np.pi**2),
+        (fp.GaussianMixture([1.0], [0.3], stds=[2.0]), 4.0),
+    ],
+    ids=repr,
+)
+def test_the_bracket_encloses_known_log_sobolev_constants(law, constant):
+    found = bounds.log_sobolev_bracket(law)
+    assert found.lower <= constant <= found.upper <= 16.0 * found.lower
+
+
+def test_heavy_tails_have_no_log_sobolev_constant():
+    assert bounds.log_sobolev_bracket(fp.Laplace()).upper == np.inf
+    assert bounds.poincare_bracket(fp.Laplace()).upper < np.inf
+    found = bounds.log_sobolev(fp.Reverse(fp.Laplace(), VP), 0.9, 0.1)
+    assert found.value is None and "log-Sobolev constant" in found.reason
+
+
+def test_chi_square_between_components():
+    x, h = np.linspace(-30.0, 30.0, 60_001, retstep=True)
+    for law in (TWO_MODES, fp.GaussianMixture([0.2, 0.5, 0.3], [0.0, 0.4, -0.3], stds=[0.5, 0.6, 0.45])):
+        m, s = law.component_means[:, 0], np.sqrt(law.component_covs[:, 0, 0])
+        parts = norm.pdf(x, m[:, None], s[:, None])
+        with np.errstate(divide="ignore", invalid="ignore", under="ignore"):
+            logs = 2.0 * norm.logpdf(x, m[:, None, None], s[:, None, None]) - norm.logpdf(x, m[:, None], s[:, None])
+            true = np.exp(logs).sum(-1) * h - 1.0
+        assert parts.shape[0] == len(m)
+        assert _closed.chi_between(law) == pytest.approx(true.max(), rel=1e-9)
+    wide = fp.GaussianMixture([0.5, 0.5], [0.0, 0.0], stds=[1.0, 1.5])
+    assert _closed.chi_between(wide) == np.inf
+    covs = np.array([[[0.5, 0.1], [0.1, 0.4]], [[0.4, 0.0], [0.0, 0.5]]])
+    plane = fp.GaussianMixture([0.4, 0.6], [[0.0, 0.0], [0.3, -0.4]], covs=covs)
+    y = np.linspace(-8.0, 8.0, 401)
+    z = np.stack(np.meshgrid(y, y, indexing="ij"), axis=-1)
+    logs = [fp.Gaussian(m, cov=c).log_density(z) for m, c in zip(plane.component_means, covs, strict=True)]
+    true = [np.exp(2.0 * a - b).sum() * (y[1] - y[0]) ** 2 - 1.0 for a, b in (logs, logs[::-1])]
+    assert _closed.chi_between(plane) == pytest.approx(max(true), rel=1e-6)
+
+
+def test_constants_of_mixtures_are_above_what_is_certain():
+    """Every upper bound is above the lower end of the brackets, which know nothing of components."""
+    rng, methods = np.random.default_rng(3), set()
+    for _ in range(25):
+        law = random_mixture(rng, 0.5)
+        numbers, chi = _closed.spectrum(law), _closed.chi_between(law)
+        if np.isfinite(chi):
+            assert numbers.v_max * (1.0 + 0.5 * chi) >= bounds.poincare_bracket(law).lower
+            most = numbers.v_max * (2.0 + (1.0 + 0.5 * chi) * (1.0 + 0.5 * np.log1p(chi)))
+            assert most >= bounds.log_sobolev_bracket(law).lower
+        constant, method = bounds.log_sobolev_constant(law)
+        methods.add(method)
+        assert constant >= bounds.log_sobolev_bracket(law).lower and constant >= bounds.poincare_bracket(law).lower
+    assert len(methods) >= 2
+
+
+def test_true_entropies_are_below_the_bound():
+    """q_t by Bayes' rule with trapezoids, formulas written out."""
+    rng = np.random.default_rng(11)
+    x, h = np.linspace(-9.0, 9.0, 901, retstep=True)
+    tightest = np.inf
+    for _ in range(15):
+        target, start = random_mixture(rng), random_mixture(rng, 0.3)
+        t0, t1 = rng.uniform(0.3, 1.0), rng.uniform(0.0, 0.25)
+        a = alpha(t1, t0)
+        p0, p1 = density(target, t0, x)[0], density(target, t1, x)[0]
+        nu = np.exp(start.log_density(x))
+        q = p1 * (norm.pdf(x, a * x[:, None], np.sqrt(1.0 - a**2)) @ (nu / p0)) * h
+        seen = q > 1e-250
+        true = np.sum(q[seen] * np.log(q[seen] / p1[seen])) * h
+        found = bounds.log_sobolev(fp.Reverse(target, VP), t0, t1, start=start)
+        assert found.value is not None and true <= found.value * (1.0 + 1e-6) + 1e-12
+        assert 0.5 * np.sum(abs(q - p1)) * h <= found.total_variation
+        tightest = min(tightest, found.value / max(true, 1e-300))
+    assert tightest < 50.0
+
+
+def test_two_dimensions_have_constants_now():
+    law = fp.GaussianMixture([0.5, 0.5], [[-0.6, 0.0], [0.6, 0.2]], stds=[0.5, 0.5])
+    grid, chi = fp.Grid.uniform([(-8.0, 8.0)] * 2, cells=80), np.expm1((1.2**2 + 0.2**2) / 0.25)
+    reverse = fp.Reverse(law, VP)
+    found = bounds.poincare(reverse, 0.9, 0.2, grid=grid)
+    assert found.method == "mixture" and found.constant == pytest.approx(0.25 * (1.0 + 0.5 * chi))
+    along = fp.GaussianMixture([0.5, 0.5], [-0.5 * np.hypot(1.2, 0.2), 0.5 * np.hypot(1.2, 0.2)], stds=[0.5, 0.5])
+    assert found.constant >= bounds.poincare_bracket(along).lower and found.value is not None
+    kl = bounds.log_sobolev(reverse, 0.9, 0.2, grid=grid, start=fp.Gaussian([0.3, 0.0], std=1.0))
+    assert kl.value is not None and kl.value < kl.kl_start
+    with pytest.raises(ValueError, match="grid: expected a Grid for the entropy at t0 in 2D"):
+        bounds.log_sobolev(reverse, 0.9, 0.2)
+
+
+def test_the_coefficient_in_w1_is_the_largest_over_all_pairs():
+    grid = fp.Grid.uniform((-6.0, 6.0), cells=120)
+    kernel = kernels.exact(fp.Reverse(TWO_MODES, VP), grid, 0.5, 0.2, source="point")
+    found, x = bounds.ollivier(kernel), grid.x
+    rng, largest = np.random.default_rng(0), 0.0
+    far = [tuple(rng.choice(np.arange(20, 100), 2, replace=False)) for _ in range(60)]
+    for i, j in [(i, i + 1) for i in range(30, 90)] + far:
+        rows = kernel.matrix[i], kernel.matrix[j]
+        largest = max(largest, wasserstein_distance(x, x, *rows) / abs(x[i] - x[j]))
+    assert found.value == pytest.approx(largest, rel=1e-9) and found.status == "estimated"
+    # late, between the modes, the kernel spreads points: no contraction in W1, and none by log-concavity
+    late = bounds.ollivier(kernels.exact(fp.Reverse(TWO_MODES, VP), grid.refine(), 0.2, 0.05, source="point"))
+    assert late.value > 1.0 and abs(late.x) < 1.0
+    assert bounds.wasserstein(fp.Reverse(TWO_MODES, VP), 0.5, 0.2).value is None
+
+
+def test_the_wasserstein_factor_holds_for_a_log_concave_mixture():
+    law = fp.GaussianMixture([0.5, 0.5], [-0.2, 0.2], stds=[0.3, 0.3])
+    reverse, grid = fp.Reverse(law, VP), fp.Grid.uniform((-6.0, 6.0), cells=480)
+    for t0, t1 in ((0.9, 0.4), (0.4, 0.15), (0.3, 0.1)):
+        kernel = kernels.exact(reverse, grid, t0, t1, source="point")
+        assert bounds.ollivier(kernel).value <= bounds.wasserstein(reverse, t0, t1).value * (1.0 + 1e-4)
+
+
+TIMES = 1.05 * (0.0524 / 1.05) ** (np.arange(13) / 12) - 0.05
+
+
+def test_frozen_scores_cost_what_the_two_time_law_says():
+    """E|s(t, X_t) - s(t_k, X_k)|^2 by a double integral over the joint law, for every step."""
+    times = np.array([0.8, 0.5, 0.3])
+    found = bounds.discretization(fp.Reverse(TWO_MODES, VP), times)
+    x, h = np.linspace(-5.5, 5.5, 441, retstep=True)
+    for (t_k, later), step in zip(pairwise(times), found.steps, strict=True):
+
+        def moved(t, t_k=t_k):
+            a = alpha(t, t_k)
+            p, s = density(TWO_MODES, t, x)
+            joint = p[:, None] * norm.pdf(x, a * x[:, None], np.sqrt(1.0 - a**2))
+            return 0.5 * beta(t) * np.sum(joint * (s[:, None] - density(TWO_MODES, t_k, x)[1]) ** 2) * h * h
+
+        # Simpson's rule but for the last hundredth, where the joint law is too narrow for the points
+        near = t_k - 0.01 * (t_k - later)
+        t = np.linspace(later, near, 41)
+        values = np.array([moved(s) for s in t])
+        simpson = (t[1] - t[0]) / 3.0 * (values[0] + values[-1] + 4.0 * values[1::2].sum() + 2.0 * values[2:-1:2].sum())
+        assert step == pytest.approx(simpson + 0.5 * values[-1] * (t_k - near), rel=2e-4)
+
+
+def test_a_frozen_gaussian_by_quadrature():
+    v, times = 0.25, TIMES
+
+    def spread(t):
+        return alpha(0.0, t) ** 2 * v + 1.0 - alpha(0.0, t) ** 2
+
+    found = bounds.discretization(fp.Reverse(fp.Gaussian(0.3, std=0.5), VP), times)
+    for (t_k, later), step in zip(pairwise(times), found.steps, strict=True):
+        true = quad(lambda t: 0.5 * beta(t) * (1 / spread(t) + (1 - 2 * alpha(t, t_k)) / spread(t_k)), later, t_k)[0]  # noqa: B023
+        assert step == pytest.approx(true, rel=1e-7)
+    assert found.value == pytest.approx(found.kl_start + found.steps.sum())
+
+
+def test_the_entropy_of_the_sampler_is_below_the_bound():
+    """The exponential integrator on the score, density by density, with trapezoids."""
+    x, h = np.linspace(-7.0, 7.0, 1401, retstep=True)
+    q = norm.pdf(x)
+    for t, u in pairwise(TIMES):
+        a = alpha(u, t)
+        mean = (x + 2.0 * (1.0 - a) * density(TWO_MODES, t, x)[1]) / a
+        q = norm.pdf(x[:, None], mean, np.sqrt(1.0 / a**2 - 1.0)) @ q * h
+    p = density(TWO_MODES, TIMES[-1], x)[0]
+    true = np.sum(p * np.log(p / q)) * h
+    found = bounds.discretization(fp.Reverse(TWO_MODES, VP), TIMES)
+    assert true <= found.value <= 30.0 * true
