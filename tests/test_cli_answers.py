@@ -1,15 +1,17 @@
 """``fpsolve check``, ``schema``, ``show`` and ``cite``; what a run says of itself."""
 
 import json
+import re
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import fpsolve as fp
 from fpsolve import studies
 from fpsolve.cli import main
-from fpsolve.studies.command import SECONDS
+from fpsolve.studies.command import SECONDS, latex
 
 ROOT = Path(__file__).parents[1]
 SWEEP = """
@@ -77,3 +79,32 @@ def test_what_is_cited_is_what_the_file_says(capsys) -> None:
     lines = (ROOT / "CITATION.cff").read_text().splitlines()
     title = next(line for line in lines if line.startswith("title: ")).partition(": ")[2].strip('"')
     assert f"title = {{{title}}}" in told and f"version = {{{fp.__version__}}}" in told
+
+
+def test_a_table_in_latex_can_be_read_back(tmp_path, capsys):
+    """0.0312(4): the value within its error, the error not smaller than it was nor much larger."""
+    rng, rows = np.random.default_rng(5), []
+    for _ in range(300):
+        value = float(rng.choice([-1.0, 1.0]) * 10.0 ** rng.uniform(-12.0, 7.0))
+        rows.append((value, abs(value) * 10.0 ** rng.uniform(-6.0, 0.5)))
+    table = "".join(f"| a_1, 5% & x^2, $p_t$ | {v:.10g} ± {e:.0e} |\n" for v, e in rows)
+    text = f"# A title\n\n## Table\n\n| case | error \\| bar |\n| :-- | --: |\n{table}\nnotes\n"
+    (tmp_path / "report.md").write_text(f"{text}\n## Checks\n\n| no | no |\n")
+    assert main(["show", str(tmp_path), "--latex"]) == 0
+    begin, top, head, middle, *body, bottom, end = capsys.readouterr().out.strip().splitlines()
+    assert (begin, end) == (r"\begin{tabular}{lr}", r"\end{tabular}") and head == r"case & error | bar \\"
+    assert (top, middle, bottom) == (r"\toprule", r"\midrule", r"\bottomrule") and len(body) == len(rows)
+    for line, (value, error) in zip(body, rows, strict=True):
+        label, number = line.removesuffix(r" \\").rsplit(" & ", 1)
+        assert label == r"a\_1, 5\% \& x\^{}2, $p_t$"
+        found = re.fullmatch(r"\$?(-?[\d.]+)\((\d+)\)(?: \\times 10\^\{(-?\d+)\}\$)?", number)
+        digits, off, power = found[1], int(found[2]), int(found[3] or 0)
+        unit = 10.0 ** (power - (len(digits.split(".")[1]) if "." in digits else 0))
+        said = float(f"{error:.0e}")
+        assert said * 0.999 <= off * unit <= said + unit * 1.001
+        assert abs(float(digits) * 10.0**power - value) <= off * unit * 0.5001 + 1e-9 * abs(value)
+    with pytest.raises(ValueError, match="RESULT: expected a folder with report"):
+        latex(tmp_path / "nowhere")
+    (tmp_path / "report.md").write_text("# A title\n")
+    with pytest.raises(ValueError, match="RESULT: expected a study's result with a table"):
+        latex(tmp_path)

@@ -8,6 +8,7 @@ import re
 import textwrap
 import tomllib
 from collections.abc import Iterator
+from decimal import ROUND_CEILING, Decimal, InvalidOperation
 from importlib import import_module
 from itertools import product
 from pathlib import Path
@@ -20,7 +21,7 @@ from fpsolve.studies import _catalogue
 if TYPE_CHECKING:
     from fpsolve.settings import Settings
 
-__all__ = ["add_commands", "check", "cite", "explained", "schema", "show"]
+__all__ = ["add_commands", "check", "cite", "explained", "latex", "schema", "show"]
 
 #: The settings of sweeps, beside the names of the studies.
 SWEEP = "sweep"
@@ -46,7 +47,8 @@ def add_commands(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]
     two.set_defaults(run=lambda asked: _say(json.dumps(schema(asked.name), indent=1)))
     three = subparsers.add_parser("show", help="print the answer of a result: a study's folder, or a run")
     three.add_argument("path", type=Path, metavar="RESULT", help="folder of a study, or RUN.nc")
-    three.set_defaults(run=lambda asked: _say(show(asked.path)))
+    three.add_argument("--latex", action="store_true", help="its table for a paper, with booktabs")
+    three.set_defaults(run=lambda asked: _say((latex if asked.latex else show)(asked.path)))
     four = subparsers.add_parser("cite", help="print how to cite fpsolve (BibTeX)")
     four.set_defaults(run=lambda _: _say(cite()))
     for parser in (one, two, three, four):
@@ -164,6 +166,59 @@ def schema(name: str) -> dict[str, Any]:
     return _settings(name).model_json_schema()
 
 
+def latex(path: str | Path) -> str:
+    r"""Return the table of a study's result in LaTeX (booktabs), values with their errors as ``0.0312(4)``.
+
+    Raises
+    ------
+    ValueError
+        No folder with a report, or a report without a table.
+
+    Examples
+    --------
+    >>> _cell("0.03121 ± 4e-04"), _cell("6.55891e-06 ± 3e-10"), _cell("p_t, 5%")
+    ('0.0312(4)', '$6.5589(3) \\times 10^{-6}$', 'p\\_t, 5\\%')
+    """
+    table = _report(path).partition("\n## Table\n")[2].partition("\n## ")[0]
+    rows = [re.split(r"(?<!\\)\|", line.strip().strip("|")) for line in table.splitlines() if line.startswith("|")]
+    if len(rows) < 3:
+        raise error("RESULT", "a study's result with a table", str(path))
+    head, _, *body = ([_cell(cell.strip()) for cell in row] for row in rows)
+    lines = [" & ".join(row) + r" \\" for row in (head, *body)]
+    begin = rf"\begin{{tabular}}{{l{'r' * (len(head) - 1)}}}"
+    return "\n".join([begin, r"\toprule", lines[0], r"\midrule", *lines[1:], r"\bottomrule", r"\end{tabular}"])
+
+
+def _cell(text: str) -> str:
+    """A cell of a table in LaTeX: the error in units of the value's last digit, rounded up, and signs escaped."""
+    value, sign, bar = text.partition(" ± ")
+    try:
+        given, off = Decimal(value), Decimal(bar or 0)
+    except InvalidOperation:
+        # formulas stay, and Markdown's escapes go
+        parts = re.sub(r"\\([|_*`])", r"\1", text).split("$")
+        parts[::2] = [re.sub(r"([_%&#])", r"\\\1", one).replace("^", r"\^{}") for one in parts[::2]]
+        return "$".join(parts)
+    if not (given.is_finite() and off.is_finite()):
+        return rf"${value} \pm {bar}$".replace("inf", r"\infty") if sign else value
+    power = 0 if not given or Decimal("1e-3") <= abs(given) < Decimal("1e5") else given.adjusted()
+    exponent = int(given.as_tuple().exponent) if given else off.adjusted()
+    last = max(off.adjusted(), exponent) if off else exponent
+    shown = f"{given.quantize(Decimal(1).scaleb(min(last, power))).scaleb(-power):f}"
+    if sign:
+        unit = Decimal(1).scaleb(min(last, power))
+        shown += f"({int((off / unit).to_integral_value(ROUND_CEILING))})"
+    return rf"${shown} \times 10^{{{power}}}$" if power else shown
+
+
+def _report(path: str | Path) -> str:
+    """The text of report.md."""
+    try:
+        return (Path(path) / "report.md").read_text(encoding="utf-8")
+    except OSError as reason:
+        raise error("RESULT", "a folder with report.md", f"{path}: {reason.strerror}") from None
+
+
 def show(path: str | Path) -> str:
     """Return the answer of a result: of a study's folder the verdict and what it found, of a file what the run says.
 
@@ -174,11 +229,7 @@ def show(path: str | Path) -> str:
     """
     place = Path(path)
     if place.is_dir():
-        try:
-            text = (place / "report.md").read_text(encoding="utf-8")
-        except OSError as reason:
-            raise error("RESULT", "a folder with report.md", f"{place}: {reason.strerror}") from None
-        title, _, rest = text.partition("\n")
+        title, _, rest = _report(place).partition("\n")
         answer = rest.partition("## Answer\n")[2].partition("\n## Table")[0].strip()
         paragraphs = answer.replace("$", "").replace("`", "").split("\n\n")
         # the verdict stands last there and first here
