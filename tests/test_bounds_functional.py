@@ -9,7 +9,6 @@ from scipy.stats import norm, wasserstein_distance
 
 import fpsolve as fp
 from fpsolve import bounds, kernels
-from fpsolve.bounds import _closed
 
 VP = fp.VP()
 TWO_MODES = fp.GaussianMixture([0.3, 0.7], [-1.5, 0.8], stds=[0.3, 0.4])
@@ -83,41 +82,55 @@ def test_heavy_tails_have_no_log_sobolev_constant():
     assert found.value is None and "log-Sobolev constant" in found.reason
 
 
+def in_the_plane(law):
+    """The law beside a narrow normal one: constants are at least those of the law, chi-squares the same."""
+    m, v = law.component_means[:, 0], law.component_covs[:, 0, 0]
+    covs = np.array([np.diag([one, v.min()]) for one in v])
+    return fp.GaussianMixture(law.weights, np.stack([m, 0.0 * m], axis=1), covs=covs)
+
+
+def constant_of(plane):
+    """Poincare constant that `poincare` takes in the plane."""
+    grid = fp.Grid.uniform([(-9.0, 9.0)] * 2, cells=24)
+    return bounds.poincare(fp.Reverse(plane, VP), 0.9, 0.2, grid=grid).constant
+
+
 def test_chi_square_between_components():
+    """Poincare: v_max (1 + X/2), log-Sobolev: v_max (2 + (1 + X/2) (1 + log(1 + X)/2))."""
     x, h = np.linspace(-30.0, 30.0, 60_001, retstep=True)
-    for law in (TWO_MODES, fp.GaussianMixture([0.2, 0.5, 0.3], [0.0, 0.4, -0.3], stds=[0.5, 0.6, 0.45])):
-        m, s = law.component_means[:, 0], np.sqrt(law.component_covs[:, 0, 0])
-        parts = norm.pdf(x, m[:, None], s[:, None])
-        with np.errstate(divide="ignore", invalid="ignore", under="ignore"):
-            logs = 2.0 * norm.logpdf(x, m[:, None, None], s[:, None, None]) - norm.logpdf(x, m[:, None], s[:, None])
-            true = np.exp(logs).sum(-1) * h - 1.0
-        assert parts.shape[0] == len(m)
-        assert _closed.chi_between(law) == pytest.approx(true.max(), rel=1e-9)
-    wide = fp.GaussianMixture([0.5, 0.5], [0.0, 0.0], stds=[1.0, 1.5])
-    assert _closed.chi_between(wide) == np.inf
+    law = fp.GaussianMixture([0.2, 0.5, 0.3], [0.0, 0.4, -0.3], stds=[0.5, 0.6, 0.45])
+    m, s = law.component_means[:, 0], np.sqrt(law.component_covs[:, 0, 0])
+    logs = 2.0 * norm.logpdf(x, m[:, None, None], s[:, None, None]) - norm.logpdf(x, m[:, None], s[:, None])
+    with np.errstate(under="ignore"):
+        chi = (np.exp(logs).sum(-1) * h).max() - 1.0
+    assert constant_of(in_the_plane(law)) == pytest.approx(0.36 * (1.0 + 0.5 * chi), rel=1e-9)
+    expected = 0.36 * (2.0 + (1.0 + 0.5 * chi) * (1.0 + 0.5 * np.log1p(chi)))
+    assert bounds.log_sobolev_constant(in_the_plane(law)) == (pytest.approx(expected, rel=1e-9), "mixture")
+    wide = fp.GaussianMixture([0.5, 0.5], [[0.0, 0.0], [0.0, 0.0]], stds=[1.0, 1.5])
+    assert np.isnan(constant_of(wide)) and bounds.log_sobolev_constant(wide) == (np.inf, "none")
     covs = np.array([[[0.5, 0.1], [0.1, 0.4]], [[0.4, 0.0], [0.0, 0.5]]])
     plane = fp.GaussianMixture([0.4, 0.6], [[0.0, 0.0], [0.3, -0.4]], covs=covs)
     y = np.linspace(-8.0, 8.0, 401)
     z = np.stack(np.meshgrid(y, y, indexing="ij"), axis=-1)
     logs = [fp.Gaussian(m, cov=c).log_density(z) for m, c in zip(plane.component_means, covs, strict=True)]
-    true = [np.exp(2.0 * a - b).sum() * (y[1] - y[0]) ** 2 - 1.0 for a, b in (logs, logs[::-1])]
-    assert _closed.chi_between(plane) == pytest.approx(max(true), rel=1e-6)
+    chi = max(np.exp(2.0 * a - b).sum() * (y[1] - y[0]) ** 2 - 1.0 for a, b in (logs, logs[::-1]))
+    v_max = np.linalg.eigvalsh(covs).max()
+    assert constant_of(plane) == pytest.approx(v_max * (1.0 + 0.5 * chi), rel=1e-6)
 
 
 def test_constants_of_mixtures_are_above_what_is_certain():
     """Every upper bound is above the lower end of the brackets, which know nothing of components."""
     rng, methods = np.random.default_rng(3), set()
-    for _ in range(25):
+    for k in range(25):
         law = random_mixture(rng, 0.5)
-        numbers, chi = _closed.spectrum(law), _closed.chi_between(law)
-        if np.isfinite(chi):
-            assert numbers.v_max * (1.0 + 0.5 * chi) >= bounds.poincare_bracket(law).lower
-            most = numbers.v_max * (2.0 + (1.0 + 0.5 * chi) * (1.0 + 0.5 * np.log1p(chi)))
-            assert most >= bounds.log_sobolev_bracket(law).lower
+        least = bounds.log_sobolev_bracket(law).lower, bounds.poincare_bracket(law).lower
         constant, method = bounds.log_sobolev_constant(law)
-        methods.add(method)
-        assert constant >= bounds.log_sobolev_bracket(law).lower and constant >= bounds.poincare_bracket(law).lower
-    assert len(methods) >= 2
+        plane, way = bounds.log_sobolev_constant(in_the_plane(law))
+        methods |= {method, way}
+        assert min(constant, plane) >= max(least)
+        if k < 8:
+            assert constant_of(in_the_plane(law)) >= least[1]
+    assert methods == {"closed form", "bracket on the line", "mixture"}
 
 
 def test_true_entropies_are_below_the_bound():
@@ -211,7 +224,11 @@ def test_a_frozen_gaussian_by_quadrature():
 
     found = bounds.discretization(fp.Reverse(fp.Gaussian(0.3, std=0.5), VP), times)
     for (t_k, later), step in zip(pairwise(times), found.steps, strict=True):
-        true = quad(lambda t: 0.5 * beta(t) * (1 / spread(t) + (1 - 2 * alpha(t, t_k)) / spread(t_k)), later, t_k)[0]  # noqa: B023
+
+        def rate(t, t_k=t_k):
+            return 0.5 * beta(t) * (1.0 / spread(t) + (1.0 - 2.0 * alpha(t, t_k)) / spread(t_k))
+
+        true = quad(rate, later, t_k)[0]
         assert step == pytest.approx(true, rel=1e-7)
     assert found.value == pytest.approx(found.kl_start + found.steps.sum())
 

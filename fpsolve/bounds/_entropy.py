@@ -243,8 +243,8 @@ def wasserstein(reverse: Reverse, t0: float, t1: float, *, concavity: float | No
     )
     reason, process = failure(checked), reverse.process
     value = None
-    if not reason:
-        noise = float(reverse.eta) ** 2  # type: ignore[arg-type]
+    if not reason and not callable(reverse.eta):
+        noise = float(reverse.eta) ** 2
         s0, s1 = (float(process.scale(0.0, t) ** 2 / kappa + process.variance(0.0, t)) for t in (first, last))
         value = float(process.scale(last, first)) ** noise * (s1 / s0) ** (0.5 * (1.0 + noise))
     return Record(
