@@ -249,6 +249,31 @@ def test_diffusers(tmp_path):
     assert found["named"]["DDIM"]["trailing"] == pytest.approx(true, abs=2e-5)
 
 
+@pytest.mark.notebook
+@pytest.mark.slow
+def test_frozen_scores(tmp_path):
+    found = headline("12_frozen_scores", tmp_path)
+    for name, bound in found["bound"].items():
+        assert all(high > low for high, low in zip(bound, found["measured"][name], strict=True)), name
+    assert found["orders"]["Ornstein-Uhlenbeck"] == pytest.approx([1.84, 0.95], abs=0.02)
+    # ten steps on the Ornstein-Uhlenbeck process by trapezoids
+    x, times = np.linspace(-8.0, 8.0, 1001), 3.3 * (1.1 / 0.12) ** (-np.arange(11) / 10) - 0.3
+    times[[0, -1]] = 3.0, 0.06
+
+    def mixture(t):
+        m, v = np.exp(-t) * np.array([-1.5, 0.8]), 1.0 + np.exp(-2.0 * t) * (np.array([0.09, 0.16]) - 1.0)
+        parts = np.array([0.3, 0.7]) * norm.pdf(x[:, None], m, np.sqrt(v))
+        return parts.sum(axis=1), (parts * (m - x[:, None]) / v).sum(axis=1) / parts.sum(axis=1)
+
+    q, h = norm.pdf(x), x[1] - x[0]
+    for t, u in pairwise(times):
+        a = np.exp(u - t)
+        q = norm.pdf(x[:, None], (x + 2.0 * (1.0 - a) * mixture(t)[1]) / a, np.sqrt(1.0 / a**2 - 1.0)) @ q * h
+    p = mixture(0.06)[0]
+    true = np.sum(p * np.log(p / q)) * h
+    assert found["measured"]["Ornstein-Uhlenbeck"][2] == pytest.approx(true, rel=5e-3)
+
+
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=NAMES)
 def test_executed_copy_is_in_step_with_its_source(path):
     source, copy = jupytext.read(path), jupytext.read(path.with_suffix(".ipynb"))
