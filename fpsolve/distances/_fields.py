@@ -343,15 +343,11 @@ def tail_of_difference(
     if densities is None or frame.dim == 2:
         return tail
     each = [tail_mass(density, frame, weigh) for density in densities]
-    return np.where(_turns_near_ends(w), np.maximum(tail, TAIL_SAFETY * (each[0] + each[1])), tail)
-
-
-def _turns_near_ends(w: FloatArray) -> NDArray[np.bool_]:
-    """Return which rows (rows, n) change their sign in the outer part of the box."""
+    # which rows (rows, n) change their sign in the outer part of the box
     outer = max(3, int(_OUTER * w.shape[1]))
     sides = (w[:, :outer], w[:, -outer:])
     left, right = ((side.min(axis=1) < 0.0) & (side.max(axis=1) > 0.0) for side in sides)
-    return np.asarray(left | right)
+    return np.where(left | right, np.maximum(tail, TAIL_SAFETY * (each[0] + each[1])), tail)
 
 
 def tail_mass(w: FloatArray, frame: Frame, weigh: Weigh) -> FloatArray:

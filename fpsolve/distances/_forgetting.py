@@ -90,7 +90,15 @@ def level_error(
         return np.full(len(w), np.nan)
     coarse = aligned(**levels)
     rows = [coarse.rows(array) for array in levels.values()]
-    gap = _restrict(w, frame, coarse) - (rows[0] - rows[1] if len(rows) > 1 else rows[0])
+    # means over the cells of the coarser frame of the same box
+    ratio = [n // m for n, m in zip(frame.shape, coarse.shape, strict=True)]
+    if tuple(r * m for r, m in zip(ratio, coarse.shape, strict=True)) != frame.shape:
+        raise _checks.error(
+            "run", "density_previous on a divisor of the cells of density", f"{coarse.shape} and {frame.shape}"
+        )
+    blocks = [length for pair in zip(coarse.shape, ratio, strict=True) for length in pair]
+    axes = tuple(range(2, 2 * frame.dim + 1, 2))
+    gap = np.asarray(w.reshape(len(w), *blocks).mean(axis=axes)) - (rows[0] - rows[1] if len(rows) > 1 else rows[0])
     return _runs.number(run, "error_factor") * weighted_sum(gap, coarse, weigher(weight, frame.dim))
 
 
@@ -104,18 +112,6 @@ def solver_rounding(run: xr.Dataset) -> float:
     levels = json.loads(run.attrs.get("levels", "[]"))
     steps = max((float(level["steps"]) for level in levels), default=0.0)
     return 1.0 + float(np.sqrt(steps))
-
-
-def _restrict(w: FloatArray, frame: Frame, coarse: Frame) -> FloatArray:
-    """Return means over the cells of the coarser frame of the same box."""
-    ratio = [n // m for n, m in zip(frame.shape, coarse.shape, strict=True)]
-    if tuple(r * m for r, m in zip(ratio, coarse.shape, strict=True)) != frame.shape:
-        raise _checks.error(
-            "run", "density_previous on a divisor of the cells of density", f"{coarse.shape} and {frame.shape}"
-        )
-    blocks = [length for pair in zip(coarse.shape, ratio, strict=True) for length in pair]
-    axes = tuple(range(2, 2 * frame.dim + 1, 2))
-    return np.asarray(w.reshape(len(w), *blocks).mean(axis=axes))
 
 
 def _reverse_time(run: xr.Dataset) -> FloatArray:

@@ -177,7 +177,11 @@ class Squares:
 
 def absolute_in_squares(squares: Squares, locate: LocateSquare, outer: int) -> FloatArray:
     """Return ``int_0^1 int_0^1 V |s| du dv`` of many squares, shape (m,), with `outer` nodes per outer piece."""
-    edges = _outer_edges(squares.powers)
+    # where the curve s = 0 crosses the sides v = 0 and v = 1, with the ends 0 and 1, sorted
+    count = len(squares.powers)
+    bottom, top = unit_roots(squares.powers[:, :, 0]), unit_roots(squares.powers.sum(axis=2))
+    edges = np.concatenate([np.zeros((count, 1)), bottom, top, np.ones((count, 1))], axis=1)
+    edges.sort(axis=1)
     lengths = np.diff(edges, axis=1)
     square, piece = np.nonzero(lengths > 0.0)
     start, length = edges[square, piece], lengths[square, piece]
@@ -195,15 +199,6 @@ def absolute_in_squares(squares: Squares, locate: LocateSquare, outer: int) -> F
     inner = absolute_in_cells(lines.reshape(-1, lines.shape[-1]), along)
     sums = length * (inner.reshape(-1, outer) @ weights)
     return np.bincount(square, weights=sums, minlength=len(squares.powers)).astype(float)
-
-
-def _outer_edges(powers: FloatArray) -> FloatArray:
-    """Return where the curve s = 0 crosses the sides v = 0 and v = 1, with the ends 0 and 1, sorted."""
-    count = len(powers)
-    bottom, top = unit_roots(powers[:, :, 0]), unit_roots(powers.sum(axis=2))
-    edges = np.concatenate([np.zeros((count, 1)), bottom, top, np.ones((count, 1))], axis=1)
-    edges.sort(axis=1)
-    return edges
 
 
 def _steepness(bernstein: FloatArray, axis: int) -> FloatArray:

@@ -228,19 +228,16 @@ def step_times(T: float, t_min: float, steps: int, saved: Array, clock: Clock | 
     ticks = ends if clock is None else np.asarray(clock(ends), dtype=np.float64)
     if not (np.all(np.isfinite(ticks)) and np.all(np.diff(ticks) < 0)):
         raise _checks.error("clock", "finite values that increase with forward time", f"{ticks} at t = {ends}")
-    knot = _shares((ticks[0] - ticks) / (ticks[0] - ticks[-1]), steps)
+    # knot numbers nearest to ``fraction * steps`` that leave at least one step to every segment
+    fraction = (ticks[0] - ticks) / (ticks[0] - ticks[-1])
+    segment = np.arange(fraction.size)
+    wanted = np.rint(fraction * steps).astype(np.int64) - segment
+    free = np.clip(np.maximum.accumulate(wanted), 0, steps - segment[-1])
+    knot = np.asarray(free + segment, dtype=np.int64)
     even = np.interp(np.arange(steps + 1), knot, ticks)
     times = even if clock is None else _invert(clock, even, t_min, T)
     times[knot] = ends
     return times
-
-
-def _shares(fraction: Array, steps: int) -> npt.NDArray[np.int64]:
-    """Knot numbers nearest to ``fraction * steps`` that leave at least one step to every segment."""
-    segment = np.arange(fraction.size)
-    wanted = np.rint(fraction * steps).astype(np.int64) - segment
-    free = np.clip(np.maximum.accumulate(wanted), 0, steps - segment[-1])
-    return np.asarray(free + segment, dtype=np.int64)
 
 
 def _invert(clock: Clock, ticks: Array, low: float, high: float) -> Array:

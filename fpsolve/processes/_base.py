@@ -301,18 +301,8 @@ def mean_ramp(s: FloatArray, t: FloatArray, curvature: float, T: float) -> Float
     """
     if _is_linear(curvature, T):
         return 0.5 * (s + t) / T
-    risen = np.expm1(curvature * s) + np.exp(curvature * s) * _psi(curvature * (t - s))
-    mean: FloatArray = risen / np.expm1(curvature * T)
-    return mean
-
-
-def _is_linear(curvature: float, T: float) -> bool:
-    # below this the ramp equals t/T to rounding, and expm1(c t) may underflow
-    return abs(curvature) * T < 1e-17
-
-
-def _psi(z: FloatArray) -> FloatArray:
-    """Return (e^z - 1 - z)/z, by its series ``sum_{k >= 1} z^k/(k + 1)!`` near 0."""
+    # (e^z - 1 - z)/z, by its series ``sum_{k >= 1} z^k/(k + 1)!`` near 0
+    z = curvature * (t - s)
     small = np.abs(z) < 1.0
     near = np.where(small, z, 0.0)
     series = np.zeros_like(near)
@@ -320,7 +310,14 @@ def _psi(z: FloatArray) -> FloatArray:
         # Horner in the ratios z/(k + 1) of successive terms
         series = (1.0 + series) * near / (k + 1)
     far = np.where(small, 1.0, z)
-    return np.where(small, series, np.expm1(far) / far - 1.0)
+    risen = np.expm1(curvature * s) + np.exp(curvature * s) * np.where(small, series, np.expm1(far) / far - 1.0)
+    mean: FloatArray = risen / np.expm1(curvature * T)
+    return mean
+
+
+def _is_linear(curvature: float, T: float) -> bool:
+    # below this the ramp equals t/T to rounding, and expm1(c t) may underflow
+    return abs(curvature) * T < 1e-17
 
 
 @dataclass(frozen=True)

@@ -110,7 +110,13 @@ def random_problem(seed: int, kind: str = "grid", dim: int = 1) -> RandomProblem
     gaussian = len(target.components.log_weights) == 1 if target.components is not None else False
     eta = float(rng.choice([0.3, 0.7, 1.5])) if gaussian and rng.random() < 0.2 else 1.0
     reverse = fp.Reverse(target, process, eta=eta)
-    starts = _starts(rng, reverse, gaussian or eta == 1.0)
+    p_end = reverse.marginal(reverse.process.T)
+    starts = {"exact": p_end, "prior": reverse.process.prior(dim=reverse.dim)}
+    if gaussian or eta == 1.0:
+        scale = np.sqrt(np.diagonal(np.atleast_2d(p_end.cov)).max())
+        mean = np.atleast_1d(p_end.mean) + scale * rng.uniform(-2.0, 2.0, reverse.dim)
+        std = float(scale * 10.0 ** rng.uniform(-1.5, 0.2))
+        starts["other"] = fp.Gaussian(float(mean[0]) if reverse.dim == 1 else mean, std=std)
     if kind == "hostile":
         return _hostile(rng, seed, target, process, t_min)
     scheme = str(rng.choice(SCHEMES))
@@ -187,17 +193,6 @@ def _process(rng: np.random.Generator) -> tuple[fp.processes.Process, float]:
     ]
     process = made[int(rng.integers(len(made)))]
     return process, float(process.T * 10.0 ** rng.uniform(-3.0, -0.5))
-
-
-def _starts(rng: np.random.Generator, reverse: fp.Reverse, any_start: bool) -> dict[str, fp.laws.Law]:
-    p_end = reverse.marginal(reverse.process.T)
-    starts = {"exact": p_end, "prior": reverse.process.prior(dim=reverse.dim)}
-    if any_start:
-        scale = np.sqrt(np.diagonal(np.atleast_2d(p_end.cov)).max())
-        mean = np.atleast_1d(p_end.mean) + scale * rng.uniform(-2.0, 2.0, reverse.dim)
-        std = float(scale * 10.0 ** rng.uniform(-1.5, 0.2))
-        starts["other"] = fp.Gaussian(float(mean[0]) if reverse.dim == 1 else mean, std=std)
-    return starts
 
 
 def _grid_request(
