@@ -244,6 +244,13 @@ def test_a_mean_that_is_zero_but_for_rounding_breaks_nothing(mean):
     np.testing.assert_allclose(near["nu"].sel(bound=rest), zero["nu"].sel(bound=rest), rtol=1e-9)
 
 
+def test_the_sharp_rung_knows_the_level_that_the_certificate_found():
+    """On coarse cells the coefficient is known from above by the certificate only, which looks between its levels."""
+    target = fp.GaussianMixture([0.68221899, 0.31778101], [0.0, 0.0], stds=[0.35, 0.91511282])
+    start = fp.Gaussian(0.056848217255989195, std=1.1)
+    checked_ladder(target, fp.VP(beta_max=8.0), start, [1.0, 0.264, 0.057], 0.2329024917685178)
+
+
 @pytest.mark.slow
 def test_no_random_case_breaks_the_ladder():
     """measured <= sharp <= Harris <= closed form, measured <= Poincare, KL <= Girsanov; and the rungs are there."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -203,13 +204,15 @@ class _Rungs:
         return np.stack([direct, product, *rows]), np.stack(used)
 
     def _upper(self, block: int) -> float:
-        sharp = self.sharp_blocks[block]
-        return max(sharp.value, min(_upper(sharp), self.chains[HARRIS].blocks[block].best(1.0)))
+        # the record looks at levels R between those of the chain: its number is what stands beside this one
+        sharp, certified = self.sharp_blocks[block], self.of_blocks[HARRIS][block].value
+        return max(sharp.value, min(_upper(sharp), np.inf if certified is None else certified))
 
     def sharp_of_blocks(self) -> Array:
         """Coefficients of the single blocks, from above."""
         return np.array([self._upper(n) for n in range(len(self.sharp_blocks))])
 
+    @cached_property
     def of_blocks(self) -> dict[str, Sequence[Record]]:
         """Records of the single blocks, in the weight as given."""
         found: dict[str, Sequence[Record]] = {SHARP: self.sharp_blocks}
@@ -244,7 +247,7 @@ def _dataset(
 ) -> xr.Dataset:
     import xarray as xr
 
-    (poincares, starts), of_blocks = of_starts, rungs.of_blocks()
+    (poincares, starts), of_blocks = of_starts, rungs.of_blocks
     any_start = next(iter(poincares.values()))
     contraction = np.array([getattr(r, "contraction", np.nan) if r.certified else np.nan for r in any_start])
     sharp, certified, closed = rungs.sharp_of_blocks(), *(_numbers(of_blocks[name]) for name in (HARRIS, CLOSED))
@@ -294,7 +297,7 @@ def _statuses(
     rungs: _Rungs, betas: Array, poincares: Mapping[str, Sequence[Record]], starts: Mapping[str, Record]
 ) -> list[Status]:
     """The weakest word on each rung: one number of it that is an estimate makes an estimate of the rung."""
-    blocks, whole = rungs.of_blocks(), rungs.of_whole(betas)
+    blocks, whole = rungs.of_blocks, rungs.of_whole(betas)
     sharp, product = ([_of_rung(one) for one in listed[SHARP]] for listed in (whole, blocks))
     chains = {name: [one.status for one in (*blocks[name], *whole[name])] for name in rungs.chains}
     last = [one.status for chain in poincares.values() for one in chain]
