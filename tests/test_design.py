@@ -109,6 +109,12 @@ def test_a_design_is_no_worse_than_a_step_grid_to_begin_from(most):
     assert design.steps(VP, "ddim", 4, begin=late, most=most, **options).error <= begun * (1.0 + 1e-12)
 
 
+def test_tries_are_shared_out_among_the_beginnings():
+    """About thirty more: the named grids, those next to what is found, the last derivative of every beginning."""
+    found = design.steps(VP, "ddim", 4, most=60, grid=fp.Grid.uniform((-7.0, 7.0), cells=60), progress=False)
+    assert found.tried <= 60 + 40
+
+
 def ddim(score, x, s, t):
     """The map of DDIM from s to t, written out."""
     (a_s, b_s), (a_t, b_t) = alpha_sigma(s), alpha_sigma(t)

@@ -70,10 +70,11 @@ def test_own_data_are_a_target_and_bad_states_are_refused(tmp_path):
 
 
 def test_bounds_and_why_there_are_none():
-    found = ladder(State())
+    found = ladder(State(process="OU"))
     assert found["bound"].size >= 3
+    assert found["t"].values[[0, -1]] == pytest.approx([3.0, 0.03], rel=1e-9)
     assert ladder(State(eta=0.5)) == "bounds are of the exact score and eta = 1"
-    lines = explorer._rungs(found, State())
+    lines = explorer._rungs(found, State(process="OU"))
     assert len(lines["xs"]) == len(lines["ys"]) >= 1
 
 

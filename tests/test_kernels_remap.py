@@ -188,8 +188,12 @@ def test_what_a_map_takes_beyond_the_box_is_told_cell_by_cell():
     law.step(1.5, 0.3, heun=False)
     image = np.sqrt(law.variance) * grid.faces
     beyond = 1.0 - np.diff(np.clip(image, -1.0, 1.0)) / np.diff(image)
-    kernel = kernels.sampler("ddim", reverse, grid, 1.5, 0.3, to_grid=small, eta=0.0)
+    kernel, splines = (
+        kernels.sampler("ddim", reverse, grid, 1.5, 0.3, to_grid=small, eta=0.0, source=source)
+        for source in ("cell", "spline")
+    )
     assert 0.2 < beyond.mean() < 0.8
     # splines of degree 5 ring where what is lost begins
     away = np.abs(np.abs(grid.x) - 1.0 / np.sqrt(law.variance)) > 0.5
     np.testing.assert_allclose(kernel.defects[away], beyond[away], atol=1e-3)
+    np.testing.assert_allclose(splines.defects[away], beyond[away], atol=1e-3)

@@ -202,7 +202,7 @@ def steps(
     begin : array, shape (n + 1,), optional
         A step grid of your own to begin from too, decreasing to `t_min`: what is found has at most its error.
     most : int
-        Step grids to be tried at most.
+        Step grids to be tried, about: the named ones and the last derivatives come on top.
 
     Returns
     -------
