@@ -305,7 +305,7 @@ def test_where_times_crowd_forward_time_is_drawn_on_a_log_scale(edm_run: xr.Data
     np.testing.assert_allclose(np.diff(places)[0], np.diff(places)[1], rtol=1e-6)
     assert [ax.xaxis.get_major_formatter()(r, 0) for r in ax.get_xticks()] == ["0.01", "0.1", "1", "10"]
     assert plots.forgetting(curve, axis="r").get_xlabel() == "reverse time $r = T - t$"
-    with pytest.raises(ValueError, match="axis: expected one of 'auto', 'r', 't', got 'x'"):
+    with pytest.raises(ValueError, match="axis: expected one of 'auto', 'r', 't', 'clock', 'log-snr', got 'x'"):
         plots.forgetting(curve, axis="x")  # type: ignore[arg-type]
 
 
@@ -316,3 +316,33 @@ def test_a_heat_map_of_a_law_whose_scale_changes_is_in_its_own_units(edm_run: xr
     # the law is Gaussian at every time: in its own units always the same one
     normal = np.exp(-0.5 * edm_run.z.values**2) / np.sqrt(2.0 * np.pi)
     np.testing.assert_allclose(drawn, np.broadcast_to(normal, drawn.shape), atol=0.01)
+
+
+@pytest.mark.parametrize("process", [fp.VP(), fp.EDM(), fp.OrnsteinUhlenbeck(T=3.0), fp.SubVP(), fp.CosineVP()])
+def test_clock_and_signal_to_noise_are_those_of_the_process(process: fp.Process) -> None:
+    """Where a time stands on the axis, and what its tick says, against the formulas at the times themselves."""
+    times = np.geomspace(process.T, 0.01 * process.T, 12)
+    coords = {"start": ["prior"], "t": times, "reverse_time": ("t", process.T - times)}
+    distance = (("start", "t"), np.geomspace(1.0, 0.1, 12)[None])
+    curve = xr.Dataset({"distance": distance}, coords=coords, attrs={"process": repr(process)})
+
+    def levels(t: Any) -> dict[str, Any]:
+        ratio = process.variance(0.0, t) / process.scale(0.0, t) ** 2
+        return {"clock": 0.5 * np.log1p(ratio), "log-snr": -np.log(ratio)}
+
+    for axis, level in levels(times).items():
+        ax = plots.forgetting(curve, axis=axis)
+        at = ax.transData.transform(np.stack([process.T - times, np.ones(12)], axis=1))[:, 0]
+        share = (at - at[0]) / (at[-1] - at[0])
+        np.testing.assert_allclose(share, (level - level[0]) / (level[-1] - level[0]), atol=2e-3)
+        ticks = np.asarray(ax.xaxis.get_majorticklocs())
+        shown = [float(ax.xaxis.get_major_formatter()(tick, 0)) for tick in ticks]
+        assert len(shown) >= 3
+        np.testing.assert_allclose(levels(process.T - ticks)[axis], shown, atol=0.02 * np.ptp(level))
+        assert ("clock" in ax.get_xlabel()) == (axis == "clock")
+    with pytest.raises(ValueError, match="does not name its process in full"):
+        plots.forgetting(curve.assign_attrs(process="Mine(3)"), axis="clock")
+    with pytest.raises(ValueError, match="log scale has no place"):
+        plots.forgetting(
+            curve.assign_coords(t=curve.t - curve.t[-1], reverse_time=curve.t[0] - curve.t), axis="log-snr"
+        )

@@ -87,7 +87,7 @@ def test_ratios_are_bound_over_measured_after_the_start():
 def test_factors_are_bars_as_long_as_their_block():
     found = made_ladder()
     ax = plots.factors(found)
-    assert len(ax.collections) == 4, "all but the product"
+    assert len(ax.collections) == 3, "all but the product and what is in another norm"
     harris = ax.collections[1].get_segments()
     np.testing.assert_allclose(harris[0], [[0.0, found["factor"][2, 0]], [0.4, found["factor"][2, 0]]])
     assert len(harris[2]) == 0, "no certificate, no bar"
@@ -223,9 +223,12 @@ def test_errors_alive_are_stacked_over_reverse_time(errors):
 )
 def test_an_estimated_constant_is_called_one_in_the_legend(constant, called):
     found = made_ladder().assign_attrs(poincare_constant=constant)
-    for draw in (plots.ladder, plots.ratio, plots.factors):
+    for draw in (plots.ladder, plots.ratio):
         labels = [str(line.get_label()) for line in draw(found).lines]
         assert called in labels and sum("Poincare" in label for label in labels) == 1
+        steps = [line.get_drawstyle() for line in draw(found).lines if line.get_label() in BOUNDS]
+        assert steps and set(steps) == {"steps-post"}
+    assert not any("Poincare" in str(line.get_label()) for line in plots.factors(found).lines), "another norm"
 
 
 def test_a_ladder_says_where_its_constant_comes_from():

@@ -6,6 +6,7 @@ import re
 import tomllib
 from html.parser import HTMLParser
 from importlib import import_module
+from io import BytesIO
 
 import numpy as np
 import pytest
@@ -193,7 +194,9 @@ def test_the_page_is_one_file_with_its_figure_and_closes_what_it_opens() -> None
         checks=(Check("c", 1.0, 1.0, 0.1),), table=Table(("x",), (("1",),)), notes=("n",), figure=figure,
         caption="cap", metrics={}, provenance={"seed": 1},
     )  # fmt: skip
-    page, opened, sources = html(report), [], []
+    picture = BytesIO()
+    figure.savefig(picture, format="png")
+    page, opened, sources = html(report, picture.getvalue()), [], []
 
     class Reader(HTMLParser):
         def handle_starttag(self, tag, attrs):

@@ -20,7 +20,7 @@ from fpsolve import _checks, _memory, distances, samplers, weights
 from fpsolve._messages import UnresolvedWarning, described
 from fpsolve._times import decreasing, one, same
 from fpsolve.decomposition._chain import SOURCES, Chain, Steps, contractions, march, moved
-from fpsolve.dynamics import Frame, Reverse
+from fpsolve.dynamics import Frame, Reverse, identity
 from fpsolve.evolution import choose_frame, covering_box
 from fpsolve.grid import Grid
 from fpsolve.laws import Law
@@ -68,7 +68,6 @@ def dataset(chain: Chain, plan: Steps, times: Array, v: Array, contraction: Arra
     bound[0] = chain.local[0] * contraction[0]
     discount = np.full_like(chain.local, np.nan)
     np.divide(chain.propagated, chain.local, out=discount, where=chain.local > 0.0)
-    per_step = {name: ("step", values) for name, values in chain.steps.items()}
     made = xr.Dataset(
         {
             "local": (("source", "step"), chain.local),
@@ -84,7 +83,7 @@ def dataset(chain: Chain, plan: Steps, times: Array, v: Array, contraction: Arra
             "remainder": (("source", *axes), chain.remainders / grid.volume),
             "sampled": (axes, chain.sampled[-1] / grid.volume),
             "exact": (axes, marginals[-1] / grid.volume),
-            **per_step,
+            **{name: ("step", values) for name, values in chain.steps.items()},
         },
         coords={
             "source": list(SOURCES),
@@ -110,6 +109,7 @@ def dataset(chain: Chain, plan: Steps, times: Array, v: Array, contraction: Arra
             "sum_of_bounds": float(bound.sum()),
         },
     )
+    made.attrs = identity(plan.exact) | made.attrs
     return described(made, width="width of the kernel over that of a cell")
 
 

@@ -44,6 +44,8 @@ Array = NDArray[np.float64]
 _INK = "0.15"
 
 
+#: Whose factors are those of the single coefficients, or of another norm.
+_NOT_HERE = ("product", "Poincare")
 # what `ladder` returns, whatever the starts
 _DRAWN = ("start", "bound", "reverse_time", "measured", "measured_error", "factor")
 
@@ -59,7 +61,7 @@ def ladder(
 ) -> Axes:
     r"""Draw the distance of one start and every bound on it over reverse time, on one log scale.
 
-    Lines between the block boundaries guide the eye: bounds are known at the markers. Proved bounds are solid,
+    Bounds are steps: known at the markers, each is held until the next one is known. Proved bounds are solid,
     certified ones dashed, estimated ones and the measurement dotted; where a bound has no certificate there is a gap,
     and a hatched strip in its colour at the top.
 
@@ -74,7 +76,7 @@ def ladder(
         points.
     legend : {"right", "below", "none"}
         Where the legend goes, always off the axes.
-    axis : {"auto", "r", "t"}
+    axis : {"auto", "r", "t", "clock", "log-snr"}
         Reverse time, or forward time on a log scale; "auto" takes the latter where half of the times crowd at the end.
     ax : Axes, optional
         Where to draw; default a new figure.
@@ -111,12 +113,13 @@ def ladder(
     line = "none" if curve is not None else ":"
     ax.errorbar(r, _positive(measured), error, color=_INK, marker="o", linestyle=line, label="measured", zorder=4)
     for bound, style in bound_styles(found).items():
-        ax.plot(r, _positive(found[label].sel(bound=bound).values), label=bound_label(found, bound), **style)
+        values = _positive(found[label].sel(bound=bound).values)
+        ax.plot(r, values, drawstyle="steps-post", label=bound_label(found, bound), **style)
     lacking = {bound: found[label].sel(bound=bound).values[1:] for bound in bound_styles(found)}
     hatch(ax, r, lacking, _colours(found))
     ax.set(yscale="log", ylabel=f"weighted total variation, {weight_formula(found, 'norm')}")
     ax.margins(x=0.02)
-    time_axis(ax, found["t"].values, axis)
+    time_axis(ax, found["t"].values, axis, found)
     return finished(ax, legend, KEY)
 
 
@@ -154,12 +157,12 @@ def ratio(
     ax.axhline(1.0, color=_INK, linewidth=1.2)
     for bound, style in bound_styles(found).items():
         values = found[label].sel(bound=bound).values[1:] / measured
-        ax.plot(_reverse_time(found)[1:], values, label=bound_label(found, bound), **style)
+        ax.plot(_reverse_time(found)[1:], values, drawstyle="steps-post", label=bound_label(found, bound), **style)
     lacking = {bound: found[label].sel(bound=bound).values[1:] for bound in bound_styles(found)}
     hatch(ax, _reverse_time(found), lacking, _colours(found))
     ax.set(yscale="log", ylabel="bound / measured")
     ax.margins(x=0.02)
-    time_axis(ax, found["t"].values, axis)
+    time_axis(ax, found["t"].values, axis, found)
     return finished(ax, legend, KEY)
 
 
@@ -168,7 +171,7 @@ def factors(found: xr.Dataset, *, legend: Legend = "right", axis: TimeAxis = "au
 
     Above the line at 1 nothing contracts; a bound without a certificate for a block has no bar there but a hatched
     strip in its colour at the top. Lines are dashed as in `ladder`. The bounds are
-    those of one block each in the ladder's weight; Poincare's is in chi-square.
+    those of one block each in the ladder's weight: Poincare's, which is in chi-square, is left out.
 
     Parameters
     ----------
@@ -192,16 +195,18 @@ def factors(found: xr.Dataset, *, legend: Legend = "right", axis: TimeAxis = "au
     r, styles = _reverse_time(found), bound_styles(found)
     ax.axhline(1.0, color=_INK, linewidth=1.2)
     # the factors of a product are those of the single coefficients
-    for bound in (str(b) for b in found["bound"].values if not str(b).startswith("product")):
+    for bound in (str(b) for b in found["bound"].values if not str(b).startswith(_NOT_HERE)):
         style, values = styles[bound], found["factor"].sel(bound=bound).values
         ax.plot([], [], label=bound_label(found, bound), **style)
         ax.hlines(values, r[:-1], r[1:], color=style["color"], linestyle=style["linestyle"], linewidth=1.6)
         middle = 0.5 * (r[:-1] + r[1:])
         ax.plot(middle, values, linestyle="none", **{k: style[k] for k in ("color", "marker", "markersize")})
-    hatch(ax, r, {bound: found["factor"].sel(bound=bound).values for bound in styles}, _colours(found))
+    hatch(
+        ax, r, {b: found["factor"].sel(bound=b).values for b in styles if not b.startswith(_NOT_HERE)}, _colours(found)
+    )
     ax.set(ylim=(0.0, None), ylabel="contraction of the block")
     ax.margins(x=0.02)
-    time_axis(ax, found["t"].values, axis)
+    time_axis(ax, found["t"].values, axis, found)
     return finished(ax, legend, KEY)
 
 
@@ -244,7 +249,7 @@ def localization(found: Localization, *, legend: Legend = "right", ax: Axes | No
         What `fpsolve.bounds.localization` returned; levels are those of its own V = weight - 1.
     legend : {"right", "below", "none"}
         Where the legend goes, always off the axes.
-    axis : {"auto", "r", "t"}
+    axis : {"auto", "r", "t", "clock", "log-snr"}
         Reverse time, or forward time on a log scale; "auto" takes the latter where half of the times crowd at the end.
     ax : Axes, optional
         Where to draw; default a new figure.
@@ -259,7 +264,7 @@ def localization(found: Localization, *, legend: Legend = "right", ax: Axes | No
     >>> reverse = fp.Reverse(fp.Gaussian(0.0, std=1.0), fp.OrnsteinUhlenbeck(T=3.0))
     >>> kernel = fp.kernels.exact(reverse, fp.Grid.uniform((-9, 9), cells=90), 3.0, 0.1, source="point")
     >>> localization(fp.bounds.localization(kernel, weight=fp.PolynomialWeight(2, 0.1))).get_xlabel()
-    'level $R$ of the localization set $\\{V \\leq R\\}$'
+    'level $R$ of the localization set $\\{V \\leq R\\}$, in units of $V = w - 1$'
     """
     _checks.instance("found", found, Localization, "what fpsolve.bounds.localization returns")
     ax = new_axes(7.5, 3.6) if ax is None else ax
@@ -275,6 +280,10 @@ def localization(found: Localization, *, legend: Legend = "right", ax: Axes | No
     if np.isfinite(found.level):
         best = float(np.nanmin(found.abar))
         ax.plot(found.level, best, "o", color=blue, label=rf"best: $\bar a = {best:.3g}$ at $R = {found.level:.3g}$")
-    ax.set(xscale="log", xlabel=r"level $R$ of the localization set $\{V \leq R\}$", ylabel="overlap, contraction")
+    ax.set(
+        xscale="log",
+        xlabel=r"level $R$ of the localization set $\{V \leq R\}$, in units of $V = w - 1$",
+        ylabel="overlap, contraction",
+    )
     ax.set_ylim(0.0, 1.5)
     return finished(ax, legend)

@@ -56,7 +56,7 @@ def density(
     times : array, optional
         2D only: forward times of the panels, the nearest saved ones are shown; default four, equally spaced
         among the saved times, the first and last included.
-    axis : {"auto", "r", "t"}
+    axis : {"auto", "r", "t", "clock", "log-snr"}
         1D: reverse time, or forward time on a log scale; "auto" takes the latter where half of the times crowd at the
         end, as under VE and EDM.
     ax : Axes, or in 2D a sequence of Axes, optional
@@ -111,7 +111,7 @@ def _heat_map(run: xr.Dataset, values: xr.DataArray, label: str, ax: Axes, axis:
     )  # fmt: skip
     ax.set(xlabel=name, ylabel=title, xlim=(time.min(), time.max()))
     if "reverse_time" in run.coords:
-        time_axis(ax, run["t"].values, axis)
+        time_axis(ax, run["t"].values, axis, run)
         ax.set_xlim(time.min(), time.max())
     ax.set_ylim(*_shown(x[q >= SHOWN * q.max(axis=1, keepdims=True)]))
     _colour_bar(mesh, [ax], f"density from start {label!r} (per unit of {unit})", float(q.max()))

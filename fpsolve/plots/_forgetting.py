@@ -80,7 +80,7 @@ def forgetting(
         True distances ``(start, t)``, drawn as open circles.
     legend : {"right", "below"}
         Where the legend goes, always off the axes.
-    axis : {"auto", "r", "t"}
+    axis : {"auto", "r", "t", "clock", "log-snr"}
         Reverse time, or forward time on a log scale; "auto" takes the latter where half of the times crowd at the end.
     ax : Axes, optional
         Where to draw; default a new figure.
@@ -135,7 +135,7 @@ def forgetting(
         handles += _draw_ladder(ax, ladder, horizon)
     ax.set(yscale="log", ylabel=f"weighted total variation, {weight_formula(curve)}")
     ax.margins(x=0.02)
-    time_axis(ax, horizon - _times(curve, horizon), axis)
+    time_axis(ax, horizon - _times(curve, horizon), axis, curve)
     _stop_at_the_digits(ax, curve)
     ax.grid(True, which="major", color="0.9", linewidth=0.6)
     ax.set_axisbelow(True)
@@ -245,6 +245,7 @@ def _draw_ladder(ax: Axes, ladder: xr.Dataset, horizon: float) -> list[Line2D]:
                 color=_INK,
                 linestyle=LINES.get(words[str(bound)], _BOUND_DASHES[len(lines) % len(_BOUND_DASHES)]),
                 linewidth=1.0,
+                drawstyle="steps-post",
                 # known at the block boundaries; shapes tell lines of one ink apart
                 marker=MARKERS[len(lines) % len(MARKERS)],
                 markersize=4.5,
@@ -392,7 +393,7 @@ def discounts(found: xr.Dataset, *, legend: Legend = "right", axis: TimeAxis = "
             ax.plot(r[1:], share, color=_COLOURS[source], ls=_DASHES[source], label=source)
     ax.plot(r, found["contraction"], color=_DARK, linewidth=1.4, ls=":", label="a-priori contraction")
     ax.set(yscale="log", ylabel="left at the end / local")
-    time_axis(ax, found["t"].values, axis)
+    time_axis(ax, found["t"].values, axis, found)
     return finished(ax, legend)
 
 
@@ -406,7 +407,7 @@ def alive(found: xr.Dataset, *, legend: Legend = "right", axis: TimeAxis = "auto
     ----------
     found, legend, ax
         As for `contributions`.
-    axis : {"auto", "r", "t"}
+    axis : {"auto", "r", "t", "clock", "log-snr"}
         Reverse time, or forward time on a log scale; "auto" takes the latter where half of the times crowd at the end.
 
     Returns
@@ -432,7 +433,7 @@ def alive(found: xr.Dataset, *, legend: Legend = "right", axis: TimeAxis = "auto
     ax.plot(r, found["total"], color="black", linewidth=1.5, ls=":", label="measured total")
     ax.set(ylabel=rf"$\|\mu_k - p_t\|_V$, {weight_formula(found)}", ylim=(0.0, None))
     ax.margins(x=0.0)
-    time_axis(ax, found["t"].values, axis)
+    time_axis(ax, found["t"].values, axis, found)
     return finished(ax, legend)
 
 

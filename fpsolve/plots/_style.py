@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import ast
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
 from fpsolve import _checks
+from fpsolve._checks import FloatArray as Array
 from fpsolve._messages import words
 
 if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure, SubFigure
+
+    from fpsolve.processes import Process
 
 #: Okabe and Ito (2008), Color universal design: blue, vermilion, green, purple, orange, sky blue.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -48,8 +53,11 @@ Legend = Literal["right", "below", "none"]
 REVERSE_TIME = "reverse time $r = T - t$"
 FORWARD_TIME = "time $t$ (log scale)"
 
-#: Which time is on the axis: reverse time r, forward time t on a log scale that falls to the right, or what suits.
-TimeAxis = Literal["auto", "r", "t"]
+#: Which time is on the axis: reverse time r, forward time t on a log scale that falls to the right, the clock
+#: ``log(1 + (s/alpha)^2)/2`` that falls to the right, ``log (alpha/s)^2``, or what suits.
+TimeAxis = Literal["auto", "r", "t", "clock", "log-snr"]
+CLOCK = r"clock $\tau = \frac{1}{2} \log(1 + s^2/\alpha^2)$"
+LOG_SNR = r"log signal to noise $\log(\alpha^2/s^2)$"
 #: Half of the times in less than this share of the axis of r leave nothing to be seen there.
 _CROWDED = 0.08
 
@@ -100,7 +108,7 @@ def hatch(ax: Axes, r: Any, values: dict[str, Any], colours: dict[str, Any]) -> 
             ax.axvspan(r[slot], r[slot + 1], **ends, **look, gid=f"no certificate: {name}")
 
 
-def time_axis(ax: Axes, t: Any, axis: TimeAxis = "auto") -> None:
+def time_axis(ax: Axes, t: Any, axis: TimeAxis = "auto", made: xr.Dataset | None = None) -> None:
     """Give axes over reverse time their scale and label; the places drawn stay r = T - t.
 
     Parameters
@@ -108,24 +116,41 @@ def time_axis(ax: Axes, t: Any, axis: TimeAxis = "auto") -> None:
     ax : Axes
     t : array
         The forward times drawn, the largest is T.
-    axis : {"auto", "r", "t"}
+    axis : {"auto", "r", "t", "clock", "log-snr"}
         "auto" takes t where half of the times crowd in a twelfth of the axis of r, as under VE and EDM.
+    made : Dataset, optional
+        What is drawn: "clock" and "log-snr" are those of the process that its attributes name.
 
     Raises
     ------
     ValueError
-        Another axis; "t" where a time is 0.
+        Another axis; "t" or "log-snr" where a time is 0; a process that the attributes do not tell in full.
     """
-    _checks.one_of("axis", axis, ("auto", "r", "t"))
+    _checks.one_of("axis", axis, get_args(TimeAxis))
     times = np.asarray(t, dtype=np.float64)
     first, last = float(times.max()), float(times.min())
     crowded = last > 0.0 and float(np.median(times)) - last < _CROWDED * (first - last)
     if axis == "r" or (axis == "auto" and not crowded):
         ax.set_xlabel(REVERSE_TIME)
         return
-    if not last > 0.0:
-        raise _checks.error("axis", "'r' where a time is 0", "'t'", "a log scale has no place for it")
-    from matplotlib.ticker import FixedLocator, NullLocator
+    if axis != "clock" and not last > 0.0:
+        raise _checks.error("axis", "'r' or 'clock' where a time is 0", repr(axis), "a log scale has no place for it")
+    from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
+
+    if axis in ("clock", "log-snr"):
+        r, level = _levels(process_of(made), axis, first, last)
+        sign = -1.0 if axis == "clock" else 1.0
+        ends, along = (r[0], r[-1]), sign * level
+        ax.set_xscale("function", functions=(partial(_through, x=r, y=along), partial(_through, x=along, y=r)))
+        marks = np.array(MaxNLocator(6).tick_values(*sorted((level[0], level[-1]))))
+        places = _through(sign * marks, along, r)
+        inside = (places >= ends[0]) & (places <= ends[1])
+        told = dict(zip(places[inside].tolist(), marks[inside].tolist(), strict=True))
+        ax.xaxis.set_major_locator(FixedLocator(list(told)))
+        ax.xaxis.set_minor_locator(NullLocator())
+        ax.xaxis.set_major_formatter(lambda r, _: f"{told.get(r, 0.0):g}")
+        ax.set_xlabel(CLOCK if axis == "clock" else LOG_SNR)
+        return
 
     # room to the right of the last time; beyond it there is nothing
     least = 1e-3 * last
@@ -138,6 +163,47 @@ def time_axis(ax: Axes, t: Any, axis: TimeAxis = "auto") -> None:
     ax.xaxis.set_minor_locator(NullLocator())
     ax.xaxis.set_major_formatter(lambda r, _: f"{first - r:.3g}")
     ax.set_xlabel(FORWARD_TIME)
+
+
+#: Times at which the clock and the level are looked at.
+_LOOKS = 2001
+
+
+def process_of(made: xr.Dataset | None) -> Process:
+    """Return the process of a result, read from its attribute; ValueError where that is not the call that makes it."""
+    text = "" if made is None else str(made.attrs.get("process", ""))
+    try:
+        found: Process = _called(ast.parse(text, mode="eval").body)
+    except (SyntaxError, ValueError):
+        expected = "'r' or 't' for a result that does not name its process in full"
+        raise _checks.error("axis", expected, text or "none") from None
+    return found
+
+
+def _called(node: ast.expr) -> Any:
+    """A process of fpsolve from the call that makes it, or a literal."""
+    import fpsolve.processes as known
+
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in known.__all__:
+        return getattr(known, node.func.id)(**{str(each.arg): _called(each.value) for each in node.keywords})
+    return ast.literal_eval(node)
+
+
+def _levels(process: Process, axis: str, first: float, last: float) -> tuple[Array, Array]:
+    """Reverse times, dense where the process is fast, and the clock or the log signal to noise at them."""
+    least = max(last, 1e-9 * first)
+    t = np.unique(np.concatenate([np.linspace(last, first, _LOOKS), np.geomspace(least, first, _LOOKS)]))[::-1]
+    t = np.clip(t, last, first)
+    ratio = process.variance(0.0, t) / process.scale(0.0, t) ** 2
+    return first - t, 0.5 * np.log1p(ratio) if axis == "clock" else -np.log(ratio)
+
+
+def _through(at: Any, x: Array, y: Array) -> Array:
+    """Straight lines through increasing points, the first and the last line continued."""
+    at = np.asarray(at, dtype=np.float64)
+    inside = np.interp(at, x, y)
+    below, above = (y[1] - y[0]) / (x[1] - x[0]), (y[-1] - y[-2]) / (x[-1] - x[-2])
+    return np.asarray(inside + np.minimum(at - x[0], 0.0) * below + np.maximum(at - x[-1], 0.0) * above)
 
 
 def new_axes(width: float = 6.4, height: float = 4.0) -> Axes:

@@ -112,11 +112,15 @@ def run_study(
 def _writers(report: Report) -> dict[str, Callable[[BytesIO], object]]:
     """What writes each file; the summary comes last and so tells that the others are there."""
     summary = json.dumps(report.summary(), indent=2, allow_nan=False, ensure_ascii=False)
-    figure, texts = report.figure, {"report.md": markdown(report), "report.html": html(report)}
+    figure, picture = report.figure, BytesIO()
+    figure.savefig(picture, format="png", dpi=DPI)
+    # laid out once; what is raster in a PDF is smooth
+    figure.set_layout_engine("none")
+    texts = {"report.md": markdown(report), "report.html": html(report, picture.getvalue())}
     writers: dict[str, Callable[[BytesIO], object]] = {
         "run.nc": netcdf(report.datasets),
-        "figure.png": lambda file: figure.savefig(file, format="png", dpi=DPI),
-        "figure.pdf": lambda file: figure.savefig(file, format="pdf", dpi=2 * DPI),
+        "figure.png": lambda file: file.write(picture.getvalue()),
+        "figure.pdf": lambda file: figure.savefig(file, format="pdf", dpi=DPI),
     }
     texts["summary.json"] = summary + "\n"
     writers |= {name: partial(_write_text, text) for name, text in texts.items()}

@@ -25,10 +25,11 @@ __all__ = ["add_commands", "check", "cite", "explained", "latex", "schema", "sho
 
 #: The settings of sweeps, beside the names of the studies.
 SWEEP = "sweep"
-#: CPU seconds of the studies with their own settings, and of one point of a sweep, roughly.
+#: CPU seconds of the studies, measured: with the shipped settings, and with `--quick`.
 SECONDS = {
-    "error-decomposition": 10, "forgetting": 60, "guidance": 25, "harris-ladder": 60, "localization-set": 25,
-    "product-form": 60, "proof": 60, "score-noise": 90, "step-design": 60, "step-size": 20, "stochasticity": 60,
+    "error-decomposition": (9, 7), "forgetting": (32, 10), "guidance": (14, 8), "harris-ladder": (34, 10),
+    "localization-set": (13, 6), "product-form": (38, 13), "proof": (22, 10), "score-noise": (59, 15),
+    "step-design": (24, 8), "step-size": (18, 9), "stochasticity": (35, 10),
 }  # fmt: skip
 A_POINT = "0.1 to 10 s each"
 #: In place of a default.
@@ -106,8 +107,9 @@ def check(path: str | Path, name: str | None = None) -> str:
         points = len(list(product(*(axis or [None] for axis in axes))))
         return f"{path}: settings of a sweep; they fit. {points} points, {A_POINT}: fpsolve sweep {path}"
     read(best, kind, path)
-    cost = f"About {SECONDS[best]} s of CPU with its own settings"
-    return f"{path}: settings of {best!r}; they fit. {cost}, less with --quick: fpsolve study {best} --config {path}"
+    whole, quick = SECONDS[best]
+    cost = f"About {whole} s of CPU, measured with the shipped settings, {quick} s with --quick"
+    return f"{path}: settings of {best!r}; they fit. {cost}: fpsolve study {best} --config {path}"
 
 
 def explained(name: str) -> str:

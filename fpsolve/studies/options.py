@@ -47,7 +47,9 @@ QUICK: dict[str, dict[str, Any]] = {
         "plane.intervals": {"points": 96, "mixture": 64, "data": 64},
     },
     "proof": {"times": [0.5, 0.1], "blocks": [1.0, 0.4], "rtol": 1e-6, "kernel_cells": 200, "unproved": 0},
-    "score-noise": {"cells": 200, "thinned": 4, "paths": 2, "resamples": 500, "width": 2.0, "coarser": 0.1},
+    "score-noise": {
+        "cells": 200, "thinned": 5, "paths": 2, "resamples": 500, "width": 2.0, "coarser": 0.1, "oracle.paths": 4,
+    },
     "step-design": {"samplers": ["ddim", "dpm-solver++(2m)"], "evaluations": [4], "tries": 60},
     "step-size": {"cells": 200, "counts": [20, 40]},
     "stochasticity": {"etas": [0.0, 1.0, 3.16], "churns": [0.0, 32.0], "cells": 200},

@@ -6,7 +6,6 @@ import base64
 import json
 import re
 from html import escape
-from io import BytesIO
 
 from fpsolve.studies.report import Report, Table, check_table, notes, verdict
 
@@ -22,11 +21,9 @@ summary { cursor: pointer; font-weight: 600; margin: .6rem 0 } .fail { color: #b
 SENTENCES = 5
 
 
-def html(report: Report) -> str:
-    """Return ``report.html``: five sentences, the figure, the whole answer, tables, checks, provenance."""
-    picture = BytesIO()
-    report.figure.savefig(picture, format="png", dpi=120)
-    source = base64.b64encode(picture.getvalue()).decode()
+def html(report: Report, picture: bytes) -> str:
+    """Return ``report.html``: five sentences, the figure (PNG), the whole answer, tables, checks, provenance."""
+    source = base64.b64encode(picture).decode()
     answer = " ".join(report.answer)
     # a sentence ends before a capital, not within "p. 3" or "0.5"
     said = [verdict(report), *re.split(r"(?<=[.:!?])\s+(?=[A-Z])", answer)][:SENTENCES]
