@@ -274,6 +274,30 @@ def test_frozen_scores(tmp_path):
     assert found["measured"]["Ornstein-Uhlenbeck"][2] == pytest.approx(true, rel=5e-3)
 
 
+@pytest.mark.notebook
+@pytest.mark.slow
+def test_dimension(tmp_path):
+    found = headline("13_dimension", tmp_path)["shifted by 1"]
+    # one coordinate and the plane, with formulas written out: the plane has the distances that the notebook says
+    x, h = np.linspace(-9.0, 9.0, 1201, retstep=True)
+    a, b = np.exp(-0.5 * (0.1 * np.array([0.01, 1.0]) + 9.95 * np.array([1e-4, 1.0])))
+
+    def mixture(a):
+        parts = ((0.3, -1.5, 0.3), (0.7, 0.8, 0.4))
+        return sum(w * norm.pdf(x, a * m, np.sqrt(1.0 + a**2 * (s**2 - 1.0))) for w, m, s in parts)
+
+    p, step, nu = mixture(a), b / a, norm.pdf(x, 1.0)
+    q = p * (norm.pdf(x, step * x[:, None], np.sqrt(1.0 - step**2)) @ (nu / mixture(b))) * h
+    assert found["one"][-1][0] == pytest.approx(np.sum(q * np.log(q / p)) * h, rel=1e-3)
+    assert found["one"][0][0] == pytest.approx(np.sum(nu * np.log(nu / mixture(b))) * h, rel=1e-5)
+    plane = 0.5 * np.abs(np.outer(q, q) - np.outer(p, p)).sum() * h**2
+    kl, low, high = np.array(found["ends"])
+    assert low[1] <= plane <= high[1]
+    assert low[1] == pytest.approx(1.0 - np.sqrt(np.outer(q, q) * np.outer(p, p)).sum() * h**2, abs=1e-7)
+    assert kl == pytest.approx(kl[0] * np.array([1, 2, 3, 5, 10, 20, 50, 100, 200, 500, 1000]))
+    assert 0.006 <= low[-1] <= 0.008 and 0.11 <= high[-1] <= 0.13
+
+
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=NAMES)
 def test_executed_copy_is_in_step_with_its_source(path):
     source, copy = jupytext.read(path), jupytext.read(path.with_suffix(".ipynb"))
