@@ -298,6 +298,22 @@ def test_dimension(tmp_path):
     assert 0.006 <= low[-1] <= 0.008 and 0.11 <= high[-1] <= 0.13
 
 
+@pytest.mark.notebook
+@pytest.mark.slow
+def test_localization_set(tmp_path):
+    found = headline("14_localization_set", tmp_path)
+    # a standard normal law stays one: transitions N(m x, 1 - m^2), the worst pair is symmetric about 0
+    m, beta = np.exp(-0.5 * (0.1 * 0.3 + 9.95 * (0.36 - 0.09))), 0.1
+    levels, K = np.geomspace(0.1, 30.0, 300), 0.1 * (1.0 - m**2)
+    overlap = 2.0 * norm.cdf(-0.5 * m * np.sqrt(2.0 * levels / beta) / np.sqrt(1.0 - m**2))
+    abar = np.maximum(np.maximum(1.0 - overlap + K, m**2), (2.0 + m**2 * levels + 2.0 * K) / (2.0 + levels))
+    best, at, first, last = found["normal"]
+    assert best == pytest.approx(abar.min(), abs=0.01)
+    assert at == pytest.approx(levels[abar.argmin()], rel=0.05)
+    kept = levels[abar <= abar.min() + 0.1 * (1.0 - abar.min())]
+    assert [first, last] == pytest.approx([kept[0], kept[-1]], rel=0.05)
+
+
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=NAMES)
 def test_executed_copy_is_in_step_with_its_source(path):
     source, copy = jupytext.read(path), jupytext.read(path.with_suffix(".ipynb"))
