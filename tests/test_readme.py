@@ -67,6 +67,9 @@ def test_the_script_from_a_pipeline_to_a_number_runs_as_it_stands(tmp_path):
     rounded = float(told.splitlines()[-1])
     assert best == pytest.approx(0.134, abs=2e-3) and "5 evaluations" in told
     assert best < rounded < best + 2e-3
+    # what the text says of it: the same integers, up to one where rounding decides
+    told_steps, steps = (re.search(r"\[\s*(\d+(?:\s+\d+)+)\s*\]", text)[1].split() for text in (README, told))
+    assert max(abs(int(a) - int(b)) for a, b in zip(told_steps, steps, strict=True)) <= 2
 
 
 def test_the_script_with_proofs_runs_as_it_stands(tmp_path):
@@ -74,6 +77,7 @@ def test_the_script_with_proofs_runs_as_it_stands(tmp_path):
     low, high = (float(end) for end in re.search(r"in \[([\d.e-]+), ([\d.e-]+)\]", told).groups())
     assert 0.0 <= high - low <= 1e-15 and low == pytest.approx(0.0270835924861, rel=1e-11)
     assert "proved contraction 0.7406" in told or "proved contraction 0.7405" in told
+    assert "weight 1 + 0.162" in told and "0.162 x^2" in README
 
 
 def test_first_blocks_are_one_command_each_and_the_second_is_what_ci_runs():
