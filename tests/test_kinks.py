@@ -3,9 +3,11 @@
 The truth is Bayes' rule for Gaussians, or their moments integrated piece by piece between the kinks.
 """
 
+import warnings
 from dataclasses import dataclass
 from itertools import pairwise
 
+import cases
 import numpy as np
 import pytest
 from cases import position_grid
@@ -430,3 +432,51 @@ def test_a_steep_process_is_no_contradiction():
     """Its transitions are the integrals of its coefficients, which quadrature over a tenth of T does not see."""
     for width in (3e-5, 1e-4, 1e-3, 1e-2):
         fp.Reverse(fp.Gaussian(1.0, std=0.5), Rising(at=0.63, width=width, rise=60.0, passing=True))
+
+
+@dataclass(frozen=True)
+class Together(InPieces):
+    """A variance-preserving process with several of these changes."""
+
+    parts: tuple[Rising, ...] = ()
+    announced: bool = False
+
+    def beta(self, t):
+        return sum((part.beta(t) - 2.0 for part in self.parts), 2.0)
+
+    def integral(self, s, t):
+        own = 2.0 * (np.asarray(t, dtype=float) - np.asarray(s, dtype=float))
+        return sum((part.integral(s, t) - own for part in self.parts), own)
+
+
+def test_estimates_cover_beside_several_steep_changes():
+    """With `tol` and on grids; 150 processes in the nightly command."""
+    rng = np.random.default_rng(13)
+    starts = {"narrow": fp.Gaussian(0.3, std=0.4), "wide": fp.Gaussian(0.0, std=2.0)}
+    smallest = {"tol": np.inf, "grid": np.inf}
+    for _ in range(cases.sample(150, 5)):
+        parts = tuple(
+            Rising(
+                at=rng.uniform(0.02, 0.98),
+                width=10.0 ** rng.uniform(-4.5, -1.3),
+                rise=rng.uniform(3.0, 25.0),
+                passing=bool(rng.integers(2)),
+            )
+            for _ in range(rng.integers(1, 5))
+        )
+        tol, cells, steps = (
+            10.0 ** rng.uniform(-6.0, -3.0),
+            int(rng.choice([200, 400, 800])),
+            int(rng.integers(60, 600)),
+        )
+        reverse = fp.Reverse(fp.Gaussian(1.0, std=0.5), Together(parts=parts))
+        grid = fp.Grid.uniform((-12.0, 12.0), cells=cells)
+        for name, how in {"tol": {"tol": tol}, "grid": {"grid": grid, "steps": steps}}.items():
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", fp.UnresolvedWarning)
+                run = fp.evolve(reverse, starts, t_min=0.05, **how)
+            least = float(ratios(reverse, starts, run).min())
+            smallest[name] = min(smallest[name], least)
+            assert least >= 1.0, (parts, how, least)
+            assert run.attrs["tol_met"] == ("yes" if name == "tol" else "not asked")
+    print(f"several steep changes: smallest estimate over error {smallest}")
