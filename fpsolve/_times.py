@@ -246,6 +246,8 @@ FELT, FELT_BY_DERIVATIVES, FELT_IN_SCORES = 1e-5, 1e-7, 1e-3
 #: not steep, and few are singular at the upper end. A kink known to this share of the range is one, a jump changes a
 #: function by this share of it within that.
 STEEP, _BEFORE, _SMALL, _EXACT, _JUMP = 7.0, 500.0, 0.05, 1e-7, 1e-2
+#: What changes more than this in a piece is looked at in so many parts, so often.
+_MUCH, _PARTS, _FINER = 0.05, 8, 4
 #: How near to a steep change the first time beside it is, as a share of its duration.
 _NEXT = 0.25
 
@@ -270,13 +272,17 @@ class Joints:
             tuple(sorted({*self.steep, *other.steep})),
         )
 
-    def beside(self, low: float, high: float, ratio: float) -> FloatArray:
-        """Times in (low, high) that resolve steep changes: in each of them, and beside at distances that grow so."""
+    def beside(self, low: float, high: float, ratio: float, share: float = 0.0) -> FloatArray:
+        """Times in (low, high) that resolve steep changes: one in each such share of them, and beside at distances that
+        grow by a ratio."""
         if not self.steep:
             return np.empty(0)
-        t, _, duration = np.array(self.steep).T
+        t, change, duration = np.array(self.steep).T
         apart = np.diff(t) > 2.0 * (duration[1:] + duration[:-1])
-        found = [t - 0.5 * duration, t, t + 0.5 * duration]
+        inside = np.array([t - 0.5 * duration, t, t + 0.5 * duration])
+        if share > 0.0:
+            inside = inside[1, np.append(True, np.diff(np.cumsum(change) // share) > 0.0)]
+        found = [inside.ravel()]
         for sign, ends in ((-1.0, np.append(True, apart)), (1.0, np.append(apart, True))):
             for at, first in zip(t[ends], _NEXT * duration[ends], strict=True):
                 found.append(at + sign * first * ratio ** np.arange(np.log((high - low) / first) / np.log(ratio)))
@@ -319,7 +325,7 @@ def joints(
         with np.errstate(all="ignore"):
             values = placed(grid)
             places, dense = _on(placed, grid, values, felt, most)
-            quick += _quick(grid, values, span, end, sign)
+            quick += [] if dense else _quick(placed, grid, values, span, end, sign)
         found += [(end + sign * v, off) for v, off in places]
         rough |= dense
     kept = [float(t) for t in announced]
@@ -341,8 +347,9 @@ def quick_changes(functions: Functions, low: float, high: float, *, marks: tuple
     across = np.nan_to_num(np.abs(after - before) / size).max(axis=0, initial=0.0)
     jumps = tuple(t for t, share in zip(marks, across, strict=True) if share > _JUMP)
     for grid, end, sign in _grids(low, high, LOOKS):
+        placed = _Placed(functions, end, sign)
         with np.errstate(all="ignore"):
-            found += _quick(grid, _Placed(functions, end, sign)(grid), span, end, sign)
+            found += _quick(placed, grid, placed(grid), span, end, sign)
     return _not_beside(jumps, found)
 
 
@@ -398,13 +405,28 @@ def _on(
     return [one for some in known for one in some], bool(dense.any())
 
 
-def _quick(grid: FloatArray, values: FloatArray, span: float, end: float, sign: float) -> list[Steep]:
-    """Return the pieces of a grid on which a function changes quickly for its distance to the ends of the range."""
-    size, gaps, middle = np.abs(values), np.diff(grid), 0.5 * (grid[1:] + grid[:-1])
-    usual = 0.5 * (size[:, 1:] + size[:, :-1]) + _SMALL * np.nanmax(size, axis=1, keepdims=True)
-    change = np.nan_to_num(np.abs(np.diff(values, axis=1)) / usual, posinf=0.0).max(axis=0)
-    far = np.minimum(middle if sign > 0.0 else _BEFORE * middle, 0.5 * span)
-    quick = change * far > STEEP * gaps
+def _quick(
+    functions: Functions, grid: FloatArray, values: FloatArray, span: float, end: float, sign: float
+) -> list[Steep]:
+    """Return the pieces of a grid on which a function changes quickly for its distance to the ends of the range.
+
+    Pieces in which one changes much are looked at again in parts, as are those beside them.
+    """
+    largest = _SMALL * np.nanmax(np.abs(values), axis=1, keepdims=True)
+    for look in range(_FINER + 1):
+        size, gaps, middle = np.abs(values), np.diff(grid), 0.5 * (grid[1:] + grid[:-1])
+        usual = 0.5 * (size[:, 1:] + size[:, :-1]) + largest
+        change = np.nan_to_num(np.abs(np.diff(values, axis=1)) / usual, posinf=0.0).max(axis=0)
+        far = np.minimum(middle if sign > 0.0 else _BEFORE * middle, 0.5 * span)
+        quick = change * far > STEEP * gaps
+        much = quick & (change > _MUCH)
+        if look == _FINER or not much.any():
+            break
+        much[1:-1] |= much[2:] | much[:-2]
+        inner = (grid[:-1][much, None] + gaps[much, None] * np.arange(1, _PARTS) / _PARTS).ravel()
+        order = np.argsort(np.append(grid, inner), kind="stable")
+        values = np.concatenate([values, functions(inner)], axis=1)[:, order]
+        grid = np.append(grid, inner)[order]
     at = end + sign * middle[quick]
     return list(zip(at.tolist(), change[quick].tolist(), gaps[quick].tolist(), strict=True))
 

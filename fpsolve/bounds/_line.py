@@ -302,8 +302,8 @@ def _resolved(values: Array) -> float:
 def over_time(reverse: Reverse, t0: float, t1: float, panels: int) -> tuple[Array, Array]:
     """Forward times from t0 down to t1 and weights dr of an integral over reverse time.
 
-    Gauss-Legendre in log t on panels that are even in the clock and end where coefficients jump, have kinks or are
-    held; the clock itself is a table, in which no integrand is smooth.
+    Gauss-Legendre in log t on panels that are even in the clock and end where coefficients jump, have kinks, change
+    quickly or are held; the clock itself is a table, in which no integrand is smooth.
     """
     nodes, shares = np.polynomial.legendre.leggauss(_TIME_NODES)
     low = max(t1, 1e-6 * t0)
@@ -311,7 +311,8 @@ def over_time(reverse: Reverse, t0: float, t1: float, panels: int) -> tuple[Arra
     inner = reverse.clock_inverse(np.linspace(first, last, panels + 1)[1:-1])
     gap = reverse.horizon - reverse.held_from
     near = reverse.horizon - gap * 4.0 ** np.arange(_TOWARDS if gap > 0.0 else 0)
-    ends = np.array([*inner, *near, *reverse.process.kinks, *reverse.breaks])
+    steep = reverse.joints.beside(low, t0, 2.0, share=0.5)
+    ends = np.array([*inner, *near, *reverse.process.kinks, *reverse.breaks, *steep])
     ends = np.log(np.unique([*ends[(low < ends) & (ends < t0)], t0, low])[::-1])
     half, middle = 0.5 * (ends[:-1] - ends[1:])[:, None], 0.5 * (ends[:-1] + ends[1:])[:, None]
     times = np.exp(middle - half * nodes)

@@ -220,7 +220,9 @@ def checked_process(process: Any) -> Process:
     ask.of("drift_rate", t)
     _compose(ask, t, scale, variance)
     found = process.joints
-    marks = np.unique([*t, *(kink for kink in found.times if t[0] < kink < T), *found.beside(float(t[0]), T, 2.0)])
+    marks = np.unique(
+        [*t, *(kink for kink in found.times if t[0] < kink < T), *found.beside(float(t[0]), T, 2.0, share=0.5)]
+    )
     for low, high in pairwise(marks[np.append(True, np.diff(marks) > _ROUNDING * T)]):
         _coefficients(ask, float(low), float(high))
     return process
