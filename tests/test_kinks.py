@@ -480,3 +480,25 @@ def test_estimates_cover_beside_several_steep_changes():
             assert least >= 1.0, (parts, how, least)
             assert run.attrs["tol_met"] == ("yes" if name == "tol" else "not asked")
     print(f"several steep changes: smallest estimate over error {smallest}")
+
+
+@pytest.mark.parametrize("width", [2e-3, 6e-4])
+def test_closed_forms_integrate_through_steep_changes_of_eta(width):
+    reverse, slope, noise, _ = steep_eta(0.5, width)
+    start, cuts = fp.Gaussian(0.3, std=0.6), [0.5 + k * width for k in (-12, -6, -3, -1.5, 0, 1.5, 3, 6, 12)]
+    (law,) = moments(slope, noise, [1.0, 0.2], start, cuts)
+    x = np.linspace(-2.0, 3.0, 11)
+    found = np.log(fp.closed_form.density(reverse, start, 0.2, x))
+    assert np.abs(found - law.log_density(x)).max() <= 1e-7
+
+
+@pytest.mark.parametrize("width", [3e-5, 1e-3, 1e-2])
+def test_girsanov_integrates_through_steep_changes(width):
+    """Scores off by 0.1 everywhere: the entropy is 1/2 0.1^2 int beta. It was up to 4e-3 of itself too small."""
+    process, target = Rising(at=0.63, width=width, rise=60.0, passing=True), fp.Gaussian(1.0, std=0.5)
+    model = fp.scores.perturbed(fp.scores.exact(target, process), fp.scores.errors.Bias(0.1))
+    grid = fp.Grid.uniform((-8.0, 8.0), cells=400)
+    bound = fp.bounds.girsanov(
+        fp.Reverse(target, process), fp.Reverse(target, process, score=model), t_min=0.05, grid=grid
+    )
+    assert bound.kl_path == pytest.approx(0.005 * float(process.integral(0.05, 1.0)), rel=1e-7)

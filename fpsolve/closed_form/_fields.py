@@ -20,15 +20,16 @@ Where eta depends on time, ``eta^2 log(rho)`` becomes ``-int_t^T eta^2 g^2/v ds`
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import pairwise
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
 from fpsolve._checks import FloatArray
+from fpsolve._times import Joints, joints
 from fpsolve.closed_form._line import LineIntegral
 from fpsolve.closed_form._mixture import LOG_2PI, Mixture, as_mixture, landmarks, log_sum_exp, tensor
 from fpsolve.closed_form._plane import PlaneIntegral
@@ -397,12 +398,27 @@ def transition(target: Mixture, process: Any, eta: Eta, t: float) -> Transition:
     return Transition(start.means[0], end.means[0], axes, gains, -v_end * np.expm1(power))
 
 
+def _ends(eta: Callable[[float], float], process: Any) -> tuple[float, ...]:
+    """Times at which the integrand jumps or bends, and such that resolve its quick changes."""
+    look = _looked_at if isinstance(eta, Hashable) else _looked_at.__wrapped__
+    found = process.joints.with_others(look(eta, process.T))
+    return *found.times, *found.beside(0.0, process.T, 4.0, share=1.0).tolist()
+
+
+@lru_cache(maxsize=8)
+def _looked_at(eta: Callable[[float], float], T: float) -> Joints:
+    """Those of eta: what it announces, else what is found."""
+    if hasattr(eta, "breaks"):
+        return Joints(tuple(eta.breaks))
+    return joints(lambda times: np.array([[eta(t) for t in times.tolist()]]), 0.0, T)
+
+
 def _integrated(target: Mixture, process: Any, eta: Callable[[float], float], t: float, axes: FloatArray) -> FloatArray:
     """Return ``-int_t^T eta(s)^2 g(s)^2/v(s) ds`` along every axis, by adaptive quadrature in log s between jumps."""
     from scipy.integrate import quad
 
     own = np.einsum("ji,jk,ki->i", axes, target.covs[0], axes)
-    jumps = [s for s in getattr(eta, "breaks", ()) if t < s < process.T]
+    ends = [s for s in _ends(eta, process) if t < s < process.T]
 
     def rate(log_s: float, variance: float) -> float:
         s = float(np.exp(log_s))
@@ -410,7 +426,7 @@ def _integrated(target: Mixture, process: Any, eta: Callable[[float], float], t:
         return s * eta(s) ** 2 * float(process.diffusion(s)) ** 2 / v
 
     total = np.zeros(len(own))
-    for low, high in pairwise(np.log([t, *sorted(jumps), process.T])):
+    for low, high in pairwise(np.log([t, *sorted(ends), process.T])):
         # the ends belong to either side of a jump: quad never takes them
         total -= [quad(rate, low, high, args=(v,), epsabs=0.0, epsrel=_RTOL, limit=_PANELS)[0] for v in own]
     return total
