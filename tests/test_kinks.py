@@ -17,7 +17,7 @@ from scipy.special import erf
 
 import fpsolve as fp
 from fpsolve import weights
-from fpsolve._times import joints
+from fpsolve._kinks import joints
 
 
 def law_at(reverse, start, t):

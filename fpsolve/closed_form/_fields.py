@@ -20,16 +20,16 @@ Where eta depends on time, ``eta^2 log(rho)`` becomes ``-int_t^T eta^2 g^2/v ds`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from itertools import pairwise
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
 from fpsolve._checks import FloatArray
-from fpsolve._times import Joints, joints
+from fpsolve._kinks import of_time
 from fpsolve.closed_form._line import LineIntegral
 from fpsolve.closed_form._mixture import LOG_2PI, Mixture, as_mixture, landmarks, log_sum_exp, tensor
 from fpsolve.closed_form._plane import PlaneIntegral
@@ -400,17 +400,8 @@ def transition(target: Mixture, process: Any, eta: Eta, t: float) -> Transition:
 
 def _ends(eta: Callable[[float], float], process: Any) -> tuple[float, ...]:
     """Times at which the integrand jumps or bends, and such that resolve its quick changes."""
-    look = _looked_at if isinstance(eta, Hashable) else _looked_at.__wrapped__
-    found = process.joints.with_others(look(eta, process.T))
+    found = process.joints.with_others(of_time(eta, process.T))
     return *found.times, *found.beside(0.0, process.T, 4.0, share=1.0).tolist()
-
-
-@lru_cache(maxsize=8)
-def _looked_at(eta: Callable[[float], float], T: float) -> Joints:
-    """Those of eta: what it announces, else what is found."""
-    if hasattr(eta, "breaks"):
-        return Joints(tuple(eta.breaks))
-    return joints(lambda times: np.array([[eta(t) for t in times.tolist()]]), 0.0, T)
 
 
 def _integrated(target: Mixture, process: Any, eta: Callable[[float], float], t: float, axes: FloatArray) -> FloatArray:

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fpsolve._checks import error
-from fpsolve._times import Joints
+from fpsolve._kinks import Joints
 from fpsolve.dynamics._base import BaseDynamics
 from fpsolve.dynamics._monotone import MonotoneMap as MonotoneMap
 from fpsolve.grid import Grid

@@ -12,8 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from fpsolve import marginals, scores
 from fpsolve._checks import error, finite, non_negative, real_array, values_at
+from fpsolve._kinks import FELT_IN_SCORES, Joints, joints
 from fpsolve._threads import over
-from fpsolve._times import FELT_IN_SCORES, Joints, joints
 from fpsolve.dynamics._base import BaseDynamics, break_times, central_divergence, square_norm_on_axes
 from fpsolve.dynamics._clock import Clock
 from fpsolve.dynamics._ranks import at_rank_of
@@ -25,7 +25,7 @@ from fpsolve.scores import Score
 
 Array = NDArray[np.float64]
 
-#: Where a score model is looked at for kinks in time, in standard deviations; see `fpsolve._times.joints`.
+#: Where a score model is looked at for kinks in time, in standard deviations; see `fpsolve._kinks.joints`.
 _SPREAD, _LOOKS, _MOST = (-1.9, -0.8, 0.1, 0.9, 2.1), 60, 20
 
 #: Step of the differences of a score model per width of the narrowest feature of p_t: 1e-10 on a normal density.

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from fpsolve import _checks
 from fpsolve._callables import answer_of
 from fpsolve._checks import error
-from fpsolve._times import Joints, joints
+from fpsolve._kinks import Joints, joints
 from fpsolve.processes import Process
 
 Array = NDArray[np.float64]
