@@ -214,3 +214,18 @@ def test_the_page_is_one_file_with_its_figure_and_closes_what_it_opens() -> None
     first = page[page.index("<p class") : page.index("<figure>")]
     assert "Four." in first and "Five." not in first and "A &lt;b&gt; &amp; c" in page
     assert page.index("<summary>Provenance") > page.index("<summary>Checks")
+
+
+def test_step_size_is_drawn_over_evaluations_with_the_slopes_beside() -> None:
+    """Corners of every triangle have its slope on logarithmic axes; a step of Heun costs two evaluations."""
+    found = studies.run(
+        "step-size", quick=True, changes=["orders={ddim=1.0,heun=2.0}", "cells=80", "counts=[10, 20]"], progress=False
+    )
+    ax = found.figure.axes[0]
+    drawn = {str(line.get_label()).split(":")[0]: list(line.get_xdata()) for line in ax.lines}
+    assert drawn["ddim"] == [10.0, 20.0] and drawn["heun"] == [20.0, 40.0] and "evaluations" in ax.get_xlabel()
+    slopes = []
+    for patch in ax.patches:
+        (x, top), _, (right, foot) = patch.get_xy()[:3]
+        slopes.append(math.log(top / foot) / math.log(right / x))
+    assert slopes == pytest.approx([1.0, 2.0])

@@ -34,7 +34,7 @@ NOTES = (
     "Where a total is below its parts, signed errors cancel.",
 )
 CAPTION = (
-    "Markers: measured error of every sampler at t_min against its number of steps; dense dots: its "
+    "Markers: measured error of every sampler at t_min against its evaluations of the score; dense dots: its "
     "discretization part with the fitted order; wide dots: what the wrong start leaves under the "
     "dynamics that the sampler follows; a total may dip below it where the signed errors cancel."
 )
@@ -108,9 +108,10 @@ def checks(config: Config, found: xr.Dataset) -> tuple[Check, ...]:
 def _one(config: Config, name: str, steps: int) -> xr.Dataset:
     reverse = config.reverse(ETA.get(name, 1.0))
     options: dict[str, Any] = {"churn": config.churn} if name == "edm" else {}
+    sampler = seen(samplers.get(name, **options), config.process)
     result = decomposition.errors(
         reverse,
-        seen(samplers.get(name, **options), config.process),
+        sampler,
         start=reverse.process.prior(),
         grid=config.grid(),
         times=config.times(steps),
@@ -121,6 +122,7 @@ def _one(config: Config, name: str, steps: int) -> xr.Dataset:
     alive = result["alive"].isel(t=-1)
     numbers = {source: float(alive.sel(source=source)) for source in ("initialization", "discretization")}
     numbers |= {"total": float(result["total"][-1]), "closure": float(result["closure"].max())}
+    numbers["evaluations"] = float(steps * sampler.evaluations)
     v = weights.evaluate(config.weight, config.grid()) * config.grid().volume
     on_cells = float((np.abs(result["sampled"].values - result["exact"].values) * v).sum())
     numbers["quadrature"] = numbers["total"] - on_cells
@@ -159,14 +161,23 @@ def _figure(found: xr.Dataset) -> Figure:
     for name, marker, color in zip(found["sampler"].values, cycle("os^vDP"), cycle(PALETTE), strict=False):
         one = found.sel(sampler=name)
         label = f"{name}: order {float(one['order']):.2f}"
-        ax.loglog(found["steps"], one["total"], marker=marker, ls=":", color=color, label=label)
-        ax.loglog(found["steps"], one["discretization"], ls=(0, (1, 1)), lw=1.2, color=color)
+        ax.loglog(one["evaluations"], one["total"], marker=marker, ls=":", color=color, label=label)
+        ax.loglog(one["evaluations"], one["discretization"], ls=(0, (1, 1)), lw=1.2, color=color)
         ax.axhline(float(one["initialization"][-1]), ls=(0, (1, 5)), lw=0.9, color=color)
     for name, dashes in (("discretization alone", (0, (1, 1))), ("what the start leaves", (0, (1, 5)))):
         ax.plot([], [], ls=dashes, lw=0.9, color="0.3", label=name)
-    ax.set_xticks(found["steps"].values, [str(n) for n in found["steps"].values], minor=False)
+    ticks = np.unique(found["evaluations"].values).astype(int)
+    ax.set_xticks(ticks, [str(n) for n in ticks], minor=False)
+    span, foot = float(ticks[-1] / ticks[0]), 0.3 * float(found["discretization"].min())
+    slopes = sorted({round(float(one)) for one in found["order"].values} & {1, 2, 3, 4})
+    for place, slope in enumerate(slopes):
+        # a triangle of a fifth of the axis, standing on its foot
+        left, top = float(ticks[0]) * span ** (0.05 + 0.3 * place), foot * span ** (0.2 * slope)
+        ax.fill([left, left, left * span**0.2], [top, foot, foot], facecolor="0.85", edgecolor="0.4", linewidth=0.8)
+        at = (left, (top * foot) ** 0.5)
+        ax.annotate(str(slope), at, (-3, 0), textcoords="offset points", ha="right", va="center")
     ax.minorticks_off()
-    ax.set(xlabel="number of steps", ylabel=rf"$\|\mu_n - p_{{t_{{min}}}}\|_V$, {weight_formula(found)}")
+    ax.set(xlabel="evaluations of the score", ylabel=rf"$\|\mu_n - p_{{t_{{min}}}}\|_V$, {weight_formula(found)}")
     ax.grid(True, which="major", color="0.9", linewidth=0.6)
     ax.set_title("Error at the end of every sampler", fontsize="medium")
     legend_beside(ax, "right")
