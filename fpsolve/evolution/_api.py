@@ -15,11 +15,11 @@ from fpsolve import _checks, _memory
 from fpsolve._messages import ToleranceWarning, UnresolvedWarning
 from fpsolve.dynamics import BaseDynamics, InFrame, run_clock
 from fpsolve.evolution import _setup
-from fpsolve.evolution._cost import announce
 from fpsolve.evolution._march import plan_by_density, require
 from fpsolve.evolution._methods import method_for
 from fpsolve.evolution._problem import Problem, Start
 from fpsolve.evolution._result import dataset
+from fpsolve.evolution._setup import announce
 from fpsolve.grid import Grid
 from fpsolve.laws import Law
 from fpsolve.weights import WeightLike

@@ -12,7 +12,7 @@ from fpsolve.solver._flow import together as together
 from fpsolve.solver._flow import transport as transport
 from fpsolve.solver._fluxes import exponents_from_drift, generator_matrix, jump_rates, rates_from_log_gibbs
 from fpsolve.solver._lines import advance_open, advance_ring, retreat_open
-from fpsolve.solver._origins import Accuracy, Traced, trace_back
+from fpsolve.solver._flow import Accuracy, Traced, trace_back
 from fpsolve.solver._planes import sweep_rings, sweep_x, sweep_y
 from fpsolve.solver._steps import (
     SCHEMES,
