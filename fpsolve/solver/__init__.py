@@ -5,14 +5,13 @@ grids* (`_steps`), and only `_discretise` and `_flow` have met a dynamics.
 """
 
 from fpsolve.solver._discretise import exponents_of, face_points, rates_at
-from fpsolve.solver._flow import CellSource, LawSource, Source, Transported
+from fpsolve.solver._flow import Accuracy, CellSource, LawSource, Source, Traced, Transported, trace_back
 from fpsolve.solver._flow import follow_back as follow_back
 from fpsolve.solver._flow import masses_between as masses_between
 from fpsolve.solver._flow import together as together
 from fpsolve.solver._flow import transport as transport
 from fpsolve.solver._fluxes import exponents_from_drift, generator_matrix, jump_rates, rates_from_log_gibbs
 from fpsolve.solver._lines import advance_open, advance_ring, retreat_open
-from fpsolve.solver._flow import Accuracy, Traced, trace_back
 from fpsolve.solver._planes import sweep_rings, sweep_x, sweep_y
 from fpsolve.solver._steps import (
     SCHEMES,
