@@ -100,6 +100,7 @@ def joints(
     looks: int = LOOKS,
     felt: float = FELT,
     most: int = MOST,
+    together: int = 0,
 ) -> Joints:
     """Return the announced kinks, and the times inside of (low, high) at which a function or a derivative jumps.
 
@@ -119,6 +120,9 @@ def joints(
         Sixth differences everywhere of this share of a function make it rough.
     most : int
         More kinks than this make it rough; every one costs about 400 values.
+    together : int
+        So many of the last functions are one, seen at as many points: where one of them passes through 0 the others say
+        how large it is.
     """
     span, found, quick, rough = high - low, list[tuple[float, float]](), list[Steep](), False
     for grid, end, sign in _grids(low, high, looks):
@@ -126,7 +130,7 @@ def joints(
         with np.errstate(all="ignore"):
             values = placed(grid)
             places, dense = _on(placed, grid, values, felt, most)
-            quick += [] if dense else _quick(placed, grid, values, span, end, sign)
+            quick += [] if dense else _quick(placed, grid, values, span, end, sign, together)
         found += [(end + sign * v, off) for v, off in places]
         rough |= dense
     kept = [float(t) for t in announced]
@@ -207,15 +211,22 @@ def _on(
 
 
 def _quick(
-    functions: Functions, grid: FloatArray, values: FloatArray, span: float, end: float, sign: float
+    functions: Functions,
+    grid: FloatArray,
+    values: FloatArray,
+    span: float,
+    end: float,
+    sign: float,
+    together: int = 0,
 ) -> list[Steep]:
     """Return the pieces of a grid on which a function changes quickly for its distance to the ends of the range.
 
     Pieces in which one changes much are looked at again in parts, as are those beside them.
     """
-    largest = _SMALL * np.nanmax(np.abs(values), axis=1, keepdims=True)
+    apart = len(values) - together
+    largest = _SMALL * np.nanmax(_sizes(values, apart), axis=1, keepdims=True)
     for look in range(_FINER + 1):
-        size, gaps, middle = np.abs(values), np.diff(grid), 0.5 * (grid[1:] + grid[:-1])
+        size, gaps, middle = _sizes(values, apart), np.diff(grid), 0.5 * (grid[1:] + grid[:-1])
         usual = 0.5 * (size[:, 1:] + size[:, :-1]) + largest
         change = np.nan_to_num(np.abs(np.diff(values, axis=1)) / usual, posinf=0.0).max(axis=0)
         far = np.minimum(middle if sign > 0.0 else _BEFORE * middle, 0.5 * span)
@@ -230,6 +241,14 @@ def _quick(
         grid = np.append(grid, inner)[order]
     at = end + sign * middle[quick]
     return list(zip(at.tolist(), change[quick].tolist(), gaps[quick].tolist(), strict=True))
+
+
+def _sizes(values: FloatArray, apart: int) -> FloatArray:
+    """Return sizes of functions, from row `apart` on those of all of them together."""
+    size = np.abs(values)
+    if apart < len(size):
+        size[apart:] = np.nanmax(size[apart:], axis=0)
+    return size
 
 
 def _highest(size: FloatArray, k: int) -> int:

@@ -502,3 +502,10 @@ def test_girsanov_integrates_through_steep_changes(width):
         fp.Reverse(target, process), fp.Reverse(target, process, score=model), t_min=0.05, grid=grid
     )
     assert bound.kl_path == pytest.approx(0.005 * float(process.integral(0.05, 1.0)), rel=1e-7)
+
+
+def test_a_smooth_score_is_not_steep_where_it_passes_through_zero():
+    target, process = fp.GaussianMixture([0.5, 0.5], [-1.0, 1.0], stds=[0.4, 0.4]), fp.VP()
+    for error in (fp.scores.errors.Bias(0.1), fp.scores.errors.During(fp.scores.errors.Bias(0.1), 0.3, 0.7)):
+        model = fp.scores.perturbed(fp.scores.exact(target, process), error)
+        assert fp.Reverse(target, process, score=model).hidden(0.01, 1.0, None).steep == ()

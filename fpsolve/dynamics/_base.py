@@ -234,7 +234,7 @@ class Dynamics(BaseDynamics):
         def every(times: Array) -> Array:
             return np.vstack([self.noise(times), np.transpose([values(t) for t in times.tolist()])])
 
-        return joints(every, low, high, announced=self._breaks, looks=_LOOKS)
+        return joints(every, low, high, announced=self._breaks, looks=_LOOKS, together=len(values(low)))
 
     @staticmethod
     def _check(drift: Any, noise: Any, potential: Any) -> None:

@@ -157,7 +157,9 @@ class Reverse(BaseDynamics):
                 found.append((width * self.score(t, x[:, 0] if self.dim == 1 else x).reshape(x.shape)).ravel())
             return np.transpose(found)
 
-        return joints(every, low, high, announced=self.joints.times, looks=_LOOKS, felt=FELT_IN_SCORES, most=_MOST)
+        known = self.joints.times
+        points = len(_SPREAD) * self.dim
+        return joints(every, low, high, announced=known, looks=_LOOKS, felt=FELT_IN_SCORES, most=_MOST, together=points)
 
     @cached_property
     def noiseless(self) -> bool:
