@@ -297,3 +297,12 @@ def test_a_tiny_truth_on_an_evolved_run() -> None:
         true = closed_form.weighted_tv(reverse, *(starts[s] for s in pair), 0.01, weight).value
         assert float(curve.distance) == pytest.approx(true, rel=1e-4)
         assert abs(float(curve.distance) - true) <= float(curve.error) <= 1e-2 * true
+
+
+def test_a_curve_of_a_file_outlives_it(tmp_path):
+    run = hand_made()
+    run.to_netcdf(tmp_path / "run.nc", engine="h5netcdf")
+    with xr.open_dataset(tmp_path / "run.nc", engine="h5netcdf") as opened:
+        curve = fp.forgetting_curve(opened)
+    (tmp_path / "run.nc").unlink()
+    xr.testing.assert_identical(curve.drop_attrs(), fp.forgetting_curve(run).drop_attrs())

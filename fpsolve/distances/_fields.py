@@ -219,7 +219,8 @@ def _leading(parts: tuple[xr.DataArray, ...], dims: tuple[str, ...]) -> xr.DataA
                 coordinates[name] = variable
             elif (name not in sizes or variable.ndim > 0) and not known.equals(variable):
                 conflicting.add(name)
-    kept = {k: v for k, v in coordinates.items() if k not in conflicting}
+    # in memory: what is made of a file that is open must outlive it
+    kept = {k: v.load() for k, v in coordinates.items() if k not in conflicting}
     return xr.DataArray(np.zeros(tuple(sizes.values())), coords=kept, dims=tuple(sizes))
 
 
