@@ -163,6 +163,24 @@ def test_what_is_taken_for_a_leftover_before_it_is_locked_is_made_again(
     assert len(made) == 2 and [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
+def test_what_another_is_about_to_take_away_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Locked by whoever took it for a leftover, and still there."""
+    fcntl = pytest.importorskip("fcntl")
+    plain, made, held = tempfile.mkdtemp, [], []
+
+    def locked(**given: Any) -> str:
+        made.append(plain(**given))
+        if len(made) == 1:
+            held.append(os.open(made[0], os.O_RDONLY))
+            fcntl.flock(held[0], fcntl.LOCK_EX)
+        return made[-1]
+
+    monkeypatch.setattr(tempfile, "mkdtemp", locked)
+    write_all(tmp_path, {"a": text("new")})
+    os.close(held[0])
+    assert len(made) == 2 and (tmp_path / "a").read_text() == "new"
+
+
 def test_a_new_common_parent_folder_is_made_and_taken_away_by_many_at_once(tmp_path: Path) -> None:
     """Half of them write, half of them break off; nobody fails because of another."""
     failed: list[BaseException] = []

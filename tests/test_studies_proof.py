@@ -13,7 +13,7 @@ from fpsolve.studies.config import read
 
 QUICK = {
     "times = [0.5, 0.1, 0.01]": "times = [0.1]",
-    "cells = 400  # of the run\nsteps = 400": "cells = 200\nsteps = 100",
+    "cells = 400\nsteps = 400": "cells = 200\nsteps = 100",
     "blocks = [1.0, 0.6, 0.4, 0.25, 0.1, 0.0]": "blocks = [0.25, 0.1, 0.0]",
     "kernel_cells = 300": "kernel_cells = 150",
 }

@@ -352,28 +352,40 @@ def _locked_folder(folder: Path) -> tuple[Path, int | None]:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             place = Path(tempfile.mkdtemp(dir=folder, prefix=_PREFIX))
-        except (FileNotFoundError, FileExistsError):
-            # somebody else made one of the folders, and took it away because it was empty
+            lock = _lock(place)
+        except (FileNotFoundError, FileExistsError, BlockingIOError):
+            # somebody else made one of the folders, and took it away because it was empty; or took ours for a leftover
+            # in the moment before it was locked
             if k == _TRIES - 1:
                 raise
             continue
-        lock = _lock(place)
-        if place.is_dir():  # else it was taken for a leftover in the moment before it was locked
+        if place.is_dir():
             return place, lock
     raise FileNotFoundError(errno.ENOENT, "it is removed again and again", str(folder))
 
 
 def _lock(path: Path) -> int | None:
-    """Open and lock a folder; None where another process has, or file systems or machines without locks.
+    """Open and lock a folder; None where it is gone, and on file systems or machines without locks.
 
     The operating system gives it up when the process ends, however it ends.
+
+    Raises
+    ------
+    BlockingIOError
+        Another process has it.
     """
     descriptor = None
     if _fcntl is not None:
-        with suppress(OSError):
+        try:
             descriptor = os.open(path, os.O_RDONLY)
             _fcntl.flock(descriptor, _fcntl.LOCK_EX | _fcntl.LOCK_NB)
             return descriptor
+        except BlockingIOError:
+            assert descriptor is not None
+            os.close(descriptor)
+            raise
+        except OSError:
+            pass
     if descriptor is not None:
         os.close(descriptor)
     return None
@@ -381,11 +393,13 @@ def _lock(path: Path) -> int | None:
 
 def _remove_leftovers(folder: Path) -> None:
     """Remove what processes that were killed have left: folders of ours that nobody holds."""
-    for place in folder.glob(f"{_PREFIX}*"):
-        lock = _lock(place) if place.is_dir() else None
-        if lock is not None:
-            shutil.rmtree(place, ignore_errors=True)
-            os.close(lock)
+    with suppress(FileNotFoundError):  # the folder itself may be taken away by whoever made it
+        for place in folder.glob(f"{_PREFIX}*"):
+            with suppress(BlockingIOError):
+                lock = _lock(place) if place.is_dir() else None
+                if lock is not None:
+                    shutil.rmtree(place, ignore_errors=True)
+                    os.close(lock)
 
 
 def _refusal(folder: Path, reason: OSError, remedy: str) -> Unwritten:
