@@ -12,6 +12,7 @@ from fpsolve.plots._style import PALETTE as PALETTE
 from fpsolve.plots._style import REVERSE_TIME as REVERSE_TIME
 from fpsolve.plots._style import legend_beside as legend_beside
 from fpsolve.plots._style import styles
+from fpsolve.plots._style import time_axis as time_axis
 from fpsolve.plots._style import weight_formula as weight_formula
 
 __all__ = [

@@ -19,7 +19,7 @@ import fpsolve as fp
 from fpsolve import bounds, kernels, scores, weights
 from fpsolve.dynamics import Eta, Frame, InFrame
 from fpsolve.laws import Law
-from fpsolve.plots import PALETTE, REVERSE_TIME, legend_beside
+from fpsolve.plots import PALETTE, legend_beside, time_axis
 from fpsolve.processes import Process
 from fpsolve.scores import Score
 from fpsolve.solver import Accuracy, trace_back
@@ -181,7 +181,8 @@ def _curves(ax: Axes, found: xr.Dataset) -> None:
     for k, eta in enumerate(found["eta"].values):
         color = colormaps["viridis"](0.9 * k / max(found.sizes["eta"] - 1, 1))
         ax.semilogy(r, _seen(found, "far").sel(eta=eta), ls=":", color=color, label=rf"$\eta = {eta:g}$")
-    ax.set(xlabel=REVERSE_TIME, ylabel=r"$\|q_t - p_t\|_V$")
+    ax.set_ylabel(r"$\|q_t - p_t\|_V$")
+    time_axis(ax, found["t"].values)
     legend_beside(ax, "right")
 
 
