@@ -147,14 +147,14 @@ def joints(
 def quick_changes(functions: Functions, low: float, high: float, *, marks: tuple[float, ...]) -> tuple[Steep, ...]:
     """Return where functions, as those of `joints`, change quickly, but for what is next to marks that are jumps."""
     found, span = list[Steep](), high - low
-    before, after = (np.atleast_2d(functions(np.array(marks) + side * _EXACT * span)) for side in (-1.0, 1.0))
-    size = np.maximum(np.abs(after) + np.abs(before), np.finfo(float).tiny)
-    across = np.nan_to_num(np.abs(after - before) / size).max(axis=0, initial=0.0)
-    jumps = tuple(t for t, share in zip(marks, across, strict=True) if share > _JUMP)
-    for grid, end, sign in _grids(low, high, LOOKS):
-        placed = _Placed(functions, end, sign)
-        with np.errstate(all="ignore"):
+    with np.errstate(all="ignore"):
+        before, after = (np.atleast_2d(functions(np.array(marks) + side * _EXACT * span)) for side in (-1.0, 1.0))
+        # what is not finite, or 0 on both sides, is no jump
+        across = np.nan_to_num(np.abs(after - before) / (np.abs(after) + np.abs(before))).max(axis=0, initial=0.0)
+        for grid, end, sign in _grids(low, high, LOOKS):
+            placed = _Placed(functions, end, sign)
             found += _quick(placed, grid, placed(grid), span, end, sign)
+    jumps = tuple(t for t, share in zip(marks, across, strict=True) if share > _JUMP)
     return _not_beside(jumps, found)
 
 
@@ -224,10 +224,11 @@ def _quick(
     Pieces in which one changes much are looked at again in parts, as are those beside them.
     """
     apart = len(values) - together
-    largest = _SMALL * np.nanmax(_sizes(values, apart), axis=1, keepdims=True)
+    largest = _SMALL * _sizes(values, apart).max(axis=1, keepdims=True)
     for look in range(_FINER + 1):
         size, gaps, middle = _sizes(values, apart), np.diff(grid), 0.5 * (grid[1:] + grid[:-1])
         usual = 0.5 * (size[:, 1:] + size[:, :-1]) + largest
+        # beside what is not finite nothing is known
         change = np.nan_to_num(np.abs(np.diff(values, axis=1)) / usual, posinf=0.0).max(axis=0)
         far = np.minimum(middle if sign > 0.0 else _BEFORE * middle, 0.5 * span)
         quick = change * far > STEEP * gaps
@@ -244,10 +245,9 @@ def _quick(
 
 
 def _sizes(values: FloatArray, apart: int) -> FloatArray:
-    """Return sizes of functions, from row `apart` on those of all of them together."""
-    size = np.abs(values)
-    if apart < len(size):
-        size[apart:] = np.nanmax(size[apart:], axis=0)
+    """Return sizes of functions, 0 where they are not finite; from row `apart` on those of all of them together."""
+    size = np.where(np.isfinite(values), np.abs(values), 0.0)
+    size[apart:] = size[apart:].max(axis=0, initial=0.0)
     return size
 
 

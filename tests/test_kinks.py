@@ -384,11 +384,12 @@ def moments(slope, noise, times, start, cuts):
     return found
 
 
-def steep_eta(at, width):
+def steep_eta(at, width, *, passing=False):
     process, target = fp.VP(), fp.Gaussian(1.0, std=0.5)
 
     def eta(t):
-        return 0.5 + 0.5 * np.tanh((t - at) / width) + 0.1
+        y = (t - at) / width
+        return 0.3 + 2.0 * np.exp(-y * y) if passing else 0.6 + 0.5 * np.tanh(y)
 
     def slope(t):
         alpha, power = float(process.scale(0.0, t)), float(process.diffusion(t)) ** 2
@@ -482,10 +483,11 @@ def test_estimates_cover_beside_several_steep_changes():
     print(f"several steep changes: smallest estimate over error {smallest}")
 
 
-@pytest.mark.parametrize("width", [2e-3, 6e-4])
+@pytest.mark.parametrize("width", [1e-3, 3e-4, 1e-4])
 def test_closed_forms_integrate_through_steep_changes_of_eta(width):
-    reverse, slope, noise, _ = steep_eta(0.5, width)
-    start, cuts = fp.Gaussian(0.3, std=0.6), [0.5 + k * width for k in (-12, -6, -3, -1.5, 0, 1.5, 3, 6, 12)]
+    """Adaptive quadrature does not see them: their integral was up to 9 % off."""
+    reverse, slope, noise, _ = steep_eta(0.71, width, passing=True)
+    start, cuts = fp.Gaussian(0.3, std=0.6), [0.71 + k * width for k in (-12, -6, -3, -1.5, 0, 1.5, 3, 6, 12)]
     (law,) = moments(slope, noise, [1.0, 0.2], start, cuts)
     x = np.linspace(-2.0, 3.0, 11)
     found = np.log(fp.closed_form.density(reverse, start, 0.2, x))
