@@ -52,7 +52,7 @@ _HOMES: dict[str, tuple[str, ...]] = {
     "fpsolve.distances": ("forgetting_curve", "weighted_tv"),
     "fpsolve.campaign": ("sweep",),
     "fpsolve.explorer": ("explore",),
-    "fpsolve._threads": ("set_threads",),
+    "fpsolve._memory": ("set_threads",),
     "fpsolve._messages": ("ToleranceWarning", "ScoreWarning", "UnresolvedWarning"),
 }
 _NAMES = {name: home for home, names in _HOMES.items() for name in names}
@@ -107,10 +107,10 @@ if TYPE_CHECKING:
     from fpsolve import studies as studies
     from fpsolve import verification as verification
     from fpsolve import weights as weights
+    from fpsolve._memory import set_threads as set_threads
     from fpsolve._messages import ScoreWarning as ScoreWarning
     from fpsolve._messages import ToleranceWarning as ToleranceWarning
     from fpsolve._messages import UnresolvedWarning as UnresolvedWarning
-    from fpsolve._threads import set_threads as set_threads
     from fpsolve.campaign import sweep as sweep
     from fpsolve.distances import forgetting_curve as forgetting_curve
     from fpsolve.distances import weighted_tv as weighted_tv

@@ -19,7 +19,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from fpsolve._failure import Failure
+from fpsolve._messages import Failure
 
 F = TypeVar("F", bound=Callable[..., Any])
 _REMEDY = "fpsolve runs all the same, slower at the start: set NUMBA_CACHE_DIR to a folder that can be written"
@@ -44,7 +44,7 @@ def compiled(function: Any = None, /, **options: Any) -> Any:
         What numba's `njit` compiles.
     **options
         Those of `njit`; default ``error_model="numpy"``: a division by zero gives an infinity, as in numpy. All
-        release the interpreter, see `fpsolve._threads`.
+        release the interpreter, see `fpsolve._memory`.
 
     Returns
     -------

@@ -1,11 +1,13 @@
 """What is told: warnings, what a number is in one of four words (the same in records, Datasets, figures and reports),
-tqdm behind one name, a bar in a terminal or notebook and nothing elsewhere, and every variable of a result in words.
+tqdm behind one name, a bar in a terminal or notebook and nothing elsewhere, every variable of a result in words, and
+the text of what the code of others raises.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
 from html import escape
 from importlib.util import find_spec
 from types import TracebackType
@@ -326,3 +328,26 @@ def _picture(lines: list[tuple[Any, Any]], *, log: bool) -> str:
     told = f"{left:.4g} to {right:.4g} across, {bottom:.3g} to {top:.3g} upwards" + (", log" if log else "")
     box = f'viewBox="-4 -4 {_WIDE + 8} {_HIGH + 8}" width="{_WIDE}"'
     return f'<div><svg xmlns="http://www.w3.org/2000/svg" {box}>{"".join(parts)}</svg><small>{told}</small></div>'
+
+
+class Failure(AbstractContextManager["Failure"]):
+    """Keep the text of any error of the block and go on behind it.
+
+    For code of others that may raise anything: one point of a sweep, whatever its function raises, must not cost the
+    other points; a worker, what answers at a network address, or a damaged cache is to be told of in one sentence.
+    Interrupts pass.
+    """
+
+    text = ""
+    cause: BaseException | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        if kind is None or not issubclass(kind, Exception | SystemExit):
+            return False
+        self.text, self.cause = f"{kind.__name__}: {value}", value
+        return True

@@ -19,7 +19,7 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from fpsolve._failure import Failure
+from fpsolve._messages import Failure
 
 if TYPE_CHECKING:
     import argparse

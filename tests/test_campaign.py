@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 import fpsolve as fp
 from fpsolve import campaign, cli
-from fpsolve.campaign import _identity, _sweep, command
+from fpsolve.campaign import _identity, command
 from fpsolve.campaign import settings as files
 from fpsolve.campaign.settings import SweepSettings, read
 
@@ -572,7 +572,7 @@ def test_the_bar_counts_points_those_already_finished_included(
         def update(self, n: float) -> None:
             advanced.append(n)
 
-    monkeypatch.setattr(_sweep, "progress_bar", lambda total, *_, **__: advanced.append(-total) or Bar())
+    monkeypatch.setattr(command, "progress_bar", lambda total, *_, **__: advanced.append(-total) or Bar())
     fp.sweep(product, out=tmp_path, a=[1], b=[1, 2, 3, 4])
     assert advanced[0] == -4 and sum(advanced) == 0
 

@@ -31,7 +31,7 @@ def copied(folder: Path) -> Path:
         (folder / file).write_text(text)
     (folder / "fpsolve").mkdir()
     (folder / "fpsolve" / "__init__.py").touch()
-    for name in ("_compile.py", "_failure.py"):
+    for name in ("_compile.py", "_messages.py"):
         shutil.copy(PACKAGE / name, folder / "fpsolve" / name)
     return folder
 

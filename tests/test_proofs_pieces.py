@@ -14,7 +14,7 @@ from scipy.stats import norm
 import fpsolve as fp
 from fpsolve import proofs
 from fpsolve.processes import OwnUnits
-from fpsolve.proofs import _balls, _block, _distance, _harris, _mixtures, _sources
+from fpsolve.proofs import _balls, _block, _harris, _mixtures, _sources
 
 GAUSS = np.polynomial.legendre.leggauss(200)
 LONG = _balls.Stopwatch(1e9)
@@ -168,7 +168,7 @@ def problem(nu=None, t=0.3):
     process = fp.OrnsteinUhlenbeck(T=1.0)
     here, end = (target.diffused(_mixtures.path(process, 0.0, time)) for time in (t, 1.0))
     nu = _mixtures.mixture("nu", nu or fp.Gaussian(-0.4, std=0.7))
-    return _distance.Problem(here, end, nu, None, _mixtures.path(process, t, 1.0), _mixtures.Sides(fp.UnitWeight()))
+    return _block.Problem(here, end, nu, None, _mixtures.path(process, t, 1.0), _mixtures.Sides(fp.UnitWeight()))
 
 
 def sources(given, low, high, small="1e-25", constant=-1):
@@ -312,7 +312,7 @@ def test_the_error_of_a_polynomial_widens_the_distance():
     given = problem()
     part = _sources.Expansion(arb(1), arb(1), flint.arb_poly([0.1]), arb(1) / 4)
     mass = arb(1) / 2
-    found = _distance._on_panel(given, part, mass, arb("1e-20"), LONG)
+    found = _block._on_panel(given, part, mass, arb("1e-20"), LONG)
     true_mass = _mixtures.integral(given.law, _mixtures.Sides(fp.UnitWeight()).right, arb(0), arb(2))
     assert found.contains(true_mass * arb(0.1) + arb(0.12)) and found.contains(true_mass * arb(0.1) - arb(0.12))
 
@@ -322,7 +322,7 @@ def test_a_sign_that_is_not_looked_for_widens_the_distance():
     given = problem()
     part = _sources.Expansion(arb(1), arb(1), flint.arb_poly([0.0, 0.001]), arb(0))
     mass = arb(1) / 2
-    found = _distance._on_panel(given, part, mass, mass * arb("2e-3"), LONG)
+    found = _block._on_panel(given, part, mass, mass * arb("2e-3"), LONG)
     assert found.contains(arb(quad(lambda u: 0.001 * abs(u) * float(doubles(given.law, 1.0 + u)), -1, 1)[0]))
 
 
@@ -334,8 +334,8 @@ def test_panels_that_end_too_early_widen_the_distance(monkeypatch):
         for end in (12.0, 0.5)
     ]
     assert distances[1] < 0.8 * distances[0]
-    monkeypatch.setattr(_distance, "_ends", lambda *_: (-0.5, 0.5, arb(2)))
-    assert _distance.distance(given, arb("1e-3"), LONG).contains(arb(distances[0]))
+    monkeypatch.setattr(_block, "_ends", lambda *_: (-0.5, 0.5, arb(2)))
+    assert _block.distance(given, arb("1e-3"), LONG).contains(arb(distances[0]))
 
 
 # --- beyond the outermost panels -----------------------------------------------------------------------------------
@@ -343,11 +343,11 @@ def test_panels_that_end_too_early_widen_the_distance(monkeypatch):
 
 def test_evolved_laws_lie_below_their_majorant_and_its_tail_is_counted():
     given = problem(fp.Gaussian(-0.4, std=1.4))
-    majorants = [_distance._majorant(given, side) for side in (-1, 1)]
+    majorants = [_block._majorant(given, side) for side in (-1, 1)]
     for x in (-3.0, -1.0, 0.0, 0.8, 2.5):
         density = float(given.law.density(arb(x)).mid()) * gap(given, x)
         assert density <= min(float(m.density(arb(x)).mid()) for m in majorants) * (1 + 1e-9)
-    low, high, beyond = _distance._ends(given, arb("1e-3"))
+    low, high, beyond = _block._ends(given, arb("1e-3"))
     outside = sum(
         np.trapezoid([float(doubles(given.law, x)) * (gap(given, x) + 1.0) for x in ends], ends)
         for ends in (np.linspace(low - 2.0, low, 201), np.linspace(high, high + 2.0, 201))
@@ -357,8 +357,8 @@ def test_evolved_laws_lie_below_their_majorant_and_its_tail_is_counted():
 
 def test_both_tails_of_the_evolved_law_and_of_the_exact_one_are_in_the_bound():
     given = problem()
-    low, high, beyond = _distance._ends(given, arb("1e-3"))
-    left, right = (_distance._majorant(given, side) for side in (-1, 1))
+    low, high, beyond = _block._ends(given, arb("1e-3"))
+    left, right = (_block._majorant(given, side) for side in (-1, 1))
     unit = _mixtures.Sides(fp.UnitWeight())
     parts = [
         _mixtures.integral(left, unit.left, None, arb(low)),

@@ -12,7 +12,7 @@ import pytest
 from cases import rotated_five
 
 import fpsolve as fp
-from fpsolve import _compile, _threads
+from fpsolve import _compile, _memory
 from fpsolve.marginals import FastLaw
 
 
@@ -71,7 +71,7 @@ def test_every_line_is_done_once(lines, multiple, restored):
             done[first:last] += 1
             firsts.append(first)
 
-        _threads.over(lines, 10**6, work, multiple=multiple)
+        _memory.over(lines, 10**6, work, multiple=multiple)
         assert (done == 1).all()
         assert all(first % multiple == 0 for first in firsts)
 
@@ -84,7 +84,7 @@ def test_an_error_in_a_thread_reaches_the_caller(restored):
             raise ValueError("from a thread")
 
     with pytest.raises(ValueError, match="from a thread"):
-        _threads.over(90, 10**6, work)
+        _memory.over(90, 10**6, work)
 
 
 @pytest.mark.parametrize("bad", [0, -1, 1.5, "2", True, float("nan"), [2]])

@@ -9,7 +9,7 @@ from fpsolve.bounds._assumptions import Assumptions, assumptions
 from fpsolve.bounds._blocks import HarrisBlocks, harris_blocks
 from fpsolve.bounds._closed import spectral_gap_constant
 from fpsolve.bounds._dobrushin import Dobrushin, Minorization, dobrushin, minorization
-from fpsolve.bounds._drift import Drift, drift
+from fpsolve.bounds._drift import Drift, drift, harris_closed_form
 from fpsolve.bounds._entropy import (
     Discretization,
     LogSobolev,
@@ -23,13 +23,11 @@ from fpsolve.bounds._entropy import (
 from fpsolve.bounds._explicit_kl import ExplicitKL, explicit_kl
 from fpsolve.bounds._girsanov import Girsanov, girsanov
 from fpsolve.bounds._harris import harris
-from fpsolve.bounds._harris_closed import harris_closed_form
-from fpsolve.bounds._harris_record import Harris
 from fpsolve.bounds._ladder import ladder, records, verify
 from fpsolve.bounds._localization import Localization, localization
 from fpsolve.bounds._moments import WeightedPinsker, weighted_pinsker
 from fpsolve.bounds._poincare import Bracket, Poincare, log_sobolev_bracket, poincare, poincare_bracket
-from fpsolve.bounds._record import Hypothesis, Record
+from fpsolve.bounds._record import Harris, Hypothesis, Record
 from fpsolve.bounds._stability import KLStability, langevin_kl, reverse_kl
 
 __all__ = [

@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 
 from fpsolve._checks import flag, instances
 from fpsolve.bounds._dobrushin import _stochastic
-from fpsolve.bounds._harris_closed import closed_trials, searched
-from fpsolve.bounds._harris_record import NO_TRIALS, Harris, Trials, best_beta, record, refined_beta
+from fpsolve.bounds._drift import closed_trials, searched
 from fpsolve.bounds._lyapunov import (
     BOX_ONLY,
     HELD_DETAIL,
@@ -31,7 +30,7 @@ from fpsolve.bounds._lyapunov import (
     looked_at,
     quadratic,
 )
-from fpsolve.bounds._record import Hypothesis
+from fpsolve.bounds._record import NO_TRIALS, Harris, Hypothesis, Trials, best_beta, record, refined_beta
 from fpsolve.bounds._whole_line import Line, trade_off
 from fpsolve.kernels import Kernel
 from fpsolve.weights import WeightLike

@@ -20,11 +20,11 @@ from numpy.typing import ArrayLike, NDArray
 from fpsolve import __version__, _checks, _runs, weights
 from fpsolve._checks import flag, instances
 from fpsolve._messages import Status, described, weakest
-from fpsolve.bounds import _proved
+from fpsolve.bounds import _blocks
 from fpsolve.bounds._blocks import Stages, named_starts, stages
 from fpsolve.bounds._dobrushin import Dobrushin, dobrushin
+from fpsolve.bounds._drift import Closed
 from fpsolve.bounds._harris import Chain, Sharp
-from fpsolve.bounds._harris_closed import Closed
 from fpsolve.bounds._poincare import poincare
 from fpsolve.bounds._record import Hypothesis, Record
 from fpsolve.dynamics import Reverse, identity
@@ -143,8 +143,8 @@ def ladder(
         ]
         rows[label] = np.vstack([first * change * factors[:4], np.append(np.nan, _numbers(poincares[label]))])
         if proved:
-            starts[label] = _proved.distance(reverse, law, float(parts.times[0]), weight, distance)
-            rows[label] = np.vstack([rows[label], _numbers([starts[label]]) * _proved.OUTWARD * factors[4]])
+            starts[label] = _blocks.distance(reverse, law, float(parts.times[0]), weight, distance)
+            rows[label] = np.vstack([rows[label], _numbers([starts[label]]) * _blocks.OUTWARD * factors[4]])
         measured.append(sizes)
         errors.append(error)
     found = _dataset(parts, rungs, betas, (poincares, starts), rows, (np.stack(measured), np.stack(errors)))
@@ -180,9 +180,9 @@ class _Rungs:
             ),
         }
         if proved:
-            _proved.room()
-            block = [_proved.Proved(parts.reverse, *ends, weight) for ends in pairwise(times)]
-            whole = [block[0], *(_proved.Proved(parts.reverse, times[0], t, weight) for t in times[2:])]
+            _blocks.room()
+            block = [_blocks.Proved(parts.reverse, *ends, weight) for ends in pairwise(times)]
+            whole = [block[0], *(_blocks.Proved(parts.reverse, times[0], t, weight) for t in times[2:])]
             chains[PROVED] = Chain(block, whole)
         several = [sharp[0], *(dobrushin(kernel, weight=weight, whole_line=True) for kernel in later)]
         return cls(sharp, several, chains)

@@ -10,9 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 from fpsolve._checks import instances
 from fpsolve.bounds._dobrushin import _stochastic, certain, default_levels, increasing, matrix_overlaps
 from fpsolve.bounds._harris import UNCHECKED
-from fpsolve.bounds._harris_record import STATEMENT, Trials
 from fpsolve.bounds._lyapunov import BOX_ONLY, GAMMAS, HELD_DETAIL, Region, height
-from fpsolve.bounds._record import Hypothesis, Record, failure
+from fpsolve.bounds._record import STATEMENT, Hypothesis, Record, Trials, failure
 from fpsolve.bounds._whole_line import Line, trade_off
 from fpsolve.kernels import Kernel
 from fpsolve.weights import WeightLike

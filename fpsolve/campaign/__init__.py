@@ -37,6 +37,6 @@ process in the weighted norm, and the run from it with the forward law at the en
 is written to ``sweep.nc`` in the folder of results.
 """
 
-from fpsolve.campaign._sweep import sweep
+from fpsolve.campaign.command import sweep
 
 __all__ = ["sweep"]

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from fpsolve._checks import error
-from fpsolve._failure import Failure
+from fpsolve._messages import Failure
 
 _STABLE = "a value with a stable identity (a number, string, array, law, process, weight, grid or named function)"
 _REMEDY = "sweep over names (strings) and look the object up inside of the function"

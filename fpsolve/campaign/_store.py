@@ -26,8 +26,8 @@ import numpy as np
 
 import fpsolve
 from fpsolve._checks import error
-from fpsolve._failure import Failure
-from fpsolve._threads import set_threads
+from fpsolve._memory import set_threads
+from fpsolve._messages import Failure
 from fpsolve.settings import netcdf, read_netcdf, write_all
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from pydantic_core import CoreSchema, core_schema
 from fpsolve import scores, settings, weights
 from fpsolve._checks import error
 from fpsolve._messages import described
-from fpsolve.campaign._sweep import sweep
+from fpsolve.campaign.command import sweep
 from fpsolve.distances import forgetting_curve, to_marginals
 from fpsolve.dynamics import Reverse
 from fpsolve.evolution import evolve

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from fpsolve import marginals, scores
 from fpsolve._checks import error, finite, non_negative, real_array, values_at
 from fpsolve._kinks import FELT_IN_SCORES, Joints, joints
-from fpsolve._threads import over
+from fpsolve._memory import over
 from fpsolve.dynamics._base import BaseDynamics, break_times, central_divergence, square_norm_on_axes
 from fpsolve.dynamics._clock import Clock
 from fpsolve.dynamics._ranks import at_rank_of

@@ -5,11 +5,10 @@ time change of the autonomous flow ``x' = S(x)``. For the best S a potential Psi
 in its critical points. Motivated by arXiv 2601.12965, whose results are not reproduced here.
 """
 
-from fpsolve.flows._basins import UNDECIDED, basins
 from fpsolve.flows._density import FlowDistance, distance, log_density
-from fpsolve.flows._field import field_of as field_of
-from fpsolve.flows._orbits import end_points, orbits
+from fpsolve.flows._orbits import UNDECIDED, basins, end_points, orbits
 from fpsolve.flows._stationary import KINDS, StationaryPoints, outside_hull, stationary_points
+from fpsolve.flows._stationary import field_of as field_of
 
 __all__ = [
     "KINDS",

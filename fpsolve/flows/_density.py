@@ -14,13 +14,11 @@ from fpsolve._checks import FloatArray
 from fpsolve._messages import Status, UnresolvedWarning
 from fpsolve.dynamics import Reverse
 from fpsolve.evolution import covering_box
-from fpsolve.flows._field import as_points, jacobian
 from fpsolve.flows._orbits import integrate, prepared
 from fpsolve.grid import Grid
 from fpsolve.laws import Law
+from fpsolve.scores import as_points, jacobian
 from fpsolve.weights import WeightLike
-
-__all__ = ["FlowDistance", "distance", "log_density"]
 
 #: Weighted mass that the boxes of the quadratures leave out, and intervals of the trapezoidal rules per axis.
 TAIL = 1e-9

@@ -1,10 +1,7 @@
-"""Stationary points of a product-form flow: all of them, with their kinds.
+"""Stationary points of a flow ``x' = S(x)``: all of them in a box, with their kinds and a check of completeness; its
+potential; and how far outside of the hull of the data points are.
 
-Where a field may vanish: sign changes, winding numbers, local minima; Newton's method from there.
-
-Stationary points of an autonomous flow: all of them in a box, with their kinds and a check of completeness.
-
-The convex hull of data, and how far outside of it points are.
+A field may vanish where it changes its sign, at winding numbers and local minima: Newton's method from there.
 """
 
 from __future__ import annotations
@@ -17,8 +14,26 @@ import numpy as np
 from fpsolve import _checks, _memory
 from fpsolve._checks import FloatArray
 from fpsolve._messages import Status
-from fpsolve.flows._field import Field, as_points, evaluate, field_of, jacobian
 from fpsolve.grid import Grid
+from fpsolve.scores import Field, ProductScore, as_points, evaluate, jacobian
+
+
+def field_of(flow: Any) -> Field:
+    """Return the field of a product-form score, or the callable itself."""
+    if isinstance(flow, ProductScore):
+        return flow.field
+    if not callable(flow):
+        raise _checks.error("flow", "a product-form score or a callable S(x)", repr(flow)[:60])
+    checked: Field = flow
+    return checked
+
+
+def log_potential(field: Field, x: FloatArray) -> FloatArray | None:
+    """Return log Psi where the field knows one."""
+    if not hasattr(field, "log_potential"):
+        return None
+    return np.asarray(field.log_potential(x), dtype=np.float64)
+
 
 _STEPS = 60
 #: Points closer than this share of the box are one.

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from fpsolve._checks import FloatArray, points
-from fpsolve._threads import over
+from fpsolve._memory import over
 from fpsolve.laws import LOG_2PI, Gaussian, Law, NormalMixture, check_axes
 from fpsolve.processes import Process
 

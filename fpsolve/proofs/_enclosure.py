@@ -21,7 +21,7 @@ from fpsolve._messages import Status, described
 from fpsolve.dynamics import Reverse, identity
 from fpsolve.laws import Law
 from fpsolve.proofs._balls import Ball, BudgetSpent, Stopwatch, exact, float_above, float_below, precision
-from fpsolve.proofs._distance import Problem, distance
+from fpsolve.proofs._block import Problem, distance
 from fpsolve.proofs._mixtures import Sides, mixture, path, signed_norm
 
 if TYPE_CHECKING:

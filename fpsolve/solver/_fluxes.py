@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fpsolve._compile import compiled, exp
-from fpsolve._threads import over
+from fpsolve._memory import over
 
 if TYPE_CHECKING:
     from scipy.sparse import csc_matrix

@@ -30,7 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fpsolve._checks import one_of
-from fpsolve._threads import over
+from fpsolve._memory import over
 from fpsolve.solver._lines import advance_open, advance_ring, retreat_open
 from fpsolve.solver._planes import BLOCK, factorise_x, sweep_rings, sweep_x, sweep_y
 

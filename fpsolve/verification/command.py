@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fpsolve import _checks, _runs, _times, settings
-from fpsolve._failure import Failure
+from fpsolve._messages import Failure
 from fpsolve.settings import netcdf, result_file, write_all
 from fpsolve.studies.report import Check, Table, number, outward
 

@@ -14,7 +14,7 @@ import pytest
 from benchmarks import problem, report, runs
 
 import fpsolve as fp
-from fpsolve import _threads, dynamics, marginals, solver
+from fpsolve import _memory, dynamics, marginals, solver
 
 SECTION = "threads"
 SERIAL = 3.0
@@ -44,14 +44,14 @@ def serial_share(cells: int, steps: int, monkeypatch: pytest.MonkeyPatch) -> flo
 
     def over(*given: Any, **named: Any) -> None:
         began = time.perf_counter()
-        _threads.over(*given, **named)
+        _memory.over(*given, **named)
         inside[0] += time.perf_counter() - began
 
     homes = {
         module
         for package in (dynamics, marginals, solver)
         for module in _modules(package.__name__)
-        if getattr(module, "over", None) is _threads.over
+        if getattr(module, "over", None) is _memory.over
     }
     assert len(homes) >= 4
     before, found = fp.set_threads(1), []
