@@ -30,12 +30,25 @@ def test_old_faithful_is_the_table_of_azzalini_and_bowman() -> None:
     assert table.values[-1].tolist() == [4.467, 74.0]
 
 
-def test_the_provenance_names_the_checksum_of_the_file() -> None:
+@pytest.mark.parametrize(
+    ("name", "rows", "source", "means"),
+    [
+        ("old_faithful", 272, "10.2307/2347385", {"waiting_min": 70.897059}),
+        # what R prints for palmerpenguins without its two empty rows
+        ("penguins", 342, "CC0", {"flipper_length_mm": 200.91520, "body_mass_g": 4201.7544}),
+        ("seattle_rain", 623, "public domain", {"precipitation_mm": 7.1043339}),
+        ("sunspots", 309, "public domain", {"year": 1854.0, "sunspots": 49.752104}),
+    ],
+)
+def test_bundled_tables_name_their_source_and_their_checksum(name, rows, source, means) -> None:
     folder = resources.files("fpsolve.data")
-    checksum = hashlib.sha256((folder / "old_faithful.csv").read_bytes()).hexdigest()
-    provenance = (folder / "old_faithful.txt").read_text()
-    assert checksum in provenance and data.old_faithful().sha256 == checksum
-    assert "10.2307/2347385" in provenance
+    checksum = hashlib.sha256((folder / f"{name}.csv").read_bytes()).hexdigest()
+    provenance = (folder / f"{name}.txt").read_text()
+    table = data.read(name)
+    assert checksum in provenance and table.sha256 == checksum and source in provenance
+    assert len(table.values) == rows and data.read(name, [1]).columns == table.columns[1:2]
+    for column, mean in means.items():
+        assert table.select([column]).samples.mean() == pytest.approx(mean, rel=5e-7), column
 
 
 def test_columns_come_in_the_order_asked_for_and_others_may_hold_anything(tmp_path: Path) -> None:

@@ -10,8 +10,9 @@ from pathlib import Path
 import jupytext
 import numpy as np
 import pytest
-from scipy.integrate import simpson
+from scipy.integrate import quad, simpson
 from scipy.interpolate import PchipInterpolator
+from scipy.optimize import minimize_scalar
 from scipy.stats import norm
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -312,6 +313,37 @@ def test_localization_set(tmp_path):
     assert at == pytest.approx(levels[abar.argmin()], rel=0.05)
     kept = levels[abar <= abar.min() + 0.1 * (1.0 - abar.min())]
     assert [first, last] == pytest.approx([kept[0], kept[-1]], rel=0.05)
+
+
+@pytest.mark.notebook
+@pytest.mark.slow
+def test_tails_of_data(tmp_path):
+    found = headline("15_tails_of_data", tmp_path)
+    # rain as it stands in the file: density exp(-c x^p) beyond its threshold, normalised by quadrature
+    rain = np.loadtxt(ROOT / "fpsolve" / "data" / "seattle_rain.csv", delimiter=",", skiprows=1)[:, 3]
+    x = (rain - rain.mean()) / rain.std()
+    tail = x[x >= 0.02]
+
+    def misfit(log_c, p):
+        c = np.exp(log_c)
+        total = quad(lambda r: np.exp(-c * r**p), tail.min(), np.inf, epsabs=0.0, epsrel=1e-9)[0]
+        return np.sum(c * tail**p) + len(tail) * np.log(total)
+
+    at = np.linspace(0.6, 1.4, 33)
+    profile = np.array([minimize_scalar(misfit, bounds=(-3.0, 3.0), args=(p,), method="bounded").fun for p in at])
+    inside = at[profile <= profile.min() + 1.92]
+    assert found["exponents"]["seattle_rain"] == pytest.approx([at[profile.argmin()], inside[0], inside[-1]], abs=0.06)
+    above = [file for file, (_, low, _) in found["exponents"].items() if low > 2.0]
+    below = [file for file, (*_, high) in found["exponents"].items() if high < 2.0]
+    assert (above, below) == (["penguins"], ["seattle_rain"])
+    for file, (low, high) in found["kept"].items():
+        assert found["A"][file] == pytest.approx([0.5 / high**2, 0.5 / low**2]), file
+        assert 5.0 <= found["A"][file][1] / found["A"][file][0] <= 32.0, file
+    # held-out log densities of rain on other halves
+    one, other = np.array_split(np.random.default_rng(7).permutation(x), 2)
+    lost = {h: np.mean(np.log(np.mean(norm.pdf(one[:, None], other, h), axis=1))) for h in (0.2, 0.6)}
+    low, high = found["kept"]["seattle_rain"]
+    assert lost[0.2] > lost[0.6] + 0.05 and low < 0.2 < high < 0.6
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=NAMES)

@@ -1,4 +1,4 @@
-"""Measured data: checked tables from CSV and .npy files, their standardisation, and the bundled Old Faithful eruptions.
+"""Measured data: checked tables from CSV and .npy files, their standardisation, and four bundled ones.
 
 `read` takes either kind of file; `standardise` records what it takes out; ``samples`` of the result go into
 ``fpsolve.KernelDensity``.

@@ -83,8 +83,11 @@ def old_faithful() -> Table:
     ----------
     Azzalini and Bowman (1990). Applied Statistics 39, 357-365, doi:10.2307/2347385.
     """
-    name = "old_faithful.csv"
-    return _parse((resources.files("fpsolve.data") / name).read_bytes(), name, None)
+    return _bundled("old_faithful")
+
+
+def _bundled(name: str) -> Table:
+    return _parse((resources.files("fpsolve.data") / f"{name}.csv").read_bytes(), f"{name}.csv", None)
 
 
 def _content(path: str | Path, expected: str) -> tuple[bytes, str]:
@@ -285,8 +288,8 @@ def _columns(array: Any, source: str) -> tuple[Any, list[str]]:
     return array, [f"column {k}" for k in range(array.shape[1])]
 
 
-#: The name that stands for the bundled table where a file is expected.
-BUNDLED = "old_faithful"
+#: Names that stand for the bundled tables where a file is expected; a text beside each says where it comes from.
+BUNDLED = ("old_faithful", "penguins", "seattle_rain", "sunspots")
 
 
 def read(file: str | Path, columns: Sequence[Column] | None = None) -> Table:
@@ -295,8 +298,10 @@ def read(file: str | Path, columns: Sequence[Column] | None = None) -> Table:
     Parameters
     ----------
     file : path
-        ``.npy``: see `read_npy`; anything else is read as CSV with a header line, see `read_csv`. The name
-        "old_faithful" stands for the bundled table.
+        ``.npy``: see `read_npy`; anything else is read as CSV with a header line, see `read_csv`. Four names stand
+        for bundled tables: "old_faithful" (eruption_min, waiting_min), "penguins" (bill_length_mm, bill_depth_mm,
+        flipper_length_mm, body_mass_g), "seattle_rain" (year, month, day, precipitation_mm of wet days), "sunspots"
+        (year, sunspots).
     columns : sequence of str or int, optional
         Columns to read, by name or by place from 0, in this order; default all. A law takes one or two.
 
@@ -318,10 +323,15 @@ def read(file: str | Path, columns: Sequence[Column] | None = None) -> Table:
     >>> mine = fp.data.standardise(fp.data.read("old_faithful", ["waiting_min"]))
     >>> fp.KernelDensity(mine.samples)
     KernelDensity(272 samples, bandwidth=0.3259...)
+
+    References
+    ----------
+    Azzalini and Bowman 1990, doi:10.2307/2347385; Gorman, Williams and Fraser 2014, doi:10.1371/journal.pone.0090081;
+    rain and sunspots: NOAA.
     """
     _checks.instance("file", file, str | Path, "a path")
-    if str(file) == BUNDLED:
-        table = old_faithful()
+    if str(file) in BUNDLED:
+        table = _bundled(str(file))
         return table if columns is None else table.select(columns)
     suffix = Path(file).suffix.lower()
     if suffix in {".npz", ".pkl", ".pickle", ".xlsx", ".xls", ".parquet", ".h5", ".mat"}:

@@ -41,8 +41,8 @@ def kernel_density(
 ) -> KernelDensity:
     """Return the kernel density of one or two columns of a CSV or .npy file, by name or by place from 0.
 
-    "old_faithful" is the bundled file. The bandwidth is in standard deviations of the data, or in their own units where
-    they are not standardised.
+    Bundled tables go by their names (`data.read`). The bandwidth is in standard deviations of the data, or in their own
+    units where they are not standardised.
     """
     table = data.read(file, columns)
     samples = data.standardise(table).samples if standardise else table.samples

@@ -72,13 +72,13 @@ class StudySettings(Settings):
 
 
 class DataSettings(Settings):
-    """One or two columns of a CSV or .npy file, by name or by place from 0; "old_faithful" is the bundled one.
+    """One or two columns of a CSV or .npy file, by name or by place from 0, or of a bundled table by its name.
 
     `bandwidth` in standard deviations, or Scott's rule; `bins` in bandwidths, default none.
     """
 
     file: str = "old_faithful"
-    """CSV or .npy file; "old_faithful" is the bundled one."""
+    """CSV or .npy file, or a bundled table: old_faithful, penguins, seattle_rain or sunspots."""
     columns: Annotated[tuple[StrictStr | StrictInt, ...], Field(min_length=1, max_length=2)]
     """One or two of its columns, by name or by place from 0."""
     bandwidth: Literal["scott"] | PositiveFloat = "scott"
