@@ -17,10 +17,8 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 import fpsolve
-from fpsolve import cli
+from fpsolve import cli, studies
 from fpsolve.settings import result_folder, write_all
-from fpsolve.studies import _catalogue
-from fpsolve.studies import config as study_config
 from fpsolve.studies.config import DataSettings, StudySettings
 from fpsolve.studies.report import Check, Report, Table
 
@@ -54,11 +52,10 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> None:
     module = ModuleType("fpsolve.studies.fake")
     vars(module).update(Config=FakeConfig, run=fake_run)
     monkeypatch.setitem(sys.modules, "fpsolve.studies.fake", module)
-    names, settings = _catalogue.names, _catalogue.settings
+    names, settings = studies.names, studies.settings
     text = 'title = "A fake"\nquestion = "Is it 1?"\nvalue = 1.05\n'
-    monkeypatch.setattr(_catalogue, "names", lambda: [*names(), "fake"])
-    for place in (_catalogue, study_config):
-        monkeypatch.setattr(place, "settings", lambda name: text if name == "fake" else settings(name))
+    monkeypatch.setattr(studies, "names", lambda: [*names(), "fake"])
+    monkeypatch.setattr(studies, "settings", lambda name: text if name == "fake" else settings(name))
 
 
 def toml(folder: Path, text: str) -> str:
@@ -137,7 +134,7 @@ def test_a_csv_with_a_word_in_it_ends_with_2(fake: None, tmp_path: Path, capsys:
 
 def test_an_unknown_study_ends_with_2_and_names_the_known_ones(capsys: Any) -> None:
     assert cli.main(["study", "remembering"]) == 2
-    known = ", ".join(repr(name) for name in _catalogue.names())
+    known = ", ".join(repr(name) for name in studies.names())
     assert "'forgetting'" in known and "'step-size'" in known
     message = capsys.readouterr().err
     assert message == f"fpsolve: error: study: expected one of {known}, got 'remembering'.\n"
@@ -187,20 +184,20 @@ def test_trying_a_folder_leaves_no_trace(tmp_path: Path) -> None:
 def test_studies_lists_one_line_each_and_prints_settings(capsys: Any) -> None:
     assert cli.main(["studies"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == _catalogue.names()
+    assert [line.split()[0] for line in lines] == studies.names()
     assert all(len(line) <= 100 for line in lines)
     assert cli.main(["studies", "forgetting"]) == 0
     assert "[process]" in capsys.readouterr().out
     assert cli.main(["studies", "none"]) == 2
 
 
-@pytest.mark.parametrize("name", _catalogue.names())
+@pytest.mark.parametrize("name", studies.names())
 def test_every_key_of_a_study_is_printed_with_its_meaning(name: str, capsys: Any) -> None:
     """What is printed is the file itself to a machine; to a reader every key of the settings class has its words."""
-    kind = import_module(f"fpsolve.studies.{_catalogue.module_name(name)}").Config
+    kind = import_module(f"fpsolve.studies.{studies.module_name(name)}").Config
     assert cli.main(["studies", name]) == 0
     text = capsys.readouterr().out
-    assert tomllib.loads(text) == tomllib.loads(_catalogue.settings(name))
+    assert tomllib.loads(text) == tomllib.loads(studies.settings(name))
     schema = kind.model_json_schema()
     groups = [schema, *(group for group in schema.get("$defs", {}).values() if "properties" in group)]
     for group in groups:

@@ -64,7 +64,7 @@ def test_the_factors_of_extrapolations_are_what_they_are_said_to_be() -> None:
 
 
 def test_a_report_names_the_seed_that_was_asked_for() -> None:
-    collect: Any = import_module("fpsolve.studies._runner").collect
+    collect: Any = import_module("fpsolve.studies.options").collect
 
     class Settings:
         seed = 41

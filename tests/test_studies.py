@@ -17,8 +17,9 @@ import xarray as xr
 
 import fpsolve as fp
 from fpsolve import cli, studies
-from fpsolve.studies import _catalogue, _forgetting_case, forgetting
-from fpsolve.studies.config import AnyProcess, Stages, read
+from fpsolve.studies import _forgetting_case, forgetting
+from fpsolve.studies.config import AnyProcess, Stages
+from fpsolve.studies.options import read
 from fpsolve.studies.report import Check, Report, Table, number, with_error
 
 QUICK = {
@@ -280,5 +281,5 @@ def test_settings_build_every_process_they_name(kind: str) -> None:
 def test_every_study_has_a_title_of_one_line_a_question_and_a_module() -> None:
     for name in studies.names():
         assert "\n" not in studies.title(name)
-        module = import_module(f"fpsolve.studies.{_catalogue.module_name(name)}")
+        module = import_module(f"fpsolve.studies.{studies.module_name(name)}")
         assert read(name, module.Config).question.endswith("?")

@@ -11,8 +11,9 @@ from test_studies_decomposition import FILES, as_shipped, run_small
 
 import fpsolve as fp
 from fpsolve import studies
-from fpsolve.studies import _harris_case, harris_ladder, localization_set
-from fpsolve.studies.config import Stages, read
+from fpsolve.studies import harris_ladder, localization_set
+from fpsolve.studies.config import Stages
+from fpsolve.studies.options import read
 
 QUICK = {"cells = 600": "cells = 160", "tol = 1e-7": "tol = 1e-4", "saves = 40": "saves = 8"}
 # overlaps of coarse cells are below those of fine ones
@@ -35,11 +36,11 @@ def case(tmp_path_factory):
     config = read("harris-ladder", harris_ladder.Config, path)
     stages = Stages("test", enabled=False)
     with stages.total(3):
-        return _harris_case.solve("two modes", config.two_modes, 0.01, 1e-4, 8, stages)
+        return harris_ladder.solve("two modes", config.two_modes, 0.01, 1e-4, 8, stages)
 
 
 def failing(case):
-    return [check.name for check in _harris_case.checks(case) if not check.passed]
+    return [check.name for check in harris_ladder.checks(case) if not check.passed]
 
 
 def test_the_ladder_passes_and_writes_its_files(ladder):
@@ -83,17 +84,17 @@ def test_spoiled_certificates_fail_named_checks(case):
     assert failing(replace(case, blocks=(lower, *case.blocks[1:]))) == [
         "two modes: sharp / certificate of its block, largest"
     ]
-    with_whole = {"whole": (_harris_case.WholeSettings(beta=0.1, sharp=0.9, sharp_tolerance=0.003, harris=0.01),)}
+    with_whole = {"whole": (harris_ladder.WholeSettings(beta=0.1, sharp=0.9, sharp_tolerance=0.003, harris=0.01),)}
     pairs = ((first.sharp, first.harris),)
     settings = case.settings.model_copy(update=with_whole)
     assert len(failing(replace(case, settings=settings, references=pairs))) == 2
 
 
 def test_controls_break_what_they_must_and_right_dynamics_do_not(case):
-    assert set(_harris_case.broken(case)) == set(_harris_case.CONTROLS)
-    assert all(check.passed for check in _harris_case.controls(case))
-    again = _harris_case._replaced(case, fp.Reverse(case.reverse.target, case.reverse.process, case.reverse.score))
-    assert not _harris_case._failed(again)
+    assert set(harris_ladder.broken(case)) == set(harris_ladder.CONTROLS)
+    assert all(check.passed for check in harris_ladder.controls(case))
+    again = harris_ladder._replaced(case, fp.Reverse(case.reverse.target, case.reverse.process, case.reverse.score))
+    assert not harris_ladder._failed(again)
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from test_status import WORDS, said
 
 from fpsolve import studies
 from fpsolve.studies import error_decomposition, step_size
-from fpsolve.studies.config import read
+from fpsolve.studies.options import read
 
 FILES = {"run.nc", "figure.png", "figure.pdf", "report.html", "report.md", "summary.json"}
 QUICK = {

@@ -17,11 +17,9 @@ from fpsolve import studies
 from fpsolve.cli import main
 from fpsolve.processes import OwnUnits
 from fpsolve.samplers import SAMPLERS, get
-from fpsolve.studies.config import read
-from fpsolve.studies.options import QUICK, Options, first_columns, fitted
-from fpsolve.studies.page import html
-from fpsolve.studies.report import Check, Report, Table
-from fpsolve.studies.units import by_clock, level_time, own_units, seen
+from fpsolve.studies.config import by_clock, level_time, own_units, seen
+from fpsolve.studies.options import QUICK, Options, first_columns, fitted, read
+from fpsolve.studies.report import Check, Report, Table, html
 
 
 def config(name, **options):

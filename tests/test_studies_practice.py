@@ -7,7 +7,7 @@ from scipy.stats import norm
 
 from fpsolve import studies
 from fpsolve.studies import guidance, step_design
-from fpsolve.studies.config import read
+from fpsolve.studies.options import read
 
 FILES = {"run.nc", "figure.png", "figure.pdf", "report.html", "report.md", "summary.json"}
 QUICK = {

@@ -11,7 +11,8 @@ import pytest
 from fpsolve import studies
 from fpsolve.flows import FlowDistance
 from fpsolve.studies import product_form
-from fpsolve.studies.config import Stages, read
+from fpsolve.studies.config import Stages
+from fpsolve.studies.options import read
 from fpsolve.studies.report import Report
 
 #: Three cells per width and some dozen steps are few on purpose; what they leave unresolved is said.

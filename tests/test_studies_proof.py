@@ -9,7 +9,7 @@ from test_studies_decomposition import FILES, run_small
 
 from fpsolve import studies
 from fpsolve.studies import proof
-from fpsolve.studies.config import read
+from fpsolve.studies.options import read
 
 QUICK = {
     "times = [0.5, 0.1, 0.01]": "times = [0.1]",

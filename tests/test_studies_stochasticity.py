@@ -4,7 +4,7 @@ import pytest
 from test_studies_decomposition import FILES, run_small
 
 from fpsolve.studies import stochasticity
-from fpsolve.studies.config import read
+from fpsolve.studies.options import read
 
 CHANGES = {
     "etas = [0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.25, 3.16]": "etas = [0.0, 1.0, 2.0]",

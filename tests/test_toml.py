@@ -7,7 +7,7 @@ import pytest
 
 from fpsolve import cli
 from fpsolve.campaign import settings
-from fpsolve.studies import config
+from fpsolve.studies import config, options
 
 SWEEP = """
 t_min = 0.1
@@ -90,14 +90,14 @@ def test_nothing_is_converted_in_a_sweep(tmp_path: Path, old: str, new: str, mes
 def test_nothing_is_converted_in_a_study(tmp_path: Path, old: str, new: str, message: str) -> None:
     (tmp_path / "a.toml").write_text(STUDY.replace(old, new, 1))
     with pytest.raises(ValueError, match=message):
-        config.read("a", Study, tmp_path / "a.toml")
+        options.read("a", Study, tmp_path / "a.toml")
 
 
 def test_whole_numbers_are_floats_and_lists_are_positions(tmp_path: Path) -> None:
     read = sweep(tmp_path, SWEEP.replace("mean = 0.5", "mean = [1, 2]").replace("std = 0.5", "std = 1"))
     assert read.targets[0].value.mean.tolist() == [1.0, 2.0] and isinstance(read.targets[0].value.std, float)
     (tmp_path / "b.toml").write_text(STUDY)
-    assert config.read("a", Study, tmp_path / "b.toml").weight.power == 2.0
+    assert options.read("a", Study, tmp_path / "b.toml").weight.power == 2.0
 
 
 def test_all_misfits_are_told_at_once(tmp_path: Path) -> None:

@@ -2,14 +2,17 @@
 
 The study ``a-name`` is two files here: ``a_name.toml`` (its settings, with a ``title`` and a ``question``) and
 ``a_name.py`` with a class ``Config`` (what the settings may be) and a function ``run(config, stages) -> Report``.
-Reading, checking, running, printing and writing are the same for all and live in the modules with an underscore.
+Reading, checking, running, printing and writing are the same for all and live in `config`, `options`, `report` and
+`command`. Nothing of a study is imported to list it: this module is light.
 """
 
 from __future__ import annotations
 
+import tomllib
+from importlib import resources
 from typing import TYPE_CHECKING
 
-from fpsolve.studies._catalogue import names, settings, title
+from fpsolve import _checks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,6 +21,46 @@ if TYPE_CHECKING:
     from fpsolve.studies.report import Report
 
 __all__ = ["names", "run", "settings", "title"]
+
+
+def names() -> list[str]:
+    """Return the names of all studies.
+
+    Examples
+    --------
+    >>> "forgetting" in names()
+    True
+    """
+    files = resources.files("fpsolve.studies").iterdir()
+    return sorted(file.name.removesuffix(".toml").replace("_", "-") for file in files if file.name.endswith(".toml"))
+
+
+def module_name(name: str) -> str:
+    """Return the name of the module of a study, without its package.
+
+    Examples
+    --------
+    >>> module_name("step-size")
+    'step_size'
+    """
+    return name.replace("-", "_")
+
+
+def settings(name: str) -> str:
+    """Return the settings of a study as TOML text.
+
+    Raises
+    ------
+    ValueError
+        If there is no such study; the known ones are named.
+    """
+    _checks.one_of("study", name, names())
+    return (resources.files("fpsolve.studies") / f"{module_name(name)}.toml").read_text(encoding="utf-8")
+
+
+def title(name: str) -> str:
+    """Return what a study is about, in one line."""
+    return str(tomllib.loads(settings(name))["title"])
 
 
 def run(
@@ -64,8 +107,7 @@ def run(
     ValueError
         An unknown study, settings that do not fit, data that cannot be used, a folder that cannot be written.
     """
-    from fpsolve.studies._runner import run_study
-    from fpsolve.studies.options import Options
+    from fpsolve.studies.options import Options, run_study
 
     options = Options(quick, data, columns, changes)
     return run_study(name, out=out, config=config, progress=progress, options=options)

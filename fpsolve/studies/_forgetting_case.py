@@ -21,9 +21,8 @@ import fpsolve as fp
 from fpsolve import _checks, closed_form, data, particles, plots, weights
 from fpsolve._checks import FloatArray
 from fpsolve.settings import Misfit, refused
-from fpsolve.studies.config import AnyLaw, DataSettings, ParticleSettings, Stages, Tol
+from fpsolve.studies.config import AnyLaw, DataSettings, ParticleSettings, Stages, Tol, by_clock
 from fpsolve.studies.report import Check, formula
-from fpsolve.studies.units import by_clock
 from fpsolve.weights import Weight
 
 if TYPE_CHECKING:

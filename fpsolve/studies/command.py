@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 import fpsolve
+from fpsolve import studies
 from fpsolve._checks import error
-from fpsolve.studies import _catalogue
 
 if TYPE_CHECKING:
     from fpsolve.settings import Settings
@@ -38,7 +38,7 @@ NEEDED = "needed"
 
 def add_commands(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the commands to the command line."""
-    names = [*_catalogue.names(), SWEEP]
+    names = [*studies.names(), SWEEP]
     one = subparsers.add_parser("check", help="see whether a file of settings fits, and what it will cost")
     one.add_argument("file", type=Path, metavar="FILE", help="settings of a study or of a sweep (TOML)")
     one.add_argument("name", nargs="?", metavar="NAME", help="what they are for (default: what they look like)")
@@ -63,14 +63,14 @@ def _say(text: str) -> int:
 
 def _settings(name: str) -> type[Settings]:
     """The class of the settings of a study or a sweep."""
-    names = [*_catalogue.names(), SWEEP]
+    names = [*studies.names(), SWEEP]
     if name not in names:
         raise error("NAME", f"one of {', '.join(names)}", repr(name))
     if name == SWEEP:
         from fpsolve.campaign.settings import SweepSettings
 
         return SweepSettings
-    found: type[Settings] = import_module(f"fpsolve.studies.{_catalogue.module_name(name)}").Config
+    found: type[Settings] = import_module(f"fpsolve.studies.{studies.module_name(name)}").Config
     return found
 
 
@@ -90,7 +90,7 @@ def check(path: str | Path, name: str | None = None) -> str:
         The file cannot be read, or does not fit; all misfits are told, with their lines.
     """
     from fpsolve.campaign.settings import read as read_sweep
-    from fpsolve.studies.config import read
+    from fpsolve.studies.options import read
 
     try:
         keys = set(tomllib.loads(Path(path).read_text(encoding="utf-8")))
@@ -98,7 +98,7 @@ def check(path: str | Path, name: str | None = None) -> str:
         raise error("FILE", "a readable TOML file", f"{path}: {reason.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as reason:
         raise error("FILE", "a TOML file", f"{path}: {reason}") from None
-    known = {one: set(_settings(one).model_fields) for one in [*_catalogue.names(), SWEEP]}
+    known = {one: set(_settings(one).model_fields) for one in [*studies.names(), SWEEP]}
     best = max(known, key=lambda one: len(known[one] & keys) / len(known[one] | keys)) if name is None else name
     kind: Any = _settings(best)
     if best == SWEEP:
@@ -123,7 +123,7 @@ def explained(name: str) -> str:
     known = dict(_keys(_settings(name)))
     lines: list[str] = []
     tables, keys, said, table = {""}, set[str](), set[str](), ""
-    for line in _catalogue.settings(name).splitlines():
+    for line in studies.settings(name).splitlines():
         header, key = re.match(r"\[\[?([\w.-]+)\]", line), re.match(r"([\w.-]+) = ", line)
         table = header[1] if header else table
         place = f"{table}.{key[1]}".lstrip(".") if key else table if header else ""

@@ -22,9 +22,10 @@ from fpsolve.studies.config import (
     Stages,
     StudySettings,
     TMin,
+    by_clock,
+    seen,
 )
 from fpsolve.studies.report import Check, Report, Table, number
-from fpsolve.studies.units import by_clock, seen
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -71,7 +72,7 @@ class LineSettings(StudySettings):
         return fp.Reverse(self.target, self.process, eta=eta)
 
     def times(self, steps: int) -> FloatArray:
-        """Return decreasing times from T to t_min, geometric in tau + offset (tau: `fpsolve.studies.units`)."""
+        """Return decreasing times from T to t_min, geometric in tau + offset (tau: `fpsolve.studies.config`)."""
         return by_clock(self.process, self.t_min, np.linspace(0.0, 1.0, steps + 1), offset=self.offset)
 
     def grid(self) -> fp.Grid:

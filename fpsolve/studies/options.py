@@ -6,24 +6,41 @@ What suits one process and law suits all, because studies look at every process 
 is variance preserving, and boxes, cells, starts, weights and tolerances are in standard deviations at time t. Times of
 the settings belong to their process; with one of another kind they become those of the same noise level
 ``sigma/alpha``. Boxes become wide enough for the data.
+
+The way of every study: read settings, change them, check the folder, run, write, with the provenance: versions,
+settings, machine, time and memory it took.
 """
 
 from __future__ import annotations
 
+import json
+import os
+import platform
+import sys
+import time
 import tomllib
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import partial
+from importlib import import_module
+from importlib.metadata import version
+from importlib.util import find_spec
+from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
+import fpsolve
+from fpsolve import _checks, studies
 from fpsolve import data as tables
 from fpsolve._checks import FloatArray, error
 from fpsolve.processes import Process
-from fpsolve.settings import build
-from fpsolve.studies._catalogue import settings
-from fpsolve.studies.units import level_time, own_units
+from fpsolve.settings import build, netcdf, result_folder, write_all
+from fpsolve.settings import read as read_file
+from fpsolve.studies.config import NOTE, Stages, StudySettings, level_time, own_units
+from fpsolve.studies.report import Report, html, markdown
 
 #: What `--quick` changes: the same question with fewer cells, steps, particles and cases.
 QUICK: dict[str, dict[str, Any]] = {
@@ -99,7 +116,7 @@ class Options:
 
     def apply(self, name: str, tree: dict[str, Any]) -> dict[str, Any]:
         """Return the changed settings of the study `name`; the title names the data."""
-        shipped = tomllib.loads(settings(name)) if self.quick else {}
+        shipped = tomllib.loads(studies.settings(name)) if self.quick else {}
         before = {
             path: dict(group["process"]) for path, group in _every(tree) if isinstance(group.get("process"), dict)
         }
@@ -283,3 +300,118 @@ def _titled(tree: dict[str, Any], names: list[str], processes: list[dict[str, An
     if isinstance(title, str) and (new := [name for name in dict.fromkeys(names) if name not in title]):
         tree["title"] = f"{title} ({', '.join(new)})"
     return tree
+
+
+_Read = TypeVar("_Read", bound=StudySettings)
+
+
+def read(name: str, kind: type[_Read], path: str | Path | None = None, options: Options | None = None) -> _Read:
+    """Return the settings of a study, its own or those of a file, with what a command line changes in them.
+
+    Raises
+    ------
+    ValueError
+        The file cannot be read, is not TOML, or does not fit; all misfits are told, with their paths.
+    """
+    expected = f"settings of {name!r}"
+    change = partial((Options() if options is None else options).apply, name)
+    where, text = (f"{name}.toml", studies.settings(name)) if path is None else (path, None)
+    return read_file("config", kind, expected, where, text, change)
+
+
+_PACKAGES = ("numpy", "scipy", "xarray", "numba", "matplotlib")
+
+
+def collect(settings: StudySettings, seconds: Mapping[str, float], wall_time: float) -> dict[str, Any]:
+    """Return the provenance of a study that just ended."""
+    origin = {
+        "fpsolve": fpsolve.__version__,
+        "python": platform.python_version(),
+        "packages": {name: version(name) for name in _PACKAGES},
+        "platform": f"{platform.system()} {platform.machine()}",
+        "cpus": os.cpu_count() or 0,
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "wall_time_s": round(wall_time, 2),
+        "stages_s": {name: round(value, 2) for name, value in seconds.items()},
+        "seed": settings.seed,
+        "settings": settings.model_dump(mode="json", exclude={"title", "question"}),
+    }
+    peak = peak_memory()
+    return origin if peak is None else origin | {"peak_memory_MB": round(peak)}
+
+
+def peak_memory() -> float | None:
+    """Return the largest resident memory of this process so far in MB, None where the system does not tell.
+
+    On Linux this is VmHWM: ``ru_maxrss`` survives `exec`, so a command started by a large process would report that
+    process's peak as its own.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) / 2**10
+    if find_spec("resource") is None:
+        return None
+    import resource
+
+    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # kilobytes, but bytes on macOS
+    return used / 2**20 if sys.platform == "darwin" else used / 2**10
+
+
+#: Dots per inch of ``figure.png``.
+DPI = 200
+#: What is said of less work.
+QUICKLY = "Made with --quick: fewer cells, steps, particles and cases, and kernel densities binned."
+#: What a study writes.
+FILES = ("run.nc", "figure.png", "figure.pdf", "report.md", "report.html", "summary.json")
+
+
+def run_study(
+    name: str,
+    *,
+    out: str | Path | None = None,
+    config: str | Path | None = None,
+    progress: bool | None = None,
+    options: Options | None = None,
+) -> Report:
+    """Run a study, see `fpsolve.studies.run`."""
+    _checks.one_of("study", name, studies.names())
+    module = import_module(f"fpsolve.studies.{studies.module_name(name)}")
+    settings = read(name, module.Config, config, options)
+    # before the work, not after it
+    folder = None if out is None else result_folder(out, FILES)
+    began = time.perf_counter()
+    stages = Stages(name, progress)
+    report: Report = module.run(settings, stages)
+    origin = collect(settings, stages.seconds, time.perf_counter() - began)
+    report = replace(report, provenance={**origin, **report.provenance})
+    if options is not None and options.quick:
+        report = replace(report, notes=(*report.notes, QUICKLY))
+    if '"own-units"' in json.dumps(origin["settings"]):
+        report = replace(report, notes=(*report.notes, NOTE))
+    if folder is not None:
+        write_all(folder, _writers(report))
+    return report
+
+
+def _writers(report: Report) -> dict[str, Callable[[BytesIO], object]]:
+    """What writes each file; the summary comes last and so tells that the others are there."""
+    summary = json.dumps(report.summary(), indent=2, allow_nan=False, ensure_ascii=False)
+    figure, picture = report.figure, BytesIO()
+    figure.savefig(picture, format="png", dpi=DPI)
+    # laid out once; what is raster in a PDF is smooth
+    figure.set_layout_engine("none")
+    texts = {"report.md": markdown(report), "report.html": html(report, picture.getvalue())}
+    writers: dict[str, Callable[[BytesIO], object]] = {
+        "run.nc": netcdf(report.datasets),
+        "figure.png": lambda file: file.write(picture.getvalue()),
+        "figure.pdf": lambda file: figure.savefig(file, format="pdf", dpi=DPI),
+    }
+    texts["summary.json"] = summary + "\n"
+    writers |= {name: partial(_write_text, text) for name, text in texts.items()}
+    return {name: write for name, write in writers.items() if name != "run.nc" or report.datasets}
+
+
+def _write_text(text: str, file: BytesIO) -> None:
+    file.write(text.encode())

@@ -17,9 +17,8 @@ from fpsolve._checks import FloatArray, error
 from fpsolve._messages import Status
 from fpsolve.processes import Process
 from fpsolve.studies._product_form_case import CAPTION, NARROW, Case, SideSettings, figure, solve
-from fpsolve.studies.config import AnyProcess, AnyWeight, Settings, Stages, StudySettings
+from fpsolve.studies.config import AnyProcess, AnyWeight, Settings, Stages, StudySettings, called, time_at
 from fpsolve.studies.report import Check, Report, Table, with_error
-from fpsolve.studies.units import called, time_at
 from fpsolve.weights import Weight
 
 __all__ = ["Config", "Reference", "checks", "on_cells", "run"]

@@ -25,9 +25,9 @@ from fpsolve.studies.config import (
     Stages,
     StudySettings,
     TMin,
+    seen,
 )
 from fpsolve.studies.report import Check, Report, Table, number
-from fpsolve.studies.units import seen
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -12,10 +12,9 @@ from pydantic import Field, PositiveFloat, PositiveInt
 from fpsolve import decomposition, samplers, weights
 from fpsolve._messages import Status
 from fpsolve.plots import PALETTE, legend_beside, weight_formula
-from fpsolve.studies.config import SamplerName, Stages
+from fpsolve.studies.config import SamplerName, Stages, seen
 from fpsolve.studies.error_decomposition import LineSettings
 from fpsolve.studies.report import Check, Report, Table, number
-from fpsolve.studies.units import seen
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
