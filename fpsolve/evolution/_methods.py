@@ -17,17 +17,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from functools import partial
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fpsolve import _checks
+from fpsolve._compile import compiled
 from fpsolve._messages import progress as progress_bar
 from fpsolve.dynamics import BaseDynamics
 from fpsolve.evolution._adaptive import solve_adaptive, solve_flow, solve_flow_to_tolerance
-from fpsolve.evolution._estimate import look, looks, moved, over_saves, weighted_gap, weighted_sum
+from fpsolve.evolution._estimate import look, looks, moved, over_saves, weighted_gap, weighted_norm
 from fpsolve.evolution._march import Level, StepPlan, march, noise
 from fpsolve.evolution._problem import Problem
 from fpsolve.evolution._result import Solution
@@ -41,26 +41,43 @@ Array = NDArray[np.float64]
 _SMALL = 1e-2
 
 
-def share(z: Array) -> tuple[Array, Array]:
+@compiled
+def share(z: float) -> tuple[float, float]:
     """Numerical diffusion per diffusivity, ``f(z) = z/2 coth(z/2) - 1``, and that of twice as wide cells, f(2z).
 
     The second from the first: ``2 coth(2x) = coth(x) + tanh(x)``.
 
     Examples
     --------
-    >>> [f.round(4).tolist() for f in share(np.array([0.0, 1.0, 100.0]))]
-    [[0.0, 0.082, 49.0], [0.0, 0.313, 99.0]]
+    >>> [[round(f, 4) for f in share(z)] for z in (0.0, 1.0, 100.0)]
+    [[0.0, 0.0], [0.082, 0.313], [49.0, 99.0]]
     """
-    half = np.abs(z)
-    half *= 0.5
-    steep = np.tanh(np.maximum(half, _SMALL))
+    half = 0.5 * abs(z)
+    if half <= _SMALL:
+        own = half**2 / 3.0
+        return own, 4.0 * own
+    steep = np.tanh(half)
     own = half / steep - 1.0
-    twice = own + half * steep
-    small = half <= _SMALL
-    if small.any():
-        own[small] = half[small] ** 2 / 3.0
-        twice[small] = 4.0 * own[small]
-    return own, twice
+    return own, own + half * steep
+
+
+@compiled
+def _add_shares(z: Array, q: Array, own: Array, twice: Array) -> None:
+    """Add the means of f(z) and f(2z) over ``|q|``, shape (starts, nx, ny), to those of the starts."""
+    mass = np.zeros(len(q))
+    sums = np.zeros((2, len(q)))
+    for i in range(z.shape[0]):
+        for j in range(z.shape[1]):
+            narrow, wide = share(z[i, j])
+            for s in range(len(q)):
+                size = abs(q[s, i, j])
+                mass[s] += size
+                sums[0, s] += narrow * size
+                sums[1, s] += wide * size
+    for s in range(len(q)):
+        if mass[s] > 0.0:
+            own[s] += sums[0, s] / mass[s]
+            twice[s] += sums[1, s] / mass[s]
 
 
 def shares(level: Level, saves: NDArray[np.int64], steps: list[int]) -> tuple[Array, Array]:
@@ -75,21 +92,12 @@ def shares(level: Level, saves: NDArray[np.int64], steps: list[int]) -> tuple[Ar
     steps : list of int
         The `last_steps` to them. Where there is no noise there is no share: 0.
     """
-    fine, coarse = np.zeros((2, len(level.values), len(saves)))
-    noisy = [k for k, step in enumerate(steps) if level.peclet[step]]
-
-    def means(axis: int, part: slice) -> Array:
-        some = noisy[part]
-        z = np.array([level.peclet[steps[k]][axis] for k in some])
-        size = np.abs(level.values[:, saves[some]][(slice(None), slice(None), *(slice(n) for n in z.shape[1:]))])
-        mass = np.maximum(size.sum(axis=tuple(range(2, size.ndim))), np.finfo(float).tiny) * level.grid.dim
-        return np.stack([weighted_sum(smeared, size) / mass for smeared in share(z)], axis=-1)
-
-    for axis in range(level.grid.dim if noisy else 0):
-        found = over_saves(partial(means, axis), level.values, len(noisy))
-        fine[:, noisy] += found[..., 0]
-        coarse[:, noisy] += found[..., 1]
-    return fine, coarse
+    found = np.zeros((2, len(saves), len(level.values)))
+    planes = level.values.reshape(*level.values.shape[:2], -1, level.values.shape[-1])
+    for k, (save, step) in enumerate(zip(saves.tolist(), steps, strict=True)):
+        for z in level.peclet[step]:
+            _add_shares(z.reshape(-1, z.shape[-1]), planes[:, save], *found[:, k])
+    return found[0].T / level.grid.dim, found[1].T / level.grid.dim
 
 
 def last_steps(plan: StepPlan, saves: NDArray[np.int64]) -> list[int]:
@@ -130,12 +138,13 @@ def solve_fixed(
     third = _third(problem, scheme, half, plan, times, start, tick)
     v = problem.weight_values(half)
     gap = over_saves(lambda s: weighted_gap(grid, fine.values[:, s], coarse.values[:, s], v[s]), fine.values)
-    found = look(problem, scheme.order, tau, gap, fine, coarse, third)
+    norm = weighted_norm(problem, grid, fine.values)
+    found = look(problem, scheme.order, tau, gap, norm, fine, coarse, third)
     factor = np.maximum(found.factor, SMEARED_SAFETY * smeared)
     records = [level.record for level in ([third[0]] if third else []) + [coarse, fine]]
     return Solution(
         grid, fine.values, coarse.values, factor, records, quiet, smearing,
-        unresolved=found.unresolved, reason=found.reason, figures=found.figures, level_gap=gap,
+        unresolved=found.unresolved, reason=found.reason, figures=found.figures, level_gap=gap, level_norm=norm,
     )  # fmt: skip
 
 

@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from fpsolve import _checks, _runs, weights
 from fpsolve._cells import edge_tail
 from fpsolve._checks import error
-from fpsolve._messages import described, page
-from fpsolve.evolution._estimate import over_saves, richardson, weighted_gap
+from fpsolve._messages import labelled, page
+from fpsolve.evolution._estimate import over_saves, richardson, weighted_gap, weighted_norm
 from fpsolve.evolution._march import Record
 from fpsolve.evolution._problem import Problem
 from fpsolve.grid import Grid
@@ -74,6 +74,8 @@ class Solution:
         What the levels show, for the attributes.
     level_gap : array or None
         The weighted difference to `previous`, where it is known already.
+    level_norm : array or None
+        The weighted norm, likewise.
     """
 
     grid: Grid
@@ -88,6 +90,7 @@ class Solution:
     reason: str = ""
     figures: dict[str, float] = field(default_factory=dict)
     level_gap: Array | None = None
+    level_norm: Array | None = None
 
     def gap(self, problem: Problem) -> Array:
         """Weighted difference to `previous`, shape (starts, saves); NaN without one."""
@@ -116,15 +119,13 @@ class Solution:
         """Noise in the weighted norm: where nothing else is known, round-off of that many steps, as a random walk, and
         of the positions between which the mass of a cell of a start lies.
         """
-        v = problem.weight_values(self.grid)
-        axes = tuple(range(-self.grid.dim, 0))
-        norm = over_saves(lambda s: (v[s] * np.abs(self.values[:, s])).sum(axis=axes), self.values)
+        norm = weighted_norm(problem, self.grid, self.values) if self.level_norm is None else self.level_norm
         noise = self.noise
         if noise is None:
             where = problem.position_grid(self.grid, float(problem.saves[0]))
             cells = max(np.max(np.abs(end)) / h for end, h in zip(where.bounds, where.spacing, strict=True))
             noise = float(np.finfo(float).eps * (4.0 + self.levels[-1].steps ** 0.5 + POSITIONS * cells))
-        return np.asarray(noise * norm * self.grid.volume)
+        return np.asarray(noise * norm)
 
     def error(self, problem: Problem) -> Array:
         """Error estimate in the weighted norm, shape (starts, saves)."""
@@ -179,7 +180,7 @@ def dataset(problem: Problem, solution: Solution, attrs: dict[str, str | float |
         coordinates[_runs.UNRESOLVED] = (("start", "t"), np.isinf(error), {"reason": solution.reason})
     labels = {"start": list(problem.starts), **coordinates}
     attrs = attrs | _measured(problem, solution, gap) | resolution(solution, error)
-    return described(xr.Dataset(variables, coords=labels, attrs=attrs))
+    return labelled(xr.Dataset(variables, coords=labels, attrs=attrs))
 
 
 def _scale(values: Array, per_x: Array) -> Array:

@@ -34,6 +34,7 @@ from fpsolve.evolution import (
     resolution,
     root_mean_square,
     weighted_gap,
+    weighted_norm,
 )
 from fpsolve.grid import Grid
 from fpsolve.solver import scheme_named
@@ -118,10 +119,11 @@ def _found(ensemble: Ensemble, problem: Problem, levels: Sequence[Level], which:
     along = 1.0 if ensemble.noise.size == 1 and not ensemble.ito else 0.5
     third = None if which is None else (coarser[1], which)
     tau = problem.clock.at(problem.saves)
-    shown = look(problem, ensemble.scheme.order, tau, gap, fine, half, third, along=along)
+    norm = weighted_norm(problem, fine.grid, fine.values)
+    shown = look(problem, ensemble.scheme.order, tau, gap, norm, fine, half, third, along=along)
     return Solution(
         fine.grid, fine.values, half.values, shown.factor, records,
-        unresolved=shown.unresolved, reason=shown.reason, figures=shown.figures, level_gap=gap,
+        unresolved=shown.unresolved, reason=shown.reason, figures=shown.figures, level_gap=gap, level_norm=norm,
     )  # fmt: skip
 
 
