@@ -139,7 +139,7 @@ class Process(ABC):
     def _interval(self, s: Any, t: Any) -> tuple[FloatArray, FloatArray]:
         """Return both times, checked and ordered, unmodified: t - s is exact for close floats."""
         start, end = _times.within("s", s, self.T), _times.within("t", t, self.T)
-        if np.any(start > end):
+        if (start > end).any():
             raise _checks.error("s", "times s <= t", "s > t", "the forward process runs from s to t; swap them")
         return start, end
 
