@@ -74,7 +74,7 @@ def within(name: str, value: ArrayLike, T: float, low: float = 0.0) -> FloatArra
     if type(value) is np.ndarray and value.dtype == np.float64 and value.size:
         if value.min() >= low and value.max() <= T:
             return value
-    elif type(value) is float and low <= value <= T:
+    elif isinstance(value, float) and low <= value <= T:
         return np.asarray(value)
     times = _of_half(value, _checks.finite_array(name, value), (low, T))
     if times.size == 0 or (times.min() >= low and times.max() <= T):

@@ -138,6 +138,9 @@ class Process(ABC):
 
     def _interval(self, s: Any, t: Any) -> tuple[FloatArray, FloatArray]:
         """Return both times, checked and ordered, unmodified: t - s is exact for close floats."""
+        # one pair of numbers, as samplers ask for it at every step
+        if isinstance(s, float) and isinstance(t, float) and 0.0 <= s <= t <= self.T:
+            return np.asarray(s), np.asarray(t)
         start, end = _times.within("s", s, self.T), _times.within("t", t, self.T)
         if (start > end).any():
             raise _checks.error("s", "times s <= t", "s > t", "the forward process runs from s to t; swap them")
