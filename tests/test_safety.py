@@ -38,6 +38,13 @@ def test_crank_nicolson_in_few_steps_reports_its_negative_densities() -> None:
     assert run.attrs["smallest_density"] == float(run.density.min())
 
 
+def test_negative_densities_that_the_levels_agree_on_are_said_with_their_mass(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FACTORS, "_below_zero", lambda problem, fine: np.full(fine.values.shape[:2], 0.125))
+    with pytest.warns(fp.UnresolvedWarning, match=r"negative densities of weighted mass 0\.12, more than its levels"):
+        run = fp.evolve(REVERSE, fp.Gaussian(0.3, std=1.0), grid=GRID, steps=200, t_min=0.1)
+    assert np.all(np.isinf(run.error_estimate.values[:, 1:])) and run.attrs["resolved"] == "no"
+
+
 def test_the_factor_of_a_given_grid_is_three() -> None:
     """Of a second-order scheme the difference to half the cells and steps is 3 times the error: estimate = 3 errors."""
     start = fp.Gaussian(0.3, std=1.0)

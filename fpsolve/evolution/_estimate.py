@@ -278,16 +278,14 @@ def look(
     still = gap <= NOISE * np.finfo(float).eps * (4.0 + fine.plan.steps**0.5) * norm.max(axis=1, keepdims=True)
     observed[still] = scheme_order
     width, change = _between((np.minimum, np.maximum), (seen_width, seen_change), looked, gap.shape[1])
-    folds = np.broadcast_to(_steps_per_fold(problem, fine, tau), gap.shape)
+    folds = _steps_per_fold(problem, fine, tau)
     within = np.minimum(np.maximum(observed, LEAST_ORDER), most)
     believed = np.where(observed > scheme_order + EXCESS, min(1, most), within)
     factor = SAFETY / (2.0 ** np.where(np.isnan(believed), LEAST_ORDER, believed) - 1.0)
     below = _below_zero(problem, fine)
     single = np.maximum.accumulate(np.append(False, fine.plan.counts < 2))
     failing = {
-        "a single step between save times leaves nothing to compare with: take more steps": np.broadcast_to(
-            single, gap.shape
-        ),
+        "a single step between save times leaves nothing to compare with: take more steps": single,
         f"its levels differ by {{gap:.2g}} and do not come down (observed order {{order:.2g}}, {least:g} is the "
         "least that shows it): take more cells and steps": np.logical_not(observed >= least),
         f"about {{width:.2g}} cells per width of its narrowest feature, {CELLS_PER_WIDTH:g} are needed: take more "
@@ -300,13 +298,7 @@ def look(
     }
     unresolved = reduce(np.logical_or, failing.values())
     unresolved[:, 0] = False
-    values = {
-        "gap": gap,
-        "order": observed,
-        "width": width,
-        "folds": folds,
-        "change": change,
-    }
+    values = {"gap": gap, "order": observed, "width": width, "folds": folds, "change": change, "below": below}
     reason = _sentence(problem, failing, values, "start" if along is None else "path") if unresolved.any() else ""
     figures = {
         "observed_order": float(observed[:, 1:].min()),
@@ -440,10 +432,12 @@ def _below_zero(problem: Problem, fine: Level) -> Array:
 
 def _sentence(problem: Problem, failing: dict[str, Flags], values: dict[str, Array], row: str) -> str:
     """Where evidence is missing first, and which."""
+    shape = values["gap"].shape
     for template, flags in failing.items():
-        places = np.argwhere(flags[:, 1:])
+        places = np.argwhere(np.broadcast_to(flags, shape)[:, 1:])
         if len(places):
             start, save = places[np.argmin(places[:, 1])] + [0, 1]
-            said = template.format(**{name: float(value[start, save]) for name, value in values.items()})
+            known = {name: float(np.broadcast_to(value, shape)[start, save]) for name, value in values.items()}
+            said = template.format(**known)
             return f"{row} {list(problem.starts)[start]!r} at t = {float(problem.saves[save]):.6g}: {said}"
     return ""

@@ -111,13 +111,22 @@ SMEARED_SAFETY = 2.0
 FEWEST_CELLS = 4
 
 
+#: Cells, steps and save times of a third level.
+Quarter = tuple[Grid, StepPlan, NDArray[np.int64]]
+
+
 def solve_fixed(
-    problem: Problem, scheme: Scheme, grid: Grid, plan: StepPlan, *, estimate: bool, tick: Callable[[int], None]
+    problem: Problem,
+    scheme: Scheme,
+    grid: Grid,
+    plan: StepPlan,
+    coarser: tuple[StepPlan, Quarter | None] | None,
+    tick: Callable[[int], None],
 ) -> Solution:
     """Single-level solution on exactly `grid` and `plan`.
 
-    With `estimate` a companion on half of cells and steps gives the level error, and a third level on a quarter of both
-    says whether it may be believed.
+    With `coarser` plans a companion on half of cells and steps gives the level error, and a third level on a quarter of
+    both says whether it may be believed.
     """
     start = problem.start_values(grid)
     quiet = noise(problem.dynamics, problem.saves)
@@ -128,14 +137,14 @@ def solve_fixed(
     watched, after = last_steps(plan, looked), problem.forgotten(grid)
     fine = march(problem.dynamics, times, grid, plan, start, scheme, tick, watched, after)
     smearing, smeared = _smearing(fine, looked, watched)
-    if not estimate:
+    if coarser is None:
         return Solution(grid, fine.values, None, np.ones(fine.values.shape[:2]), [fine.record], quiet, smearing)
     half = grid.coarsen()
     start = grid.restrict(start)
-    fewer = plan.coarsened()
+    fewer, quarter = coarser
     after = problem.forgotten(half)
     coarse = march(problem.dynamics, fewer.times(problem.clock, tau), half, fewer, start, scheme, tick, (), after)
-    third = _third(problem, scheme, half, plan, times, start, tick)
+    third = None if quarter is None else _third(problem, scheme, half, quarter, plan, times, start, tick)
     v = problem.weight_values(half)
     gap = over_saves(lambda s: weighted_gap(grid, fine.values[:, s], coarse.values[:, s], v[s]), fine.values)
     norm = weighted_norm(problem, grid, fine.values)
@@ -152,15 +161,13 @@ def _third(
     problem: Problem,
     scheme: Scheme,
     half: Grid,
+    quarter: Quarter,
     plan: StepPlan,
     times: Array,
     start: Array,
     tick: Callable[[int], None],
-) -> tuple[Level, NDArray[np.int64]] | None:
-    """The level on a quarter of cells and steps with the indices of its save times; None where there are too few."""
-    quarter = quarter_of(half, plan, problem.clock.breaks)
-    if quarter is None:
-        return None
+) -> tuple[Level, NDArray[np.int64]]:
+    """The level on a quarter of cells and steps with the indices of its save times."""
     grid, coarser, which = quarter
     # every fourth step time: what the clock says of them is known
     times = times[coarser.nodes_in(plan, which)]
@@ -169,9 +176,7 @@ def _third(
     return level, which
 
 
-def quarter_of(
-    half: Grid, plan: StepPlan, breaks: Collection[float]
-) -> tuple[Grid, StepPlan, NDArray[np.int64]] | None:
+def quarter_of(half: Grid, plan: StepPlan, breaks: Collection[float]) -> Quarter | None:
     """Cells, steps and save times of a third level, given half the cells and all steps; None where they are too few."""
     quarter = plan.quartered(breaks)
     cells = tuple((n + 1) // 2 for n in half.shape)
@@ -249,12 +254,13 @@ class FiniteVolumes:
 
     def fixed(self, problem: Problem, grid: Grid, plan: StepPlan, *, estimate: bool, progress: bool | None) -> Solution:
         """One level, and with `estimate` those on half and a quarter of cells and steps."""
-        total = plan.steps
+        total, coarser = plan.steps, None
         if estimate:
-            quarter = plan.quartered(problem.clock.breaks)
-            total += plan.coarsened().steps + (quarter[0].steps if quarter else 0)
+            quarter = quarter_of(grid.coarsen(), plan, problem.clock.breaks)
+            coarser = plan.coarsened(), quarter
+            total += coarser[0].steps + (quarter[1].steps if quarter else 0)
         with progress_bar(total, "evolve", enabled=progress) as bar:
-            return solve_fixed(problem, self.scheme, grid, plan, estimate=estimate, tick=bar.update)
+            return solve_fixed(problem, self.scheme, grid, plan, coarser, bar.update)
 
     def adaptive(
         self, problem: Problem, grid: Grid, plan: StepPlan, *, tol: float, budget: float, progress: bool | None
