@@ -36,6 +36,36 @@ def test_errors_are_what_they_say(error: Any, expected: Any) -> None:
     np.testing.assert_allclose(score(0.2, X) - EXACT(0.2, X), expected, atol=1e-13)
 
 
+def test_errors_that_say_they_are_smooth_in_time_are_not_looked_at_by_runs() -> None:
+    """What is not a score of its own times is asked as often as the steps need it, and the numbers are the same."""
+
+    class Counted:
+        def __init__(self, error: Any) -> None:
+            self.error, self.calls = error, 0
+            if hasattr(error, "breaks"):
+                self.breaks = error.breaks
+
+        def __call__(self, t: float, x: Any) -> Any:
+            self.calls += 1
+            return self.error(t, x)
+
+    def run(error: Any) -> xr.Dataset:
+        reverse = fp.Reverse(TARGET, fp.VP(), score=scores.perturbed(EXACT, error))
+        grid = fp.Grid.uniform((-6.0, 6.0), cells=60)
+        return fp.evolve(reverse, fp.Gaussian(0.0, std=1.0), grid=grid, steps=20, t_min=0.1, estimate=False)
+
+    for known in (errors.Sine(0.1, wave=2.0), errors.InNoiseUnits(errors.Bias(0.1), fp.VP())):
+        plain = Counted(lambda t, x, known=known: known(t, x))
+        said = Counted(known)
+        np.testing.assert_array_equal(run(said).density, run(plain).density)
+        assert said.calls < 100 < plain.calls, known
+    # what jumps, or whose process changes quickly, is looked for
+    assert not hasattr(scores.perturbed(EXACT, errors.During(errors.Bias(0.1), 0.3, 0.7)), "breaks")
+    assert not hasattr(scores.perturbed(lambda t, x: -x, errors.Bias(0.1)), "breaks")
+    steep = fp.GaussianPath(scale=lambda t: 1.0 - 0.5 * t, std=lambda t: 0.4 + t + 0.3 * np.tanh((t - 0.5) / 1e-3))
+    assert not hasattr(scores.exact(TARGET, steep), "breaks")
+
+
 def test_errors_in_the_plane_have_directions() -> None:
     x = np.random.default_rng(0).standard_normal((3, 4, 2))
     wave = errors.Sine((0.0, 2.0), wave=(1.0, 0.0))(0.1, x)

@@ -175,6 +175,19 @@ def checked(score: Callable[[float, Any], Any], dim: int | None = None) -> Check
     return CheckedScore(score, dim)
 
 
+def breaks_of(part: Any) -> tuple[float, ...]:
+    """Return the times at which a part of a score jumps or bends; AttributeError where it does not say all of them.
+
+    Scores without the attribute `breaks` are looked at in time by every run, which costs more than the run.
+    """
+    if isinstance(part, Process):
+        if part.joints.steep or part.joints.rough:
+            raise AttributeError(f"{part!r} changes quickly, or too often to say when")
+        return part.joints.times
+    found: tuple[float, ...] = part.breaks
+    return found
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class ExactScore:
     """``s(t, x) = grad log p_t(x)``; `marginals` is the family p_t."""
@@ -187,6 +200,11 @@ class ExactScore:
         # beyond T a churn at the highest noise level asks
         longer = process.reaching(time)
         return (self.marginals if longer is process else family(self.marginals.target, longer)).score(time, x)
+
+    @property
+    def breaks(self) -> tuple[float, ...]:
+        """Those of the process, in time nothing else is rough; no such attribute where it changes in other ways."""
+        return breaks_of(self.marginals.process)
 
     def __repr__(self) -> str:
         """Return the call that makes it."""

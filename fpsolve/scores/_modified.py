@@ -12,7 +12,7 @@ from fpsolve import _checks
 from fpsolve._callables import refuse_signature
 from fpsolve._checks import FloatArray, real_array
 from fpsolve.processes import Process
-from fpsolve.scores._base import Score, name_of
+from fpsolve.scores._base import Score, breaks_of, name_of
 from fpsolve.scores.errors import Scaling, ScoreError
 
 
@@ -163,6 +163,11 @@ class Perturbed:
         if isinstance(self.error, Scaling):
             return np.asarray((1.0 + self.error.share) * value)
         return value + _checks.values_at("error", self.error(t, points), points.shape, f"at t = {t:g}")
+
+    @property
+    def breaks(self) -> tuple[float, ...]:
+        """Times at which score or error jump or bend, where both say them; else there is no such attribute."""
+        return (*breaks_of(self.score), *breaks_of(self.error))
 
     @property
     def domain(self) -> Any:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from fpsolve import _checks
 from fpsolve._checks import FloatArray, real_array
 from fpsolve.processes import Process
 from fpsolve.scores._adapter import transition
-from fpsolve.scores._base import name_of
+from fpsolve.scores._base import breaks_of, name_of
 
 __all__ = ["Bias", "Bump", "During", "InNoiseUnits", "RandomField", "Scaling", "ScoreError", "Sine"]
 
@@ -39,6 +39,7 @@ class Bias:
     array([0.1, 0.1])
     """
 
+    breaks: ClassVar[tuple[float, ...]] = ()
     vector: float | tuple[float, float]
 
     def __post_init__(self) -> None:
@@ -59,6 +60,7 @@ class Scaling:
         0.1 for a score that is 10 % too large.
     """
 
+    breaks: ClassVar[tuple[float, ...]] = ()
     share: float
 
     def __post_init__(self) -> None:
@@ -83,6 +85,7 @@ class Sine:
     0.5
     """
 
+    breaks: ClassVar[tuple[float, ...]] = ()
     amplitude: float | tuple[float, float]
     wave: float | tuple[float, float]
     phase: float = 0.0
@@ -118,6 +121,7 @@ class Bump:
     2.0
     """
 
+    breaks: ClassVar[tuple[float, ...]] = ()
     amplitude: float | tuple[float, float]
     at: float | tuple[float, float]
     width: float
@@ -165,6 +169,7 @@ class RandomField:
     (4, 2)
     """
 
+    breaks: ClassVar[tuple[float, ...]] = ()
     amplitude: float
     length: float
     dim: int = 1
@@ -222,6 +227,11 @@ class InNoiseUnits:
     def __call__(self, t: float, x: FloatArray) -> FloatArray:
         """Return the error of the score at the points x, of their shape."""
         return np.asarray(-np.asarray(self.error(t, x), dtype=np.float64) / transition(self.process, t)[1])
+
+    @property
+    def breaks(self) -> tuple[float, ...]:
+        """Times at which it jumps or bends, where error and process say them; else there is no such attribute."""
+        return (*breaks_of(self.error), *breaks_of(self.process))
 
     def __repr__(self) -> str:
         """Return the call that makes it, the same text in every run."""
