@@ -49,7 +49,11 @@ def snapped(times: ArrayLike, marks: Iterable[float], T: float) -> FloatArray:
     given = np.asarray(times, dtype=np.float64)
     found = np.array(given)
     for mark in marks:
-        found = np.where(np.abs(given - mark) <= _reach(given, float(mark), T), mark, found)
+        gap = np.abs(given - mark)
+        # farther than any reach, or the mark itself: most times are, and the look at their digits costs
+        near = (gap > 0.0) & (gap <= (ROUNDING + _SHARE) * abs(mark) + (SUM + SINGLE_SUM) * T)
+        if near.any():
+            found = np.where(gap <= _reach(given, float(mark), T), mark, found)
     return found
 
 
