@@ -4,9 +4,11 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import cases
+import numpy as np
 import pytest
 from test_status import WORDS, said
 
@@ -51,6 +53,27 @@ def test_checks_pass_and_files_are_there(small, name):
     assert len(report.checks) >= 6
     assert {path.name for path in out.iterdir()} == FILES
     assert max(len(line) for line in report.table.text().splitlines()) <= 100
+
+
+def test_the_headline_is_the_number_of_the_result_with_its_error(small):
+    found = small["error-decomposition"][0].datasets[""]
+    told = float(np.asarray(found["total"])[-1]), float(np.asarray(found["total_error"])[-1])
+    value, bar = small["error-decomposition"][0].headline.removeprefix("final error ").split(" ± ")
+    assert float(value) == pytest.approx(told[0], abs=told[1]) and float(bar) == pytest.approx(told[1], rel=0.5)
+    last = small["step-size"][0].datasets[""]["total"].isel(steps=-1)
+    best = str(last["sampler"].values[int(np.argmin(last.values))])
+    assert f"steps of {best}" in small["step-size"][0].headline
+    line = (small["step-size"][1] / "report.md").read_text().splitlines()[2]
+    marks = (
+        "Asked: ",
+        "On: 0.5 N(-2, 0.3^2)",
+        "Found: least error",
+        "Checks: ",
+        "Limits: nothing is proved; estimated: ",
+    )
+    assert sorted(marks, key=line.index) == list(marks)
+    with pytest.raises(ValueError, match="headline: expected a number with its error"):
+        replace(small["step-size"][0], headline="0.3")
 
 
 def test_the_decomposition_fails_on_wrong_numbers(small):

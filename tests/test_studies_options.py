@@ -19,7 +19,7 @@ from fpsolve.processes import OwnUnits
 from fpsolve.samplers import SAMPLERS, get
 from fpsolve.studies.config import by_clock, level_time, own_units, seen
 from fpsolve.studies.options import QUICK, Options, first_columns, fitted, read
-from fpsolve.studies.report import Check, Report, Table, html
+from fpsolve.studies.report import Check, Report, Table, html, in_short, markdown
 
 
 def config(name, **options):
@@ -188,10 +188,13 @@ def test_the_page_is_one_file_with_its_figure_and_closes_what_it_opens() -> None
     figure = Figure()
     figure.subplots().plot([0, 1])
     report = Report(
-        study="a", title="A <b> & c", question="Why?", answer=("One. Two. Three. Four. Five.",),
+        study="a", title="A <b> & c", question="It is so. Why?", answer=("One. Two.",), headline="d = 3 ± 1",
         checks=(Check("c", 1.0, 1.0, 0.1),), table=Table(("x",), (("1",),)), notes=("n",), figure=figure,
-        caption="cap", metrics={}, provenance={"seed": 1},
+        caption="cap", metrics={}, provenance={"seed": 1}, status={"proved": ("x",), "estimated": ("y", "z")},
     )  # fmt: skip
+    short = ("Asked: It is so; why?", "On: what the settings say.", "Found: d = 3 ± 1.", "Checks: All 1 checks pass.",
+             "Limits: proved: x; estimated: y, z.")  # fmt: skip
+    assert in_short(report) == short
     picture = BytesIO()
     figure.savefig(picture, format="png")
     page, opened, sources = html(report, picture.getvalue()), [], []
@@ -209,8 +212,9 @@ def test_the_page_is_one_file_with_its_figure_and_closes_what_it_opens() -> None
     assert not opened and all(source.startswith("data:") for source in sources)
     picture = next(source for source in sources if source.startswith("data:image/png"))
     assert base64.b64decode(picture.partition(",")[2]).startswith(b"\x89PNG")
-    first = page[page.index("<p class") : page.index("<figure>")]
-    assert "Four." in first and "Five." not in first and "A &lt;b&gt; &amp; c" in page
+    first = page[page.index("<ul class") : page.index("<figure>")]
+    assert all(f"<li>{sentence}</li>" in first for sentence in short) and "A &lt;b&gt; &amp; c" in page
+    assert markdown(report).split("\n\n")[1] == " ".join(short)
     assert page.index("<summary>Provenance") > page.index("<summary>Checks")
 
 

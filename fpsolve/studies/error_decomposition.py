@@ -25,7 +25,7 @@ from fpsolve.studies.config import (
     by_clock,
     seen,
 )
-from fpsolve.studies.report import Check, Report, Table, number
+from fpsolve.studies.report import Check, Report, Table, number, with_error
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -105,6 +105,7 @@ def run(config: Config, stages: Stages) -> Report:
         title=config.title,
         question=config.question,
         answer=_answer(found),
+        headline=f"final error {with_error(found.attrs['total'], found.attrs['total_error'])}",
         checks=checks(found),
         table=Table(("source", "local", "left", "left / local", "bound"), tuple(_row(found, s) for s in SOURCES)),
         status=STATUS,

@@ -73,6 +73,7 @@ def run(config: Config, stages: Stages) -> Report:
         title=config.title,
         question=config.question,
         answer=tuple(_answer(case) for case in cases) + (_summing_up(cases),),
+        headline="; ".join(_headline(case) for case in cases),
         checks=tuple(check for case in cases for check in checks(case)),
         table=Table(COLUMNS, tuple(row for case in cases for row in _rows(case))),
         status=STATUS,
@@ -193,6 +194,12 @@ def _answer(case: Case) -> str:
         f"{number(alpha, 3)}, the forward gap, times how far its mean is off, and one whose mean is right in "
         f"proportion to the square, {number(alpha**2, 2)}."
     )
+
+
+def _headline(case: Case) -> str:
+    last = case.curve.isel(t=-1).sel(start=case.others[0])
+    apart = with_error(float(last["distance"]), float(last["error"]))
+    return f"{case.label}: weighted distance at t = {float(last['t']):g} {apart} from {case.others[0]}"
 
 
 def _summing_up(cases: tuple[Case, ...]) -> str:

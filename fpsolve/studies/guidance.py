@@ -84,11 +84,14 @@ def run(config: Config, stages: Stages) -> Report:
             agree = _particles(config, *runs["SDE", max(config.w)])
         with stages("figure"):
             drawn = _figure(config, found, {way: runs[way, config.w[-1]][1] for way in WAYS})
+    last = found.isel(w=-1).sel(way="SDE")
+    apart = with_error(float(last["apart"]), float(last["bar"]))
     return Report(
         study="guidance",
         title=config.title,
         question=config.question,
         answer=_answer(found),
+        headline=f"at w = {float(last['w']):g} with the SDE {apart} in total variation from the tilted law",
         checks=checks(found, agree, max(0.02, 5.0 * config.tol)),
         table=Table(("w", *WAYS, "mean", "tilted", "std", "tilted"), _rows(found)),
         status=STATUS,

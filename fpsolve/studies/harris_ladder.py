@@ -32,7 +32,7 @@ from fpsolve.studies.config import (
     by_clock,
     called,
 )
-from fpsolve.studies.report import Check, Report, Table, formula, number
+from fpsolve.studies.report import Check, Report, Table, formula, number, with_error
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -105,9 +105,8 @@ class Case:
 
     Attributes
     ----------
-    name : str
-    settings : CaseSettings
-    reverse : Reverse
+    name, settings, reverse
+        Of the case.
     ladder : Dataset
         Of the start, in the weight of the settings.
     curve : Dataset
@@ -189,10 +188,8 @@ def order(name: str, ladder: xr.Dataset, curve: xr.Dataset | None = None) -> lis
         pair = hypothesis.name.replace("curve", "measured").replace(" <= ", " / ").replace("sharp Dobrushin", "sharp")
         margins[pair] = float(np.fmin(margins.get(pair, np.nan), hypothesis.margin))
     known = int(np.isfinite(ladder[START].sel(bound="Harris").values[1:]).sum())
-    return [
-        *(Check.at_most(f"{name}: {pair}, largest", 1.0 - margin, 1.0) for pair, margin in margins.items()),
-        Check(f"{name}: boundaries with a Harris bound", known, ladder.sizes["block"], 0.0),
-    ]
+    ratios = (Check.at_most(f"{name}: {pair}, largest", 1.0 - margin, 1.0) for pair, margin in margins.items())
+    return [*ratios, Check(f"{name}: boundaries with a Harris bound", known, ladder.sizes["block"], 0.0)]
 
 
 def _agreement(case: Case) -> list[Check]:
@@ -289,8 +286,6 @@ def _without_k(case: Case) -> xr.Dataset:
     return case.ladder.assign(factor=factor)
 
 
-__all__ = ["Config", "run"]
-
 COLUMNS = ("block", "measured", "sharp", "Harris", "beta", "gamma", "K", "R", "a''")
 #: What the numbers of the table are.
 STATUS: dict[Status, tuple[str, ...]] = {
@@ -347,6 +342,7 @@ def run(config: Config, stages: Stages) -> Report:
     return Report(
         study="harris-ladder", title=config.title, question=config.question,
         answer=tuple(_answer(case) for case in cases),
+        headline="; ".join(_headline(case) for case in cases),
         checks=(*(check for case in cases for check in checks(case)), *controlled),
         table=Table(COLUMNS, tuple(row for case in cases for row in _rows(case))), status=STATUS, notes=NOTES,
         figure=drawn, caption=CAPTION + " ".join(_described(case) for case in cases),
@@ -407,6 +403,13 @@ def _answer(case: Case) -> str:
         f"{_certificate(case.whole.harris.value)} where the sharp coefficient is {case.whole.sharp.value:.4f}; the "
         f"best chain of blocks with one beta has {len(case.chain.blocks)} of them and {_certificate(case.chain.value)}."
     )
+
+
+def _headline(case: Case) -> str:
+    last = case.ladder.sel(start=START).isel(t=-1)
+    apart = with_error(float(last["measured"]), float(last["measured_error"]))
+    most = _certificate(case.whole.harris.value)
+    return f"{case.name}: distance at the end {apart}, contraction at most {most} (certified)"
 
 
 def _metrics(case: Case) -> dict[str, float]:

@@ -183,6 +183,7 @@ def run(config: Config, stages: Stages) -> Report:
         title=config.title,
         question=config.question,
         answer=_answer(found),
+        headline=_headline(found),
         checks=checks(config, found),
         table=Table(COLUMNS, tuple(_row(found, box, beta) for beta in config.betas for box in config.boxes)),
         status=STATUS,
@@ -291,3 +292,10 @@ def _answer(found: xr.Dataset) -> tuple[str, ...]:
         f"the wider the box at which the number stops to change. Without looking at what the box holds, the narrowest "
         f"boxes return the smallest numbers. {told}",
     )
+
+
+def _headline(found: xr.Dataset) -> str:
+    wide = found.sel(box=found["box"].max())
+    best = wide.isel(beta=int(np.nanargmin(wide["certified"].values)))
+    certified, sharp = (number(float(best[name]), 3) for name in ("certified", "sharp"))
+    return f"contraction at most {certified} (certified) at beta = {float(best['beta']):g}, sharp {sharp} (estimated)"

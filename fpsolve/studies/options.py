@@ -385,9 +385,10 @@ def run_study(
     stages = Stages(name, progress)
     report: Report = module.run(settings, stages)
     origin = collect(settings, stages.seconds, time.perf_counter() - began)
-    report = replace(report, provenance={**origin, **report.provenance})
     if options is not None and options.quick:
         report = replace(report, notes=(*report.notes, QUICKLY))
+        origin["quick"] = True
+    report = replace(report, provenance={**origin, **report.provenance})
     if '"own-units"' in json.dumps(origin["settings"]):
         report = replace(report, notes=(*report.notes, NOTE))
     if folder is not None:

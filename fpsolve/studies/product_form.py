@@ -113,11 +113,16 @@ def run(config: Config, stages: Stages) -> Report:
             again = on_cells(cases[TARGETS.index("mixture")], config.line, weight)
         with stages("figure"):
             drawn = figure(reference.product, reference.exact, reference.points, cases, list(sides.values()))
+    quiet, noisy = (
+        with_error(cases[0].quiet.value, cases[0].quiet.error),
+        with_error(cases[0].noisy, cases[0].noisy_error),
+    )
     return Report(
         study="product-form",
         title=config.title,
         question=config.question,
         answer=_answer(reference, cases),
+        headline=f"{cases[0].label}: distance to the exact sampler {quiet} without noise, {noisy} with it",
         checks=(*checks(reference, cases), again),
         table=Table(("target", "stationary points", "eta = 0", "eta = 1"), tuple(_row(case) for case in cases)),
         status=STATUS,

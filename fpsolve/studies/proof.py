@@ -113,11 +113,14 @@ def run(config: Config, stages: Stages) -> Report:
             blocks = _blocks(config)
         with stages("figure"):
             drawn = _figure(found, blocks)
+    least = found.where(found["upper"] == found["upper"].min(), drop=True).squeeze()
+    low, high = outward(float(least["lower"]), up=False), outward(float(least["upper"]), up=True)
     return Report(
         study="proof",
         title=config.title,
         question=config.question,
         answer=_answer(found, blocks),
+        headline=f"least distance proved, from {least['start'].item()} at t = {float(least['t']):g}: [{low}, {high}]",
         checks=checks(config, found, blocks),
         table=Table(COLUMNS, (*_rows(found), *_block_rows(blocks))),
         status=STATUS,

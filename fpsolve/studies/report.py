@@ -15,6 +15,7 @@ import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from html import escape
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -22,7 +23,8 @@ import numpy as np
 from fpsolve import _checks
 from fpsolve._messages import Status
 from fpsolve.laws import Law
-from fpsolve.settings import dump
+from fpsolve.processes import Process
+from fpsolve.settings import build, dump
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -168,6 +170,8 @@ class Report:
     study, title, question : str
     answer : tuple of str
         The answer in numbers, one paragraph each.
+    headline : str
+        The one number of the answer with its error: "±", an interval, or "at most".
     checks : tuple of Check
     table : Table
         The main table; ``notes`` say how to read it.
@@ -197,6 +201,11 @@ class Report:
     status: Mapping[Status, tuple[str, ...]] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
     datasets: Mapping[str, xr.Dataset] = field(default_factory=dict)
+    headline: str = ""
+
+    def __post_init__(self) -> None:
+        if self.headline and not any(mark in self.headline for mark in ("±", "[", "at most")):
+            raise _checks.error("headline", "a number with its error: ±, [low, high] or 'at most'", self.headline)
 
     @property
     def passed(self) -> bool:
@@ -227,7 +236,7 @@ def terminal(report: Report) -> str:
     """Return the report for a terminal."""
     blocks = [
         f"{report.title}\n{'=' * min(len(report.title), WIDTH)}",
-        _wrapped(report.question),
+        "\n".join(_wrapped(sentence) for sentence in in_short(report)),
         report.table.text(),
         "\n".join(_wrapped(note) for note in notes(report)),
         check_table(report.checks).text(),
@@ -243,6 +252,7 @@ def markdown(report: Report) -> str:
     names = [f"group `{name}`" if name else "the root" for name in report.datasets]
     blocks = [
         f"# {report.title}",
+        " ".join(in_short(report)),
         f"**Question.** {report.question}",
         f"![{report.title}](figure.png)",
         f"*{report.caption}*",
@@ -280,6 +290,48 @@ def verdict(report: Report) -> str:
     if not failed:
         return f"All {len(report.checks)} checks pass."
     return f"{len(failed)} of {len(report.checks)} checks FAIL: {'; '.join(failed)}."
+
+
+def in_short(report: Report) -> tuple[str, ...]:
+    """Return five sentences: what was asked, on what, the answer with its error, the checks, what is not shown."""
+    first, *more = (one.rstrip(".") for one in _sentences(report.question))
+    asked = "; ".join([first, *(one[0].lower() + one[1:] for one in more)])
+    laws, processes = _looked_at(report.provenance.get("settings", {}))
+    on = " and ".join(laws) + (" under " if laws and processes else "") + " and ".join(processes)
+    # by headline, else what the answer begins with
+    found = report.headline or (_sentences(report.answer[0])[0].rstrip(".") if report.answer else "nothing")
+    kinds = {word: f"{word}: {', '.join(names)}" for word, names in report.status.items()}
+    proved = kinds.pop("proved", "nothing is proved")
+    less = ", and --quick looked at less" if "quick" in report.provenance else ""
+    return (
+        f"Asked: {asked if asked.endswith('?') else asked + '.'}",
+        f"On: {on or 'what the settings say'}.",
+        f"Found: {found}.",
+        f"Checks: {verdict(report)}",
+        f"Limits: {'; '.join([proved, *kinds.values()])}{less}.",
+    )
+
+
+def _sentences(text: str) -> list[str]:
+    # a sentence ends before a capital, not within "p. 3" or "0.5"
+    return re.split(r"(?<=[.!?])\s+(?=[A-Z])", text)
+
+
+def _looked_at(settings: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    """Laws or files of data, and processes, of the settings of a study."""
+    laws, processes, left = [], [], [("", settings)]
+    while left:
+        key, table = left.pop(0)
+        left += [(name, one) for name, one in table.items() if isinstance(one, dict)]
+        if "columns" in table:
+            laws.append(
+                f"{Path(str(table.get('file', 'old_faithful'))).name} ({', '.join(map(str, table['columns']))})"
+            )
+        elif key in ("target", "mixture") and "kind" in table:
+            laws.append(formula(build(table, Law)))
+        elif key == "process":
+            processes.append(type(build(table, Process).plain).__name__)
+    return list(dict.fromkeys(laws)), list(dict.fromkeys(processes))
 
 
 def notes(report: Report) -> tuple[str, ...]:
@@ -332,16 +384,12 @@ td, th { padding: .2rem .6rem; border-bottom: 1px solid #ddd; text-align: right;
 td:first-child, th:first-child { text-align: left } pre { overflow-x: auto; font-size: .8rem }
 summary { cursor: pointer; font-weight: 600; margin: .6rem 0 } .fail { color: #b00020 }
 """
-#: Sentences of the summary.
-SENTENCES = 5
 
 
 def html(report: Report, picture: bytes) -> str:
     """Return ``report.html``: five sentences, the figure (PNG), the whole answer, tables, checks, provenance."""
     source = base64.b64encode(picture).decode()
-    answer = " ".join(report.answer)
-    # a sentence ends before a capital, not within "p. 3" or "0.5"
-    said = [verdict(report), *re.split(r"(?<=[.:!?])\s+(?=[A-Z])", answer)][:SENTENCES]
+    short = "".join(f"<li>{_text(sentence)}</li>" for sentence in in_short(report))
     word = "pass" if report.passed else "fail"
     failed = "" if report.passed else " open"
     paragraphs = "".join(f"<p>{_text(paragraph)}</p>" for paragraph in report.answer)
@@ -351,7 +399,7 @@ def html(report: Report, picture: bytes) -> str:
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1"><link rel="icon" href="data:,">'
         f"<title>{escape(report.title)}</title><style>{STYLE}</style></head><body>\n"
-        f'<h1>{escape(report.title)}</h1>\n<p class="{word}"><b>{_text(" ".join(said))}</b></p>\n'
+        f'<h1>{escape(report.title)}</h1>\n<ul class="{word}">{short}</ul>\n'
         f'<figure><img alt="{escape(report.title)}" src="data:image/png;base64,{source}">'
         f"<figcaption>{_text(report.caption)}</figcaption></figure>\n"
         f"<p><b>Question.</b> {_text(report.question)}</p>\n"

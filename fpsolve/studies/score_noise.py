@@ -117,6 +117,7 @@ def run(config: Config, stages: Stages) -> Report:
         title=config.title,
         question=config.question,
         answer=_answer(config, found, table),
+        headline=f"rank correlation of metric and distance, errors that last: {_said(table, 'steady', 'whole')}",
         checks=checks(found, table, known, config.width, config.coarser),
         table=_table(config, table),
         status=STATUS,

@@ -27,7 +27,7 @@ from fpsolve.studies.config import (
     TMin,
     seen,
 )
-from fpsolve.studies.report import Check, Report, Table, number
+from fpsolve.studies.report import Check, Report, Table, number, with_error
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -114,6 +114,7 @@ def run(config: Config, stages: Stages) -> Report:
         title=config.title,
         question=config.question,
         answer=_answer(config, found),
+        headline=_headline(found),
         checks=checks(found, config.redesigned),
         table=Table(columns, _rows(found)),
         status=STATUS,
@@ -237,6 +238,13 @@ def _answer(config: Config, found: xr.Dataset) -> tuple[str, ...]:
         f"Kept, the grid of the exact score costs up to {number(float(gain.max()), 3)} times the error of one that is "
         f"designed for the wrong score ({most}).",
     )
+
+
+def _headline(found: xr.Dataset) -> str:
+    most = found.isel(evaluations=-1)
+    best = most.isel(sampler=int(np.argmin(most["designed"].values)))
+    error = with_error(float(best["designed"]), float(best["bar"]))
+    return f"least error with {int(best['evaluations'])} evaluations {error} ({best['sampler'].item()})"
 
 
 def _figure(found: xr.Dataset) -> Figure:

@@ -14,7 +14,7 @@ from fpsolve._messages import Status
 from fpsolve.plots import PALETTE, legend_beside, weight_formula
 from fpsolve.studies.config import SamplerName, Stages, seen
 from fpsolve.studies.error_decomposition import LineSettings
-from fpsolve.studies.report import Check, Report, Table, number
+from fpsolve.studies.report import Check, Report, Table, number, with_error
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -68,6 +68,7 @@ def run(config: Config, stages: Stages) -> Report:
         title=config.title,
         question=config.question,
         answer=_answer(found),
+        headline=_headline(found),
         checks=checks(config, found),
         table=Table(("sampler", *(f"error, {n} steps" for n in config.counts), "start", "order"), _rows(found)),
         status=STATUS,
@@ -120,7 +121,8 @@ def _one(config: Config, name: str, steps: int) -> xr.Dataset:
     )
     alive = result["alive"].isel(t=-1)
     numbers = {source: float(alive.sel(source=source)) for source in ("initialization", "discretization")}
-    numbers |= {"total": float(result["total"][-1]), "closure": float(result["closure"].max())}
+    numbers |= {name: float(result[name][-1]) for name in ("total", "total_error")}
+    numbers |= {"closure": float(result["closure"].max())}
     numbers["evaluations"] = float(steps * sampler.evaluations)
     v = weights.evaluate(config.weight, config.grid()) * config.grid().volume
     on_cells = float((np.abs(result["sampled"].values - result["exact"].values) * v).sum())
@@ -150,6 +152,13 @@ def _answer(found: xr.Dataset) -> tuple[str, ...]:
         f"Fitted orders of the discretization error: {orders}.",
         f"With {int(last['steps'])} steps {best} has the smallest error, {smallest}.{floor}",
     )
+
+
+def _headline(found: xr.Dataset) -> str:
+    last = found.isel(steps=-1)
+    best = last.isel(sampler=int(np.argmin(last["total"].values)))
+    error = with_error(float(best["total"]), float(best["total_error"]))
+    return f"least error {error}, with {int(best['steps'])} steps of {best['sampler'].item()}"
 
 
 def _figure(found: xr.Dataset) -> Figure:

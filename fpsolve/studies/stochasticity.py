@@ -301,11 +301,14 @@ def run(config: Config, stages: Stages) -> Report:
             by_churn = _with_coefficients(measure(second, "churn", config.churns, churn), second, churn, grid)
         with stages("figure"):
             drawn = figure(by_eta, by_churn)
+    ends = by_eta[["far", "far_error"]].isel(t=-1).sel(eta=[0.0, 1.0])
+    without, usual = map(with_error, ends["far"].values.tolist(), ends["far_error"].values.tolist())
     return Report(
         study="stochasticity",
         title=config.title,
         question=config.question,
         answer=_answer(by_eta, by_churn),
+        headline=f"distance left of the start far out {without} at eta = 0, {usual} at eta = 1",
         checks=checks(config, by_eta, by_churn, exact_far(first)),
         table=Table(("knob", "far", "coefficient", "early", "late"), _rows(by_eta, by_churn)),
         status=STATUS,
