@@ -245,3 +245,101 @@ def test_the_entropy_of_the_sampler_is_below_the_bound():
     true = np.sum(p * np.log(p / q)) * h
     found = bounds.discretization(fp.Reverse(TWO_MODES, VP), TIMES)
     assert true <= found.value <= 30.0 * true
+
+
+def test_in_the_plane_an_entropy_is_none_where_the_box_misses_the_start():
+    """A start beyond the box had an entropy of -3e-170 in it, and that was called certified."""
+    grid = fp.Grid.uniform(((-6, 6), (-6, 6)), cells=(48, 48))
+    reverse = fp.Reverse(fp.Gaussian([0.0, 0.0], std=0.5), VP)
+    far = fp.Gaussian([20.0, 0.0], std=0.5)
+    half = fp.GaussianMixture([0.5, 0.5], [[20.0, 0.0], [0.0, 0.0]], stds=[0.5, 0.5])
+    for start in (far, half, fp.Gaussian([0.0, 0.0], std=4.0)):
+        found = bounds.log_sobolev(reverse, 1.0, 0.1, start=start, grid=grid)
+        assert found.value is None and "the box holds start" in found.reason
+    # KL of N(0, 0.8^2 I) and N(0, v I), v the variance of p_1
+    v = alpha(0.0, 1.0) ** 2 * 0.25 + 1.0 - alpha(0.0, 1.0) ** 2
+    found = bounds.log_sobolev(reverse, 1.0, 0.1, start=fp.Gaussian([0.0, 0.0], std=0.8), grid=grid)
+    assert found.kl_start == pytest.approx(0.64 / v - 1.0 - np.log(0.64 / v), rel=1e-4)
+    assert any("beyond the boxes" in text for text in found.unchecked)
+
+
+def test_in_the_plane_frozen_scores_cost_what_they_cost_on_two_lines():
+    line = bounds.discretization(fp.Reverse(fp.Gaussian(0.0, std=0.5), VP), [0.5, 0.3, 0.2])
+    reverse = fp.Reverse(fp.Gaussian([0.0, 0.0], std=0.5), VP)
+    for half, value in ((1.0, None), (6.0, 2.0 * line.value)):
+        grid = fp.Grid.uniform(((-half, half), (-half, half)), cells=(40, 40))
+        found = bounds.discretization(reverse, [0.5, 0.3, 0.2], grid=grid)
+        assert found.value == (None if value is None else pytest.approx(value, rel=1e-4))
+        assert ("the box holds the laws" in found.reason) == (value is None)
+
+
+@pytest.mark.parametrize("shift", [1e-6, 1e-9, 1e-13])
+def test_the_entropy_of_a_small_shift_keeps_its_digits(shift):
+    """It was as often negative as positive below 1e-17: a difference of numbers of the size of the shift."""
+    reverse = fp.Reverse(fp.Gaussian(0.0, std=1.0), fp.OrnsteinUhlenbeck(T=1.0))
+    found = bounds.log_sobolev(reverse, 1.0, 0.1, start=fp.Gaussian(shift, std=1.0))
+    assert found.kl_start == pytest.approx(0.5 * shift**2, rel=2e-2)
+    assert found.wasserstein >= 0.0
+
+
+@pytest.mark.parametrize("std", [1e-2, 1e-5, 1e-7])
+def test_frozen_scores_of_narrow_laws_down_to_time_zero(std):
+    """The information is 1/(variance) down to times at which the noise is as narrow as the law: by quad over log t."""
+
+    def spread(t):
+        return alpha(0.0, t) ** 2 * std**2 - np.expm1(-(0.1 * t + 9.95 * t**2))
+
+    def rate(u):
+        t = np.exp(u)
+        return 0.5 * t * beta(t) * (1.0 / spread(t) + (1.0 - 2.0 * alpha(t, 0.1)) / spread(0.1))
+
+    ends = np.linspace(np.log(1e-30), np.log(0.1), 40)
+    true = sum(quad(rate, a, b, epsabs=0.0, epsrel=1e-10)[0] for a, b in pairwise(ends))
+    found = bounds.discretization(fp.Reverse(fp.Gaussian(0.0, std=std), VP), [0.5, 0.1, 0.0])
+    assert found.steps[-1] == pytest.approx(true, rel=1e-6)
+
+
+def test_a_point_has_no_bound_down_to_time_zero():
+    """The integral of 1/t."""
+    reverse = fp.Reverse(fp.PointMass(0.3), VP)
+    found = bounds.discretization(reverse, [0.5, 0.1, 0.0])
+    assert found.value is None and "towards t = 0" in found.reason
+    assert bounds.discretization(reverse, [0.5, 0.1, 0.01]).value is not None
+    # a jump's information grows like t^(-1/2), which has an integral
+    assert bounds.discretization(fp.Reverse(fp.Uniform(-1.0, 1.0), VP), [0.5, 0.1, 0.0]).value is not None
+
+
+def test_a_component_counts_however_small_its_weight():
+    """f = (x - 50)_+ lives in the wide component alone, and its weight cancels: C >= Var f/E f'^2, about 9e5."""
+    z = 0.05
+    first, second = norm.pdf(z) - z * norm.sf(z), (1.0 + z**2) * norm.sf(z) - z * norm.pdf(z)
+    weight = 1e-305
+    quotient = 1e6 * (second - weight * first**2) / norm.sf(z)
+    law = fp.GaussianMixture([1.0, weight], [0.0, 0.0], stds=[1.0, 1e3])
+    assert bounds.poincare_bracket(law).upper >= quotient > 5e5
+    # the log-Sobolev constant is at least that of Poincare
+    assert bounds.log_sobolev_bracket(law).upper >= quotient and bounds.log_sobolev_constant(law)[0] >= quotient
+
+
+def test_a_bracket_of_a_function_is_an_estimate_and_ends_where_it_still_rises():
+    """exp(-x^2/2 - c|x|) has E exp(k|X|) ~ exp((k - c)^2/2), and so C >= 1 (Herbst), attained beyond 690 nats."""
+    for c in (20.0, 50.0, 200.0):
+        law = fp.FromLogDensity(lambda x, c=c: -0.5 * x**2 - c * np.abs(x), dim=1)
+        assert bounds.log_sobolev_bracket(law).upper >= 1.0
+    gap = fp.FromLogDensity(lambda x: np.where((np.abs(x) < 1.0) & (np.abs(x - 0.3) > 5e-4), 0.0, -np.inf), dim=1)
+    laplace = fp.FromLogDensity(lambda x: -np.abs(x), dim=1)
+    # C = 4 is the limit far out, which is no rise
+    assert 4.0 <= bounds.poincare_bracket(laplace).upper < 4.5
+    for law in (gap, laplace):
+        assert bounds.poincare_bracket(law).status == "estimated"
+    assert bounds.poincare_bracket(fp.Laplace()).status == "certified"
+    found = bounds.log_sobolev(fp.Reverse(gap, VP), 1.0, 0.1)
+    assert any("at which it was looked at" in text for text in found.unchecked)
+
+
+def test_given_constants_are_not_below_the_variance():
+    reverse = fp.Reverse(TWO_MODES, VP)
+    assert bounds.log_sobolev(reverse, 1.0, 0.1, constant=1e-3).value is None
+    assert bounds.log_sobolev(reverse, 1.0, 0.1, constant=2.0).value is not None
+    assert bounds.wasserstein(reverse, 1.0, 0.1, concavity=1e3).value is None
+    assert bounds.wasserstein(reverse, 1.0, 0.1, concavity=0.5).value is not None

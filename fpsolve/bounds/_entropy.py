@@ -19,9 +19,8 @@ from fpsolve import _checks, _times
 from fpsolve._messages import Status
 from fpsolve.bounds import _closed
 from fpsolve.bounds._explicit_kl import mean_under, square_of
-from fpsolve.bounds._girsanov import entropy_of
-from fpsolve.bounds._line import over_time, resolved
-from fpsolve.bounds._poincare import log_sobolev_bracket
+from fpsolve.bounds._line import EARLIEST, ENDS, entropy_of, held, over_time
+from fpsolve.bounds._poincare import BETWEEN, at_least_variance, is_known, log_sobolev_bracket
 from fpsolve.bounds._record import Hypothesis, Record, block, failure, yes
 from fpsolve.dynamics import Reverse
 from fpsolve.grid import Grid
@@ -30,7 +29,11 @@ from fpsolve.laws import Law
 
 Array = NDArray[np.float64]
 
-_CONSTANT = "log-Sobolev constant"
+_CONSTANT, _BRACKET = "log-Sobolev constant", "bracket on the line"
+
+
+#: Share of the last step's integral that may come from before the earliest of its panels.
+_EARLY = 1e-6
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -96,11 +99,11 @@ def log_sobolev_constant(law: Law) -> tuple[float, str]:
     (0.25, 'closed form')
     """
     _checks.instances(law=(law, Law))
-    slope, known = _closed.score_slope(law), {"closed form": np.inf, "bracket on the line": np.inf, "mixture": np.inf}
+    slope, known = _closed.score_slope(law), {"closed form": np.inf, _BRACKET: np.inf, "mixture": np.inf}
     if slope is not None and slope < 0.0:
         return -1.0 / slope, "closed form"
     if law.dim == 1:
-        known["bracket on the line"] = log_sobolev_bracket(law).upper
+        known[_BRACKET] = log_sobolev_bracket(law).upper
     numbers, chi = _closed.spectrum(law), _closed.chi_between(law)
     if numbers is not None and np.isfinite(chi):
         known["mixture"] = numbers.v_max * (2.0 + (1.0 + 0.5 * chi) * (1.0 + 0.5 * float(np.log1p(chi))))
@@ -174,12 +177,12 @@ def log_sobolev(
     noise = 0.0 if callable(reverse.eta) else float(reverse.eta) ** 2
     # alpha^2 C_t1/(alpha^2 C_t1 + sigma2), without an infinite C
     left = process.scale(last, first) ** 2 / (process.scale(last, first) ** 2 + process.variance(last, first) / c1)
-    kl = entropy_of(grid, q, p0)
+    kl, of_start, beyond = entropy_of(grid, q, p0, ("start", "p_t0"))
     checked = (
         yes("exact score and a constant eta", reverse.exact and not callable(reverse.eta)),
         yes(_CONSTANT, bool(np.isfinite(c1)), method),
-        *(() if grid is None or grid.dim == 1 else (resolved(grid, "start", q), resolved(grid, "p_t0", p0))),
-        yes("the start has a finite relative entropy", bool(np.isfinite(kl))),
+        *(() if constant is None else (at_least_variance("C_t1", c1, p1),)),
+        *of_start,
     )
     reason = failure(checked)
     value = float("nan") if reason else float(left) ** noise * kl
@@ -187,7 +190,12 @@ def log_sobolev(
         value=None if reason else value,
         statement="KL(q_t1|p_t1) <= [alpha(t1, t0)^2 C_t1/C_t0]^(eta^2) KL(q_t0|p_t0), C log-Sobolev constants",
         checked=checked,
-        unchecked=(*(("the log-Sobolev constant, as given",) if method == "given" else ()), "decay at infinity"),
+        unchecked=(
+            *(("the log-Sobolev constant, as given",) if method == "given" else ()),
+            *((BETWEEN,) if method == _BRACKET and not is_known(reverse.target) else ()),
+            *beyond,
+            "decay at infinity",
+        ),
         reason=reason,
         constant=c1,
         method=method,
@@ -240,6 +248,7 @@ def wasserstein(reverse: Reverse, t0: float, t1: float, *, concavity: float | No
     checked = (
         yes("exact score and a constant eta", reverse.exact and not callable(reverse.eta)),
         Hypothesis("-hess log p_0 >= kappa > 0", kappa if kappa > 0.0 else min(kappa, -1e-300), "closed form"),
+        *(() if concavity is None else (at_least_variance("1/kappa", 1.0 / kappa, reverse.target),)),
     )
     reason, process = failure(checked), reverse.process
     value = None
@@ -392,29 +401,40 @@ def discretization(
     _checks.same_dim("start", nu.dim, "reverse", reverse.dim)
     if reverse.dim == 2 and grid is None:
         raise _checks.error("grid", "a Grid for the integrals in 2D", "None")
-    process, added = reverse.process, []
+    process, added, early, box = reverse.process, [], 0.0, []
 
     def fisher(t: float) -> float:
         law = reverse.marginal(t)
-        return mean_under(grid, law, lambda x: square_of(law.score(x), law.dim))[0]
+        value, margin = mean_under(grid, law, lambda x: square_of(law.score(x), law.dim))
+        if law.dim == 2 and grid is not None:
+            box.append(min(margin, *(one.margin for one in held(grid, law=law))))
+        return value
 
     for t_k, later in pairwise(levels.tolist()):
         t, dr = over_time(reverse, t_k, later, 1)
         frozen = (1.0 - 2.0 * process.scale(t, t_k)) * fisher(t_k)
-        moved = np.array([fisher(float(s)) for s in t]) + frozen
-        added.append(0.5 * float(np.sum(process.diffusion(t) ** 2 * moved * dr)))
-    kl = entropy_of(grid, reverse.marginal(float(levels[0])), nu)
+        moved = process.diffusion(t) ** 2 * (np.array([fisher(float(s)) for s in t]) + frozen) * dr
+        added.append(0.5 * float(np.sum(moved)))
+        early = float(np.sum(moved[t < EARLIEST * t_k])) / float(np.sum(moved))
+    kl, of_start, beyond = entropy_of(grid, reverse.marginal(float(levels[0])), nu, ("p_t0", "start"))
     checked = (
         yes("exact score and eta = 1", reverse.exact and reverse.eta == 1.0),
         yes("the Fisher information is finite", bool(np.all(np.isfinite(added)))),
-        yes("the start has a finite relative entropy", bool(np.isfinite(kl))),
+        Hypothesis("its integral is finite towards t = 0", _EARLY - early, "1e-6 less the share of the earliest times"),
+        *(Hypothesis("the box holds the laws, and the cells resolve them", margin, ENDS) for margin in sorted(box)[:1]),
+        *of_start,
     )
     reason = failure(checked)
     return Discretization(
         value=None if reason else kl + sum(added),
         statement="KL(p_tn|mu_n) <= KL(p_t0|nu) + 1/2 sum int g^2 [J_t + (1 - 2 alpha(t, t_k)) J_tk] dt (Girsanov)",
         checked=checked,
-        unchecked=("the sampler is the exponential integrator on the score", "quadratures in space and time"),
+        unchecked=(
+            "the sampler is the exponential integrator on the score",
+            "quadratures in space and time",
+            *(("the Fisher information beyond the box",) if box else ()),
+            *beyond,
+        ),
         reason=reason,
         kl_start=kl,
         steps=np.array(added),

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fpsolve import _checks, kernels
-from fpsolve.bounds._line import HELD, RESOLVED, Line, ScoreError, on_cells, over_time, resolved, under
+from fpsolve.bounds._line import HELD, RESOLVED, ScoreError, entropy_of, on_cells, over_time, under
 from fpsolve.bounds._lyapunov import edge
 from fpsolve.bounds._moments import WeightedPinsker, weighted_pinsker
-from fpsolve.bounds._record import Hypothesis, Record, failure, yes
+from fpsolve.bounds._record import Hypothesis, Record, failure
 from fpsolve.dynamics import Reverse
 from fpsolve.grid import Grid
 from fpsolve.laws import Law
@@ -131,8 +131,7 @@ def girsanov(
     known = first.exact and first_start is None
     errors = [_error(p, first, second, float(t), grid, known) for t, p in zip(times, density, strict=True)]
     integrand = factor * np.square(first.process.diffusion(times)) * np.array([error.value for error in errors])
-    kl_start = 0.0 if other is start else entropy_of(grid, start, other)
-    of_start = () if other is start or grid.dim == 1 else (resolved(grid, "the first start", start),)
+    kl_start, of_start, beyond = (0.0, (), ()) if other is start else entropy_of(grid, start, other)
     kl_path = float(np.sum(integrand * dr))
     arrived = kernels.finite_volume_operator(second, grid, T, t_min).push(grid.cell_average(other))
     lost = max(lost, _lost(arrived, grid))
@@ -145,7 +144,6 @@ def girsanov(
         Hypothesis("the box holds E|Db|^2", min(e.held for e in errors), HELD),
         Hypothesis("the cells resolve E|Db|^2", min(e.resolved for e in errors), RESOLVED),
         *of_start,
-        yes("the starts have a finite relative entropy", bool(np.isfinite(kl_start))),
     )
     reason = failure(checked)
     return Girsanov(
@@ -155,6 +153,7 @@ def girsanov(
         unchecked=(
             "Novikov's condition, or what replaces it (Chen et al. 2023)",
             *(() if all(e.whole for e in errors) else ("E|Db|^2 beyond the box",)),
+            *beyond,
             *details.unchecked,
             f"the integrand between its {len(times)} times, the score error between the points of its integrals",
         ),
@@ -225,25 +224,3 @@ def _error(p: Array, first: Reverse, second: Reverse, t: float, grid: Grid, know
         return np.asarray(gap if grid.dim == 1 else gap.sum(axis=-1))
 
     return under(first.marginal(t), square, grid) if known else on_cells(p, square(grid.x), grid)
-
-
-def entropy_of(grid: Grid | None, p: Law, q: Law) -> float:
-    """KL(p|q), over the line in 1D and over the box in 2D; infinite where q is zero and p is not."""
-    if grid is not None and p.dim == 2:
-        if np.any(np.isneginf(q.log_density(grid.x)[p.log_density(grid.x) > -700.0])):
-            return float("inf")
-
-        def integrand(points: Array) -> Array:
-            inside, outside = p.log_density(points), q.log_density(points)
-            finite = np.isfinite(inside)
-            return np.asarray(np.where(finite, np.exp(inside) * (np.where(finite, inside, 0.0) - outside), 0.0))
-
-        return float(grid.cell_average(integrand).sum() * grid.volume)
-    line = Line.of(p, q)
-    log_p, log_q = p.log_density(line.x), q.log_density(line.x)
-    seen = log_p > -700.0
-    if np.any(np.isneginf(log_q[seen])):
-        return float("inf")
-    ratio = np.where(seen, log_p - np.where(seen, log_q, 0.0), 0.0)
-    found = line.mean(np.where(seen, log_p, -np.inf), np.where(seen, ratio, 0.0))
-    return found if np.isfinite(found) else float("inf")

@@ -28,6 +28,9 @@ Array = NDArray[np.float64]
 #: Nodes per panel of an integral over time; panels towards a time at which coefficients are infinite, each 4 times as
 #: long as the one before.
 _TIME_NODES, _TOWARDS = 8, 14
+#: Latest over first time of a panel at most, and the share of t0 at which panels towards t = 0 end: the information of
+#: a narrow law falls like 1/t down to where the noise is as narrow.
+_RATIO, EARLIEST = 16.0, 1e-20
 #: Panel ends around the centre of a feature, in its widths, and Gauss-Legendre nodes per panel.
 _ENDS = np.array([0.25, 0.5, 1, 1.5, 2, 2.5, 3, 3.5, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32, 36, 40])
 _NODES = 16
@@ -195,6 +198,53 @@ def end_share(values: Array) -> float:
     return END_SHARE - (total - float(inner.sum())) / total if total > 0.0 else END_SHARE
 
 
+#: How to read the margin of an integral in the plane.
+ENDS = "1e-6 less the share of the integral at the ends of the box and beyond"
+
+
+def entropy_of(
+    grid: Grid | None, p: Law, q: Law, names: tuple[str, str] = ("the first start", "the second start")
+) -> tuple[float, tuple[Hypothesis, ...], tuple[str, ...]]:
+    """KL(p|q) over the line in 1D and over the box in 2D, its hypotheses, and what is not checked.
+
+    The integral of ``p log(p/q) - p + q``, which is not negative at any point: an entropy that is small is no
+    difference of numbers that are not. Infinite where q is zero and p is not.
+    """
+    name = "the start has a finite relative entropy"
+    if grid is None or p.dim == 1:
+        line = Line.of(p, q)
+        log_kl = line.log_integral(_log_divergence(p.log_density(line.x), q.log_density(line.x)))
+        found = float(np.exp(log_kl)) if log_kl < TOP else np.inf
+        return found, (Hypothesis(name, 0.0 if np.isfinite(found) else -1.0),), ()
+
+    def of_p(x: Array) -> Array:
+        # p |log(p/q)|: what comes from where p lies, whatever q has there
+        log_p, log_q = p.log_density(x), q.log_density(x)
+        seen = log_p > _EMPTY
+        return np.where(seen, np.exp(log_p) * np.abs(np.where(seen, log_p, 0.0) - np.where(seen, log_q, 0.0)), 0.0)
+
+    values = grid.cell_average(of_p)
+    if not np.all(np.isfinite(values)):
+        return np.inf, (Hypothesis(name, -1.0),), ()
+    share = min(end_share(values), around_share(grid, of_p, float(values.sum() * grid.volume)))
+    inside = grid.cell_average(lambda x: exp_or_inf(_log_divergence(p.log_density(x), q.log_density(x))))
+    # what q has beyond the box, and p has not
+    rest = max(0.0, 1.0 - float(grid.cell_average(q).sum() * grid.volume))
+    checked = (*held(grid, **{names[0]: p}), resolved(grid, names[1], q), Hypothesis(name, share, ENDS))
+    return float(inside.sum() * grid.volume) + rest, checked, (f"{names[0]} beyond the boxes beside the grid's",)
+
+
+def _log_divergence(log_p: Array, log_q: Array) -> Array:
+    """``log(p log(p/q) - p + q)``."""
+    seen = log_p > _EMPTY
+    ratio = np.where(seen, log_p, 0.0) - np.where(seen, log_q, 0.0)
+    near = np.maximum(ratio, -30.0)
+    with np.errstate(divide="ignore"):
+        found = np.where(seen, log_p, 0.0) + np.log(near + np.expm1(-near))
+    # where p is far below q, q is what is left
+    return np.where(seen & (ratio > -30.0), found, log_q)
+
+
 #: How to read the margins.
 HELD = "1e-6 less its share at the ends; where it is known beyond the box, and is part of the value, 1e-3 less what is"
 RESOLVED = "5 and 20 % less the integrand's waves of two and four cells; over the line no cells are used"
@@ -205,8 +255,8 @@ _WIDENINGS = 3
 #: Largest Fourier coefficients of the integrand at periods of two and four cells, relative to its sum: a Gaussian of a
 #: standard deviation of 1.1 cells is just allowed, a peak of three cells is not.
 _ALTERNATING, _FOURTH = 0.05, 0.2
-#: Beyond this log density a law has no mass.
-_EMPTY = -700.0
+#: Beyond this log density a law has no mass; log of the largest integral that is told from infinity.
+_EMPTY, TOP = -700.0, 700.0
 
 
 @dataclass(frozen=True)
@@ -302,21 +352,22 @@ def _resolved(values: Array) -> float:
 def over_time(reverse: Reverse, t0: float, t1: float, panels: int) -> tuple[Array, Array]:
     """Forward times from t0 down to t1 and weights dr of an integral over reverse time.
 
-    Gauss-Legendre in log t on panels that are even in the clock and end where coefficients jump, have kinks, change
-    quickly or are held; the clock itself is a table, in which no integrand is smooth.
+    Gauss-Legendre in log t on panels that are even in the clock, or no longer than a factor of 16, and end where
+    coefficients jump, have kinks, change quickly or are held; the clock itself is a table, in which no integrand is
+    smooth. What is left of a run to ``t1 = 0`` below ``t = 1e-20 t0`` is the last panel.
     """
     nodes, shares = np.polynomial.legendre.leggauss(_TIME_NODES)
-    low = max(t1, 1e-6 * t0)
+    low = max(t1, EARLIEST * t0)
     first, last = (float(reverse.clock(t)) for t in (t0, low))
     inner = reverse.clock_inverse(np.linspace(first, last, panels + 1)[1:-1])
     gap = reverse.horizon - reverse.held_from
     near = reverse.horizon - gap * 4.0 ** np.arange(_TOWARDS if gap > 0.0 else 0)
     steep = reverse.joints.beside(low, t0, 2.0, share=0.5)
-    ends = np.array([*inner, *near, *reverse.process.kinks, *reverse.breaks, *steep])
+    even = np.geomspace(low, t0, int(np.ceil(np.log(t0 / low) / np.log(_RATIO))) + 1)
+    ends = np.array([*inner, *near, *even, *reverse.process.kinks, *reverse.breaks, *steep])
     ends = np.log(np.unique([*ends[(low < ends) & (ends < t0)], t0, low])[::-1])
     half, middle = 0.5 * (ends[:-1] - ends[1:])[:, None], 0.5 * (ends[:-1] + ends[1:])[:, None]
     times = np.exp(middle - half * nodes)
-    # what is left of a run to t1 = 0
     rest = 0.5 * (low - t1) * (1.0 - nodes), 0.5 * (low - t1) * shares
     parts = [(times.ravel(), np.ravel(half * shares * times)), *([rest] if low > t1 else [])]
     return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from fpsolve import _checks
 from fpsolve._messages import Status
 from fpsolve.bounds import _closed
-from fpsolve.bounds._closed import spectral_gap_constant
-from fpsolve.bounds._line import END_SHARE, Line, around_share, end_share, exp_or_inf, held
+from fpsolve.bounds._closed import is_mixture, spectral_gap_constant
+from fpsolve.bounds._line import END_SHARE, ENDS, TOP, Line, around_share, end_share, exp_or_inf, held
 from fpsolve.bounds._moments import second_moment
 from fpsolve.bounds._record import Hypothesis, Record, block, failure, yes
 from fpsolve.dynamics import Reverse
@@ -29,21 +29,36 @@ from fpsolve.weights import WeightLike
 
 Array = NDArray[np.float64]
 
-#: Nats between neighbouring points at most, points between two nodes at most, and the depth below the peak.
-_NATS, _BETWEEN, _DEPTH = 0.1, 1000, 690.0
+#: Nats between neighbouring points at most, points between two nodes at most, the depth below the peak, and the widths
+#: of a component of a mixture that are kept whatever their depth.
+_NATS, _BETWEEN, _DEPTH, _WIDTHS = 0.1, 1000, 690.0, 37.0
 
 
 @dataclass(frozen=True)
 class Bracket:
-    """``lower <= C <= upper`` for the Poincare constant C; both infinite where tails are heavier than exponential."""
+    """``lower <= C <= upper`` for the constant C; both infinite where tails are too heavy.
+
+    `known` says whether the law is known in closed form: a function is seen at points only, and what lies between them
+    or further out than they do may make the constant larger.
+    """
 
     lower: float
     upper: float
+    known: bool = True
 
     @property
     def status(self) -> Status:
-        """Certified, by quadrature in floating point."""
-        return "certified" if np.isfinite(self.upper) else "no certificate"
+        """Certified, by quadrature in floating point; estimated for a law that is a function."""
+        return "no certificate" if not np.isfinite(self.upper) else "certified" if self.known else "estimated"
+
+
+#: What a bracket of a law that is a function does not check.
+BETWEEN = "the log density of the target between and beyond the points at which it was looked at"
+
+
+def is_known(law: Law) -> bool:
+    """Whether the density of a law is a closed form, tails included."""
+    return law.tail is not None and law.tail.known
 
 
 def poincare_bracket(law: Law) -> Bracket:
@@ -55,7 +70,8 @@ def poincare_bracket(law: Law) -> Bracket:
               \qquad \tfrac12 B \le C \le 4 B .
 
     The integrals are taken by quadrature over the whole line, wherever the law has components; the supremum from below
-    and from above, so that the spacing of the points is covered.
+    and from above, so that the spacing of the points is covered. A law that is a function is seen at points only, down
+    to 690 nats below its peak: its bracket is an estimate, and has no upper end where the supremum still rises there.
 
     Parameters
     ----------
@@ -129,11 +145,12 @@ def _bracket(
 ) -> Bracket:
     """Both ends, from the log of a function of the mass beyond x; infinite for tails of a lower power."""
     _checks.same_dim("law", law.dim, "the line", 1)
+    nothing = Bracket(np.inf, np.inf, is_known(law))
     if law.tail is not None and law.tail.power < power:
-        return Bracket(np.inf, np.inf)
+        return nothing
     x, log_p = _points(law)
     if not np.all(np.isfinite(log_p)):
-        return Bracket(np.inf, np.inf)
+        return nothing
     mass, inverse = _pieces(x, log_p), _pieces(x, -log_p)
     below = np.logaddexp.accumulate(mass)
     mass = mass - below[-1]
@@ -141,15 +158,23 @@ def _bracket(
     middle = int(np.searchsorted(below, below[-1] - np.log(2.0)))
     sides = (mass[middle:], inverse[middle:]), (mass[:middle][::-1], inverse[:middle][::-1])
     ends = [max(_supremum(*side, f, k) for side in sides) for k, f in enumerate((low, high))]
+    # a supremum that is still rising where the points end lies further out
+    if not is_known(law) and any(_rises(*side, high) for side in sides):
+        ends[1] = np.inf
     with np.errstate(over="ignore"):
-        return Bracket(*(float(factor * np.exp(end)) for factor, end in zip(factors, ends, strict=True)))
+        lower, upper = (float(factor * np.exp(end)) for factor, end in zip(factors, ends, strict=True))
+    return Bracket(lower, upper, is_known(law))
 
 
 def _points(law: Law) -> tuple[Array, Array]:
     """Points between which log p changes little, from one end of the mass to the other, and log p there."""
     x = Line.of(law).x
     log_p = law.log_density(x)
-    kept = np.flatnonzero(log_p > np.max(log_p) - _DEPTH)
+    inside = log_p > np.max(log_p) - _DEPTH
+    for centre, width in law.features if is_mixture(law) else ():
+        # a component counts however small its weight
+        inside |= np.abs(x - centre) <= _WIDTHS * width
+    kept = np.flatnonzero(inside)
     # a valley that underflows stays: its depth is what makes the constant large
     x, log_p = x[kept[0] : kept[-1] + 1], log_p[kept[0] : kept[-1] + 1]
     if not np.all(np.isfinite(log_p)):
@@ -175,9 +200,15 @@ def _supremum(mass: Array, inverse: Array, of_mass: Callable[[Array], Array], ab
     return float(np.max(outer + inner if above else outer[1:] + inner[:-1], initial=-np.inf))
 
 
+def _rises(mass: Array, inverse: Array, of_mass: Callable[[Array], Array]) -> bool:
+    """Whether the function of `_supremum` is larger in the outer half of the nats that were looked at, by 1 %."""
+    tail = np.logaddexp.accumulate(mass[::-1])[::-1]
+    found = of_mass(tail) + np.logaddexp.accumulate(inverse)
+    return bool(np.max(found) > np.max(found[tail >= 0.5 * tail[-1]]) + 0.01)
+
+
 #: Half-widths, in standard deviations, of the two boxes on which the spectral gap is computed.
 _REACHES = (9.0, 12.0)
-ENDS = "1e-6 less the share of the integral at the ends of the box and beyond"
 ESTIMATED = "spectral gap of a grid"
 #: Growth of the constant with the box from which it is taken for an artefact.
 _BOX_GROWTH = 1.01
@@ -330,14 +361,11 @@ def _constant(
     if isinstance(given, str) and given == "bracket":
         upper = poincare_bracket(target).upper
         found = yes(_NAME, bool(np.isfinite(upper)), "by quadrature over the line", "Muckenhoupt 1972")
-        return upper if found.holds else float("nan"), "Muckenhoupt's upper bound", (found,), ()
+        unchecked = () if is_known(target) else (BETWEEN,)
+        return upper if found.holds else float("nan"), "Muckenhoupt's upper bound", (found,), unchecked
     if given is not None:
         c0 = _checks.positive("constant", given, 'give a number, or constant="bracket"')
-        # ``C >= Var`` along every direction: the inequality for linear functions
-        cov = np.atleast_2d(target.cov)
-        margin = c0 / float(np.max(np.linalg.eigvalsh(cov))) - 1.0 + 1e-9 if np.all(np.isfinite(cov)) else -np.inf
-        above_variance = Hypothesis("C_0 is at least the variance", margin, "relative; linear functions attain it")
-        return c0, "given", (above_variance,), ("the Poincare constant, as given",)
+        return c0, "given", (at_least_variance("C_0", c0, target),), ("the Poincare constant, as given",)
     slope = _closed.score_slope(target)
     closed = target.poincare_constant
     if closed is None and slope is not None and slope < 0.0:
@@ -353,6 +381,13 @@ def _constant(
         # Var f is the mean of the components' variances and the spread of their means, each pair at most chi^2 Var
         return numbers.v_max * (1.0 + 0.5 * chi), "mixture", (Hypothesis(_NAME, 0.0, "chi^2 between components"),), ()
     return _estimate(target)
+
+
+def at_least_variance(name: str, constant: float, law: Law) -> Hypothesis:
+    """Whether a Poincare constant, or what is one, is possible: linear functions ask for the variance."""
+    cov = np.atleast_2d(law.cov)
+    margin = constant / float(np.max(np.linalg.eigvalsh(cov))) - 1.0 + 1e-9 if np.all(np.isfinite(cov)) else -np.inf
+    return Hypothesis(f"{name} is at least the variance", margin, "relative; linear functions attain it")
 
 
 @lru_cache(maxsize=4)
@@ -389,15 +424,11 @@ def _chi(grid: Grid, q: Law, other: Law, p: Law) -> tuple[float, Hypothesis, tup
         return np.inf, yes(name, False, "a tail that is too wide for that of p_t0"), ()
     line = Line.of(q, other, p)
     logs = [law.log_density(line.x) for law in (q, other, p)]
-    total = float(np.exp(min(line.log_integral(_log_square_over(*logs)), _TOP)))
+    total = float(np.exp(min(line.log_integral(_log_square_over(*logs)), TOP)))
     beyond = max(total - inside, 0.0) / total if total > 0.0 else 0.0
     detail = "1e-6 less the share of the integral over the line that lies beyond the box"
     found = float(np.sqrt(total)), Hypothesis(name, END_SHARE - beyond, detail)
     return (*found, ("chi-square at t0 far out: a law does not say how it falls",) if None in finite else ())
-
-
-#: log of the largest integral that is told from infinity.
-_TOP = 700.0
 
 
 def _log_square_over(q: Array, other: Array, p: Array) -> Array:
