@@ -11,7 +11,7 @@ from scipy.special import ndtr
 import fpsolve as fp
 from fpsolve import closed_form, distances, weights
 from fpsolve.dynamics import Frame, InFrame
-from fpsolve.dynamics._ranks import at_rank_of
+from fpsolve.dynamics._reverse import at_rank_of
 from fpsolve.solver import LawSource
 
 

@@ -1,4 +1,12 @@
-"""The reverse dynamics of a diffusion model: any target, process, score and stochasticity eta."""
+"""The reverse dynamics of a diffusion model: any target, process, score and stochasticity eta.
+
+Flows on a line in closed form: paths without noise do not cross, and each keeps its rank among them. If the flow
+carries the law p to q, the path that ends at x began at y with ``P(y) = Q(x)``, P and Q the distribution functions:
+whatever the flow is, there is but one increasing map that carries p to q (Villani 2009,
+doi:10.1007/978-3-540-71050-9, chapter 1).
+
+What dynamics are made of, as text for the attributes of a Dataset: two results are held against each other by it.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +17,7 @@ from itertools import pairwise
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import ndtri_exp
 
 from fpsolve import marginals, scores
 from fpsolve._checks import error, finite, non_negative, real_array, values_at
@@ -16,14 +25,84 @@ from fpsolve._kinks import FELT_IN_SCORES, Joints, joints
 from fpsolve._memory import over
 from fpsolve.dynamics._base import BaseDynamics, break_times, central_divergence, square_norm_on_axes
 from fpsolve.dynamics._clock import Clock
-from fpsolve.dynamics._ranks import at_rank_of
 from fpsolve.dynamics._stochasticity import Churn, Eta, eta_joints, eta_values
 from fpsolve.grid import Grid
 from fpsolve.laws import Law
 from fpsolve.processes import EDM, Process, checked_process
-from fpsolve.scores import Score
+from fpsolve.scores import Score, name_of
 
 Array = NDArray[np.float64]
+
+#: Newton steps; as many halvings of a bracket where those would leave it.
+_STEPS = 100
+#: Beyond all positions.
+_FAR = 1e150
+_EPS = float(np.finfo(float).eps)
+#: Logarithm of a slope beyond which its value does not matter.
+_STEEPEST = 300.0
+#: Rounding errors in a logarithm of a tail and in a position.
+_ROUNDING = 8.0
+
+
+def at_rank_of(here: Law, x: Array, there: Law) -> tuple[Array, Array] | None:
+    """Positions at which `there` has the ranks that `here` has at x, (n,), and what they may be wrong by.
+
+    From the smaller of both tails in logarithms, so that no rank is lost far out. The error is what the tails at the
+    positions found still differ by, and rounding, over the density there. None for laws without tails in closed form.
+    """
+    below, above = here.log_tail(x, np.ones_like(x)), here.log_tail(x, -np.ones_like(x))
+    if below is None or above is None:
+        return None
+    side = np.where(below < above, 1.0, -1.0)
+    goal = np.minimum(below, above)
+    y = float(np.ravel(there.mean)[0]) + float(np.ravel(there.cov)[0]) ** 0.5 * side * ndtri_exp(goal)
+    low, high = np.full_like(y, -_FAR), np.full_like(y, _FAR)
+    for _ in range(_STEPS):
+        tail = there.log_tail(y, side)
+        if tail is None:
+            return None
+        gap = tail - goal
+        # d log tail / dy, of the sign of `side`; where there is no density at all the error is as good as infinite
+        steep = np.exp(np.clip(there.log_density(y) - tail, -_STEEPEST, _STEEPEST))
+        low, high = np.where(side * gap < 0.0, y, low), np.where(side * gap > 0.0, y, high)
+        moved = y - side * gap / steep
+        left = (moved < low) | (moved > high)
+        moved = np.where(left, 0.5 * (low + high), moved)
+        blur = _ROUNDING * _EPS * ((1.0 + np.abs(goal)) / steep + np.abs(y))
+        done = np.abs(moved - y) <= blur
+        if done.all():
+            break
+        y = np.where(done, y, moved)
+    return y, np.abs(gap) / steep + blur
+
+
+_LONGEST = 500
+
+
+def identity(dynamics: BaseDynamics) -> dict[str, str | float | int]:
+    """Return the kind of dynamics and its parts: target, process, score model and eta, or the law.
+
+    Examples
+    --------
+    >>> import fpsolve as fp
+    >>> identity(fp.Reverse(fp.Gaussian(0.0, std=1.0), fp.EDM(), eta=0.5))["eta"]
+    0.5
+    """
+    attrs: dict[str, str | float | int] = {"dynamics": type(dynamics).__name__}
+    for name in ("target", "process", "score_model", "eta", "law"):
+        if hasattr(dynamics, name):
+            value = getattr(dynamics, name)
+            attrs[name] = value if isinstance(value, int | float) else "exact" if value is None else short(value)
+    return attrs
+
+
+def short(value: object) -> str:
+    """Return the text of an object that is the same in every run, cut at 500 characters."""
+    text = repr(value)
+    # an address would differ from run to run
+    text = name_of(value) if " at 0x" in text else text
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."
+
 
 #: Where a score model is looked at for kinks in time, in standard deviations; see `fpsolve._kinks.joints`.
 _SPREAD, _LOOKS, _MOST = (-1.9, -0.8, 0.1, 0.9, 2.1), 60, 20
