@@ -329,7 +329,15 @@ class Page:
             self.told.object = f"**{reason}**"
             return
         began = time.perf_counter()
-        self.line.data, self.rungs.data = _drawn(self.answer.curve, self.state), {"xs": [], "ys": [], "name": []}
+        # the curve and its band on a log axis: what is below the axis is not drawn
+        one = self.answer.curve.sel(start="start")
+        value, bar = one["distance"].values, one["error"].values
+        floor = np.maximum(value * 1e-3, np.finfo(float).tiny)
+        high = np.where(np.isfinite(bar), value + bar, np.nan)
+        tau = _clock(self.state, one["t"].values)
+        low = np.maximum(value - bar, floor)
+        self.line.data = {"tau": tau, "t": one["t"].values, "distance": value, "low": low, "high": high}
+        self.rungs.data = {"xs": [], "ys": [], "name": []}
         self.move()
         self.code.value = self.state.python()
         last = self.answer.curve.sel(start="start").isel(t=-1)
@@ -363,16 +371,6 @@ class Page:
         figure(self.state, self.answer).savefig(buffer, format="png", dpi=150)
         buffer.seek(0)
         return buffer
-
-
-def _drawn(curve: xr.Dataset, state: State) -> dict[str, NDArray[np.float64]]:
-    """The curve and its band on a log axis: what is below the axis is not drawn."""
-    one = curve.sel(start="start")
-    value, bar = one["distance"].values, one["error"].values
-    floor = np.maximum(value * 1e-3, np.finfo(float).tiny)
-    high = np.where(np.isfinite(bar), value + bar, np.nan)
-    tau = _clock(state, one["t"].values)
-    return {"tau": tau, "t": one["t"].values, "distance": value, "low": np.maximum(value - bar, floor), "high": high}
 
 
 def _rungs(found: xr.Dataset, state: State) -> dict[str, list[Any]]:

@@ -167,7 +167,19 @@ def _from_above(kernel: Kernel, line: Line, weight: WeightLike, grid: Grid, to_g
     assert kernel.exact_of is not None
     wide = kernels.exact(kernel.exact_of, grid, kernel.t0, kernel.t1, source="point", to_grid=to_grid)
     value, halved = (_on_cells(wide, weight, every) for every in (1, 2))
-    return value + _between_centres(wide, line, value) + _within_a_cell(wide, weight) + 3.0 * abs(value - halved)
+    # what a source between two centres may exceed the maximum by: rows and V are near their chords there
+    centres = wide.grid.x
+    low, high = centres[:-1], centres[1:]
+    inner, outer = np.minimum(np.abs(low), np.abs(high)), np.maximum(np.abs(low), np.abs(high))
+    h = wide.grid.spacing[0]
+    with np.errstate(divide="ignore"):
+        chord = np.maximum(0.25 * h * (line.v.slope(outer) - line.v.slope(inner)), 0.0)
+    # the centres on both sides of 0 are above V there
+    chord = line.v.factor * np.where(low * high < 0.0, line.v.height(outer), chord)
+    least = 1.0 + line.v.shift + line.v.factor * line.v.height(np.where(low * high < 0.0, 0.0, inner))
+    rows = 0.125 * h**2 * line.posterior.rows_bend(line.v, low, high)
+    between = float(value * np.max(chord / least) + np.max(rows / least))
+    return value + between + _within_a_cell(wide, weight) + 3.0 * abs(value - halved)
 
 
 def _on_cells(kernel: Kernel, weight: WeightLike, every: int) -> float:
@@ -179,21 +191,6 @@ def _on_cells(kernel: Kernel, weight: WeightLike, every: int) -> float:
     counts = np.diff(np.append(pairs, end.size))
     merged = np.ascontiguousarray(np.add.reduceat(kernel.matrix, pairs, axis=1)[::every])
     return float(_pairs.largest_ratio(merged, start[::every].copy(), np.add.reduceat(end, pairs) / counts)[0])
-
-
-def _between_centres(kernel: Kernel, line: Line, value: float) -> float:
-    """What a source between two centres may exceed the maximum by: rows and V are near their chords there."""
-    centres = kernel.grid.x
-    low, high = centres[:-1], centres[1:]
-    inner, outer = np.minimum(np.abs(low), np.abs(high)), np.maximum(np.abs(low), np.abs(high))
-    h = kernel.grid.spacing[0]
-    with np.errstate(divide="ignore"):
-        chord = np.maximum(0.25 * h * (line.v.slope(outer) - line.v.slope(inner)), 0.0)
-    # the centres on both sides of 0 are above V there
-    chord = line.v.factor * np.where(low * high < 0.0, line.v.height(outer), chord)
-    least = 1.0 + line.v.shift + line.v.factor * line.v.height(np.where(low * high < 0.0, 0.0, inner))
-    rows = 0.125 * h**2 * line.posterior.rows_bend(line.v, low, high)
-    return float(value * np.max(chord / least) + np.max(rows / least))
 
 
 def _within_a_cell(kernel: Kernel, weight: WeightLike) -> float:

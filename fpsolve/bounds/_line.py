@@ -62,8 +62,16 @@ class Line:
         centres, widths = (np.array([feature[k] for feature in features]) for k in (0, 1))
         points = np.concatenate([centres, *(centres + sign * z * widths for z in _ENDS for sign in (1.0, -1.0))])
         scales = np.tile(widths, 2 * _ENDS.size + 1)
+        # the points in order, without those that lie much closer to their neighbour than their own scale
+        order = np.lexsort((scales, points))
+        kept: list[float] = []
+        near = -np.inf
+        for x, scale in zip(points[order].tolist(), scales[order].tolist(), strict=True):
+            if x - near >= _MERGED * scale or not kept:
+                kept.append(x)
+                near = x
         # weights have their kink at 0
-        ends = np.unique(np.concatenate([[0.0], _thinned(points, scales), *(law.edges for law in laws)]))
+        ends = np.unique(np.concatenate([[0.0], np.array(kept), *(law.edges for law in laws)]))
         power = any(law.tail is not None and law.tail.power == 0.0 for law in laws)
         middle, half = 0.5 * (ends[0] + ends[-1]), 0.5 * (ends[-1] - ends[0])
         far = half * 2.0 ** np.arange(1, (_POWER_DOUBLINGS if power else _DOUBLINGS) + 1)
@@ -113,18 +121,6 @@ def _continued(last: Array, power: bool) -> float:
         return np.inf
     # powers of x make a geometric series; anything that falls faster is below it
     return outermost * ratio / (1.0 - ratio) if power or ratio > 1e-3 else outermost
-
-
-def _thinned(points: Array, scales: Array) -> Array:
-    """The points in order, without those that lie much closer to their neighbour than their own scale."""
-    order = np.lexsort((scales, points))
-    kept: list[float] = []
-    near = -np.inf
-    for x, scale in zip(points[order].tolist(), scales[order].tolist(), strict=True):
-        if x - near >= _MERGED * scale or not kept:
-            kept.append(x)
-            near = x
-    return np.array(kept)
 
 
 #: Share of an integral that the cells at the ends of the box may hold.

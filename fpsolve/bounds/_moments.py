@@ -169,7 +169,17 @@ def log_exponential_moment(law: Law, weight: WeightLike, factor: float, square: 
     if not growth.exponential and not exponential_is_finite(tail, power * growth.power, rate):
         return np.inf
     if not square and growth.power == 2.0 and not growth.exponential and is_mixture(law):
-        return _quadratic_exponent(law, factor, rate)
+        # ``log E exp(2 c + rate |X|^2)`` of a Gaussian mixture, ``rate < 1/(2 v)`` for every variance v
+        mixture = law.components
+        if mixture is None:
+            return np.inf
+        m, c = mixture.component_means, mixture.component_covs
+        shrunk = np.eye(law.dim) - 2.0 * rate * c
+        # E exp(r |m + Z|^2), Z ~ N(0, C): det(I - 2 r C)^(-1/2) exp(r m.(I - 2 r C)^(-1) m)
+        pulled = np.einsum("ki,ki->k", m, np.linalg.solve(shrunk, m[..., None])[..., 0])
+        terms = mixture.log_weights - 0.5 * np.linalg.slogdet(shrunk)[1] + rate * pulled
+        top = float(np.max(terms))
+        return 2.0 * factor + top + float(np.log(np.sum(np.exp(terms - top))))
     if law.dim == 2:
         return np.inf
     line = Line.of(law)
@@ -177,20 +187,6 @@ def log_exponential_moment(law: Law, weight: WeightLike, factor: float, square: 
     exponent = np.square(factor * heights) if square else 2.0 * factor * heights
     log_p = law.log_density(line.x)
     return line.log_integral(np.where(np.isfinite(log_p), log_p + exponent, -np.inf))
-
-
-def _quadratic_exponent(law: Law, factor: float, rate: float) -> float:
-    """``log E exp(2 c + rate |X|^2)`` of a Gaussian mixture, ``rate < 1/(2 v)`` for every variance v."""
-    mixture = law.components
-    if mixture is None:
-        return np.inf
-    m, c = mixture.component_means, mixture.component_covs
-    shrunk = np.eye(law.dim) - 2.0 * rate * c
-    # E exp(r |m + Z|^2), Z ~ N(0, C): det(I - 2 r C)^(-1/2) exp(r m.(I - 2 r C)^(-1) m)
-    pulled = np.einsum("ki,ki->k", m, np.linalg.solve(shrunk, m[..., None])[..., 0])
-    terms = mixture.log_weights - 0.5 * np.linalg.slogdet(shrunk)[1] + rate * pulled
-    top = float(np.max(terms))
-    return 2.0 * factor + top + float(np.log(np.sum(np.exp(terms - top))))
 
 
 #: Share of a second moment that may lie beyond the box, by extrapolation.

@@ -232,15 +232,11 @@ def _read(run: xr.Dataset, start: str | None) -> tuple[Grid, Array, Array]:
     """Grid, densities (saves, nx[, ny]) and times of one start."""
     if _runs.attribute(run, "frame") != "fixed":
         raise _checks.error("run", "a run in the fixed frame", "another", "set frame='fixed' in evolve")
-    density = np.asarray(_one(run, start)["density"].values)
-    return _runs.grid(run), density, np.asarray(run["t"].values, dtype=float)
-
-
-def _one(run: xr.Dataset, start: str | None) -> xr.Dataset:
     labels = [str(label) for label in run["start"].values]
     if start is None and len(labels) > 1:
         raise _checks.error("start", "the label of one start", "None", f"choose among {', '.join(labels)}")
-    return run.isel(start=0) if start is None else run.sel(start=_checks.one_of("start", start, labels))
+    one = run.isel(start=0) if start is None else run.sel(start=_checks.one_of("start", start, labels))
+    return _runs.grid(run), np.asarray(one["density"].values), np.asarray(run["t"].values, dtype=float)
 
 
 def _entropies(run: xr.Dataset, density: Array, grid: Grid, laws: list[Law]) -> tuple[Array, Array]:

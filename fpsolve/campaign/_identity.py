@@ -87,7 +87,15 @@ def canonical(name: str, value: Any) -> Any:
             "fields": {key: canonical(f"{name}.{key}", item) for key, item in content.items()},
         }
     if isinstance(value, type) or callable(value):
-        return _named(name, value)
+        # a class or a function, which must be found under its own name; a numba function by the Python one in it
+        value = getattr(value, "py_func", value)
+        qualified = getattr(value, "__qualname__", "")
+        found: Any = sys.modules.get(getattr(value, "__module__", None) or "")
+        for part in qualified.split("."):
+            found = getattr(found, part, None)
+        if not qualified or getattr(found, "py_func", found) is not value:
+            raise error(name, _STABLE, _shown(value), _REMEDY)
+        return {"name": _class_name(value)}
     if type(value).__module__.partition(".")[0] == "xarray" and hasattr(value, "to_dict"):
         # A DataArray or Dataset: everything `to_dict` tells but the values, and those by their bytes
         content = value.to_dict(data="array")
@@ -123,18 +131,6 @@ def _set(name: str, value: Any) -> Any:
 def _partial(name: str, value: partial[Any]) -> Any:
     parts = {"function": value.func, "arguments": value.args, "keywords": value.keywords}
     return {"partial": {key: canonical(f"{name}.{key}", item) for key, item in parts.items()}}
-
-
-def _named(name: str, value: Any) -> Any:
-    """A class or a function, which must be found under its own name; a numba function by the Python one in it."""
-    value = getattr(value, "py_func", value)
-    qualified = getattr(value, "__qualname__", "")
-    found: Any = sys.modules.get(getattr(value, "__module__", None) or "")
-    for part in qualified.split("."):
-        found = getattr(found, part, None)
-    if not qualified or getattr(found, "py_func", found) is not value:
-        raise error(name, _STABLE, _shown(value), _REMEDY)
-    return {"name": _class_name(value)}
 
 
 def _class_name(value: Any) -> str:

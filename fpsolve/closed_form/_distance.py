@@ -244,9 +244,18 @@ def weighted_tv(
     check(reverse, start_b, t)
     level = positive("rtol", (1e-9 if start_a.dim == 1 else 1e-6) if rtol is None else rtol)
     densities = pair(reverse, start_a, start_b, t, _INNER)
-    edges = _edges(reverse, [start_a, start_b], t)
+    # landmarks of the densities at t: those of the target as it arrives there, of the starts, and 0
+    alpha = float(reverse.process.scale(0.0, t))
+    std = float(np.sqrt(reverse.process.variance(0.0, t)))
+    with_density = [start for start in (start_a, start_b) if not isinstance(start, PointMass)]
+    edges = []
+    for axis, marks in enumerate(all_landmarks(reverse.target)):
+        centre = alpha * float(np.atleast_1d(reverse.target.mean)[axis])
+        own = [all_landmarks(start)[axis] for start in with_density]
+        # 0 is where the package's weights have their kink
+        edges.append(np.concatenate([alpha * marks, centre + std * np.array([-4.0, -1.0, 1.0, 4.0]), [0.0], *own]))
     integrate = _on_line if start_a.dim == 1 else _on_plane
-    return integrate(densities, weight, edges, level)
+    return integrate(densities, weight, tuple(edges), level)
 
 
 def _on_line(densities: Pair, weight: Any, edges: tuple[FloatArray, ...], rtol: float) -> Distance:
@@ -319,20 +328,6 @@ def _lines(g: FloatArray, panels: Panels) -> FloatArray:
         blocks = g[rows].reshape(-1, ORDER)
         out[rows] = absolute_integrals(blocks).reshape(-1, half.size) @ half
     return out
-
-
-def _edges(reverse: ReverseLike, starts: list[Law], t: float) -> tuple[FloatArray, ...]:
-    """Return landmarks of the densities at t: those of the target as it arrives there, of the starts, and 0."""
-    alpha = float(reverse.process.scale(0.0, t))
-    std = float(np.sqrt(reverse.process.variance(0.0, t)))
-    with_density = [start for start in starts if not isinstance(start, PointMass)]
-    edges = []
-    for axis, marks in enumerate(all_landmarks(reverse.target)):
-        centre = alpha * float(np.atleast_1d(reverse.target.mean)[axis])
-        own = [all_landmarks(start)[axis] for start in with_density]
-        # 0 is where the package's weights have their kink
-        edges.append(np.concatenate([alpha * marks, centre + std * np.array([-4.0, -1.0, 1.0, 4.0]), [0.0], *own]))
-    return tuple(edges)
 
 
 _NODES_AT_ONCE = 2**22  # 34 MB per array

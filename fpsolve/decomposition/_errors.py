@@ -323,7 +323,10 @@ def errors(
         if grid is not None or _doubt(found) <= _SHARE * max(found.attrs["total"], _SMALL):
             break
     else:
-        warnings.warn(_unsure(found, plan), UnresolvedWarning, stacklevel=2)
+        why = found.attrs["total_error_reason"] or "give a finer grid, or fewer steps to take apart"
+        known = f"the total of {found.attrs['total']:.3g} to {_doubt(found):.2g} only"
+        said = f"grid: {plan.grid.shape} cells know {known}, not to a hundredth: {why}"
+        warnings.warn(said, UnresolvedWarning, stacklevel=2)
     inputs = {"weight": weights.to_json(weight), "wall_time_s": time.perf_counter() - began}
     left = _left_to_data(reverse, float(nodes[-1]), plan.cells(float(nodes[-1])), weight)
     return found.assign_attrs(inputs | left)
@@ -376,13 +379,6 @@ def _grids(
 def _doubt(found: xr.Dataset) -> float:
     """How well the total at the end and the chain it is taken apart with are known."""
     return max(float(found["reference_error"][-1]), float(found.attrs["total_error"]))
-
-
-def _unsure(found: xr.Dataset, plan: Steps) -> str:
-    return (
-        f"grid: {plan.grid.shape} cells know the total of {found.attrs['total']:.3g} to {_doubt(found):.2g} only, not "
-        f"to a hundredth: {found.attrs['total_error_reason'] or 'give a finer grid, or fewer steps to take apart'}"
-    )
 
 
 def _left_to_data(reverse: Reverse, t: float, grid: Grid, weight: WeightLike) -> dict[str, float]:

@@ -76,7 +76,15 @@ def absolute_on_lines(
 
 def _block(averages: FloatArray, line: Line, weigh: Weigh, breaks: FloatArray) -> tuple[FloatArray, FloatArray]:
     spline = _splines.coefficients(averages, 4)
-    whole, coarse, weight = _unsplit(spline, line, weigh)
+    # ``int V s`` over whole cells (per cell width) by the full and a coarser rule, and V at the nodes
+    local = _splines.windows(spline, 4)
+    sums = []
+    for count in (_splines.NODES - 2, _splines.NODES):
+        nodes, weights = _splines.gauss(count)
+        v = weigh(line.positions(nodes, local.shape[1]))
+        table = (v * weights) @ _splines.basis(4, nodes)
+        sums.append(np.einsum("rck,rck->rc", local, np.broadcast_to(table, local.shape)))
+    whole, coarse, weight = sums[1], sums[0], v
     # the breaks as inner positions of every cell, shape (rows or 1, n, k); 1 where outside of it
     u = line.index(breaks)[:, None, :] - np.arange(averages.shape[1])[:, None]
     inner = np.where((u > 0.0) & (u < 1.0), u, 1.0)
@@ -110,18 +118,6 @@ def _variation(weight: FloatArray, line: Line, inner: FloatArray, weigh: Weigh) 
     values = np.concatenate([weigh(at), weight[row, cell]], axis=1)
     found[row, cell] = np.ptp(values, axis=1)
     return found
-
-
-def _unsplit(spline: FloatArray, line: Line, weigh: Weigh) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Return ``int V s`` over whole cells (per cell width) by the full and a coarser rule, and V at the nodes."""
-    local = _splines.windows(spline, 4)
-    sums = []
-    for count in (_splines.NODES - 2, _splines.NODES):
-        nodes, weights = _splines.gauss(count)
-        v = weigh(line.positions(nodes, local.shape[1]))
-        table = (v * weights) @ _splines.basis(4, nodes)
-        sums.append(np.einsum("rck,rck->rc", local, np.broadcast_to(table, local.shape)))
-    return sums[1], sums[0], v
 
 
 def _may_change_sign(spline: FloatArray) -> NDArray[np.bool_]:
@@ -239,7 +235,14 @@ def absolute_by_cell(
     changes, split, gap = _split(spline, plane, weigh, table, value.sum())
     value[changes], outer = split, np.zeros_like(value)
     outer[changes] = gap
-    error, rough = _spline_error(averages, spline)
+    # estimate ``max |s - w|`` in every cell, and where w is rough, shapes (nx, ny)
+    gaps = [np.zeros_like(averages), np.zeros_like(averages)]
+    quadratic = tensor_values(tensor_spline(averages, 2), 2, _INNER)
+    for fine, coarse in zip(tensor_values(spline, 4, _INNER), quadratic, strict=True):
+        gaps[0] = np.maximum(gaps[0], np.abs(fine - coarse))
+        gaps[1] = np.maximum(gaps[1], np.abs(fine - averages))
+    gap_2, gap_0 = (spread(spread(gap).T).T for gap in gaps)
+    error, rough = VALUES.error(gap_2, gap_0), VALUES.is_rough(gap_2, gap_0)
     at_root = changes | (spread(spread(changes).T).T & rough)
     # the error of s has mean 0 in a cell, so only V's variation sees it; where the sign changes all of V does
     lever = 0.5 * table.variation + np.where(at_root, table.largest, 0.0)
@@ -280,7 +283,12 @@ def _split(
     spline: FloatArray, plane: Plane, weigh: Weigh, table: WeightTable, total: float
 ) -> tuple[NDArray[np.bool_], FloatArray, FloatArray]:
     """Return where s may change sign, ``int V |s|`` there and its difference to fewer nodes."""
-    changes = _of_both_signs(spline)
+    # the cells whose B-spline coefficients have both signs
+    extremes = []
+    for extreme in (np.minimum.reduce, np.maximum.reduce):
+        strips = extreme([spline[k : len(spline) - 4 + k] for k in range(5)])
+        extremes.append(extreme([strips[:, k : strips.shape[1] - 4 + k] for k in range(5)]))
+    changes = np.asarray((extremes[0] < 0.0) & (extremes[1] > 0.0))
     row, column = np.nonzero(changes)
     local = np.lib.stride_tricks.sliding_window_view(spline, (5, 5))[row, column]
     corners = _splines.bernstein(4) @ local @ _splines.bernstein(4).T
@@ -300,26 +308,6 @@ def _split(
 
     fine, coarse = (_splines.absolute_in_squares(squares, locate, nodes) for nodes in _splines.OUTER)
     return changes, fine, np.abs(fine - coarse)
-
-
-def _of_both_signs(spline: FloatArray) -> NDArray[np.bool_]:
-    """Return the cells whose B-spline coefficients have both signs."""
-    extremes = []
-    for extreme in (np.minimum.reduce, np.maximum.reduce):
-        strips = extreme([spline[k : len(spline) - 4 + k] for k in range(5)])
-        extremes.append(extreme([strips[:, k : strips.shape[1] - 4 + k] for k in range(5)]))
-    return np.asarray((extremes[0] < 0.0) & (extremes[1] > 0.0))
-
-
-def _spline_error(averages: FloatArray, quartic: FloatArray) -> tuple[FloatArray, NDArray[np.bool_]]:
-    """Estimate ``max |s - w|`` in every cell, and where w is rough, shapes (nx, ny)."""
-    gaps = [np.zeros_like(averages), np.zeros_like(averages)]
-    quadratic = tensor_values(tensor_spline(averages, 2), 2, _INNER)
-    for fine, coarse in zip(tensor_values(quartic, 4, _INNER), quadratic, strict=True):
-        gaps[0] = np.maximum(gaps[0], np.abs(fine - coarse))
-        gaps[1] = np.maximum(gaps[1], np.abs(fine - averages))
-    gap_2, gap_0 = (spread(spread(gap).T).T for gap in gaps)
-    return VALUES.error(gap_2, gap_0), VALUES.is_rough(gap_2, gap_0)
 
 
 def _slab(

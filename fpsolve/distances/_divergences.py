@@ -318,7 +318,15 @@ def _pointwise(p: xr.DataArray, q: xr.DataArray, integrand: Integrand, unbounded
             outside = TAIL_SAFETY * edge_tail(result.cells, axes, np.ones(frame.shape)) * frame.volume
         error = error + outside
         if integrand.steep:
-            rising = _grows_outwards(result.cells, frame.dim) & ~(outside <= _RELEVANT * result.value)
+            # which rows increase towards some end of the box, over their outermost tenth
+            cells = result.cells
+            profiles = [cells] if frame.dim == 1 else [cells.sum(axis=2), cells.sum(axis=1)]
+            grows = np.zeros(len(cells), dtype=bool)
+            for profile in (side for whole in profiles for side in (whole, whole[:, ::-1])):
+                part = max(2, profile.shape[1] // 10)
+                halves = [block.mean(axis=1) for block in np.array_split(profile[:, -part:], 2, axis=1)]
+                grows |= halves[1] > halves[0]
+            rising = grows & ~(outside <= _RELEVANT * result.value)
             error = np.where(rising, np.inf, error)
             reasons += [_RISING] if rising.any() else []
     if not result.resolved.all():
@@ -342,17 +350,6 @@ def _stored_rounding(p: FloatArray, q: FloatArray, integrand: Integrand, frame: 
     middle = evaluated(integrand, p, q, p - q, usable)
     worst = np.maximum(*(np.abs(value - middle) for value in values))
     return np.asarray(worst.sum(axis=tuple(range(1, p.ndim))) * frame.volume)
-
-
-def _grows_outwards(cells: FloatArray, dim: int) -> NDArray[np.bool_]:
-    """Return which rows increase towards some end of the box, over their outermost tenth."""
-    profiles = [cells] if dim == 1 else [cells.sum(axis=2), cells.sum(axis=1)]
-    grows = np.zeros(len(cells), dtype=bool)
-    for profile in (side for whole in profiles for side in (whole, whole[:, ::-1])):
-        part = max(2, profile.shape[1] // 10)
-        halves = [block.mean(axis=1) for block in np.array_split(profile[:, -part:], 2, axis=1)]
-        grows |= halves[1] > halves[0]
-    return grows
 
 
 def _kl_density(p: FloatArray, q: FloatArray, d: FloatArray) -> FloatArray:

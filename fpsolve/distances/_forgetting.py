@@ -321,7 +321,15 @@ def early_stopping(
     if np.trace(np.atleast_2d(target.cov)) == 0.0:
         raise _checks.error("reverse", "a target with a density", repr(target)[:60], "give its kernel density")
     if grid is None:
-        grid = _grid(target)
+        # a box around the law, with cells for its narrowest feature
+        mean, cov = np.atleast_1d(target.mean), np.atleast_2d(target.cov)
+        stds = np.sqrt(np.diag(cov))
+        if not (np.isfinite(mean).all() and np.isfinite(stds).all() and np.all(stds > 0.0)):
+            raise _checks.error("grid", "a Grid for a target without a finite variance", "None")
+        narrow = target.smallest_std if target.smallest_std > 0.0 else float(stds.min()) / _CELLS**2
+        counts = [min(ceil(2.0 * _REACH * s * _CELLS / narrow), _MOST[target.dim - 1]) for s in stds]
+        bounds = [(float(m - _REACH * s), float(m + _REACH * s)) for m, s in zip(mean, stds, strict=True)]
+        grid = Grid.uniform(bounds, cells=tuple(counts))
     _checks.same_dim("grid", grid.dim, "the target", target.dim)
     names = ("x", "y")[: grid.dim]
     p, q = (
@@ -340,15 +348,3 @@ def _averaged(law: Law, grid: Grid) -> FloatArray:
     # in the plane a rotated component has no closed form of a cell's mass: quadrature of the compiled density
     mixture = law.components
     return grid.cell_average(law if mixture is None or grid.dim == 1 else FastLaw(mixture))
-
-
-def _grid(target: Law) -> Grid:
-    """A box around the law, with cells for its narrowest feature."""
-    mean, cov = np.atleast_1d(target.mean), np.atleast_2d(target.cov)
-    stds = np.sqrt(np.diag(cov))
-    if not (np.isfinite(mean).all() and np.isfinite(stds).all() and np.all(stds > 0.0)):
-        raise _checks.error("grid", "a Grid for a target without a finite variance", "None")
-    narrow = target.smallest_std if target.smallest_std > 0.0 else float(stds.min()) / _CELLS**2
-    counts = [min(ceil(2.0 * _REACH * s * _CELLS / narrow), _MOST[target.dim - 1]) for s in stds]
-    bounds = [(float(m - _REACH * s), float(m + _REACH * s)) for m, s in zip(mean, stds, strict=True)]
-    return Grid.uniform(bounds[0], cells=counts[0]) if target.dim == 1 else Grid.uniform(bounds, cells=tuple(counts))

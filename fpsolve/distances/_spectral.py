@@ -345,22 +345,18 @@ def _squared_gap(places: FloatArray, levels: FloatArray, x: FloatArray) -> float
 
 def _lines(field: Field, x: FloatArray) -> Any:
     """Yield positions, cumulatives there (rows, n) and sorted samples, in 1D or on each of some directions."""
+    from scipy.interpolate import PchipInterpolator
+
     angles = np.pi * np.arange(_DIRECTIONS) / _DIRECTIONS if len(field.shape) == 2 else [0.0]
     for angle in angles:
         direction, cells = field.direction(float(angle)), field.projected(float(angle))
         h, middle = min(field.spacing), float(field.centre @ direction)
         faces = middle + h * (np.arange(cells.shape[1] + 1) - 0.5 * cells.shape[1])
-        yield *_cumulative(faces, cells * h), np.sort(x @ direction)
-
-
-def _cumulative(faces: FloatArray, masses: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Return finer places and the cumulative there, non-decreasing up to rounding, its mass 1."""
-    from scipy.interpolate import PchipInterpolator
-
-    rising = np.concatenate([np.zeros((len(masses), 1)), np.cumsum(masses, axis=1)], axis=1)
-    rising = np.maximum.accumulate(rising / rising[:, -1:], axis=1)
-    places = np.linspace(faces[0], faces[-1], _NODES * (len(faces) - 1) + 1)
-    return places, PchipInterpolator(faces, rising, axis=1)(places)
+        # finer places and the cumulative there, non-decreasing up to rounding, its mass 1
+        rising = np.concatenate([np.zeros((len(cells), 1)), np.cumsum(cells * h, axis=1)], axis=1)
+        rising = np.maximum.accumulate(rising / rising[:, -1:], axis=1)
+        places = np.linspace(faces[0], faces[-1], _NODES * (len(faces) - 1) + 1)
+        yield places, PchipInterpolator(faces, rising, axis=1)(places), np.sort(x @ direction)
 
 
 def line_transport(order: int) -> tuple[ToDensity, Any]:

@@ -120,7 +120,11 @@ def bracketed_roots(powers: FloatArray, low: FloatArray, high: FloatArray, sign_
     root = 0.5 * (low + high)
     found, open_ = root.copy(), np.arange(root.size)
     for _ in range(_STEPS):
-        value, steepness = _value_and_slope(columns, root)
+        # the polynomials and their derivatives at one place each
+        value, steepness = columns[-1], np.zeros_like(root)
+        for column in columns[-2::-1]:
+            steepness = steepness * root + value
+            value = value * root + column
         below = np.sign(value) == sign_low
         low, high = np.where(below, root, low), np.where(below, high, root)
         step = np.divide(value, steepness, out=np.full_like(value, 2.0), where=np.abs(steepness) > np.abs(value))
@@ -135,15 +139,6 @@ def bracketed_roots(powers: FloatArray, low: FloatArray, high: FloatArray, sign_
         open_, columns = open_[going], columns[:, going]
         root, low, high, sign_low = (part[going] for part in (following, low, high, sign_low))
     return found
-
-
-def _value_and_slope(columns: FloatArray, u: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Return polynomials, coefficients along the first axis, and their derivatives at one place each."""
-    value, slope = columns[-1], np.zeros_like(u)
-    for column in columns[-2::-1]:
-        slope = slope * u + value
-        value = value * u + column
-    return value, slope
 
 
 #: V at inner positions u, v (both (p, NODES)) of the squares named by the index (p,), shape (p, NODES).

@@ -357,16 +357,13 @@ def _error_of_first(w: FloatArray, spline: FloatArray, start: FloatArray, corner
     low, high = corners.min(axis=-1), corners.max(axis=-1)
     changes = (low < local) & (high > -local) & (np.maximum(high, -low) > least)
     cells = np.where(changes, 2.0 * (drift + local), 0.0) + np.where(rough, local, 0.0)
-    return np.asarray(np.minimum(cells.sum(axis=1) + _trapezoidal_error(start), local.sum(axis=1)))
-
-
-def _trapezoidal_error(values: FloatArray) -> FloatArray:
-    """Return the error of the sum of every row as an integral, from those of every second and every fourth value."""
-    fine = values.sum(axis=1)
+    # the error of the sum of every row as an integral, from those of every second and every fourth value
+    fine = start.sum(axis=1)
     half, quarter = (
-        np.max([np.abs(k * values[:, first::k].sum(axis=1) - fine) for first in range(k)], axis=0) for k in (2, 4)
+        np.max([np.abs(k * start[:, first::k].sum(axis=1) - fine) for first in range(k)], axis=0) for k in (2, 4)
     )
-    return np.asarray(half * np.minimum(1.0, np.divide(half, quarter, out=np.ones_like(half), where=quarter > 0.0)))
+    sums = half * np.minimum(1.0, np.divide(half, quarter, out=np.ones_like(half), where=quarter > 0.0))
+    return np.asarray(np.minimum(cells.sum(axis=1) + sums, local.sum(axis=1)))
 
 
 def _mean_primitive(w: FloatArray, degree: int) -> FloatArray:

@@ -187,7 +187,16 @@ class PointSet:
     def ends(self, line: Line, cells: int) -> FloatArray:
         """Return the ends of the set on a line of cells, shape (k,)."""
         if self.lows is None or self.highs is None:
-            return _changes(self.contains, line, cells)
+            # the points where membership changes, found by bisection between samples
+            samples = line.low + line.spacing * np.linspace(0.0, cells, _SAMPLES * cells + 1)
+            inside = self.contains(samples)
+            k = np.nonzero(inside[:-1] != inside[1:])[0]
+            low, high, first = samples[k], samples[k + 1], inside[k]
+            for _ in range(_HALVINGS):
+                middle = 0.5 * (low + high)
+                same = self.contains(middle) == first
+                low, high = np.where(same, middle, low), np.where(same, high, middle)
+            return np.asarray(0.5 * (low + high))
         ends = np.concatenate([self.lows, self.highs])
         return np.asarray(ends[np.isfinite(ends)])
 
@@ -227,19 +236,6 @@ def _indicator(region: Callable[[FloatArray], Any], points: FloatArray, dim: int
             "region", f"booleans of shape {shape}", f"{inside.dtype} of shape {inside.shape}", "return one per point"
         )
     return inside.astype(float)
-
-
-def _changes(contains: Weigh, line: Line, cells: int) -> FloatArray:
-    """Return the points where membership changes, found by bisection between samples."""
-    samples = line.low + line.spacing * np.linspace(0.0, cells, _SAMPLES * cells + 1)
-    inside = contains(samples)
-    k = np.nonzero(inside[:-1] != inside[1:])[0]
-    low, high, first = samples[k], samples[k + 1], inside[k]
-    for _ in range(_HALVINGS):
-        middle = 0.5 * (low + high)
-        same = contains(middle) == first
-        low, high = np.where(same, middle, low), np.where(same, high, middle)
-    return np.asarray(0.5 * (low + high))
 
 
 # places beyond each end of the box at which a function's set is looked for

@@ -86,7 +86,11 @@ def orbits(
     import xarray as xr
 
     begin, span, velocity, field, dim = prepared(flow, duration, t_min)
-    at = _points(points, dim)
+    at = _checks.finite_array("points", points)
+    if at.ndim not in (1, 2) or at.size == 0 or (at.ndim == 2 and at.shape[1] != 2):
+        raise _checks.error("points", "an array of shape (n,) in 1D or (n, 2) in 2D", f"shape {at.shape}")
+    if dim is not None:
+        _checks.same_dim("points", at.ndim, "the flow", dim)
     _memory.require("count", 24.0 * _checks.integer("count", count, minimum=2) * at.size, "take fewer times")
     times = np.linspace(0.0, span, count)
     rtol, atol = _checks.positive("rtol", rtol), _checks.non_negative("atol", atol)
@@ -173,16 +177,6 @@ def prepared(
     return None, _checks.positive("duration", duration), velocity, field, getattr(field, "dim", None)
 
 
-def _points(points: Any, dim: int | None) -> FloatArray:
-    """Return the points as (n,) or (n, 2)."""
-    array = _checks.finite_array("points", points)
-    if array.ndim not in (1, 2) or array.size == 0 or (array.ndim == 2 and array.shape[1] != 2):
-        raise _checks.error("points", "an array of shape (n,) in 1D or (n, 2) in 2D", f"shape {array.shape}")
-    if dim is not None:
-        _checks.same_dim("points", array.ndim, "the flow", dim)
-    return array
-
-
 #: Label of the cells whose orbit was not captured in time.
 UNDECIDED = -1
 CELLS = {1: 400, 2: 80}
@@ -266,7 +260,11 @@ def _followed(
     """Follow orbits piece by piece until captured; return labels (n,)."""
     dim, velocity = starts.shape[1], velocity_of(field)[0]
     all_points = points.at.reshape(-1, dim)
-    targets, radius = all_points[attracting], _radii(all_points, attracting, points)
+    # the capture radius of every attracting point
+    size = max(high - low for low, high in points.box)
+    apart = np.linalg.norm(all_points[:, None] - all_points[attracting], axis=-1)
+    apart[attracting, np.arange(attracting.size)] = size
+    targets, radius = all_points[attracting], np.asarray(CAPTURE * apart.min(axis=0))
     slowest = float(np.abs(points.eigenvalues.real).min())
     limit = PATIENCE / max(slowest, 1e-300)
     piece = FIRST_LOOK / float(np.median(np.abs(points.eigenvalues.real)))
@@ -283,11 +281,3 @@ def _followed(
             x = integrate(velocity, as_points(x), ends, rtol=rtol, atol=rtol, method="RK45")[:, -1].reshape(-1, dim)
             elapsed, piece = elapsed + piece, GROWTH * piece
     return label
-
-
-def _radii(at: FloatArray, attracting: NDArray[np.intp], points: StationaryPoints) -> FloatArray:
-    """Return the capture radius of every attracting point."""
-    size = max(high - low for low, high in points.box)
-    apart = np.linalg.norm(at[:, None] - at[attracting], axis=-1)
-    apart[attracting, np.arange(attracting.size)] = size
-    return np.asarray(CAPTURE * apart.min(axis=0))

@@ -78,7 +78,12 @@ def search(field: Field, grid: Grid) -> Search:
         holding, maybe = _on_the_line(field, axes[0], values)
         return Search(float(np.abs(values).max()), values[:, None], holding[:, None], maybe[:, None])
     size = np.linalg.norm(values, axis=-1)
-    return Search(float(size.max()), values, grid.x[winding(values) != 0], nodes[_minima(size)])
+    # the nodes that have no smaller neighbour
+    padded = np.pad(size, 1, constant_values=np.inf)
+    n, m = size.shape
+    around = [padded[i : i + n, j : j + m] for i in range(3) for j in range(3) if (i, j) != (1, 1)]
+    lowest = size <= np.min(around, axis=0)
+    return Search(float(size.max()), values, grid.x[winding(values) != 0], nodes[lowest])
 
 
 def _on_the_line(field: Field, x: FloatArray, values: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -104,14 +109,6 @@ def winding(values: FloatArray) -> FloatArray:
 
 def _wrapped(difference: FloatArray) -> FloatArray:
     return np.asarray((difference + np.pi) % (2.0 * np.pi) - np.pi)
-
-
-def _minima(size: FloatArray) -> FloatArray:
-    """Say which nodes have no smaller neighbour, shape of `size`."""
-    padded = np.pad(size, 1, constant_values=np.inf)
-    n, m = size.shape
-    around = [padded[i : i + n, j : j + m] for i in range(3) for j in range(3) if (i, j) != (1, 1)]
-    return np.asarray(size <= np.min(around, axis=0))
 
 
 def box_degree(values: FloatArray, dim: int) -> int:
@@ -281,12 +278,8 @@ def stationary_points(
 def _searched(field: Field, grid: Grid, starts: FloatArray, tol: float) -> StationaryPoints:
     seen = search(field, grid)
     points = newton(field, grid, np.concatenate([seen.holding, seen.maybe, starts]), tol * seen.scale)
-    found = unique(points, grid)
-    return _classified(field, found, box_degree(seen.values, grid.dim), seen.unmatched(found, grid), grid)
-
-
-def _classified(field: Field, at: FloatArray, degree: int, unmatched: int, grid: Grid) -> StationaryPoints:
-    """Return the points with what the Jacobian says about them."""
+    at = unique(points, grid)
+    degree, unmatched = box_degree(seen.values, grid.dim), seen.unmatched(at, grid)
     box, cells = grid.bounds, grid.shape[0]
     if not len(at):
         none = np.empty(0)

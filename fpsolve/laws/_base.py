@@ -226,31 +226,28 @@ def component_covariances(name: str, stds: Any, covs: Any, dim: int, count: int,
     power = 2 if stds is None else 1
     values = lengths(label, covs if stds is None else stds, power=power, widths=dim == 1 or power == 1)
     if dim == 2 and stds is None:
-        return _matrices(label, values, count)
+        matrices = values
+        if matrices.shape == (2, 2):
+            matrices = np.broadcast_to(matrices, (count, 2, 2))
+        if matrices.shape != (count, 2, 2):
+            raise ValueError(f"{label}: expected matrices of shape ({count}, 2, 2), got shape {matrices.shape}.")
+        asymmetry = np.abs(matrices[:, 0, 1] - matrices[:, 1, 0])
+        for k in np.flatnonzero(asymmetry > 1e-12 * np.abs(matrices).max(axis=(1, 2))):
+            raise ValueError(f"{label}: expected symmetric matrices, got {matrices[k].tolist()} (index {k}).")
+        smallest, largest = np.linalg.eigvalsh(matrices).T
+        # an eigenvalue of rounding size is zero, whatever its sign
+        for k in np.flatnonzero(smallest <= 8.0 * np.finfo(float).eps * largest):
+            raise ValueError(
+                f"{label}: expected positive definite matrices, got {matrices[k].tolist()} (index {k}) "
+                f"with smallest eigenvalue {smallest[k]:.6g}."
+            )
+        return matrices
     if values.ndim > 1 or values.size not in (1, count):
         raise ValueError(f"{label}: expected one number or {count}, got shape {values.shape}.")
     if values.min() <= 0.0:
         raise ValueError(f"{label}: expected numbers > 0, got {values.min():.6g}; use PointMass for no spread.")
     variances = values if stds is None else values**2
     return np.broadcast_to(variances.reshape(-1, 1, 1), (count, 1, 1)) * np.eye(dim)
-
-
-def _matrices(label: str, matrices: FloatArray, count: int) -> FloatArray:
-    if matrices.shape == (2, 2):
-        matrices = np.broadcast_to(matrices, (count, 2, 2))
-    if matrices.shape != (count, 2, 2):
-        raise ValueError(f"{label}: expected matrices of shape ({count}, 2, 2), got shape {matrices.shape}.")
-    asymmetry = np.abs(matrices[:, 0, 1] - matrices[:, 1, 0])
-    for k in np.flatnonzero(asymmetry > 1e-12 * np.abs(matrices).max(axis=(1, 2))):
-        raise ValueError(f"{label}: expected symmetric matrices, got {matrices[k].tolist()} (index {k}).")
-    smallest, largest = np.linalg.eigvalsh(matrices).T
-    # an eigenvalue of rounding size is zero, whatever its sign
-    for k in np.flatnonzero(smallest <= 8.0 * np.finfo(float).eps * largest):
-        raise ValueError(
-            f"{label}: expected positive definite matrices, got {matrices[k].tolist()} (index {k}) "
-            f"with smallest eigenvalue {smallest[k]:.6g}."
-        )
-    return matrices
 
 
 def location(name: str, value: Any) -> FloatArray:

@@ -35,15 +35,6 @@ def _hermite_log_density(target: Law, scale: float, std: float, flat: FloatArray
     return out
 
 
-def _hermite_score(target: Law, scale: float, std: float, flat: FloatArray) -> FloatArray:
-    """Return ``grad log p_t = E[Z p_0]/(s E[p_0])`` at points (n, d)."""
-    out = np.empty(flat.shape)
-    for rows, terms, nodes in _hermite_terms(target, scale, std, flat):
-        share = np.exp(terms - terms.max(axis=1, keepdims=True))
-        out[rows] = (share @ nodes) / (std * share.sum(axis=1, keepdims=True))
-    return out
-
-
 def _hermite_terms(
     target: Law, scale: float, std: float, flat: FloatArray
 ) -> Iterator[tuple[slice, FloatArray, FloatArray]]:
@@ -200,7 +191,12 @@ class QuadratureMarginals(Marginals):
         flat = np.array(x, order="C").reshape(-1, self.dim)
         rule = self._rule(scale, std, flat, len(flat))
         if rule is None:
-            return _hermite_score(self.target, scale, std, flat).reshape(x.shape)
+            # ``grad log p_t = E[Z p_0]/(s E[p_0])`` at points (n, d)
+            out = np.empty(flat.shape)
+            for rows, terms, nodes in _hermite_terms(self.target, scale, std, flat):
+                share = np.exp(terms - terms.max(axis=1, keepdims=True))
+                out[rows] = (share @ nodes) / (std * share.sum(axis=1, keepdims=True))
+            return out.reshape(x.shape)
         return _tensor_score(self.target, rule, scale, std, flat).reshape(x.shape)
 
     def log_density_on_axes(self, times: Any, *axes: Any) -> FloatArray:

@@ -202,7 +202,17 @@ def tests(grid_side: GridSide, sample: ParticleSide, level: float, min_expected:
     here = grid_side.on(sample.cells)
     row = _chi_square(here, sample, share, min_expected)
     if "dkw" in tests_made:
-        row |= _dkw(here, sample, share)
+        # largest distance of the CDFs on the faces; mass outside may lie on either side: it widens the band
+        seen = (sample.outside[0] + np.concatenate([[0], np.cumsum(sample.counts)])) / sample.n
+        expected = here.outside[0] + np.concatenate([[0.0], np.cumsum(here.probability)])
+        distance = float(np.max(np.abs(seen - expected)))
+        # A CDF differs by at most half the L1 distance, and that is at most half the weighted norm.
+        allowance = 0.5 * here.error + here.tail
+        row |= {
+            "dkw": distance,
+            "dkw_band": dkw_band(sample.n, share) + allowance,
+            "dkw_p": dkw_p_value(max(0.0, distance - allowance), sample.n),
+        }
     row |= _z_scores(grid_side, sample, share)
     row["p_value"] = [row.pop(f"{family}_p") for family in tests_made]
     # One z p-value is the smallest of several: it is held against the level of a single function.
@@ -240,20 +250,6 @@ def _chi_square(here: GridSide, sample: ParticleSide, level: float, min_expected
         "chi2_dof": result.dof,
         "chi2_critical": result.critical,
         "chi2_p": result.p_value,
-    }
-
-
-def _dkw(here: GridSide, sample: ParticleSide, level: float) -> dict[str, Any]:
-    """Largest distance of the CDFs on the faces; mass outside may lie on either side: it widens the band."""
-    seen = (sample.outside[0] + np.concatenate([[0], np.cumsum(sample.counts)])) / sample.n
-    expected = here.outside[0] + np.concatenate([[0.0], np.cumsum(here.probability)])
-    distance = float(np.max(np.abs(seen - expected)))
-    # A CDF differs by at most half the L1 distance, and that is at most half the weighted norm.
-    allowance = 0.5 * here.error + here.tail
-    return {
-        "dkw": distance,
-        "dkw_band": dkw_band(sample.n, level) + allowance,
-        "dkw_p": dkw_p_value(max(0.0, distance - allowance), sample.n),
     }
 
 

@@ -276,7 +276,22 @@ def particle_side(cloud: Any, other: GridSide, index: int) -> ParticleSide:
     """
     at, dim = cloud.isel(t=index), other.cells.dim
     if "position" in cloud:
-        return _count_positions(np.asarray(at["position"].values, dtype=np.float64), other)
+        # positions (n,) or (n, 2) on the run's cells, in blocks so that memory does not follow n
+        x = np.asarray(at["position"].values, dtype=np.float64)
+        dim = other.cells.dim
+        _checks.same_dim("cloud", x.ndim, "run", dim)
+        centre, width = _cloud.frame_of_density(other.probability, other.cells)
+        counts, outside = (
+            np.zeros(other.cells.shape, dtype=np.int64),
+            np.zeros(2 if dim == 1 else 1, dtype=np.int64),
+        )
+        sums = np.zeros(len(_cloud.function_names(dim)))
+        for i in range(0, len(x), _BLOCK):
+            inside, beyond = _cloud.count(other.cells, x[i : i + _BLOCK])
+            counts += inside
+            outside += beyond
+            sums += _cloud.function_values(x[i : i + _BLOCK], centre, width, dim).sum(axis=1)
+        return ParticleSide(len(x), other.cells, counts, outside, centre, width, sums / len(x))
     if "count" not in cloud:
         raise _checks.error("cloud", "positions or counts", str(list(cloud)), "make it with particles.simulate")
     cells = _runs.grid_at(cloud, index)
@@ -285,21 +300,3 @@ def particle_side(cloud: Any, other: GridSide, index: int) -> ParticleSide:
         np.asarray(at[name].values) for name in ("count", "outside", "centre", "width", "function_mean")
     )
     return ParticleSide(int(cloud.attrs["n"]), cells, counts, np.atleast_1d(outside), centre, width, means)
-
-
-def _count_positions(x: Array, other: GridSide) -> ParticleSide:
-    """Positions (n,) or (n, 2) on the run's cells, in blocks so that memory does not follow n."""
-    dim = other.cells.dim
-    _checks.same_dim("cloud", x.ndim, "run", dim)
-    centre, width = _cloud.frame_of_density(other.probability, other.cells)
-    counts, outside = (
-        np.zeros(other.cells.shape, dtype=np.int64),
-        np.zeros(2 if dim == 1 else 1, dtype=np.int64),
-    )
-    sums = np.zeros(len(_cloud.function_names(dim)))
-    for i in range(0, len(x), _BLOCK):
-        inside, beyond = _cloud.count(other.cells, x[i : i + _BLOCK])
-        counts += inside
-        outside += beyond
-        sums += _cloud.function_values(x[i : i + _BLOCK], centre, width, dim).sum(axis=1)
-    return ParticleSide(len(x), other.cells, counts, outside, centre, width, sums / len(x))

@@ -132,18 +132,7 @@ def tabulated(reverse: Any, t: float, x: Array) -> ScoreTable:
     """
     from scipy.ndimage import spline_filter
 
-    low, spacing, nodes = _frame(reverse, t, x)
-    axes = [np.asarray(lo + h * np.arange(m), dtype=np.float64) for lo, h, m in zip(low, spacing, nodes, strict=True)]
-    if len(axes) == 1:
-        coefficients = spline_filter(np.asarray(reverse.score(t, axes[0])), order=3, mode="mirror")
-        return ScoreTable(t, low, spacing, np.ascontiguousarray(coefficients))
-    values = _score_on_axes(reverse, t, axes, spacing)
-    filtered = [spline_filter(values[..., i], order=3, mode="mirror") for i in range(2)]
-    return ScoreTable(t, low, spacing, np.stack(filtered, axis=-1))
-
-
-def _frame(reverse: Any, t: float, x: Array) -> tuple[tuple[float, ...], tuple[float, ...], tuple[int, ...]]:
-    """Lower ends, spacings and numbers of nodes per axis, padding included."""
+    # lower ends, spacings and numbers of nodes per axis, padding included
     sample = x[:: max(1, len(x) // 4096)].reshape(-1, reverse.dim)
     ends = np.quantile(sample, [0.002, 0.998], axis=0)
     margin = 0.25 * (ends[1] - ends[0])
@@ -154,7 +143,14 @@ def _frame(reverse: Any, t: float, x: Array) -> tuple[tuple[float, ...], tuple[f
     inner = np.minimum(np.maximum(wanted, 64), _LARGEST[reverse.dim]).astype(int)
     spacing = width / inner
     low = ends[0] - margin - _PAD * spacing
-    return tuple(low.tolist()), tuple(spacing.tolist()), tuple((inner + 1 + 2 * _PAD).tolist())
+    low, spacing, nodes = tuple(low.tolist()), tuple(spacing.tolist()), tuple((inner + 1 + 2 * _PAD).tolist())
+    axes = [np.asarray(lo + h * np.arange(m), dtype=np.float64) for lo, h, m in zip(low, spacing, nodes, strict=True)]
+    if len(axes) == 1:
+        coefficients = spline_filter(np.asarray(reverse.score(t, axes[0])), order=3, mode="mirror")
+        return ScoreTable(t, low, spacing, np.ascontiguousarray(coefficients))
+    values = _score_on_axes(reverse, t, axes, spacing)
+    filtered = [spline_filter(values[..., i], order=3, mode="mirror") for i in range(2)]
+    return ScoreTable(t, low, spacing, np.stack(filtered, axis=-1))
 
 
 def _score_on_axes(reverse: Any, t: float, axes: list[Array], spacing: tuple[float, ...]) -> Array:

@@ -202,7 +202,17 @@ def _knots(reverse: Any, steps: int | None, times: Any, t_min: float | None, sav
     if _checks.exactly_one(steps=steps, times=times) == "times":
         if t_min is not None:
             raise _checks.error("t_min", "no t_min beside times", t_min, "the last of the times is t_min")
-        return _given_times(times, T, save_at)
+        # the user's own step times (checked) and the saved times among them (the same up to rounding)
+        knots = _times.decreasing("times", times, T, wanted="at least two strictly decreasing")
+        if save_at is None:
+            return knots, knots[[0, -1]]
+        wanted = _checks.finite_array("save_at", save_at).ravel()
+        nearest = _times.places(wanted, knots, T)
+        if wanted.size == 0 or np.any(nearest < 0):
+            missing = ", ".join(map(_checks.digits, wanted[nearest < 0])) if wanted.size else "none"
+            remedy = "add the missing ones to times, or give steps instead of times"
+            raise _checks.error("save_at", "some of the given times", missing, remedy)
+        return knots, knots[np.unique(nearest)]
     if t_min is None:
         low = T if save_at is None else float(np.min(_checks.finite_array("save_at", save_at), initial=T))
         t_min = 1e-2 * T if _times.same(low, T, T) else low
@@ -249,20 +259,6 @@ def _invert(clock: Clock, ticks: Array, low: float, high: float) -> Array:
         above = np.where(late, middle, above)
         below = np.where(late, below, middle)
     return np.asarray(0.5 * (below + above), dtype=np.float64)
-
-
-def _given_times(times: npt.ArrayLike, T: float, save_at: npt.ArrayLike | None) -> tuple[Array, Array]:
-    """The user's own step times (checked) and the saved times among them (the same up to rounding)."""
-    knots = _times.decreasing("times", times, T, wanted="at least two strictly decreasing")
-    if save_at is None:
-        return knots, knots[[0, -1]]
-    wanted = _checks.finite_array("save_at", save_at).ravel()
-    nearest = _times.places(wanted, knots, T)
-    if wanted.size == 0 or np.any(nearest < 0):
-        missing = ", ".join(map(_checks.digits, wanted[nearest < 0])) if wanted.size else "none"
-        remedy = "add the missing ones to times, or give steps instead of times"
-        raise _checks.error("save_at", "some of the given times", missing, remedy)
-    return knots, knots[np.unique(nearest)]
 
 
 def _tally(reverse: Any, plan: _Plan, n: int, histogram: Any, positions: bool | None) -> Tally:

@@ -355,7 +355,18 @@ def verify(
     check_reverse(reverse)
     if not isinstance(starts, dict):
         raise _checks.error("starts", "a dict of labels to laws", f"a {type(starts).__name__}")
-    reference, weight = _asked(curve, reverse)
+    # reference and weight of a curve; ValueError where it is none
+    held = getattr(curve, "data_vars", ())
+    if "distance" not in held or "error" not in held or not {"reference", "weight"} <= set(curve.attrs):
+        remedy = "pass what fpsolve.forgetting_curve returns"
+        raise _checks.error("curve", "a Dataset of distance and error with a reference", type(curve).__name__, remedy)
+    end = float(reverse.process.T)
+    if "reverse_time" in curve.coords:
+        # t + r is the time at which the run began
+        began = float((curve["t"] + curve["reverse_time"]).max())
+        if not math.isclose(began, end, rel_tol=1e-12):
+            raise _checks.error("curve", f"distances of a run from T = {end!r}", f"one from {began!r}", "begin at T")
+    reference, weight = str(curve.attrs["reference"]), weights.from_json(str(curve.attrs["weight"]))
     _runs.require_same_dynamics(curve.attrs, identity(reverse), ("curve", "reverse"))
     labels = [str(label) for label in curve["start"].values]
     laws = dict(starts)
@@ -389,18 +400,3 @@ def _verdicts(distance: FloatArray, error: FloatArray, lower: FloatArray, upper:
     covers = (np.nextafter(low, np.inf) <= lower) & (np.nextafter(high, -np.inf) >= upper)
     apart = (np.nextafter(low, -np.inf) > upper) | (np.nextafter(high, np.inf) < lower)
     return np.where(known & covers, "holds", np.where(known & apart, "does not hold", "undecided"))
-
-
-def _asked(curve: Any, reverse: Reverse) -> tuple[str, Any]:
-    """Reference and weight of a curve; ValueError where it is none."""
-    held = getattr(curve, "data_vars", ())
-    if "distance" not in held or "error" not in held or not {"reference", "weight"} <= set(curve.attrs):
-        remedy = "pass what fpsolve.forgetting_curve returns"
-        raise _checks.error("curve", "a Dataset of distance and error with a reference", type(curve).__name__, remedy)
-    end = float(reverse.process.T)
-    if "reverse_time" in curve.coords:
-        # t + r is the time at which the run began
-        began = float((curve["t"] + curve["reverse_time"]).max())
-        if not math.isclose(began, end, rel_tol=1e-12):
-            raise _checks.error("curve", f"distances of a run from T = {end!r}", f"one from {began!r}", "begin at T")
-    return str(curve.attrs["reference"]), weights.from_json(str(curve.attrs["weight"]))

@@ -17,7 +17,7 @@ from fpsolve._callables import answer_of, refuse_signature
 from fpsolve._cells import edge_tail
 from fpsolve._checks import FloatArray, real_array
 from fpsolve._messages import described
-from fpsolve.laws import Law, NormalMixture
+from fpsolve.laws import Law
 from fpsolve.marginals import Marginals, family
 from fpsolve.processes import Process
 from fpsolve.scores._adapter import transition
@@ -321,7 +321,16 @@ def _nodes(law: Law) -> tuple[list[FloatArray], float]:
     """Midpoints of equal cells per axis, an odd multiple of 3 of them, and the cells' volume."""
     mixture = law.components
     if mixture is not None:
-        low, high = _box(mixture)
+        # every component leaves its share of the mass outside; some have next to none at all
+        mass = np.exp(mixture.log_weights)[:, None]
+        u = np.linspace(0.0, 10.0, 401)
+        radius = u[np.argmax(2.0 * mass * ndtr(-u) <= _OUTSIDE / mass.size, axis=1)]
+        reach = radius[:, None] * np.sqrt(np.diagonal(mixture.component_covs, axis1=-2, axis2=-1))
+        kept = radius > 0.0
+        low, high = (
+            (mixture.component_means - reach)[kept].min(axis=0),
+            (mixture.component_means + reach)[kept].max(axis=0),
+        )
     else:
         stds = _REACH * np.sqrt(np.diagonal(np.atleast_2d(law.cov)))
         low, high = np.atleast_1d(law.mean) - stds, np.atleast_1d(law.mean) + stds
@@ -335,13 +344,3 @@ def _nodes(law: Law) -> tuple[list[FloatArray], float]:
         axes.append(np.asarray(a + (b - a) * (np.arange(n) + 0.5) / n))
         volume *= (b - a) / n
     return axes, float(volume)
-
-
-def _box(law: NormalMixture) -> tuple[FloatArray, FloatArray]:
-    """Lower and upper ends that leave every component its share of the mass outside; some have next to none at all."""
-    mass = np.exp(law.log_weights)[:, None]
-    u = np.linspace(0.0, 10.0, 401)
-    radius = u[np.argmax(2.0 * mass * ndtr(-u) <= _OUTSIDE / mass.size, axis=1)]
-    reach = radius[:, None] * np.sqrt(np.diagonal(law.component_covs, axis1=-2, axis2=-1))
-    kept = radius > 0.0
-    return (law.component_means - reach)[kept].min(axis=0), (law.component_means + reach)[kept].max(axis=0)

@@ -308,7 +308,14 @@ def tabulate(score: Callable[[float, Any], Any], grid: Grid, times: Any) -> xr.D
     model = checked(score, grid.dim)
     values = np.stack([model(float(t), grid.x) for t in nodes])
     middles = np.sqrt(nodes[1:] * nodes[:-1])
-    largest, rms = _held_out(model, Tabulated(nodes, grid.axes, values), grid, middles)
+    # largest and root-mean-square difference per middle time, at faces between cells
+    table = Tabulated(nodes, grid.axes, values)
+    faces = [axis[1:-1] for axis in grid.face_axes]
+    stride = [max(1, len(axis) // (_HELD_OUT if grid.dim == 1 else int(_HELD_OUT**0.5))) for axis in faces]
+    picked = [axis[step // 2 :: step] for axis, step in zip(faces, stride, strict=True)]
+    points = picked[0] if grid.dim == 1 else np.stack(np.meshgrid(*picked, indexing="ij"), axis=-1)
+    gaps = [np.abs(table(float(t), points) - model(float(t), points)) for t in middles]
+    largest, rms = np.array([gap.max() for gap in gaps]), np.array([np.sqrt(np.mean(gap**2)) for gap in gaps])
     axes = ("x", "y")[: grid.dim]
     dims = ("t", *axes) if grid.dim == 1 else ("t", *axes, "component")
     label = {"long_name": "score at the cell centres", "units": "1/length"}
@@ -329,13 +336,3 @@ def tabulate(score: Callable[[float, Any], Any], grid: Grid, times: Any) -> xr.D
             },
         )
     )
-
-
-def _held_out(model: Where, table: Tabulated, grid: Grid, middles: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Largest and root-mean-square difference per middle time, at faces between cells."""
-    faces = [axis[1:-1] for axis in grid.face_axes]
-    stride = [max(1, len(axis) // (_HELD_OUT if grid.dim == 1 else int(_HELD_OUT**0.5))) for axis in faces]
-    picked = [axis[step // 2 :: step] for axis, step in zip(faces, stride, strict=True)]
-    points = picked[0] if grid.dim == 1 else np.stack(np.meshgrid(*picked, indexing="ij"), axis=-1)
-    gaps = [np.abs(table(float(t), points) - model(float(t), points)) for t in middles]
-    return np.array([gap.max() for gap in gaps]), np.array([np.sqrt(np.mean(gap**2)) for gap in gaps])

@@ -227,16 +227,6 @@ _NEWTON_STEPS = 30
 _CLOSE = 1e-13
 
 
-def _pad(w: Array, out: Array) -> None:
-    """out (nx + 4, ny + 4) = w inside; two ghosts on every side (not in the corners) continue quartic polynomials."""
-    out[2:-2, 2:-2] = w
-    for lines in (out[:, 2:-2], out.T[:, 2:-2]):
-        for ends in (lines, lines[::-1]):
-            a, b, c, d, e = ends[2], ends[3], ends[4], ends[5], ends[6]
-            ends[1] = 5.0 * a - 10.0 * b + 10.0 * c - 5.0 * d + e
-            ends[0] = 15.0 * a - 40.0 * b + 45.0 * c - 24.0 * d + 5.0 * e
-
-
 @compiled
 def _carry(vx: Array, vy: Array, padded: Array, out: Array) -> None:
     """out = (v . grad) w with fourth-order differences of the padded w."""
@@ -257,7 +247,14 @@ def displacements(vx: Array, vy: Array) -> tuple[Array, Array]:
         factor = sign
         term[:] = component
         for order in range(2, 5):
-            _pad(term, padded)
+            # out (nx + 4, ny + 4) = w inside; two ghosts on every side (not in the corners) continue quartic
+            # polynomials
+            padded[2:-2, 2:-2] = term
+            for lines in (padded[:, 2:-2], padded.T[:, 2:-2]):
+                for ends in (lines, lines[::-1]):
+                    a, b, c, d, e = ends[2], ends[3], ends[4], ends[5], ends[6]
+                    ends[1] = 5.0 * a - 10.0 * b + 10.0 * c - 5.0 * d + e
+                    ends[0] = 15.0 * a - 40.0 * b + 45.0 * c - 24.0 * d + 5.0 * e
             _carry(vx, vy, padded, term)
             factor *= sign / order
             total += factor * term

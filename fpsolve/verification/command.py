@@ -118,7 +118,19 @@ def _run(run: xr.Dataset, notes: list[str]) -> list[Check]:
             Check.at_most("twice the tail less the estimate", max(_largest(lacking, signed=True), 0.0), ROUNDING)
         )
     checks += _starts(run, values, grids[0], notes)
-    dynamics = _dynamics(run)
+    # the dynamics of a run, where its attributes hold them as numbers
+    from fpsolve.dynamics import Reverse
+    from fpsolve.laws import Law
+    from fpsolve.processes import Process
+
+    attrs, dynamics = run.attrs, None
+    if attrs.get("dynamics") == "Reverse" and attrs.get("score_model") == "exact":
+        with Failure():  # what is not there, or no table
+            target, process = (
+                settings.build(json.loads(str(attrs[f"{name}_json"])), kind)
+                for name, kind in (("target", Law), ("process", Process))
+            )
+            dynamics = Reverse(target, process, eta=float(attrs["eta"]))
     if dynamics is None:
         notes.append("the equation was not looked at: its dynamics are not in the file as numbers")
     elif run.sizes["t"] < WINDOW:
@@ -150,23 +162,6 @@ def _starts(run: xr.Dataset, values: Array, grid: Any, notes: list[str]) -> list
         estimate = float(run["error_estimate"].values[k, 0]) if "error_estimate" in run else 0.0
         allowed = ROUNDING + (estimate if np.isfinite(estimate) else 0.0)
         found.append(Check.at_most(f"start {label!r}: first density less its law", gap, allowed))
-    return found
-
-
-def _dynamics(run: xr.Dataset) -> BaseDynamics | None:
-    """The dynamics of a run, where its attributes hold them as numbers."""
-    from fpsolve.dynamics import Reverse
-    from fpsolve.laws import Law
-    from fpsolve.processes import Process
-
-    attrs, found = run.attrs, None
-    if attrs.get("dynamics") == "Reverse" and attrs.get("score_model") == "exact":
-        with Failure():  # what is not there, or no table
-            target, process = (
-                settings.build(json.loads(str(attrs[f"{name}_json"])), kind)
-                for name, kind in (("target", Law), ("process", Process))
-            )
-            found = Reverse(target, process, eta=float(attrs["eta"]))
     return found
 
 
@@ -275,7 +270,18 @@ def run_prove(arguments: argparse.Namespace) -> int:
     found = prove(run, arguments.start, arguments.reference, arguments.times, budget=arguments.budget)
     if out is not None:
         write_all(out.parent, {out.name: netcdf({"": found})}, "choose another with --out FILE.nc")
-    print(_text(found))
+    # the table and what it is about
+    columns = ("start", "t", "measured", "error bar", "proved, at least", "at most", "verdict")
+    rows = []
+    for label in found["start"].values:
+        for k, t in enumerate(found["t"].values):
+            one = found.sel(start=label).isel(t=k)
+            ends = (outward(float(one[name]), up=name == "upper", digits=DIGITS) for name in ("lower", "upper"))
+            told = number(float(one["distance"]), DIGITS), number(float(one["error"]), 2)
+            rows.append((str(label), f"{float(t):.6g}", *told, *ends, str(one["verdict"].item())))
+    about = f"Weighted total variation to {found.attrs['reference']!r}; error bars are estimates, intervals are proved."
+    given = [textwrap.fill(f"Given: {text}.", 100) for text in str(found.attrs["hypotheses"]).split("; ")]
+    print("\n".join([about, "", Table(columns, tuple(rows)).text(), "", *given]))
     verdicts = found["verdict"].values
     for line in _undecided(found):
         print(f"fpsolve: cannot be proved: {line}", file=sys.stderr)
@@ -386,21 +392,6 @@ def _places(curve: xr.Dataset, times: list[float] | None, end: float) -> list[in
             listed = ", ".join(f"{t:.6g}" for t in saved[:20]) + (", ..." if len(saved) > 20 else "")
             raise _checks.error("--times", f"times that the run has saved ({listed})", f"{asked!r}")
     return [places[0] for places in found]
-
-
-def _text(found: xr.Dataset) -> str:
-    """The table and what it is about."""
-    columns = ("start", "t", "measured", "error bar", "proved, at least", "at most", "verdict")
-    rows = []
-    for label in found["start"].values:
-        for k, t in enumerate(found["t"].values):
-            one = found.sel(start=label).isel(t=k)
-            ends = (outward(float(one[name]), up=name == "upper", digits=DIGITS) for name in ("lower", "upper"))
-            told = number(float(one["distance"]), DIGITS), number(float(one["error"]), 2)
-            rows.append((str(label), f"{float(t):.6g}", *told, *ends, str(one["verdict"].item())))
-    about = f"Weighted total variation to {found.attrs['reference']!r}; error bars are estimates, intervals are proved."
-    given = [textwrap.fill(f"Given: {text}.", 100) for text in str(found.attrs["hypotheses"]).split("; ")]
-    return "\n".join([about, "", Table(columns, tuple(rows)).text(), "", *given])
 
 
 def _undecided(found: xr.Dataset) -> list[str]:

@@ -106,7 +106,17 @@ def random_problem(seed: int, kind: str = "grid", dim: int = 1) -> RandomProblem
     """
     rng = np.random.default_rng([seed, dim])
     target = _mixture(rng, dim, int(rng.integers(1, 5)))
-    process, t_min = _process(rng)
+    made = [
+        fp.OrnsteinUhlenbeck(T=float(rng.uniform(0.5, 4.0))),
+        fp.VP(),
+        fp.VP(curvature=float(rng.uniform(-8.0, 8.0))),
+        fp.CosineVP(),
+        fp.SubVP(),
+        fp.VE(sigma_max=float(10.0 ** rng.uniform(0.5, 1.7))),
+        fp.EDM(sigma_max=float(10.0 ** rng.uniform(0.3, 1.9))),
+    ]
+    process = made[int(rng.integers(len(made)))]
+    t_min = float(process.T * 10.0 ** rng.uniform(-3.0, -0.5))
     gaussian = len(target.components.log_weights) == 1 if target.components is not None else False
     eta = float(rng.choice([0.3, 0.7, 1.5])) if gaussian and rng.random() < 0.2 else 1.0
     reverse = fp.Reverse(target, process, eta=eta)
@@ -131,7 +141,14 @@ def random_problem(seed: int, kind: str = "grid", dim: int = 1) -> RandomProblem
         return RandomProblem(seed, kind, reverse, starts, ask | {"tol": 10.0 ** rng.uniform(-6, -2)}, True)
     ask |= _grid_request(rng, reverse, starts, t_min, len(ask.get("save_at", ())) + 1)
     if kind == "sensible":
-        ask |= _refined(rng, reverse, starts, ask)
+        # the request with three to ten cells per narrowest width (5000 at most) and 50 to 1000 steps
+        fine, bounds = rng.uniform(3.0, 10.0), ask["grid"].bounds
+        least, most, steps = (200, 5000, 1000) if reverse.dim == 1 else (64, 128, 200)
+        wish = [fine * (hi - lo) / _narrowest(reverse, starts, ask, k) for k, (lo, hi) in enumerate(bounds)]
+        cells = [2 * int(np.ceil(min(max(n, least), most) / 2.0)) for n in wish]
+        count = round(np.exp(rng.uniform(np.log(50), np.log(steps))))
+        grid = fp.Grid.uniform(bounds[0] if len(bounds) == 1 else bounds, cells=cells[0] if len(cells) == 1 else cells)
+        ask |= {"grid": grid, "steps": count}
     return RandomProblem(seed, kind, reverse, starts, ask, _sensible(reverse, starts, ask))
 
 
@@ -181,20 +198,6 @@ def _mixture(rng: np.random.Generator, dim: int, count: int) -> fp.laws.Law:
     return fp.GaussianMixture(shares, means, covs=np.square(stds)[:, None, None] * np.eye(2))
 
 
-def _process(rng: np.random.Generator) -> tuple[fp.processes.Process, float]:
-    made = [
-        fp.OrnsteinUhlenbeck(T=float(rng.uniform(0.5, 4.0))),
-        fp.VP(),
-        fp.VP(curvature=float(rng.uniform(-8.0, 8.0))),
-        fp.CosineVP(),
-        fp.SubVP(),
-        fp.VE(sigma_max=float(10.0 ** rng.uniform(0.5, 1.7))),
-        fp.EDM(sigma_max=float(10.0 ** rng.uniform(0.3, 1.9))),
-    ]
-    process = made[int(rng.integers(len(made)))]
-    return process, float(process.T * 10.0 ** rng.uniform(-3.0, -0.5))
-
-
 def _grid_request(
     rng: np.random.Generator, reverse: fp.Reverse, starts: dict[str, fp.laws.Law], t_min: float, segments: int
 ) -> dict[str, Any]:
@@ -235,19 +238,6 @@ def _narrowest(reverse: fp.Reverse, starts: dict[str, fp.laws.Law], ask: dict[st
     scale = [_frame(reverse, t, k)[1] if ask["frame"] == "scaled" else 1.0 for t in ends]
     begin = min(law.smallest_std for law in starts.values())
     return min(reverse.marginal(ends[0]).smallest_std / scale[0], begin / scale[1])
-
-
-def _refined(
-    rng: np.random.Generator, reverse: fp.Reverse, starts: dict[str, fp.laws.Law], ask: dict[str, Any]
-) -> dict[str, Any]:
-    """The request with three to ten cells per narrowest width (5000 at most) and 50 to 1000 steps."""
-    fine, bounds = rng.uniform(3.0, 10.0), ask["grid"].bounds
-    least, most, steps = (200, 5000, 1000) if reverse.dim == 1 else (64, 128, 200)
-    wish = [fine * (hi - lo) / _narrowest(reverse, starts, ask, k) for k, (lo, hi) in enumerate(bounds)]
-    cells = [2 * int(np.ceil(min(max(n, least), most) / 2.0)) for n in wish]
-    count = round(np.exp(rng.uniform(np.log(50), np.log(steps))))
-    grid = fp.Grid.uniform(bounds[0] if len(bounds) == 1 else bounds, cells=cells[0] if len(cells) == 1 else cells)
-    return {"grid": grid, "steps": count}
 
 
 def solve(problem: RandomProblem) -> tuple[Any, float]:
