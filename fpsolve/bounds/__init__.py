@@ -20,11 +20,9 @@ from fpsolve.bounds._entropy import (
     ollivier,
     wasserstein,
 )
-from fpsolve.bounds._explicit_kl import ExplicitKL, explicit_kl
-from fpsolve.bounds._girsanov import Girsanov, girsanov
-from fpsolve.bounds._harris import harris
+from fpsolve.bounds._girsanov import ExplicitKL, Girsanov, explicit_kl, girsanov
+from fpsolve.bounds._harris import Localization, harris, localization
 from fpsolve.bounds._ladder import ladder, records, verify
-from fpsolve.bounds._localization import Localization, localization
 from fpsolve.bounds._moments import WeightedPinsker, weighted_pinsker
 from fpsolve.bounds._poincare import Bracket, Poincare, log_sobolev_bracket, poincare, poincare_bracket
 from fpsolve.bounds._record import Harris, Hypothesis, Record

@@ -179,7 +179,17 @@ def _from_above(kernel: Kernel, line: Line, weight: WeightLike, grid: Grid, to_g
     least = 1.0 + line.v.shift + line.v.factor * line.v.height(np.where(low * high < 0.0, 0.0, inner))
     rows = 0.125 * h**2 * line.posterior.rows_bend(line.v, low, high)
     between = float(value * np.max(chord / least) + np.max(rows / least))
-    return value + between + _within_a_cell(wide, weight) + 3.0 * abs(value - halved)
+    # what the maximum may miss in the cell where the difference of two rows changes its sign. Rows of an exact kernel
+    # are ``p(z) exp(c x z)`` up to factors, so the sign changes once. There the cell has ``|int f|``, which is less
+    # than ``int |f|`` by at most ``h^2 max |f'|/4``; twice as wide cells may miss as much, so halving does not show it.
+    # Slopes are differences of neighbours, of rows that are sums of steps between sources
+    start = weights.evaluate(weight, wide.grid).ravel()
+    end = weights.evaluate(weight, wide.target).ravel()
+    slopes = 0.25 * np.maximum(end[1:], end[:-1]) * np.diff(wide.matrix, axis=1)
+    alone = np.abs(slopes).max(axis=1)
+    steps = np.append(0.0, np.cumsum(np.abs(np.diff(slopes, axis=0)).max(axis=1)))
+    most = np.minimum(np.abs(np.subtract.outer(steps, steps)), np.add.outer(alone, alone))
+    return value + between + float(np.max(most / np.add.outer(start, start))) + 3.0 * abs(value - halved)
 
 
 def _on_cells(kernel: Kernel, weight: WeightLike, every: int) -> float:
@@ -191,22 +201,6 @@ def _on_cells(kernel: Kernel, weight: WeightLike, every: int) -> float:
     counts = np.diff(np.append(pairs, end.size))
     merged = np.ascontiguousarray(np.add.reduceat(kernel.matrix, pairs, axis=1)[::every])
     return float(_pairs.largest_ratio(merged, start[::every].copy(), np.add.reduceat(end, pairs) / counts)[0])
-
-
-def _within_a_cell(kernel: Kernel, weight: WeightLike) -> float:
-    """What the maximum may miss in the cell where the difference of two rows changes its sign.
-
-    Rows of an exact kernel are ``p(z) exp(c x z)`` up to factors, so the sign changes once. There the cell has
-    ``|int f|``, which is less than ``int |f|`` by at most ``h^2 max |f'|/4``; twice as wide cells may miss as much, so
-    halving does not show it. Slopes are differences of neighbours, of rows that are sums of steps between sources.
-    """
-    start = weights.evaluate(weight, kernel.grid).ravel()
-    end = weights.evaluate(weight, kernel.target).ravel()
-    slopes = 0.25 * np.maximum(end[1:], end[:-1]) * np.diff(kernel.matrix, axis=1)
-    alone = np.abs(slopes).max(axis=1)
-    steps = np.append(0.0, np.cumsum(np.abs(np.diff(slopes, axis=0)).max(axis=1)))
-    most = np.minimum(np.abs(np.subtract.outer(steps, steps)), np.add.outer(alone, alone))
-    return float(np.max(most / np.add.outer(start, start)))
 
 
 def _stochastic(kernel: Kernel) -> Hypothesis:

@@ -18,8 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from fpsolve import _checks, _times
 from fpsolve._messages import Status
 from fpsolve.bounds import _closed
-from fpsolve.bounds._explicit_kl import mean_under, square_of
-from fpsolve.bounds._line import EARLIEST, ENDS, entropy_of, held, over_time
+from fpsolve.bounds._line import EARLIEST, ENDS, entropy_of, held, mean_under, over_time, square_of
 from fpsolve.bounds._poincare import BETWEEN, at_least_variance, is_known, log_sobolev_bracket
 from fpsolve.bounds._record import Hypothesis, Record, block, failure, yes
 from fpsolve.dynamics import Reverse

@@ -1,12 +1,8 @@
-"""Integrals over the whole line and plane, with what is left out bounded; the size of a score error.
+"""Integrals over the whole line and plane, with what is left out bounded: expectations and relative entropies of laws,
+``E |s - s'|^2`` under one, integrals over the time of a run.
 
-Integrals over the whole line: a quadrature that follows laws wherever their components lie, not a box.
-
-Integrals over the box of a grid, and whether the box is large enough for them.
-
-Integrals over the time of a run.
-
-``E |s - s'|^2`` under a law: over the line, over the plane as far as it matters, or over cells alone.
+A quadrature on the line follows laws wherever their components lie; integrals over the box of a grid say whether it is
+large enough.
 """
 
 from __future__ import annotations
@@ -367,3 +363,21 @@ def over_time(reverse: Reverse, t0: float, t1: float, panels: int) -> tuple[Arra
     rest = 0.5 * (low - t1) * (1.0 - nodes), 0.5 * (low - t1) * shares
     parts = [(times.ravel(), np.ravel(half * shares * times)), *([rest] if low > t1 else [])]
     return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
+
+
+def square_of(values: Array, dim: int) -> Array:
+    return np.square(values) if dim == 1 else np.asarray(np.square(values).sum(axis=-1))
+
+
+def mean_under(grid: Grid | None, law: Law, f: Callable[[Array], Array]) -> tuple[float, float]:
+    """E f under the law, over the line in 1D and over the box in 2D; a margin that is negative where it is infinite."""
+    if grid is not None and law.dim == 2:
+        values = grid.cell_average(lambda x: law.density(x) * f(x))
+        return float(values.sum() * grid.volume), end_share(values)
+    line = Line.of(law)
+    log_p = law.log_density(line.x)
+    seen = log_p > -700.0
+    values = np.zeros(line.x.shape)
+    values[seen] = f(line.x[seen])
+    mean = line.mean(np.where(seen, log_p, -np.inf), values)
+    return mean, 0.0 if np.isfinite(mean) else -1.0

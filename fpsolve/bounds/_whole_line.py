@@ -221,26 +221,21 @@ class Posterior:
         width, middle = high - low, 0.5 * (low + high)
         near, far = np.minimum(np.abs(low), np.abs(high)), np.maximum(np.abs(low), np.abs(high))
         start, end = (self.pulled(v, y)[:, None] - np.multiply.outer(v.height(np.abs(y)), gammas) for y in (low, high))
-        bend, most = self._bend(v, low, middle, high)
-        with np.errstate(divide="ignore", over="ignore"):
-            gap = np.maximum(0.25 * width * (v.slope(far) - v.slope(near)), 0.0)
-        top = np.maximum(start, end)
-        chord = top + (0.125 * np.square(width) * bend)[:, None] + np.multiply.outer(gap, gammas)
-        crude = most[:, None] - np.multiply.outer(v.height(near), gammas)
-        return top.max(axis=0), np.minimum(chord, crude)
-
-    def _bend(self, v: Radial, low: Array, middle: Array, high: Array) -> tuple[Array, Array]:
-        """Upper bounds on cells of ``|(P v)''|`` and of P v.
-
-        ``|(P v)''| = (alpha/s)^2 |Cov(v, (X - m)^2)| <= (alpha/s)^2 sd(v) (sqrt(E(X - c)^4) + 2 E(X - c)^2)``, any c.
-        """
+        # upper bounds on cells of ``|(P v)''|`` and of P v. ``|(P v)''| = (alpha/s)^2 |Cov(v, (X - m)^2)| <=
+        # (alpha/s)^2 sd(v) (sqrt(E(X - c)^4) + 2 E(X - c)^2)``, any c
         shares, _ = self.shares(middle)
         most_shares, ends, curve = self._moments(low, middle, high)
         largest, smallest = self._range(v, ends)
         value = (shares * v.mean(self.means(middle), self.variances)).sum(axis=1, keepdims=True)
         off = np.maximum(np.square(largest - value), np.square(smallest - value))
         spread = (most_shares * (v.spread(np.abs(ends).max(axis=0), self.variances) + off)).sum(axis=1)
-        return np.sqrt(spread) * curve, largest.max(axis=1)
+        bend, most = np.sqrt(spread) * curve, largest.max(axis=1)
+        with np.errstate(divide="ignore", over="ignore"):
+            gap = np.maximum(0.25 * width * (v.slope(far) - v.slope(near)), 0.0)
+        top = np.maximum(start, end)
+        chord = top + (0.125 * np.square(width) * bend)[:, None] + np.multiply.outer(gap, gammas)
+        crude = most[:, None] - np.multiply.outer(v.height(near), gammas)
+        return top.max(axis=0), np.minimum(chord, crude)
 
     def rows_bend(self, v: Radial, low: Array, high: Array) -> Array:
         """Upper bounds on cells of ``int (1 + V) |d^2/dy^2 P(y, dz)|``, V = v.shift + v.factor v(|x|)."""

@@ -162,7 +162,16 @@ def flow_step(reverse: Reverse, made: Step, substeps: int = SUBSTEPS) -> MapStep
         times = np.asarray(clocked.clock_inverse(clock))
         times[[0, -1]] = top, made.t_to
     else:
-        times = _down_to_data(clocked, top, substeps)
+        # times from `top` to 0 in noise levels that fall geometrically above the data's narrowest width, linearly
+        # below. The clock of the dynamics is singular at 0
+        target = clocked.target
+        narrow = target.smallest_std or _KINK * float(np.sqrt(np.min(np.diag(np.atleast_2d(target.cov)))))
+        width = _LINEAR * (narrow if np.isfinite(narrow) else 1.0)
+        # where no data are left the level is infinite: from just below
+        first = min(top, clocked.held_from)
+        levels = width * np.sinh(np.linspace(np.arcsinh(_level(clocked.process, first) / width), 0.0, substeps + 1))
+        inner = [_time_of(clocked.process, float(level), first) for level in levels[1:-1]]
+        times = np.array([top, *inner, 0.0])
     down, back = (partial(_along, process, nodes) for nodes in (times, times[::-1]))
     noise = {"scale_before": made.scale_before, "std_before": made.std_before}
     return MapStep(made.t_from, made.t_to, down, float(times[0]), back=back, **noise)
@@ -208,20 +217,6 @@ def _beside_the_data(process: Process, score: Score, t: float, x: Array, *, down
 def _slope(process: Process, score: Score, t: float, x: Array) -> Array:
     a, g = float(process.drift_rate(t)), float(process.diffusion(t))
     return np.asarray(a * x - 0.5 * g**2 * score(t, x))
-
-
-def _down_to_data(reverse: Reverse, top: float, substeps: int) -> Array:
-    """Times from `top` to 0 in noise levels that fall geometrically above the data's narrowest width, linearly below.
-
-    The clock of the dynamics is singular at 0.
-    """
-    narrow = reverse.target.smallest_std or _KINK * float(np.sqrt(np.min(np.diag(np.atleast_2d(reverse.target.cov)))))
-    width = _LINEAR * (narrow if np.isfinite(narrow) else 1.0)
-    # where no data are left the level is infinite: from just below
-    first = min(top, reverse.held_from)
-    levels = width * np.sinh(np.linspace(np.arcsinh(_level(reverse.process, first) / width), 0.0, substeps + 1))
-    inner = [_time_of(reverse.process, float(level), first) for level in levels[1:-1]]
-    return np.array([top, *inner, 0.0])
 
 
 def _level(process: Process, t: float) -> float:

@@ -345,7 +345,10 @@ def _on(
     v = np.stack([weights.evaluate(weight, plan.cells(t)) for t in nodes.tolist()])
     nu = _start(start, plan.cells(float(nodes[0])))
     chain = march(plan, nodes, nu, masses_of(plan.exact.marginal(nodes[0]), plan.cells(float(nodes[0]))), v, progress)
-    contraction = contractions(chain.exact, v, _boundaries(blocks, len(nodes) - 1, prod(grid.shape)))
+    # Dobrushin coefficients are computed from so many steps on
+    few = _checks.integer("blocks", blocks, minimum=0) if prod(grid.shape) <= _BLOCK_CELLS else 0
+    begin = sorted({int(k) for k in np.linspace(0, len(nodes) - 1, few, endpoint=False)})
+    contraction = contractions(chain.exact, v, begin)
     return dataset(chain, plan, nodes, v, contraction, weight)
 
 
@@ -423,11 +426,3 @@ def _start(start: Law | ArrayLike, grid: Grid) -> Array:
     if abs(mass - 1.0) > _LOST_MASS:
         raise _checks.error("start", "a probability inside of the box", f"mass {mass:.8g}", "widen the grid")
     return masses
-
-
-def _boundaries(blocks: int, n: int, cells: int) -> list[int]:
-    """Steps from which Dobrushin coefficients are computed."""
-    _checks.integer("blocks", blocks, minimum=0)
-    if blocks == 0 or cells > _BLOCK_CELLS:
-        return []
-    return sorted({int(k) for k in np.linspace(0, n, blocks, endpoint=False)})

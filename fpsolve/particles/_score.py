@@ -63,7 +63,12 @@ def choose(reverse: Any, n: int, tabulate: bool | None) -> Scoring:
 
     Only the exact score is tabulated unasked: a user's model may be rough.
     """
-    components = _components(reverse.target)
+    # components of a mixture (a kernel density has one per sample); other laws count as 64
+    weights = getattr(reverse.target, "log_weights", None)
+    if weights is None:
+        weights = getattr(getattr(reverse.target, "components", None), "log_weights", None)
+    few = 1 if type(reverse.target).__name__ == "Gaussian" else _QUADRATURE
+    components = few if weights is None else int(np.size(weights))
     if tabulate is None:
         worth = getattr(reverse, "exact", False) and components > 1 and n * components >= _WORTH_A_TABLE
         tabulate = None if worth else False
@@ -89,16 +94,6 @@ def _probe(reverse: Any, table: ScoreTable, x: Array, components: int) -> tuple[
         return float("inf"), 0.0
     truth = exact(reverse, table.t, picked[kept], components)
     return float(np.max(np.abs(interpolated[kept] - truth))), float(np.sqrt(np.mean(truth**2)))
-
-
-def _components(target: Any) -> int:
-    """Components of a mixture (a kernel density has one per sample); other laws count as 64."""
-    weights = getattr(target, "log_weights", None)
-    if weights is None:
-        weights = getattr(getattr(target, "components", None), "log_weights", None)
-    if weights is not None:
-        return int(np.size(weights))
-    return 1 if type(target).__name__ == "Gaussian" else _QUADRATURE
 
 
 @dataclass(frozen=True, eq=False)
