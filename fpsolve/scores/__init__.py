@@ -10,7 +10,6 @@ against the exact score. `checked` stands at the border and refuses what a user'
 """
 
 from fpsolve.scores import errors
-from fpsolve.scores._adapter import from_torch
 from fpsolve.scores._adapters import (
     from_denoiser,
     from_edm_denoiser,
@@ -20,7 +19,7 @@ from fpsolve.scores._adapters import (
 )
 from fpsolve.scores._base import CheckedScore as CheckedScore
 from fpsolve.scores._base import ExactScore as ExactScore
-from fpsolve.scores._base import Score, checked, exact
+from fpsolve.scores._base import Score, checked, exact, from_torch
 from fpsolve.scores._base import name_of as name_of
 from fpsolve.scores._energy import error_curve, from_energy
 from fpsolve.scores._modified import clip_sample, clipped, guided, perturbed, smoothed

@@ -16,7 +16,6 @@ from fpsolve.processes import Process
 from fpsolve.scores._adapter import (
     Adapter,
     Model,
-    Order,
     Time,
     from_data,
     from_flow,
@@ -24,6 +23,7 @@ from fpsolve.scores._adapter import (
     from_salimans_ho,
     transition,
 )
+from fpsolve.scores._base import Order
 from fpsolve.scores._probe import admit
 
 

@@ -190,7 +190,7 @@ def _compare(score: EnergyScore) -> None:
         refuse_signature("gradient", score.gradient, "t, x", "leave it out for differences")
     if score.gradient is None:
         return
-    from fpsolve.scores._likeness import probe_points, probe_times
+    from fpsolve.scores._adapter import probe_points, probe_times
 
     for t in probe_times(score.process):
         x = probe_points(score.process, t, score.dim, 1.0)

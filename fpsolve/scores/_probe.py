@@ -20,7 +20,7 @@ from fpsolve._checks import USER_ERRORS, FloatArray
 from fpsolve._messages import ScoreWarning, Status
 from fpsolve.laws import Law
 from fpsolve.processes import Process
-from fpsolve.scores import _likeness
+from fpsolve.scores import _adapter
 from fpsolve.scores._adapter import ADAPTERS, Adapter, transition
 from fpsolve.scores._base import CheckedScore, ExactScore, answer, as_numpy, checked, name_of
 from fpsolve.scores._modified import Clipped, Guided, Perturbed, Smoothed
@@ -237,7 +237,7 @@ def admitted(score: Callable[[float, Any], Any], process: Process, target: Law) 
     -----
     ScoreWarning
         The score does not fit the target, by more than any plausible model error: a wrong sign, a forgotten factor,
-        another clock. Thresholds: see `fpsolve.scores._likeness`.
+        another clock. Thresholds: see `fpsolve.scores._adapter`.
     """
     if isinstance(score, CheckedScore):
         return score
@@ -272,7 +272,7 @@ def _refuse_strangers(score: Any, process: Process, target: Law) -> None:
     if isinstance(dim, int):
         _checks.same_dim("score", dim, "the target", target.dim)
     if isinstance(own, Process) and own != process:
-        times = np.array(_likeness.probe_times(process))
+        times = np.array(_adapter.probe_times(process))
         inside = times[times <= float(own.T)]
         same = all(
             np.allclose(getattr(own, name)(0.0, inside), getattr(process, name)(0.0, inside), rtol=1e-9, atol=0.0)
@@ -286,21 +286,19 @@ def _refuse_strangers(score: Any, process: Process, target: Law) -> None:
 def _probe(score: Any, process: Process, dim: int, target: Law | None, data_std: float) -> Probe:
     declared, predict, swapped = _opened(score)
     window, box = getattr(score, "domain", None) or (None, None)
-    times = _likeness.probe_times(process, window)
-    points = [_likeness.probe_points(process, t, dim, data_std, box) for t in times]
+    times = _adapter.probe_times(process, window)
+    points = [_adapter.probe_points(process, t, dim, data_std, box) for t in times]
     values = first_values(declared, predict, times, points, dim, swapped)
-    convert = _likeness.CANDIDATES[declared]
-    slopes = [
-        _likeness.inward(x, convert(process, t, x, v), dim) for t, x, v in zip(times, points, values, strict=True)
-    ]
+    convert = _adapter.CANDIDATES[declared]
+    slopes = [_adapter.inward(x, convert(process, t, x, v), dim) for t, x, v in zip(times, points, values, strict=True)]
     exact, beyond = target is not None and (target.dim == 1 or target.diffused(1.0, 1.0) is not None), ""
     if exact and target is not None:
         misfits, looks, wrong, beyond = _against_exact(declared, predict, process, times, target, box)
     else:
-        both = _likeness.tail_misfits(process, times, points, values, dim)
+        both = _adapter.tail_misfits(process, times, points, values, dim)
         misfits = {kind: plausible for kind, (_, plausible) in both.items()}
-        looks = _fitting(misfits, _likeness.ALIKE, _likeness.TIE_TAILS)
-        wrong = both[declared][0] > _likeness.UNLIKE
+        looks = _fitting(misfits, _adapter.ALIKE, _adapter.TIE_TAILS)
+        wrong = both[declared][0] > _adapter.UNLIKE
     problem = _problem(declared, times, slopes, misfits, looks, exact, beyond) if wrong or beyond else ""
     return Probe(name_of(score), declared, dim, tuple(times), tuple(slopes), misfits, exact, looks, problem, beyond)
 
@@ -334,15 +332,15 @@ def _against_exact(
         points.append(x)
         exact.append(family.score(t, x))
     values = first_values(declared, predict, times, points, target.dim, predict)
-    misfits = _likeness.exact_errors(process, times, points, values, exact)
-    looks = _fitting(misfits, _likeness.NEAR, _likeness.TIE_EXACT)
+    misfits = _adapter.exact_errors(process, times, points, values, exact)
+    looks = _fitting(misfits, _adapter.NEAR, _adapter.TIE_EXACT)
     ours, best = misfits[declared], min(misfits.values())
-    doubtful = ours > _likeness.DOUBTFUL and ours > _likeness.FACTOR * best
-    found = [_likeness.CANDIDATES[declared](process, t, x, v) for t, x, v in zip(times, points, values, strict=True)]
-    beyond = _likeness.beyond_plausible(process, times, found, exact)
+    doubtful = ours > _adapter.DOUBTFUL and ours > _adapter.FACTOR * best
+    found = [_adapter.CANDIDATES[declared](process, t, x, v) for t, x, v in zip(times, points, values, strict=True)]
+    beyond = _adapter.beyond_plausible(process, times, found, exact)
     if beyond and not beyond.endswith("the exact one"):
         beyond += _other_clock(declared, predict, process, times, points, exact)
-    return misfits, looks, ours > _likeness.FAR or doubtful, beyond
+    return misfits, looks, ours > _adapter.FAR or doubtful, beyond
 
 
 def _other_clock(
@@ -354,17 +352,17 @@ def _other_clock(
     exact: list[FloatArray],
 ) -> str:
     """Say with which other time the model would fit, if it does with one."""
-    for name, clock in _likeness.CLOCKS.items():
+    for name, clock in _adapter.CLOCKS.items():
         try:
             # most of these times are none of the model's
             with np.errstate(all="ignore"), warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 raw = [predict(clock(process, t), x) for t, x in zip(times, points, strict=True)]
                 values = [np.asarray(as_numpy("", one), dtype=np.float64) for one in raw]
-                off = _likeness.exact_errors(process, times, points, values, exact)[declared]
+                off = _adapter.exact_errors(process, times, points, values, exact)[declared]
         except USER_ERRORS:
             continue
-        if off < _likeness.NEAR:
+        if off < _adapter.NEAR:
             return f"; given {name} in place of t it fits, to {off:.2g}: its clock is another (time= of the adapters)"
     return ""
 
