@@ -6,7 +6,7 @@ import warnings
 from dataclasses import dataclass, replace
 from functools import reduce
 from operator import matmul
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,11 +15,8 @@ from fpsolve import _checks, _times, samplers
 from fpsolve.dynamics import Reverse
 from fpsolve.grid import Grid
 from fpsolve.kernels._kernel import Kernel, Operator, require_backwards, require_small
-from fpsolve.kernels._remap import Remap, fold, wide_enough
+from fpsolve.kernels._spread import SAMPLES, Remap, Spread, spreads_of
 from fpsolve.samplers import Composed, MemoryStep, Method, Score, Step
-
-if TYPE_CHECKING:
-    from fpsolve.kernels._spread import Spread
 
 Array = NDArray[np.float64]
 Source = Literal["cell", "point", "spline"]
@@ -261,8 +258,6 @@ def sampler_operator(
 
 
 def _operator(step: Step, label: str, reverse: Reverse, grid: Grid, cells: Grid, source: Source) -> SamplerOperator:
-    from fpsolve.kernels._spread import spreads_of
-
     _checks.one_of("source", source, ("cell", "point"))
     spreads = spreads_of(step, reverse.score, grid, cells, averaging=source == "cell")
     remap = _remap_of(step, reverse.score, grid, cells) if source == "cell" and grid.dim == 1 else None
@@ -271,14 +266,14 @@ def _operator(step: Step, label: str, reverse: Reverse, grid: Grid, cells: Grid,
 
 def _remap_of(step: Step, score: Score, grid: Grid, cells: Grid) -> Remap | None:
     """The remap of a step that is narrower than a cell; None, with a warning, where its map folds the line over."""
-    if wide_enough(step, score, grid):
+    if _wide_enough(step, score, grid):
         return None
     remap = Remap.of(step, score, grid, cells)
     if remap is None:
         warnings.warn(
             f"The map of the step from t = {step.t_from:.6g} to {step.t_to:.6g} is not increasing: it folds the line "
-            f"over {fold(step, score, grid)}, and the law has infinite density at the folds. Sources are averaged over "
-            "their cells, which adds a variance of about h^2/6 in this step; take smaller steps.",
+            f"over {_fold(step, score, grid)}, and the law has infinite density at the folds. Sources are averaged "
+            "over their cells, which adds a variance of about h^2/6 in this step; take smaller steps.",
             stacklevel=4,
         )
     return remap
@@ -339,11 +334,32 @@ def _signed(step: Step, label: str, reverse: Reverse, grid: Grid, to_grid: Grid 
     """The kernel that moves a spline of the cumulative mass; None where the step is wide enough without one."""
     if grid.dim != 1:
         raise _checks.error("source", "'cell' or 'point' in 2D", "'spline'", "splines of the cumulative mass are 1D")
-    if wide_enough(step, reverse.score, grid):
+    if _wide_enough(step, reverse.score, grid):
         return None
     remap = Remap.of(step, reverse.score, grid, grid if to_grid is None else to_grid)
     if remap is None:
         remedy = "take smaller steps, or source='cell'"
-        got = f"one that folds {fold(step, reverse.score, grid)}"
+        got = f"one that folds {_fold(step, reverse.score, grid)}"
         raise _checks.error("source", "a step whose map is increasing for 'spline'", got, remedy)
     return Kernel(remap.matrix(), grid, step.t_from, step.t_to, to_grid, label, remap.beyond())
+
+
+#: From this many cell widths of noise on the lowered variance of the ordinary kernel is accurate to 1e-8.
+_WIDE = 1.0
+
+
+def _wide_enough(step: Step, score: Score, grid: Grid) -> bool:
+    """Whether the ordinary kernel is accurate: the noise as wide as a cell that the map has carried along."""
+    h, faces = grid.spacing[0], step.scale_before * grid.face_axes[0]
+    if step.std_before > 0.0:
+        return bool(step.std_before >= _WIDE * step.scale_before * h)
+    carried = float(np.max(np.abs(np.diff(step.move(score, faces)))))
+    return bool(step.std_after >= _WIDE * max(carried, h))
+
+
+def _fold(step: Step, score: Score, grid: Grid) -> str:
+    """Where on the line the map of a step is seen to turn back, for messages."""
+    x = np.linspace(*grid.bounds[0], SAMPLES)
+    back = np.flatnonzero(np.diff(step.move(score, step.scale_before * x)) <= 0.0)
+    place = f"between x = {x[back[0]]:.4g} and {x[back[-1] + 1]:.4g}" if back.size else "beyond the box"
+    return f"{place} in the step from t = {step.t_from:.6g} to {step.t_to:.6g}"
