@@ -9,6 +9,9 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     os.environ.setdefault("FPSOLVE_THREADS", "1")
 
+# interpreters started by tests read what an earlier one has compiled of the sources
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 from collections.abc import Iterator
 
 import numpy as np

@@ -2,6 +2,7 @@
 
 from itertools import pairwise
 
+import cases
 import numpy as np
 import pytest
 import xarray as xr
@@ -56,7 +57,7 @@ def by_recursion(times, method):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("method", "n"), [(m, n) for n in (5, 8, 12, 20) for m in ("ddim", "dpm-solver++(2m)")])
+@pytest.mark.parametrize(("method", "n"), [(m, n) for n in cases.sample((5, 8, 12, 20), (5, 8)) for m in ("ddim", "dpm-solver++(2m)")])
 def test_a_designed_grid_beats_all_named_ones_and_its_neighbours(method, n, rng):
     found = design.steps(VP, method, n, progress=False)
     best, true = min(found.named.values()), by_recursion(found.times, method)

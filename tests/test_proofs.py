@@ -114,7 +114,7 @@ def check_random(seed, budget=4.0):
     return found
 
 
-@pytest.mark.parametrize("seeds", [range(100, 110), range(110, 120)], ids=str)
+@pytest.mark.parametrize("seeds", cases.sample([range(100, 110), range(110, 120)], [range(100, 110)]), ids=str)
 def test_random_cases_contain_the_oracle(seeds):
     narrow = [check_random(seed).reason == "" for seed in seeds]
     assert sum(narrow) >= 7
@@ -243,7 +243,9 @@ def test_no_contraction_is_an_answer():
     assert blocks.value is None and "0.1 -> 0.0" in blocks.reason
 
 
-def test_a_product_over_blocks_has_one_norm():
+def test_a_product_over_blocks_has_one_norm(monkeypatch):
+    # three norms to choose from: the search among all takes long
+    monkeypatch.setattr("fpsolve.proofs._block.COMMON_BETAS", (0.01, 0.1, 1.0))
     blocks = proofs.harris_blocks(TWO_MODES, [1.0, 0.6, 0.4])
     factors = [block.value for block in blocks.blocks]
     assert {block.beta for block in blocks.blocks} == {blocks.beta}
