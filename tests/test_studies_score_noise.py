@@ -11,7 +11,6 @@ from fpsolve import stochastic, studies
 from fpsolve.studies import score_noise
 from fpsolve.studies.report import check_table
 
-
 #: Fewer errors, paths and resamples; in the nightly command as shipped.
 FEWER = cases.sample((), ("errors=40", "paths=3", "resamples=500"))
 
