@@ -428,7 +428,7 @@ def test_refusals_in_one_sentence(message):
 
 
 def test_noise_that_folds_the_grid_over_is_refused(monkeypatch):
-    monkeypatch.setattr("fpsolve.stochastic._functional.STEEPEST", 1e9)  # pieces of the flow too long for it
+    monkeypatch.setattr("fpsolve.stochastic._march.STEEPEST", 1e9)  # pieces of the flow too long for it
     steep = stochastic.ScoreNoise([lambda x: 20.0 * np.sin(5.0 * x)], [1.0])
     with pytest.raises(ValueError, match=r"steps: .* without folding it, got a fold at t = ") as told:
         stochastic.evolve(

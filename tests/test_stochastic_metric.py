@@ -6,7 +6,7 @@ import pytest
 import fpsolve as fp
 from fpsolve import stochastic
 from fpsolve.stochastic import RadialFunction
-from fpsolve.stochastic._functional import against_averages, extended_points
+from fpsolve.stochastic._metric import against_averages, extended_points
 
 
 def test_profile_and_slope_give_the_same_function():

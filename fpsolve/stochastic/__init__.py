@@ -5,8 +5,7 @@ do not: nothing here reproduces that paper.
 """
 
 from fpsolve.stochastic._evolve import evolve
-from fpsolve.stochastic._functional import RadialFunction
-from fpsolve.stochastic._metric import RankCorrelation, quadratic_variation, rank_correlation, siem_like
+from fpsolve.stochastic._metric import RadialFunction, RankCorrelation, quadratic_variation, rank_correlation, siem_like
 from fpsolve.stochastic._noise import BrownianPaths, ScoreNoise, constant, localized, random_fourier
 
 __all__ = [

@@ -38,8 +38,8 @@ from fpsolve.evolution import (
 )
 from fpsolve.grid import Grid
 from fpsolve.solver import scheme_named
-from fpsolve.stochastic._functional import RadialFunction, radial
 from fpsolve.stochastic._march import Ensemble, Level, march, require_well_posed
+from fpsolve.stochastic._metric import RadialFunction, radial
 from fpsolve.stochastic._noise import BrownianPaths, ScoreNoise, seed_of
 from fpsolve.weights import WeightLike
 

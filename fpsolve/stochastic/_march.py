@@ -14,7 +14,7 @@ The time loop of an ensemble: noise at the ends of every step, finite volumes be
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 
 import numpy as np
@@ -26,7 +26,7 @@ from fpsolve.dynamics import BaseDynamics, RunClock
 from fpsolve.evolution import CHUNK_CELLS, StepPlan, _march
 from fpsolve.grid import Grid
 from fpsolve.solver import Scheme, advance, face_points, jump_rates, rates_at, step_table
-from fpsolve.stochastic._functional import Coupling, RadialFunction, against_averages, extended_points, gain
+from fpsolve.stochastic._metric import RadialFunction, against_averages, extended_points, gain
 from fpsolve.stochastic._noise import BrownianPaths, ScoreNoise
 
 Array = NDArray[np.float64]
@@ -144,6 +144,76 @@ def warm_up(dim: int, periodic: bool) -> None:
         else:
             still = np.zeros((1, _CELLS, _CELLS))
             remap_planes(still + 1.0, still, still, 1)
+
+
+#: Change of the displacement from cell to cell that one piece of the flow may cover.
+STEEPEST = 0.25
+
+
+@dataclass(frozen=True, eq=False)
+class Coupling:
+    """Modes on a grid, each times the root of its strength; what does not depend on time is computed once."""
+
+    noise: ScoreNoise
+    grid: Grid
+    function: RadialFunction
+    periodic: bool
+    _kept: dict[str, tuple[Array, Array]] = field(default_factory=dict, repr=False)
+
+    def at(self, t: float) -> tuple[Array, Array]:
+        """Velocities and rates at time t.
+
+        Returns
+        -------
+        velocity : array, shape (modes, nx + 1) in 1D, (modes, 2, nx, ny) in 2D
+            ``sqrt(lambda_k) e_k`` in cells: at the faces in 1D, at the centres in 2D.
+        rate : array, shape (modes, cells)
+            ``sum rate u = sqrt(lambda_k) <u, e_k . grad phi>`` for cell averages u.
+        """
+        if "fixed" in self._kept:
+            return self._kept["fixed"]
+        found = self._compute(t)
+        if self.noise.autonomous:
+            self._kept["fixed"] = found
+        return found
+
+    def _compute(self, t: float) -> tuple[Array, Array]:
+        root = np.sqrt(self.noise.variances)
+        points = extended_points(self.grid)
+        gradient = self.function.gradient(points, self.grid.dim)
+        if self.grid.dim == 1:
+            at_faces = self.noise.values(t, self.grid.face_axes[0])
+            rate = against_averages(root[:, None] * self.noise.values(t, points) * gradient, self.grid)
+            return root[:, None] * at_faces / self.grid.spacing[0], rate
+        modes = root[:, None, None, None] * self.noise.values(t, points)
+        rate = against_averages((modes * gradient).sum(axis=-1), self.grid)
+        velocity = np.moveaxis(modes[:, 1:-1, 1:-1] / np.array(self.grid.spacing), -1, 1)
+        return np.ascontiguousarray(velocity), rate.reshape(len(rate), -1)
+
+    def kick(self, q: Array, velocity: Array, amounts: Array, t: float) -> None:
+        """Move the densities q (paths, nx[, ny]) along the modes by amounts (paths, modes), in place.
+
+        Raises
+        ------
+        ValueError
+            A map that folds the grid over, with the time: the steps are too large for the noise.
+        """
+        from fpsolve.stochastic._lines import remap_lines, remap_planes
+
+        moved = np.tensordot(amounts, velocity, axes=1)
+        if self.grid.dim == 1:
+            gap = remap_lines(q, moved, STEEPEST, self.periodic)
+        else:
+            vx, vy = np.ascontiguousarray(moved[:, 0]), np.ascontiguousarray(moved[:, 1])
+            change = max(float(np.abs(np.diff(v, axis=k)).max()) for v in (vx, vy) for k in (1, 2))
+            gap = remap_planes(q, vx, vy, max(1, int(np.ceil(change / STEEPEST))))
+        if not gap > 0.0:
+            raise _checks.error(
+                "steps",
+                "steps small enough for the noise to move the grid without folding it",
+                f"a fold at t = {t:g}",
+                "take more steps, smoother modes or smaller strengths",
+            )
 
 
 @dataclass(frozen=True, eq=False)
