@@ -14,7 +14,7 @@ What a run costs in memory, known before anything is allocated.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import pairwise
@@ -30,10 +30,14 @@ from fpsolve.laws import GaussianMixture
 from fpsolve.solver import (
     Accuracy,
     CellSource,
+    Potentials,
+    Rates,
     Scheme,
     StepTable,
+    advance_planes,
     advance_through,
     exponents_of,
+    plane_rates_at,
     rates_at,
     rates_from_log_gibbs,
     scheme_named,
@@ -349,9 +353,12 @@ def _advance_through(
     """Finite-volume steps of a stretch with noise; fills the level at the marks passed, returns the last density."""
     periodic = dynamics.boundary == "periodic"
     q = q.copy()
-    chunk = max(1, CHUNK_CELLS // math.prod(level.grid.shape))
-    for first in range(*stretch, chunk):
-        last = min(first + chunk, stretch[1])
+    if level.grid.dim == 2 and not periodic:
+        chunks = _plane_chunks(dynamics, level, nodes, stretch, tick)
+        saves = np.full(table.dt.shape, -1)
+        saves[marks - 1] = np.arange(1, len(marks) + 1)
+        return advance_planes(q, chunks, table[slice(*stretch)], level.values, saves[slice(*stretch)])
+    for first, last in _chunks(level.grid, stretch):
         rates = rates_at(dynamics, level.grid, nodes[first:last])
         if watched := [step for step in level.peclet if first <= step < last]:
             some = [(up[at], down[at]) for at in [np.array(watched) - first] for up, down in rates]
@@ -363,6 +370,29 @@ def _advance_through(
         level.values[:, ahead + 1 : beyond + 1] = kept.swapaxes(0, 1)
         tick(last - first)
     return q
+
+
+def _plane_chunks(
+    dynamics: BaseDynamics, level: Level, nodes: Array, stretch: tuple[int, int], tick: Callable[[int], None]
+) -> Iterator[Rates | Potentials]:
+    """What makes the steps of a stretch in the plane, a chunk of them at a time."""
+    for first, last in _chunks(level.grid, stretch):
+        rates = plane_rates_at(dynamics, level.grid, nodes[first:last])
+        for step in [step for step in level.peclet if first <= step < last]:
+            if isinstance(rates, Potentials):
+                level.peclet[step] = [np.diff(rates.log_gibbs[step - first], axis=axis) for axis in range(2)]
+            else:
+                at = [step - first]
+                some = [(up[at], down[at]) for up, down in rates]
+                level.peclet[step] = [z[0] for z in exponents_of(dynamics, level.grid, nodes[[step]], some)]
+        yield rates
+        tick(last - first)
+
+
+def _chunks(grid: Grid, stretch: tuple[int, int]) -> list[tuple[int, int]]:
+    """First and last step of the chunks of a stretch."""
+    chunk = max(1, CHUNK_CELLS // math.prod(grid.shape))
+    return [(first, min(first + chunk, stretch[1])) for first in range(*stretch, chunk)]
 
 
 def _stretches(dynamics: BaseDynamics, plan: StepPlan, done: int) -> list[tuple[int, int, bool]]:

@@ -4,7 +4,7 @@ Three cuts carry it: *fluxes know arrays, not scores* (`_fluxes`, `_lines`, `_pl
 grids* (`_steps`), and only `_discretise` and `_flow` have met a dynamics.
 """
 
-from fpsolve.solver._discretise import exponents_of, face_points, rates_at
+from fpsolve.solver._discretise import exponents_of, face_points, plane_rates_at, rates_at
 from fpsolve.solver._flow import Accuracy, CellSource, LawSource, Source, Traced, Transported, trace_back
 from fpsolve.solver._flow import follow_back as follow_back
 from fpsolve.solver._flow import masses_between as masses_between
@@ -15,9 +15,12 @@ from fpsolve.solver._lines import advance_open, advance_ring, retreat_open
 from fpsolve.solver._planes import sweep_rings, sweep_x, sweep_y
 from fpsolve.solver._steps import (
     SCHEMES,
+    Potentials,
+    Rates,
     Scheme,
     StepTable,
     advance,
+    advance_planes,
     advance_through,
     retreat,
     scheme_named,
@@ -25,8 +28,9 @@ from fpsolve.solver._steps import (
 )
 
 __all__ = ["exponents_from_drift", "generator_matrix", "jump_rates", "rates_from_log_gibbs"]
-__all__ += ["exponents_of", "face_points", "rates_at"]
+__all__ += ["exponents_of", "face_points", "plane_rates_at", "rates_at"]
 __all__ += ["advance_open", "advance_ring", "retreat_open", "sweep_rings", "sweep_x", "sweep_y"]
-__all__ += ["SCHEMES", "Scheme", "StepTable", "advance", "advance_through", "retreat", "scheme_named", "step_table"]
+__all__ += ["SCHEMES", "Potentials", "Rates", "Scheme", "StepTable", "advance", "advance_planes"]
+__all__ += ["advance_through", "retreat", "scheme_named", "step_table"]
 __all__ += ["Accuracy", "CellSource", "LawSource", "Source", "Traced", "Transported", "masses_between"]
 __all__ += ["trace_back", "transport"]

@@ -5,14 +5,16 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from fpsolve._threads import over
 from fpsolve.dynamics import BaseDynamics
 from fpsolve.grid import Grid
 from fpsolve.solver._fluxes import exponents_from_drift, jump_rates, rates_from_log_gibbs
+from fpsolve.solver._steps import Potentials, Rates
 
 Array = NDArray[np.float64]
 
 
-def rates_at(dynamics: BaseDynamics, grid: Grid, times: Array) -> list[tuple[Array, Array]]:
+def rates_at(dynamics: BaseDynamics, grid: Grid, times: Array) -> Rates:
     """Jump rates (up, down) per axis at the given times, shape (times, ...) each.
 
     Raises
@@ -20,6 +22,15 @@ def rates_at(dynamics: BaseDynamics, grid: Grid, times: Array) -> list[tuple[Arr
     ValueError
         Noise that is zero, coefficients that are NaN or infinite, with the time at which it happens.
     """
+    found = plane_rates_at(dynamics, grid, times)
+    if not isinstance(found, Potentials):
+        return found
+    periodic = dynamics.boundary == "periodic"
+    return [rates_from_log_gibbs(found.log_gibbs, k, found.rate[:, k], periodic=periodic) for k in range(grid.dim)]
+
+
+def plane_rates_at(dynamics: BaseDynamics, grid: Grid, times: Array) -> Rates | Potentials:
+    """The same; where a potential is known it, of which sweeps over an open plane make rates themselves."""
     diffusivity = _diffusivity(dynamics, grid, times)
     if not np.all(diffusivity > 0.0):
         t = times[int(np.argmin(diffusivity.min(axis=1)))]
@@ -32,7 +43,7 @@ def rates_at(dynamics: BaseDynamics, grid: Grid, times: Array) -> list[tuple[Arr
     log_gibbs = dynamics.log_gibbs_on_axes(times, *grid.axes)
     if log_gibbs is not None:
         _refuse_non_finite(log_gibbs, times)
-        return [rates_from_log_gibbs(log_gibbs, k, scale[:, k], periodic=periodic) for k in range(grid.dim)]
+        return Potentials(log_gibbs, scale)
     rates = []
     for k in range(grid.dim):
         points = face_points(grid, k, periodic=periodic)
@@ -70,7 +81,10 @@ def _normal_drift(dynamics: BaseDynamics, t: float, points: Array, axis: int) ->
 
 def _refuse_non_finite(z: Array, times: Array) -> None:
     # a sum is finite only if all terms are; one that overflows is looked at again
-    if not np.isfinite(z.reshape(len(times), -1).sum(axis=1)).all():
+    lines = z.reshape(-1, z.shape[-1])
+    sums = np.empty(len(lines))
+    over(len(lines), z.size, lambda first, last: np.sum(lines[first:last], axis=1, out=sums[first:last]))
+    if not np.isfinite(sums).all():
         bad = ~np.isfinite(z).reshape(len(times), -1).all(axis=1)
         if not bad.any():
             return

@@ -41,17 +41,32 @@ SERIES_LIMIT = 0.5
 
 
 @compiled(inline="always")
+def _series(a: Any) -> Any:
+    """Taylor polynomial of ``a / (e^a - 1)``, exact to round-off for a < `SERIES_LIMIT`."""
+    s = a * a
+    tail = s * (
+        -1.0 / 720 + s * (1.0 / 30240 + s * (-1.0 / 1209600 + s * (1.0 / 47900160 - s * 5.284190138687493e-10)))
+    )
+    return 1.0 - 0.5 * a + s * (1.0 / 12 + tail)
+
+
+@compiled(inline="always")
+def bernoulli_series(z: Any) -> Any:
+    """`bernoulli_pair` where |z| is below `SERIES_LIMIT`, the same bits."""
+    a = abs(z)
+    small = _series(a)
+    big = small + a
+    return (big, small) if z > 0.0 else (small, big)
+
+
+@compiled(inline="always")
 def bernoulli_pair(z: Any) -> Any:
     """``Ber(-z), Ber(z)`` with ``Ber(z) = z / (e^z - 1)``, both from |z|: the small one keeps its relative accuracy.
 
     Both branches are computed and one is taken, so that loops run in the vector units. 0 where e^|z| overflows.
     """
     a = abs(z)
-    s = a * a
-    tail = s * (
-        -1.0 / 720 + s * (1.0 / 30240 + s * (-1.0 / 1209600 + s * (1.0 / 47900160 - s * 5.284190138687493e-10)))
-    )
-    series = 1.0 - 0.5 * a + s * (1.0 / 12 + tail)
+    series = _series(a)
     beyond = a if a > SERIES_LIMIT else SERIES_LIMIT  # where it is not taken it is no 0/0
     quotient = a / (exp(beyond if beyond < OVERFLOW else OVERFLOW) - 1.0) if a < OVERFLOW else 0.0 * a
     small = series if a < SERIES_LIMIT else quotient

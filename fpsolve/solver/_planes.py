@@ -1,8 +1,9 @@
-"""Compiled line sweeps over a plane: all lines along x at once, or line after line along y.
+"""Compiled line sweeps over a plane: along x, along y, and on closed lines.
 
-State arrays have the shape (starts, nx, ny). A sweep replaces every line q by the one-step scheme applied to it, with
-the rates of that line. Along x the inner loop runs over y and vectorises; along y blocks of lines are turned in cache
-first, so that the same loops serve (4 ns per cell instead of 13 line by line).
+State arrays have the shape (starts, nx, ny). A sweep replaces every line q by the one-step scheme applied to it. Lines
+are taken in blocks that stay in the cache; those along y are turned on the way, so that the same loops serve: the inner
+one runs over the lines of a block. Between the potential of a plane and its new density nothing goes through memory
+but the factors of the lines along x, which both half steps share.
 """
 
 from __future__ import annotations
@@ -11,102 +12,218 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fpsolve._compile import compiled
+from fpsolve.solver._fluxes import SERIES_LIMIT, bernoulli_pair, bernoulli_series
 from fpsolve.solver._lines import advance_ring
 
 Array = NDArray[np.float64]
 
-
-@compiled
-def factorise_x(up: Array, down: Array, c: float, inverse: Array, ratio: Array, first: int, last: int) -> None:
-    """Inverse pivots and elimination ratios of the lines along x with the numbers first to last - 1."""
-    nx = inverse.shape[0]
-    for j in range(first, last):
-        inverse[0, j] = 1.0 / (1.0 + c * up[0, j])
-    for i in range(1, nx):
-        for j in range(first, last):
-            out = up[i, j] if i < nx - 1 else 0.0
-            ratio[i - 1, j] = c * down[i - 1, j] * inverse[i - 1, j]
-            inverse[i, j] = 1.0 / (1.0 + c * (out + down[i - 1, j]) - c * up[i - 1, j] * ratio[i - 1, j])
+#: Lines swept together: enough for the vector units, few enough for the second-level cache.
+BLOCK = 32
+#: Cells of them turned together: few enough for the first-level cache.
+TILE = 64
+#: Exponents looked at together.
+PIECE = 256
+#: What makes the rates of a plane: a potential (nx, ny), or else rates up and down; what is not used has size 0.
+Source = tuple[Array, Array, Array]
 
 
 @compiled
-def _substitute_x(up: Array, c: float, inverse: Array, ratio: Array, q: Array, m: Array, first: int, last: int) -> None:
-    nx = q.shape[0]
-    for j in range(first, last):
-        m[0, j] = q[0, j] * inverse[0, j]
-    for i in range(1, nx):
-        for j in range(first, last):
-            m[i, j] = (q[i, j] + c * up[i - 1, j] * m[i - 1, j]) * inverse[i, j]
-    for i in range(nx - 2, -1, -1):
-        for j in range(first, last):
-            m[i, j] += ratio[i, j] * m[i + 1, j]
+def _take(plane: Array, turned: bool, first: int, block: Array) -> None:
+    """block[i, k] = plane[i, first + k], of the turned plane if asked; lines beyond the last repeat it."""
+    if turned:
+        for begin in range(0, plane.shape[1], TILE):
+            end = min(begin + TILE, plane.shape[1])
+            for k in range(BLOCK):
+                line, tile = plane[min(first + k, plane.shape[0] - 1), begin:end], block[begin:end]
+                for j in range(line.size):
+                    tile[j, k] = line[j]
+        return
+    width = min(BLOCK, plane.shape[1] - first)
+    for i in range(plane.shape[0]):
+        row, to = plane[i, first : first + width], block[i]
+        if width == BLOCK:
+            for k in range(BLOCK):
+                to[k] = row[k]
+        else:
+            for k in range(BLOCK):
+                to[k] = row[min(k, width - 1)]
+
+
+@compiled
+def _put(block: Array, turned: bool, first: int, plane: Array) -> None:
+    """Write back what `_take` took, without what was repeated."""
+    if turned:
+        for begin in range(0, plane.shape[1], TILE):
+            end = min(begin + TILE, plane.shape[1])
+            for k in range(min(BLOCK, plane.shape[0] - first)):
+                line, tile = plane[first + k, begin:end], block[begin:end]
+                for j in range(line.size):
+                    line[j] = tile[j, k]
+        return
+    width = min(BLOCK, plane.shape[1] - first)
+    for i in range(plane.shape[0]):
+        row, of = plane[i, first : first + width], block[i]
+        if width == BLOCK:
+            for k in range(BLOCK):
+                row[k] = of[k]
+        else:
+            for k in range(width):
+                row[k] = of[k]
+
+
+@compiled
+def _jump_weights(u: Array, ahead: int, c: float, forth: Array, back: Array) -> None:
+    """c Ber(-z), c Ber(z) with ``z = u[e + ahead] - u[e]``: one list, so that the loop runs in the vector units.
+
+    Most exponents are small on fine grids, and a piece of the list that has no other needs no exponential.
+    """
+    z = np.empty(PIECE)
+    for begin in range(0, u.size - ahead, PIECE):
+        n = min(PIECE, u.size - ahead - begin)
+        here, there = u[begin : begin + n], u[begin + ahead : begin + ahead + n]
+        up, down = forth[begin : begin + n], back[begin : begin + n]
+        large = False
+        for e in range(n):
+            z[e] = there[e] - here[e]
+            large |= not abs(z[e]) < SERIES_LIMIT
+        if large:
+            for e in range(n):
+                b, a = bernoulli_pair(z[e])
+                up[e] = c * b
+                down[e] = c * a
+        else:
+            for e in range(n):
+                b, a = bernoulli_series(z[e])
+                up[e] = c * b
+                down[e] = c * a
+
+
+@compiled
+def _factorise(source: Source, turned: bool, first: int, c: float, factors: Array, work: Array) -> None:
+    """Jumps times c, inverse pivots and elimination ratios of a block of lines, into factors (3, cells, BLOCK)."""
+    potential, up, down = source
+    forth, inverse, ratio = factors[0], factors[1], factors[2]
+    block, back = work[0], work[1]
+    n = forth.shape[0]
+    if potential.size > 0:
+        _take(potential, turned, first, block)
+        # the next cell of a line is BLOCK numbers ahead
+        _jump_weights(block.reshape(block.size), BLOCK, c, forth.reshape(block.size), back.reshape(block.size))
+    else:
+        _take(up, turned, first, forth)
+        _take(down, turned, first, back)
+        for i in range(n - 1):
+            for k in range(BLOCK):
+                forth[i, k] *= c
+                back[i, k] *= c
+    forth[n - 1] = 0.0
+    for k in range(BLOCK):
+        inverse[0, k] = 1.0 / (1.0 + forth[0, k])
+        ratio[0, k] = back[0, k] * inverse[0, k]
+    for i in range(1, n):
+        before, lost, leave, enter = forth[i - 1], ratio[i - 1], forth[i], back[i - 1]
+        pivots, ratios, returned = inverse[i], ratio[i], back[i]
+        for k in range(BLOCK):
+            pivots[k] = 1.0 / (1.0 + (leave[k] + enter[k]) - before[k] * lost[k])
+        for k in range(BLOCK):
+            ratios[k] = returned[k] * pivots[k]
+
+
+@compiled
+def _substitute(q: Array, factors: Array, m: Array) -> None:
+    """m = (I - c A)^{-1} q but for the last subtraction of every row, which is `m_i += ratio_i m_{i+1}`."""
+    forth, inverse = factors[0], factors[1]
+    for k in range(BLOCK):
+        m[0, k] = q[0, k] * inverse[0, k]
+    for i in range(1, q.shape[0]):
+        here, before, now, enter, pivots = q[i], m[i - 1], m[i], forth[i - 1], inverse[i]
+        for k in range(BLOCK):
+            now[k] = (here[k] + enter[k] * before[k]) * pivots[k]
+
+
+@compiled
+def _step(q: Array, factors: Array, mix: float, solves: int, m: Array) -> None:
+    """The one-step scheme on a block of lines, in place; m is room to work in."""
+    n, ratio = q.shape[0], factors[2]
+    _substitute(q, factors, m)
+    for k in range(BLOCK):
+        q[n - 1, k] += mix * (m[n - 1, k] - q[n - 1, k])
+    for i in range(n - 2, -1, -1):
+        here, now, after, ratios = q[i], m[i], m[i + 1], ratio[i]
+        for k in range(BLOCK):
+            now[k] += ratios[k] * after[k]
+            here[k] += mix * (now[k] - here[k])
+    if solves == 2:
+        _substitute(q, factors, q)
+        for i in range(n - 2, -1, -1):
+            here, after, ratios = q[i], q[i + 1], ratio[i]
+            for k in range(BLOCK):
+                here[k] += ratios[k] * after[k]
 
 
 @compiled
 def sweep_x(
     q: Array,
-    up: Array,
-    c: float,
-    mix: float,
-    solves: int,
-    room: tuple[Array, Array, Array],
+    room: Array,
+    closing: tuple[float, int],
+    kept: Array,
+    at: int,
+    source: Source,
+    opening: tuple[float, float, int],
     first: int,
     last: int,
 ) -> None:
-    """One step of the scheme along x for every start and the y first to last - 1, in place; up: (nx - 1, ny).
+    """End a step along x and begin the next one, for every start and the y first to last - 1, in place.
 
-    `room` is (inverse, ratio), those of `factorise_x`, and an array of their shape.
+    Parameters
+    ----------
+    q : array, shape (starts, nx, ny)
+    room : array, shape (blocks, 3, nx, BLOCK)
+        Factors of the lines: those of the half step that is ended, then those of the one begun.
+    closing : (mix, solves)
+        Of the half step to end; no solves: there is none.
+    kept : array, shape (starts, saves, nx, ny)
+    at : int
+        Which save the density between the two is; negative: none.
+    source : (potential, up, down)
+    opening : (c, mix, solves)
+        Of the half step to begin; c is the length times the pole, and times D/h^2 with a potential.
     """
-    inverse, ratio, m = room
-    for k in range(q.shape[0]):
-        _substitute_x(up, c, inverse, ratio, q[k], m, first, last)
-        for i in range(q.shape[1]):
-            for j in range(first, last):
-                q[k, i, j] += mix * (m[i, j] - q[k, i, j])
-        if solves == 2:
-            _substitute_x(up, c, inverse, ratio, q[k], q[k], first, last)
-
-
-#: Lines along y swept together: enough for the vector units, few enough for the first-level cache.
-BLOCK = 8
+    starts, nx = q.shape[0], q.shape[1]
+    work = np.empty((4, nx, BLOCK))
+    m, state = work[2], work[3]
+    for begin in range(first, last, BLOCK):
+        factors = room[begin // BLOCK]
+        if closing[1] > 0:
+            for s in range(starts):
+                _take(q[s], False, begin, state)
+                _step(state, factors, closing[0], closing[1], m)
+                if at >= 0:
+                    _put(state, False, begin, kept[s, at])
+                if s < starts - 1 or opening[2] == 0:
+                    _put(state, False, begin, q[s])
+        if opening[2] > 0:
+            _factorise(source, False, begin, opening[0], factors, work)
+            # the last start is in the cache still
+            for s in range(starts - 1, -1, -1):
+                if s < starts - 1 or closing[1] == 0:
+                    _take(q[s], False, begin, state)
+                _step(state, factors, opening[1], opening[2], m)
+                _put(state, False, begin, q[s])
 
 
 @compiled
-def _turn(block: Array, lines: Array, first: int, width: int) -> None:
-    """block[j, k] = lines[first + k, j]; columns beyond `width` repeat the last line and are never read back."""
-    for k in range(block.shape[1]):
-        line = lines[first + min(k, width - 1)]
-        for j in range(block.shape[0]):
-            block[j, k] = line[j]
-
-
-@compiled
-def sweep_y(q: Array, up: Array, down: Array, c: float, mix: float, solves: int, begin: int, end: int) -> None:
-    """One step of the scheme along y for every start and the x begin to end - 1, in place; up, down: (nx, ny - 1)."""
-    starts, ny = q.shape[0], q.shape[2]
-    up_b, down_b = np.empty((ny - 1, BLOCK)), np.empty((ny - 1, BLOCK))
-    inverse, ratio, state, m = (
-        np.empty((ny, BLOCK)),
-        np.empty((ny, BLOCK)),
-        np.empty((ny, BLOCK)),
-        np.empty((ny, BLOCK)),
-    )
-    for first in range(begin, end, BLOCK):
-        width = min(BLOCK, end - first)
-        _turn(up_b, up, first, width)
-        _turn(down_b, down, first, width)
-        factorise_x(up_b, down_b, c, inverse, ratio, 0, BLOCK)
-        for s in range(starts):
-            _turn(state, q[s], first, width)
-            _substitute_x(up_b, c, inverse, ratio, state, m, 0, BLOCK)
-            for j in range(ny):
-                for k in range(BLOCK):
-                    state[j, k] += mix * (m[j, k] - state[j, k])
-            if solves == 2:
-                _substitute_x(up_b, c, inverse, ratio, state, state, 0, BLOCK)
-            for k in range(width):
-                for j in range(ny):
-                    q[s, first + k, j] = state[j, k]
+def sweep_y(q: Array, source: Source, c: float, mix: float, solves: int, first: int, last: int) -> None:
+    """A step along y for every start and the x first to last - 1, in place; source and c as in `sweep_x`."""
+    ny = q.shape[2]
+    work, factors = np.empty((4, ny, BLOCK)), np.empty((3, ny, BLOCK))
+    m, state = work[2], work[3]
+    for begin in range(first, last, BLOCK):
+        _factorise(source, True, begin, c, factors, work)
+        for s in range(q.shape[0]):
+            _take(q[s], True, begin, state)
+            _step(state, factors, mix, solves, m)
+            _put(state, True, begin, q[s])
 
 
 @compiled

@@ -23,6 +23,7 @@ Move functions backwards over a run of steps: the exact transpose of `advance`.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
@@ -32,7 +33,7 @@ from numpy.typing import NDArray
 from fpsolve._checks import one_of
 from fpsolve._memory import over
 from fpsolve.solver._lines import advance_open, advance_ring, retreat_open
-from fpsolve.solver._planes import BLOCK, factorise_x, sweep_rings, sweep_x, sweep_y
+from fpsolve.solver._planes import BLOCK, Source, sweep_rings, sweep_x, sweep_y
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,26 @@ def scheme_named(name: str) -> Scheme:
 Array = NDArray[np.float64]
 
 
+#: Jump rates of some steps, (up, down) per axis, shape (steps, ...) each.
+Rates = list[tuple[Array, Array]]
+
+
+@dataclass(frozen=True, eq=False)
+class Potentials:
+    """What the sweeps over an open plane make jump rates of, those of `rates_from_log_gibbs`.
+
+    Attributes
+    ----------
+    log_gibbs : array, shape (steps, nx, ny)
+        ``-Phi/D`` at the cell centres.
+    rate : array, shape (steps, 2)
+        ``D/h^2`` per axis.
+    """
+
+    log_gibbs: Array
+    rate: Array
+
+
 @dataclass(frozen=True)
 class StepTable:
     """Per-step numbers of a scheme: pole, mixing weight and number of solves, shape (steps,) each."""
@@ -110,13 +131,13 @@ def step_table(scheme: Scheme, dt: Array, *, startup: int = 0) -> StepTable:
     )
 
 
-def advance(q: Array, rates: list[tuple[Array, Array]], table: StepTable, *, periodic: bool) -> Array:
+def advance(q: Array, rates: Rates, table: StepTable, *, periodic: bool) -> Array:
     """Advance the densities over ``len(table.dt)`` steps and return them; q itself is not changed."""
     return advance_through(q.copy(), rates, table, np.empty(0, dtype=np.int64), periodic=periodic)[0]
 
 
 def advance_through(
-    q: Array, rates: list[tuple[Array, Array]], table: StepTable, ends: NDArray[np.int64], *, periodic: bool
+    q: Array, rates: Rates, table: StepTable, ends: NDArray[np.int64], *, periodic: bool
 ) -> tuple[Array, Array]:
     """Advance the densities over ``len(table.dt)`` steps; return them and what they were after some of the steps.
 
@@ -140,67 +161,79 @@ def advance_through(
         In 2D by symmetric (Strang 1968, doi:10.1137/0705041) splitting: half a step along x, one along y, half along x.
     """
     if q.ndim == 3:
-        return _advance_plane(q, rates, table, ends, periodic)
+        kept, at = np.empty((len(q), len(ends), *q.shape[1:])), np.full(len(table.dt), -1)
+        at[ends - 1] = np.arange(len(ends))
+        q = _advance_rings(q, rates, table, kept, at) if periodic else advance_planes(q, [rates], table, kept, at)
+        return q, kept.swapaxes(0, 1)
     kernel = advance_ring if periodic else advance_open
     columns = np.array(q.T, order="C")  # a copy: the transpose of a single start shares its memory
-    kept: Array = kernel(columns, *rates[0], table.pole * table.dt, table.mix, table.solves, ends)
-    return np.ascontiguousarray(columns.T), kept
+    saved: Array = kernel(columns, *rates[0], table.pole * table.dt, table.mix, table.solves, ends)
+    return np.ascontiguousarray(columns.T), saved
 
 
-#: Length times pole, mixing weight, number of solves; and planes to work in.
-Step = tuple[float, float, int]
-Room = tuple[Array, Array, Array]
+def advance_planes(q: Array, chunks: Iterable[Rates | Potentials], table: StepTable, kept: Array, ends: Array) -> Array:
+    """Advance densities on an open plane over ``len(table.dt)`` steps, where they are, and return them.
 
+    By symmetric splitting, see `advance_through`. The lines of a direction are swept side by side, and the half step
+    along x that ends a step together with the one that begins the next.
 
-def _advance_plane(
-    q: Array, rates: list[tuple[Array, Array]], table: StepTable, ends: NDArray[np.int64], periodic: bool
-) -> tuple[Array, Array]:
-    sides = [side for pair in rates for side in pair]
-    kept = np.empty((len(ends), *q.shape))
-    sweep = _sweep_rings if periodic else _sweep_open
-    shape = q.shape[1:]
-    room = np.empty(shape), np.empty(shape), np.empty(shape)
-    for s, dt in enumerate(table.dt):
-        step = float(table.pole[s] * dt), float(table.mix[s]), int(table.solves[s])
-        q = sweep(q, [side[s] for side in sides], step, room)
-        kept[ends == s + 1] = q
-    return q, kept
+    Parameters
+    ----------
+    q : array, shape (starts, nx, ny)
+    chunks : iterable
+        What makes the steps, some of them at a time.
+    table : StepTable
+    kept : array, shape (starts, saves, nx, ny)
+        Filled with the densities after some of the steps.
+    ends : int array, shape (steps,)
+        After a step: which save the density is, negative for none.
+    """
+    room = np.empty((-(-q.shape[2] // BLOCK), 3, q.shape[1], BLOCK))
+    nothing = np.empty((0, 0))
+    closing, at = (0.0, 0), -1
 
+    def along_x(source: Source, opening: tuple[float, float, int]) -> None:
+        work = partial(sweep_x, q, room, closing, kept, at, source, opening)
+        over(q.shape[2], q.size, work, multiple=BLOCK)
 
-def _sweep_open(q: Array, rates: list[Array], step: Step, room: Room) -> Array:
-    """Half a step along x, one along y, half along x; the lines of a direction side by side."""
-    up_x, down_x, up_y, down_y = rates
-    c, mix, solves = step
-
-    def opening(first: int, last: int) -> None:
-        factorise_x(up_x, down_x, c / 2, room[0], room[1], first, last)
-        closing(first, last)
-
-    def closing(first: int, last: int) -> None:
-        sweep_x(q, up_x, c / 2, mix, solves, room, first, last)
-
-    def across(first: int, last: int) -> None:
-        sweep_y(q, up_y, down_y, c, mix, solves, first, last)
-
-    over(q.shape[2], q.size, opening, multiple=BLOCK)
-    over(q.shape[1], q.size, across, multiple=BLOCK)
-    over(q.shape[2], q.size, closing, multiple=BLOCK)
+    for s, (along, across, rate) in enumerate(one for chunk in chunks for one in _steps_of(chunk)):
+        c, mix, solves = float(table.pole[s] * table.dt[s]), float(table.mix[s]), int(table.solves[s])
+        along_x(along, (c / 2 * rate[0], mix, solves))
+        over(q.shape[1], q.size, partial(sweep_y, q, across, c * rate[1], mix, solves), multiple=BLOCK)
+        closing, at = (mix, solves), int(ends[s])
+    along_x((nothing, nothing, nothing), (0.0, 0.0, 0))
     return q
 
 
-def _sweep_rings(q: Array, rates: list[Array], step: Step, _: Room) -> Array:
+def _steps_of(chunk: Rates | Potentials) -> Iterator[tuple[Source, Source, tuple[float, float]]]:
+    """What makes the rates along x and y in every step of a chunk, and what they are to be multiplied with."""
+    nothing = np.empty((0, 0))
+    if isinstance(chunk, Potentials):
+        planes = np.require(chunk.log_gibbs, requirements=["C", "W"])
+        for plane, (along, across) in zip(planes, chunk.rate.tolist(), strict=True):
+            yield (plane, nothing, nothing), (plane, nothing, nothing), (along, across)
+        return
+    (up_x, down_x), (up_y, down_y) = chunk
+    for sides in zip(up_x, down_x, up_y, down_y, strict=True):
+        yield (nothing, *sides[:2]), (nothing, *sides[2:]), (1.0, 1.0)
+
+
+def _advance_rings(q: Array, rates: Rates, table: StepTable, kept: Array, ends: Array) -> Array:
     """The same on closed lines; those along x are turned, so that they lie along the last axis."""
-    c, mix, solves = step
-    up_x, down_x = (np.ascontiguousarray(side.T) for side in rates[:2])
-    for (up, down), length in (((up_x, down_x), c / 2), (rates[2:], c), ((up_x, down_x), c / 2)):
-        turned = up is up_x
-        lines = np.ascontiguousarray(q.swapaxes(1, 2)) if turned else q
-        over(lines.shape[1], q.size, partial(sweep_rings, lines, up, down, length, mix, solves))
-        q = np.ascontiguousarray(lines.swapaxes(1, 2)) if turned else lines
+    for s, dt in enumerate(table.dt):
+        c, mix, solves = float(table.pole[s] * dt), float(table.mix[s]), int(table.solves[s])
+        along = tuple(np.ascontiguousarray(side[s].T) for side in rates[0])
+        across = tuple(side[s] for side in rates[1])
+        for (up, down), length in ((along, c / 2), (across, c), (along, c / 2)):
+            lines = q if up is across[0] else np.ascontiguousarray(q.swapaxes(1, 2))
+            over(lines.shape[1], q.size, partial(sweep_rings, lines, up, down, length, mix, solves))
+            q = lines if up is across[0] else np.ascontiguousarray(lines.swapaxes(1, 2))
+        if ends[s] >= 0:
+            kept[:, ends[s]] = q
     return q
 
 
-def retreat(f: Array, rates: list[tuple[Array, Array]], table: StepTable) -> Array:
+def retreat(f: Array, rates: Rates, table: StepTable) -> Array:
     """Return ``P f`` where `advance` takes densities q to ``q P``, on no-flux boxes; f itself is not changed.
 
     Parameters
@@ -229,7 +262,7 @@ def _retreat_line(f: Array, rates: tuple[Array, Array], table: StepTable) -> Arr
     return np.ascontiguousarray(columns.T)
 
 
-def _retreat_plane(f: Array, rates: list[tuple[Array, Array]], table: StepTable) -> Array:
+def _retreat_plane(f: Array, rates: Rates, table: StepTable) -> Array:
     """Strang splitting read backwards is the same splitting: half along x, all along y, half along x."""
     planes = f.copy()
     (up_x, down_x), (up_y, down_y) = rates
