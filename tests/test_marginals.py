@@ -210,7 +210,7 @@ def test_compiled_planes_and_scores(n: int, width: float, rng: np.random.Generat
     points = np.stack(np.meshgrid(x, y, indexing="ij"), axis=-1).reshape(-1, 2)
     log_p, score = twin_2d(peaks, means, halves, slopes, points)
     out, gradient = np.empty((1, 5, n)), np.empty_like(points)
-    _compiled.planes(peaks[None], means[None], halves[None], slopes[None], x, y, out, 0, len(x))
+    _compiled.planes(peaks[None], means[None], halves[None], slopes[None], x, y, np.array([[1.0, 0.0]]), out, 0, len(x))
     _compiled.scatter(peaks, means, halves, slopes, points, gradient)
     np.testing.assert_allclose(out.ravel(), log_p, rtol=1e-13, atol=1e-12)
     np.testing.assert_allclose(gradient, score, rtol=1e-12 * max(1.0, width), atol=1e-11 * width)

@@ -22,8 +22,7 @@ from scipy.special import ndtri_exp
 from fpsolve import marginals, scores
 from fpsolve._checks import error, finite, non_negative, real_array, values_at
 from fpsolve._kinks import FELT_IN_SCORES, Joints, joints
-from fpsolve._memory import over
-from fpsolve.dynamics._base import BaseDynamics, break_times, central_divergence, square_norm_on_axes
+from fpsolve.dynamics._base import BaseDynamics, break_times, central_divergence
 from fpsolve.dynamics._clock import Clock
 from fpsolve.dynamics._stochasticity import Churn, Eta, eta_joints, eta_values
 from fpsolve.grid import Grid
@@ -342,23 +341,9 @@ class Reverse(BaseDynamics):
         if not self.exact:
             return None
         times = np.minimum(times, self.held_from)
-        u = self.marginals.log_density_on_axes(times, *axes)
         square = np.square(self.eta_at(times))
         bowl = self.process.drift_rate(times) / (np.square(self.process.diffusion(times)) * square)
-        steeper = (1.0 + 1.0 / square).reshape(-1, *(1,) * len(axes))
-
-        def tilt(first: int, last: int) -> None:
-            part = u[:, first:last]
-            part *= steeper
-            norm = square_norm_on_axes(axes[0][first:last], *axes[1:])
-            if norm.ndim == 1:  # many short planes: together
-                part -= np.multiply.outer(bowl, norm)
-                return
-            for plane, factor in zip(part, bowl, strict=True):
-                plane -= factor * norm
-
-        over(len(axes[0]), u.size, tilt)
-        return u
+        return self.marginals.log_gibbs_on_axes(times, 1.0 + 1.0 / square, bowl, *axes)
 
     @cached_property
     def _clock(self) -> Clock:

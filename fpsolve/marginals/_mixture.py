@@ -71,6 +71,25 @@ class Marginals(ABC):
         """
         return np.stack([self.law(float(t)).log_density_on_axes(*axes) for t in np.asarray(times)])
 
+    def log_gibbs_on_axes(self, times: Any, factor: FloatArray, bowl: FloatArray, *axes: Any) -> FloatArray:
+        """Return ``factor(t) log p_t(x) - bowl(t) |x|^2`` on a tensor grid, as `log_density_on_axes`."""
+        u = self.log_density_on_axes(times, *axes)
+        squares = [np.square(np.asarray(axis)) for axis in axes]
+        steeper = factor.reshape(-1, *(1,) * len(axes))
+
+        def tilt(first: int, last: int) -> None:
+            part = u[:, first:last]
+            part *= steeper
+            if len(axes) == 1:  # many short lines: together
+                part -= np.multiply.outer(bowl, squares[0][first:last])
+                return
+            norm = np.add.outer(squares[0][first:last], squares[1])
+            for plane, steep in zip(part, bowl, strict=True):
+                plane -= steep * norm
+
+        over(len(squares[0]), u.size, tilt)
+        return u
+
     def transition(self, times: Any) -> tuple[FloatArray, FloatArray]:
         """Return ``alpha(0, t)`` and ``sigma2(0, t)``, each of the shape of `times`."""
         times = np.asarray(times, dtype=np.float64)
@@ -201,6 +220,13 @@ class MixtureMarginals(Marginals):
         times = np.atleast_1d(np.asarray(times, dtype=np.float64))
         return _on_axes(self.mixture, *self.transition(times), check_axes(self.dim, axes))
 
+    def log_gibbs_on_axes(self, times: Any, factor: FloatArray, bowl: FloatArray, *axes: Any) -> FloatArray:
+        """Return ``factor(t) log p_t(x) - bowl(t) |x|^2``, in the plane in one pass."""
+        if self.dim == 1 or self.mixture.diagonal:
+            return super().log_gibbs_on_axes(times, factor, bowl, *axes)
+        tilt = np.stack([factor, bowl], axis=-1)
+        return _on_axes(self.mixture, *self.transition(times), check_axes(self.dim, axes), tilt)
+
     def _coefficients(self, times: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
         return coefficients(self.mixture, *self.transition(times))
 
@@ -230,8 +256,17 @@ class FastLaw:
         return np.asarray(_on_axes(self.law, np.ones(1), np.zeros(1), check_axes(self.dim, axes))[0])
 
 
-def _on_axes(mixture: NormalMixture, scale: FloatArray, variance: FloatArray, axes: list[FloatArray]) -> FloatArray:
-    """Log density of ``scale X + sqrt(variance) Z`` for every (scale, variance), shape (n_t, nx[, ny])."""
+def _on_axes(
+    mixture: NormalMixture,
+    scale: FloatArray,
+    variance: FloatArray,
+    axes: list[FloatArray],
+    tilt: FloatArray | None = None,
+) -> FloatArray:
+    """Log density of ``scale X + sqrt(variance) Z`` for every (scale, variance), shape (n_t, nx[, ny]).
+
+    In the plane with covariances that are not diagonal times a factor and minus a bowl, tilt (n_t, 2).
+    """
     from fpsolve.marginals import _compiled
 
     x = [np.array(axis) for axis in axes]
@@ -247,7 +282,9 @@ def _on_axes(mixture: NormalMixture, scale: FloatArray, variance: FloatArray, ax
             along_y = -halves[i, :, 1, None] * (x[1] - means[i, :, 1, None]) ** 2
             out[i] = log_matmul(along_x, along_y)
     else:
-        over(scale.size * x[0].size, out.size, partial(_compiled.planes, peaks, means, halves, slopes, x[0], x[1], out))
+        tilt = np.tile([1.0, 0.0], (scale.size, 1)) if tilt is None else tilt
+        rows = partial(_compiled.planes, peaks, means, halves, slopes, x[0], x[1], tilt, out)
+        over(scale.size * x[0].size, out.size, rows)
     return out
 
 
