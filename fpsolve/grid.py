@@ -183,7 +183,7 @@ class Grid:
             # log p = -inf outside of a support is a density of exactly 0
             if masses is not None:
                 return np.asarray(masses) / self.volume
-            nodes = _nodes_for(max(self.spacing) / getattr(f, "component_std", np.inf))
+            nodes = nodes_for(max(self.spacing) / getattr(f, "component_std", np.inf))
             return self._quadrature(lambda *axes: np.exp(f.log_density_on_axes(*axes)), nodes)
         if not callable(f):
             raise _checks.error("f", "a law or a callable on points", repr(f)[:60])
@@ -248,7 +248,7 @@ class Grid:
         return np.concatenate(chunks)
 
 
-def _nodes_for(ratio: float) -> int:
+def nodes_for(ratio: float) -> int:
     """Gauss-Legendre nodes that average a normal density over cells of `ratio` standard deviations to rounding.
 
     The error of n nodes on a cell of width h is ``h^{2n} (n!)^4 / ((2n + 1) (2n)!^3) f^{(2n)}``, and with Cramer's

@@ -216,6 +216,27 @@ def test_compiled_planes_and_scores(n: int, width: float, rng: np.random.Generat
     np.testing.assert_allclose(gradient, score, rtol=1e-12 * max(1.0, width), atol=1e-11 * width)
 
 
+@pytest.mark.parametrize(("n", "narrow"), [(2, 1.0), (96, 0.5), (300, 1.0), (515, 4.0), (200, 300.0), (400, 1e5)])
+def test_even_axes_and_the_tilt(n: int, narrow: float, rng: np.random.Generator) -> None:
+    """Products of exponentials where they are safe, terms left out, terms one by one: against a sum of logarithms."""
+    peaks, means, halves, slopes = coefficients(9, rng)
+    halves[::2] *= narrow
+    x, y = np.array([-5.0, 0.3, 2.2, 9.0]), np.linspace(-6.0, 7.0, n)
+    points = np.stack(np.meshgrid(x, y, indexing="ij"), axis=-1).reshape(-1, 2)
+    log_p = twin_2d(peaks, means, halves, slopes, points)[0]
+    tilt, out = np.array([[2.5, 0.7], [1.0, 0.0]]), np.empty((2, len(x), n))
+    every = [np.stack([array, array]) for array in (peaks, means, halves, slopes)]
+    _compiled.planes(*every, x, y, tilt, out, 0, 2 * len(x))
+    np.testing.assert_allclose(out[1].ravel(), log_p, rtol=2e-13, atol=1e-12)
+    np.testing.assert_allclose(out[0].ravel(), 2.5 * log_p - 0.7 * (points**2).sum(axis=1), rtol=2e-13, atol=3e-12)
+    # the negative control: points that are not equally spaced are not taken for it
+    bent = y + 1e-3 * np.sin(y)
+    points[:, 1] = np.tile(bent, len(x))
+    _compiled.planes(*every, x, bent, tilt, out, len(x), 2 * len(x))
+    log_p = twin_2d(peaks, means, halves, slopes, points)[0]
+    np.testing.assert_allclose(out[1].ravel(), log_p, rtol=2e-13, atol=1e-12)
+
+
 def test_compiled_sums_keep_nan_to_itself(rng: np.random.Generator) -> None:
     m = marginals.family(MIXTURE, VP)
     x = np.array([0.1, np.nan, 1e4, 2.0])

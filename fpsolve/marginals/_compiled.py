@@ -138,7 +138,10 @@ def _even_line(
     total: FloatArray,
     out: FloatArray,
 ) -> None:
-    """`_line` on equally spaced y: two exponentials for 2 REACH points, whose other factors are products."""
+    """`_line` on y at distances h, by two exponentials for 2 REACH points; h = 0: the points have others."""
+    if h <= 0.0:
+        _line(peaks, means, halves, y, out)
+        return
     for start in range(0, y.size, total.size):
         n = min(total.size, y.size - start)
         low, high = y[start], y[start] + h * (total.size - 1)
@@ -197,13 +200,53 @@ def planes(
             row_peaks[k] = peaks[i, k] - halves[i, k, 0] * d * d
             row_means[k] = means[i, k, 1] + slopes[i, k] * d
         line, factor, bowl = out[i, j], tilt[i, 0], tilt[i, 1]
-        if h > 0.0:
-            _even_line(row_peaks, row_means, row_halves, shifts, y, h, total, line)
-        else:
-            _line(row_peaks, row_means, row_halves, y, line)
+        _even_line(row_peaks, row_means, row_halves, shifts, y, h, total, line)
         if factor != 1.0 or bowl != 0.0:
             for k in range(y.size):
                 line[k] = factor * line[k] - bowl * (x[j] * x[j] + y[k] * y[k])
+
+
+@compiled(fastmath={"contract"})
+def averages(
+    peaks: FloatArray,
+    means: FloatArray,
+    halves: FloatArray,
+    slopes: FloatArray,
+    x: FloatArray,
+    y: FloatArray,
+    weights: FloatArray,
+    out: FloatArray,
+    first: int,
+    last: int,
+) -> None:
+    """Fill rows of ``out`` (nx, ny) with weighted sums of the density over the nodes of every cell.
+
+    Shapes: x (nx, nodes), y (nodes, ny), each row equally spaced, weights (nodes, nodes); others (K,) and (K, 2).
+    """
+    count, nodes = peaks.size, y.shape[0]
+    row_peaks, row_means, row_halves = np.empty(count), np.empty(count), halves[:, 1].copy()
+    shifts, total, line = np.empty((count, 2 * REACH)), np.empty(2 * REACH * LANES), np.empty(y.shape[1])
+    h = _spacing(y[0])
+    _shifts(row_halves, h, shifts)
+    for i in range(first, last):
+        here = out[i]
+        here[:] = 0.0
+        for a in range(nodes):
+            for k in range(count):
+                d = x[i, a] - means[k, 0]
+                row_peaks[k] = peaks[k] - halves[k, 0] * d * d
+                row_means[k] = means[k, 1] + slopes[k] * d
+            for b in range(nodes):
+                _even_line(row_peaks, row_means, row_halves, shifts, y[b], h, total, line)
+                weight, tiny = weights[a, b], False
+                for j in range(line.size):
+                    tiny |= not line[j] > -708.0
+                if tiny:
+                    for j in range(line.size):
+                        here[j] += weight * math.exp(line[j])
+                else:
+                    for j in range(line.size):
+                        here[j] += weight * exp(line[j])
 
 
 @compiled(fastmath={"contract"})

@@ -12,6 +12,7 @@ import numpy as np
 
 from fpsolve._checks import FloatArray, points
 from fpsolve._memory import over
+from fpsolve.grid import nodes_for
 from fpsolve.laws import LOG_2PI, Gaussian, Law, NormalMixture, check_axes
 from fpsolve.processes import Process
 
@@ -248,8 +249,22 @@ class FastLaw:
         return float(np.sqrt(np.linalg.eigvalsh(self.law.component_covs).min()))
 
     def cell_probabilities(self, *faces: Any) -> FloatArray | None:
-        """Those of the law."""
-        return self.law.cell_probabilities(*faces)
+        """Those of the law; in the plane without a closed form by quadrature on equal cells, to rounding."""
+        masses = self.law.cell_probabilities(*faces)
+        if masses is not None or self.dim == 1 or self.law.diagonal or min(len(axis) for axis in faces) < 3:
+            return masses
+        from fpsolve.marginals import _compiled
+
+        widths = [(axis[-1] - axis[0]) / (len(axis) - 1) for axis in faces]
+        nodes, weights = np.polynomial.legendre.leggauss(nodes_for(max(widths) / self.component_std))
+        x, y = (
+            (0.5 * (axis[1:] + axis[:-1]))[:, None] + 0.5 * h * nodes for axis, h in zip(faces, widths, strict=True)
+        )
+        peaks, means, halves, slopes = (array[0] for array in coefficients(self.law, np.ones(1), np.zeros(1)))
+        out, share = np.empty((len(x), len(y))), np.multiply.outer(weights, 0.25 * widths[0] * widths[1] * weights)
+        rows = partial(_compiled.averages, peaks, means, halves, slopes, x, np.ascontiguousarray(y.T), share, out)
+        over(len(x), out.size * share.size, rows)
+        return out
 
     def log_density_on_axes(self, *axes: Any) -> FloatArray:
         """Return ``log p`` on a tensor grid, shape (nx,) or (nx, ny)."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from fpsolve._threads import over
+from fpsolve._memory import over
 from fpsolve.dynamics import BaseDynamics
 from fpsolve.grid import Grid
 from fpsolve.solver._fluxes import exponents_from_drift, jump_rates, rates_from_log_gibbs
