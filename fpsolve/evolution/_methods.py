@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -24,6 +25,7 @@ from numpy.typing import NDArray
 
 from fpsolve import _checks
 from fpsolve._compile import compiled
+from fpsolve._memory import over
 from fpsolve._messages import progress as progress_bar
 from fpsolve.dynamics import BaseDynamics
 from fpsolve.evolution._adaptive import solve_adaptive, solve_flow, solve_flow_to_tolerance
@@ -62,22 +64,16 @@ def share(z: float) -> tuple[float, float]:
 
 
 @compiled
-def _add_shares(z: Array, q: Array, own: Array, twice: Array) -> None:
-    """Add the means of f(z) and f(2z) over ``|q|``, shape (starts, nx, ny), to those of the starts."""
-    mass = np.zeros(len(q))
-    sums = np.zeros((2, len(q)))
-    for i in range(z.shape[0]):
+def _add_shares(z: Array, q: Array, sums: Array, first: int, last: int) -> None:
+    """Sums (rows, 3, starts) of ``|q|`` and of it times f(z) and f(2z) along rows of q (starts, rows, ny)."""
+    for i in range(first, last):
         for j in range(z.shape[1]):
             narrow, wide = share(z[i, j])
             for s in range(len(q)):
                 size = abs(q[s, i, j])
-                mass[s] += size
-                sums[0, s] += narrow * size
-                sums[1, s] += wide * size
-    for s in range(len(q)):
-        if mass[s] > 0.0:
-            own[s] += sums[0, s] / mass[s]
-            twice[s] += sums[1, s] / mass[s]
+                sums[i, 0, s] += size
+                sums[i, 1, s] += narrow * size
+                sums[i, 2, s] += wide * size
 
 
 def shares(level: Level, saves: NDArray[np.int64], steps: list[int]) -> tuple[Array, Array]:
@@ -92,12 +88,15 @@ def shares(level: Level, saves: NDArray[np.int64], steps: list[int]) -> tuple[Ar
     steps : list of int
         The `last_steps` to them. Where there is no noise there is no share: 0.
     """
-    found = np.zeros((2, len(saves), len(level.values)))
     planes = level.values.reshape(*level.values.shape[:2], -1, level.values.shape[-1])
+    sums = np.zeros((len(saves), level.grid.dim, planes.shape[2], 3, len(planes)))
     for k, (save, step) in enumerate(zip(saves.tolist(), steps, strict=True)):
-        for z in level.peclet[step]:
-            _add_shares(z.reshape(-1, z.shape[-1]), planes[:, save], *found[:, k])
-    return found[0].T / level.grid.dim, found[1].T / level.grid.dim
+        for z, rows in zip(level.peclet[step], sums[k], strict=False):
+            lines = z.reshape(-1, z.shape[-1])
+            over(len(lines), z.size, partial(_add_shares, lines, planes[:, save], rows))
+    mass, *smeared = np.moveaxis(sums.sum(axis=2), 2, 0)
+    fine, coarse = (np.divide(part, mass, out=np.zeros_like(part), where=mass > 0.0).mean(axis=1).T for part in smeared)
+    return fine, coarse
 
 
 def last_steps(plan: StepPlan, saves: NDArray[np.int64]) -> list[int]:
