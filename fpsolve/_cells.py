@@ -6,13 +6,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 
 from fpsolve._checks import FloatArray
 from fpsolve._compile import compiled
+from fpsolve._memory import over
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +71,8 @@ _GROWTH_MARGIN = 1.15
 _TINY = float(np.finfo(np.float64).tiny)
 # blocks next to the edge that may belong to a pile
 _PILE_BLOCKS = 12
+# rows of a plane summed together
+_ROWS = 32
 
 
 def edge_tail(values: FloatArray, axes: Sequence[FloatArray], weight_values: FloatArray) -> FloatArray:
@@ -114,10 +117,38 @@ def edge_tail(values: FloatArray, axes: Sequence[FloatArray], weight_values: Flo
         ends = [slice(-reach, None), slice(None, reach)]
         last, first = (np.abs(values[..., end]) * weight_values[..., end] for end in ends)
         return np.asarray(widths[0] * (_beyond(last, axes[0].size) + _beyond(first[..., ::-1], axes[0].size)))
-    integrand = np.abs(values) * weight_values
-    profiles = integrand.sum(axis=-1), integrand.sum(axis=-2)
+    profiles = _profiles(values, np.broadcast_to(weight_values, values.shape))
     sides = (_beyond(p, p.shape[-1]) + _beyond(p[..., ::-1], p.shape[-1]) for p in profiles)
     return np.asarray(widths[0] * widths[1] * sum(sides))
+
+
+def _profiles(values: FloatArray, weight_values: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Sums of ``V |w|`` over y and over x of planes (..., nx, ny), shapes (..., nx) and (..., ny)."""
+    *some, nx, ny = values.shape
+    along_x, along_y = np.empty((*some, nx)), np.empty((*some, ny))
+    for at in np.ndindex(*some):
+        partial_sums = np.zeros((-(-nx // _ROWS), ny))
+        over(
+            nx,
+            nx * ny,
+            partial(_add_profiles, values[at], weight_values[at], along_x[at], partial_sums),
+            multiple=_ROWS,
+        )
+        along_y[at] = partial_sums.sum(axis=0)
+    return along_x, along_y
+
+
+@compiled
+def _add_profiles(q: FloatArray, v: FloatArray, rows: FloatArray, columns: FloatArray, first: int, last: int) -> None:
+    """Sums of ``V |w|`` over rows first to last - 1, and over columns of every `_ROWS` of them."""
+    for i in range(first, last):
+        here, weight, below = q[i], v[i], columns[i // _ROWS]
+        total = 0.0
+        for j in range(here.size):
+            size = abs(here[j]) * weight[j]
+            total += size
+            below[j] += size
+        rows[i] = total
 
 
 def _beyond(profile: FloatArray, cells: int) -> FloatArray:

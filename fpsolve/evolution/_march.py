@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from fpsolve import _memory, marginals
 from fpsolve._compile import saying_if_compiled
+from fpsolve._memory import over
 from fpsolve.dynamics import BaseDynamics, RunClock
 from fpsolve.grid import Grid
 from fpsolve.laws import GaussianMixture
@@ -380,13 +381,25 @@ def _plane_chunks(
         rates = plane_rates_at(dynamics, level.grid, nodes[first:last])
         for step in [step for step in level.peclet if first <= step < last]:
             if isinstance(rates, Potentials):
-                level.peclet[step] = [np.diff(rates.log_gibbs[step - first], axis=axis) for axis in range(2)]
+                level.peclet[step] = [_differences(rates.log_gibbs[step - first], axis) for axis in range(2)]
             else:
                 at = [step - first]
                 some = [(up[at], down[at]) for up, down in rates]
                 level.peclet[step] = [z[0] for z in exponents_of(dynamics, level.grid, nodes[[step]], some)]
         yield rates
         tick(last - first)
+
+
+def _differences(plane: Array, axis: int) -> Array:
+    """From one cell to the next along an axis, some rows side by side with others."""
+    above, below = (plane[1:], plane[:-1]) if axis == 0 else (plane[:, 1:], plane[:, :-1])
+    found = np.empty(above.shape)
+    over(
+        len(found),
+        found.size,
+        lambda first, last: np.subtract(above[first:last], below[first:last], out=found[first:last]),
+    )
+    return found
 
 
 def _chunks(grid: Grid, stretch: tuple[int, int]) -> list[tuple[int, int]]:

@@ -20,6 +20,7 @@ from scipy.special import log_ndtr, logsumexp
 
 from fpsolve import weights
 from fpsolve._checks import error, shown
+from fpsolve._memory import over
 from fpsolve.dynamics import BaseDynamics, Frame, RunClock
 from fpsolve.grid import Grid
 from fpsolve.laws import Law, NormalMixture
@@ -140,7 +141,7 @@ class Problem:
         """V at the cell centres of the solver's grid at some times, shape (times, nx[, ny])."""
         if self.frame is None:
             if grid not in self._fixed_weights:
-                self._fixed_weights[grid] = weights.evaluate(self.weight, grid)
+                self._fixed_weights[grid] = self._weight_on(grid)
             return np.broadcast_to(self._fixed_weights[grid], (len(times), *grid.shape))
         center, scale = self.frame.center(times), self.frame.scale(times)
         if grid.dim == 1 and (self.weight is None or isinstance(self.weight, weights.Weight)):
@@ -148,7 +149,25 @@ class Problem:
         every = zip(center, scale, strict=True)
         return np.stack([weights.evaluate(self.weight, m + s * grid.x, grid.dim) for m, s in every])
 
+    def _weight_on(self, grid: Grid) -> Array:
+        """V at the cell centres; weights of our own in the plane some rows at a time, side by side."""
+        if grid.dim == 1 or not (self.weight is None or isinstance(self.weight, weights.Weight)):
+            return weights.evaluate(self.weight, grid)
+        x, y = grid.axes
+        values = np.empty(grid.shape)
 
+        def rows(first: int, last: int) -> None:
+            for begin in range(first, last, ROWS):
+                part = slice(begin, min(begin + ROWS, last))
+                points = np.stack(np.meshgrid(x[part], y, indexing="ij"), axis=-1)
+                values[part] = weights.evaluate(self.weight, points, 2)
+
+        over(len(x), values.size, rows)
+        return values
+
+
+#: Rows of a plane whose points are made together.
+ROWS = 32
 Interval = tuple[float, float]
 
 #: A box for light tails costs little more when it holds nearly everything: 7.3 standard deviations for 1e-12.

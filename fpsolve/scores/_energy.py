@@ -14,7 +14,6 @@ from scipy.special import ndtr
 
 from fpsolve import _checks, _times
 from fpsolve._callables import answer_of, refuse_signature
-from fpsolve._cells import edge_tail
 from fpsolve._checks import FloatArray, real_array
 from fpsolve._messages import described
 from fpsolve.laws import Law
@@ -309,6 +308,8 @@ def _norms(model: Callable[[float, Any], FloatArray], marginals: Marginals, t: f
     coarse = float((p * gap)[(slice(1, None, 3),) * len(axes)].sum() * volume * 3 ** len(axes))
     # beyond rounding, a mass other than 1 is a box too small or nodes too far apart
     defect = max(abs(1.0 - float(p.sum()) * volume) - 1e-12, 0.0)
+    from fpsolve._cells import edge_tail
+
     lost = max(defect, float(edge_tail(p, axes, np.ones(p.shape))))
     # beyond the box the difference may go on growing: what is seen of it at the ends says how
     missing = max(lost * float(gap.max()), defect * float(gap.max()) + float(edge_tail(p, axes, gap)))

@@ -14,7 +14,7 @@ import pytest
 from benchmarks import problem, report, runs
 
 import fpsolve as fp
-from fpsolve import _memory, dynamics, marginals, solver
+from fpsolve import _memory, evolution, marginals, solver
 
 SECTION = "threads"
 SERIAL = 3.0
@@ -49,7 +49,7 @@ def serial_share(cells: int, steps: int, monkeypatch: pytest.MonkeyPatch) -> flo
 
     homes = {
         module
-        for package in (dynamics, marginals, solver)
+        for package in (evolution, marginals, solver)
         for module in _modules(package.__name__)
         if getattr(module, "over", None) is _memory.over
     }
