@@ -14,7 +14,7 @@ import pytest
 from benchmarks import problem, report, runs
 
 import fpsolve as fp
-from fpsolve import _memory, evolution, marginals, solver
+from fpsolve import _memory
 
 SECTION = "threads"
 SERIAL = 3.0
@@ -47,12 +47,11 @@ def serial_share(cells: int, steps: int, monkeypatch: pytest.MonkeyPatch) -> flo
         _memory.over(*given, **named)
         inside[0] += time.perf_counter() - began
 
-    homes = {
+    homes = [
         module
-        for package in (evolution, marginals, solver)
-        for module in _modules(package.__name__)
-        if getattr(module, "over", None) is _memory.over
-    }
+        for name, module in sorted(sys.modules.items())
+        if name.startswith("fpsolve.") and module is not _memory and getattr(module, "over", None) is _memory.over
+    ]
     assert len(homes) >= 4
     before, found = fp.set_threads(1), []
     with monkeypatch.context() as patch:
@@ -64,10 +63,6 @@ def serial_share(cells: int, steps: int, monkeypatch: pytest.MonkeyPatch) -> flo
             found.append(100.0 * (1.0 - inside[0] / (time.perf_counter() - began)))
     fp.set_threads(before)
     return min(found)
-
-
-def _modules(package: str) -> list[Any]:
-    return [module for name, module in sorted(sys.modules.items()) if name.startswith(package + ".")]
 
 
 @pytest.mark.parametrize(("cells", "steps"), [(256, 50), (1024, 20)])
