@@ -17,7 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from fpsolve import _checks
-from fpsolve._checks import error
+from fpsolve._checks import error, integer
 
 _MEMINFO = Path("/proc/meminfo")
 _GROUPS = Path("/sys/fs/cgroup")
@@ -42,6 +42,14 @@ def require(name: str, needed: float, remedy: str) -> None:
         raise error(
             name, f"arrays that fit into the free memory ({free / 1e9:.3g} GB)", f"{needed / 1e9:.3g} GB", remedy
         )
+
+
+def count(name: str, value: object, size: float, remedy: str, *, minimum: int = 1, seconds: float = 0.0) -> int:
+    """Return an integer of things that take `size` bytes and `seconds` each: refused, or said, as below and above."""
+    number = integer(name, value, minimum=minimum)
+    require(name, size * number, remedy)
+    say_if_long(f"work on {name} = {number}", seconds * number)
+    return number
 
 
 def say_if_long(what: str, seconds: float) -> None:

@@ -156,6 +156,14 @@ def test_errors_of_named_grids_lie_within_their_bars():
         assert f"{found[name]!r}" == f"{float(found[name])} +- {found[name].bar:.1g}"
 
 
+@pytest.mark.parametrize("t_min", [0.15, 0.3])
+def test_tables_that_go_below_the_last_time_are_no_candidates(t_min):
+    """Timesteps of 0.95, 0.9, ... of T end near 0: with twenty of them none of the tables stops at `t_min`."""
+    found = design.named(VP, "ddim", 20, t_min=t_min)
+    assert set(found) == {"uniform", "karras", "exponential", "log_snr"} and np.all(np.isfinite(list(found.values())))
+    assert {"leading", "trailing", "linspace"} < set(design.named(VP, "ddim", 2, t_min=t_min))
+
+
 def after_noise(x, mass, mean, std, y):
     """Density at y of ``mean + std Z`` where x has the density `mass`, x evenly spaced."""
     return np.array([(x[1] - x[0]) * mass @ norm.pdf(at, mean, std) for at in y])

@@ -17,6 +17,7 @@ import fpsolve as fp
 _memory: Any = import_module("fpsolve._memory")
 LINE = fp.GaussianMixture([0.5, 0.5], [-1.0, 1.0], stds=0.5)
 REVERSE, START = fp.Reverse(LINE, fp.VP()), fp.Gaussian(0.0, std=1.0)
+DDIM = fp.Reverse(LINE, fp.VP(), eta=0.0)
 PLANE = fp.Gaussian([0.5, 0.0], std=1.0)
 GRID = fp.Grid.uniform((-6, 6), cells=200)
 BOX = ((-8.0, 8.0), (-8.0, 8.0))
@@ -36,7 +37,40 @@ TOO_LARGE: dict[str, tuple[str, Callable[[], Any]]] = {
         "grid",
         lambda: fp.evolve(fp.Reverse(PLANE, fp.VP()), PLANE, grid=fp.Grid(BOX, (8000, 8000)), steps=9, t_min=0.1),
     ),
-    "steps": ("steps", lambda: fp.evolve(REVERSE, START, grid=GRID, steps=10**10, t_min=0.1)),
+    "steps": ("steps", lambda: fp.evolve(REVERSE, START, grid=GRID, steps=10**7, t_min=0.1)),
+    "steps of an explicit bound": (
+        "steps",
+        lambda: fp.bounds.explicit_kl(fp.Reverse(LINE, fp.OrnsteinUhlenbeck(T=1.0)), 10**9, grid=GRID),
+    ),
+    "candidates of blocks": (
+        "candidates",
+        lambda: fp.bounds.harris_blocks(REVERSE, grid=GRID, t_min=0.2, candidates=10**7),
+    ),
+    "nodes in a cell": (
+        "order",
+        lambda: fp.closed_form.cell_averages(REVERSE, START, 0.5, GRID, order=10**4),
+    ),
+    "steps of a design": ("n", lambda: fp.design.named(DDIM, "ddim", 10**8)),
+    "steps of a kernel": (
+        "steps",
+        lambda: fp.kernels.finite_volume_operator(REVERSE, GRID, 0.9, 0.5, steps=10**8),
+    ),
+    "a table of rates": ("steps", lambda: fp.processes.betas(steps=10**9)),
+    "modes of noise": ("modes", lambda: fp.stochastic.random_fourier(0.1, length=1.0, modes=10**8, seed=0)),
+    "resamples": (
+        "resamples",
+        lambda: fp.stochastic.rank_correlation(np.arange(20.0), np.arange(20.0) ** 2, seed=0, resamples=10**7),
+    ),
+    "cells of a flow": (
+        "cells",
+        lambda: fp.flows.distance(REVERSE, START, LINE, t_min=0.2, cells=10**8),
+    ),
+    "levels of a product": (
+        "levels",
+        lambda: fp.scores.product_form(fp.Laplace(), fp.EDM(), levels=np.linspace(1.0, 2.0, 10**6)).field(
+            np.zeros(999)
+        ),
+    ),
     "save times": (
         "grid",
         lambda: fp.evolve(
@@ -163,3 +197,32 @@ def test_long_work_says_its_length_and_short_work_does_not(monkeypatch: pytest.M
     with redirect_stderr(told), pytest.raises(Begun):
         fp.particles.simulate(REVERSE, START, n=5 * 10**13, steps=10, seed=0, t_min=0.1, histogram=GRID)
     assert told.getvalue().startswith("fpsolve: particles.simulate will take about ") and "days" in told.getvalue()
+
+
+#: What takes twice as long for twice the number, and what is said to take it.
+LONG: dict[str, Callable[[int], Any]] = {
+    "work on n = 4": lambda n: fp.design.named(DDIM, "ddim", n, grid=one(40)),
+    "a search over 4 steps": lambda n: fp.design.steps(DDIM, "ddim", n, grid=one(40), most=9, progress=False),
+    "work on steps = 4": lambda n: fp.kernels.finite_volume_operator(REVERSE, GRID, 0.9, 0.5, steps=n),
+    "work on modes = 4": lambda n: fp.stochastic.random_fourier(0.1, length=1.0, modes=n, seed=0),
+    "stochastic.evolve": lambda n: fp.stochastic.evolve(
+        REVERSE, START, fp.stochastic.constant(0.05), grid=one(40), steps=n, paths=2, seed=0, t_min=0.5, estimate=False
+    ),
+    "particles.simulate": lambda n: fp.particles.simulate(REVERSE, START, n=9, steps=n, seed=0, t_min=0.5),
+    "flows.distance": lambda n: fp.flows.distance(DDIM, START, LINE, t_min=0.5, cells=4 * n),
+    "a product-form score": lambda n: fp.scores.product_form(LINE, fp.EDM(), levels=np.linspace(1.0, 2.0, n)).field(
+        np.zeros(3)
+    ),
+}
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("what", LONG)
+def test_work_knows_its_length_before_it_begins(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    heard: list[tuple[str, float]] = []
+    monkeypatch.setattr(_memory, "say_if_long", lambda *said: heard.append(said))
+    LONG[what](4)
+    seconds = dict(heard)[what]
+    LONG[what](8)
+    later = dict(heard)[what.replace("4", "8")]
+    assert later >= 1.9 * seconds > 0.0

@@ -104,6 +104,7 @@ def harris_blocks(
     """
     _checks.instances(reverse=(reverse, Reverse), grid=(grid, Grid))
     _checks.flag("optimise", optimise)
+    _require_blocks("candidates", candidates, grid, pairs=True)
     times = _candidates(reverse, t_min, candidates)
     sharp = {pair: Sharp.of(kernel, weight) for pair, kernel in all_blocks(reverse, grid, times).items()}
     factors = _BETAS if optimise else np.ones(1)
@@ -147,6 +148,13 @@ def all_blocks(reverse: Reverse, grid: Grid, times: Array) -> dict[tuple[int, in
         for n in range(m - 2, -1, -1):
             found[n, m] = found[n, m - 1] @ found[m - 1, m]
     return found
+
+
+def _require_blocks(name: str, blocks: int | ArrayLike, grid: Grid, *, pairs: bool = False) -> None:
+    """Refuse kernels that do not fit: of the blocks, of all up to each, of the cells; or of all pairs of times."""
+    count = int(blocks) if isinstance(blocks, int | np.integer) else np.size(blocks) - 1
+    kept = 0.5 * count * count if pairs else 3.0 * count
+    _memory.require(name, 8.0 * kept * math.prod(grid.shape) ** 2, f"take fewer {name}, or fewer cells")
 
 
 def _candidates(reverse: Reverse, t_min: float, candidates: int | ArrayLike) -> Array:
@@ -256,9 +264,7 @@ def stages(
     """Check the request of a ladder and make its kernels."""
     _checks.one_of("frame", frame, ("fixed", "scaled"))
     _checks.same_dim("grid", grid.dim, "reverse", reverse.dim)
-    count = int(blocks) if isinstance(blocks, int | np.integer) else np.size(blocks) - 1
-    # the kernels of the blocks, of all up to each, and of the cells
-    _memory.require("blocks", 24.0 * count * math.prod(grid.shape) ** 2, "take fewer blocks, or fewer cells")
+    _require_blocks("blocks", blocks, grid)
     times = _boundaries(reverse, blocks, t_min)
     grids = tuple(grid if frame == "fixed" else Frame(reverse).grid(t, grid) for t in times.tolist())
     remedy = "widen it; for a grid in z, as runs of VE and EDM have, say frame='scaled'"

@@ -10,7 +10,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from fpsolve import _checks, kernels
+from fpsolve import _checks, _memory, kernels
 from fpsolve.bounds._line import (
     HELD,
     LOST,
@@ -113,7 +113,7 @@ def explicit_kl(reverse: Reverse, steps: int, *, grid: Grid) -> ExplicitKL:
     """
     _checks.instances(reverse=(reverse, Reverse), grid=(grid, Grid))
     _checks.same_dim("grid", grid.dim, "reverse", reverse.dim)
-    process, n = reverse.process, _checks.integer("steps", steps)
+    process, n = reverse.process, _memory.count("steps", steps, 32.0, "take fewer steps")
     _require_preserving(reverse)
     h, beta = process.T / n, float(process.diffusion(process.T)) ** 2
     kl_prior, fisher, of_data, unchecked = _data(reverse, grid)

@@ -397,7 +397,10 @@ def cell_averages(
     if masses is not None:
         widths = [np.diff(axis) for axis in faces]
         return masses / (widths[0] if len(widths) == 1 else np.outer(*widths))
-    return _quadrature(field, faces, integer("order", order))
+    # the nodes are eigenvalues of a matrix
+    nodes = integer("order", order)
+    _memory.require("order", 170.0 * float(nodes) ** 2, "take fewer nodes in every cell")
+    return _quadrature(field, faces, nodes)
 
 
 def _exact_masses(field: Field, start: Law, faces: tuple[FloatArray, ...], *, at_start: bool) -> FloatArray | None:

@@ -347,7 +347,7 @@ def _on(
     chain = march(plan, nodes, nu, masses_of(plan.exact.marginal(nodes[0]), plan.cells(float(nodes[0]))), v, progress)
     # Dobrushin coefficients are computed from so many steps on
     few = _checks.integer("blocks", blocks, minimum=0) if prod(grid.shape) <= _BLOCK_CELLS else 0
-    begin = sorted({int(k) for k in np.linspace(0, len(nodes) - 1, few, endpoint=False)})
+    begin = sorted({int(k) for k in np.linspace(0, len(nodes) - 1, min(few, len(nodes) - 1), endpoint=False)})
     contraction = contractions(chain.exact, v, begin)
     return dataset(chain, plan, nodes, v, contraction, weight)
 

@@ -11,10 +11,10 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
-from fpsolve import _checks, _times
+from fpsolve import _checks, _memory, _times
 from fpsolve._messages import Status
 from fpsolve._messages import progress as progress_bar
-from fpsolve.design._problem import MOST_NOISE, Distance, Free, Measured, Problem
+from fpsolve.design._problem import MOST_NOISE, TRY_SECONDS, Distance, Free, Measured, Problem
 from fpsolve.dynamics import Reverse
 from fpsolve.grid import Grid
 from fpsolve.laws import Law
@@ -44,7 +44,7 @@ class Design:
         Distance of the sampler's law at the last time to p_t there, and what the cells make uncertain of it.
     named : dict of str to float
         Errors of named step grids with as many steps, measured on the same cells, each with its `bar`; "leading" begins
-        below T.
+        below T, and tables that go below `t_min` are left out.
     stationarity : float
         Largest ``|d log error / d log step|`` at `times`, by central differences: 0 at a smooth minimum. Where noise is
         free also the derivatives by ``eta^2`` or ``churn/n``, but those that point out of their range.
@@ -147,8 +147,8 @@ def named(
     Returns
     -------
     dict of str to float
-        By name, the best first; "karras" is that of rho = 7. Every error has a `bar`: what the norm, half as many cells
-        and mass beyond the box make uncertain of it.
+        By name, the best first; "karras" is that of rho = 7, and tables that go below `t_min` are left out. Every error
+        has a `bar`: what the norm, half as many cells and mass beyond the box make uncertain of it.
     """
     problem = Problem.of(reverse, sampler, n, start, t_min, **options)
     return problem.compared(problem.candidates())
@@ -232,6 +232,9 @@ def steps(
     shares: tuple[float, ...] = () if free is None else (problem.own_noise, SOME_NOISE * MOST_NOISE[free])
     own = [] if begin is None else [problem.own_logs(begin)]
     beginnings = [problem.logs(times) for times in list(candidates.values())[:BEGINNINGS]] + own
+    # a derivative of each at least
+    least = min(float(most), len(beginnings) * (problem.n + 2.0))
+    _memory.say_if_long(f"a search over {problem.n} steps", TRY_SECONDS * problem.n * least)
     # half of the tries for the times alone
     each = most // len(beginnings) if free is None else most // (2 * len(beginnings))
     with progress_bar(len(beginnings) + len(shares), f"{n} steps of {problem.sampler.name}", enabled=progress) as bar:

@@ -14,7 +14,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
-from fpsolve import _checks, _times, kernels, samplers
+from fpsolve import _checks, _memory, _times, kernels, samplers
 from fpsolve.distances import weighted_tv
 from fpsolve.dynamics import Frame, Reverse
 from fpsolve.evolution import choose_frame
@@ -29,6 +29,8 @@ Free: TypeAlias = Literal["eta", "churn"]
 
 #: Cells of the grid unless one is given, and how many standard deviations of every law along the way it holds.
 CELLS, REACH = 600, 8.0
+#: Of one step: bytes, seconds in which the named grids are measured, and those of a try.
+STEP_BYTES, STEP_SECONDS, TRY_SECONDS = 4e3, 5e-3, 2e-4
 #: Images of faces, per cell, by which a map of the line is known.
 FINER = 3
 #: Change of the logarithm of a step by which derivatives are taken.
@@ -177,6 +179,7 @@ class Problem:
 
     def candidates(self) -> dict[str, Array]:
         """Step ends of the named grids between the same ends, the best first."""
+        _memory.count("n", self.n, STEP_BYTES, "take fewer steps", seconds=STEP_SECONDS)
         process, ends = self.reverse.process, {"t_min": self.t_min}
         made: dict[str, Array] = {"uniform": grids.uniform(self.n, process, **ends)}
         # those of noise levels begin where there is a signal
@@ -187,7 +190,9 @@ class Problem:
             times = getattr(grids, name)(self.n, process)
             # the last level may be the last time itself
             times = times if times[-2] > self.t_min * (1.0 + 1e-9) else getattr(grids, name)(self.n + 1, process)[:-1]
-            made[name] = np.append(times[:-1], self.t_min)
+            # tables end near 0: with many steps and a late t_min they go past it
+            if times[-2] > self.t_min:
+                made[name] = np.append(times[:-1], self.t_min)
         errors = {name: self.error(times) for name, times in made.items()}
         return {name: made[name] for name in sorted(errors, key=lambda name: errors[name])}
 

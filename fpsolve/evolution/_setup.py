@@ -76,7 +76,7 @@ def check_request(
         _checks.positive("tol", tol)
     if steps is not None:
         if _checks.integer("steps", steps, minimum=1) > MANY:
-            _memory.require("steps", 24.0 * steps, "take fewer steps")
+            _memory.require("steps", 450.0 * steps, "take fewer steps")
         if grid is None:
             raise error("grid", "a Grid together with steps", "None", "give grid=Grid.uniform(...) or use tol")
     named = _named(starts)

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from fpsolve import _checks, weights
+from fpsolve import _checks, _memory, weights
 from fpsolve._checks import FloatArray
 from fpsolve._messages import Status, UnresolvedWarning
 from fpsolve.dynamics import Reverse
@@ -177,6 +177,8 @@ def distance(
     _checks.instances(start=(start, Law), law=(law, Law))
     _checks.same_dim("start", start.dim, "the law", law.dim)
     count = CELLS[law.dim] if cells is None else _checks.integer("cells", cells, minimum=8)
+    _memory.require("cells", 700.0 * float(count) ** law.dim, "take fewer cells")
+    _memory.say_if_long("flows.distance", 1e-5 * float(count) ** law.dim)
     if count % 2:
         raise _checks.error("cells", "an even number, to be halved", count)
     here, there = (_nodes(one, weight, count) for one in (law, start))

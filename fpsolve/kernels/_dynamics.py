@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from fpsolve import _checks
+from fpsolve import _checks, _memory
 from fpsolve._compile import compiled
 from fpsolve._times import one
 from fpsolve.dynamics import BaseDynamics, Reverse, RunClock
@@ -377,7 +377,11 @@ def finite_volume_operator(
     used = scheme_named(scheme)
     clock = RunClock(dynamics, start, end, min(grid.spacing))
     total = float(clock.at(end))
-    count = max(FEWEST, ceil(total / CLOCK_STEP)) if steps is None else _checks.integer("steps", steps)
+    count = (
+        max(FEWEST, ceil(total / CLOCK_STEP))
+        if steps is None
+        else _memory.count("steps", steps, 650.0, "take fewer steps", seconds=4e-6)
+    )
     # about equal steps in the clock that end at every break: a step across a jump is of first order
     breaks = np.array(clock.breaks)
     ends = np.concatenate([[clock.first], breaks[np.argsort(clock.at(breaks))], [clock.last]])

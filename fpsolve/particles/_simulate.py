@@ -32,6 +32,8 @@ CHUNK = 2**18
 STEP_BYTES = 600.0
 #: Evaluations of the score in a second, about: of a mixture of two.
 MOVES = 3e7
+#: Of one step, however few the particles.
+STEP_SECONDS = 1e-4
 #: Bytes of positions kept without being asked for.
 POSITION_LIMIT = 256 * 2**20
 
@@ -169,7 +171,8 @@ def simulate(
     scoring = _score.choose(reverse, min(n, chunk), tabulate)
     plan = _Plan(samplers.steps(sampler, reverse, knots), saved_after, saved, scoring)
     tally = _tally(reverse, plan, n, histogram, positions)
-    _memory.say_if_long("particles.simulate", float(n) * len(plan.steps) * sampler.evaluations / MOVES)
+    each = sampler.evaluations * float(n) / MOVES + STEP_SECONDS
+    _memory.say_if_long("particles.simulate", each * len(plan.steps))
     table_error = _run(plan, tally, start, seed, chunk, progress)
     # what the cloud says of its dynamics: those of `reverse`, with the eta to which the method tends
     said = identity(reverse)

@@ -15,7 +15,7 @@ from typing import Any, Literal, cast
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fpsolve import _checks
+from fpsolve import _checks, _memory
 from fpsolve._checks import FloatArray, digits, error
 from fpsolve._kinks import Joints
 from fpsolve.processes._base import VariancePreserving
@@ -240,7 +240,7 @@ def betas(
     [0.0001, 0.02]
     """
     _checks.one_of("schedule", schedule, ("linear", "scaled_linear", "squaredcos_cap_v2", "cosine"))
-    count = _checks.integer("steps", steps, minimum=4)
+    count = _memory.count("steps", steps, 128.0, "take fewer steps", minimum=4)
     if schedule not in _ENDS:
         if first is not None or last is not None:
             raise error("first, last", f"none for {schedule!r}, which has no ends", "one")

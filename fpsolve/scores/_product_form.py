@@ -12,13 +12,16 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from fpsolve import _checks
+from fpsolve import _checks, _memory
 from fpsolve._callables import answer_of, values_of
 from fpsolve._checks import FloatArray, real_array
 from fpsolve.laws import Law, NormalMixture
 from fpsolve.marginals import Marginals, coefficients, family
 from fpsolve.processes import EDM, Process
 from fpsolve.scores._base import first_derivative
+
+#: Of one level at one point.
+SUM_SECONDS = 5e-8
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,6 +186,8 @@ class ProductField:
 
     def _evaluate(self, x: Any) -> tuple[FloatArray, FloatArray]:
         """Return S* and log Psi."""
+        sums = float(self.levels.sigma.size) * max(1, np.size(x) // self.dim)
+        _memory.say_if_long("a product-form score", SUM_SECONDS * sums)
         if self._terms is None:
             return self._by_level(_checks.points("x", x, self.dim))
         from fpsolve.scores import _level_sums
@@ -197,6 +202,7 @@ class ProductField:
     def _by_level(self, x: FloatArray) -> tuple[FloatArray, FloatArray]:
         """The sums level by level, for any family of marginals."""
         levels = self.levels
+        _memory.require("levels", 24.0 * levels.sigma.size * max(1, x.size), "take fewer levels, or fewer points")
         logs = np.stack([self._blurred.log_density(s, x) for s in levels.sigma])
         logs += np.log(levels.loss * levels.gain).reshape(-1, *(1,) * (logs.ndim - 1))
         top = logs.max(axis=0)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fpsolve import _checks, _runs, evolution, weights
+from fpsolve import _checks, _memory, _runs, evolution, weights
 from fpsolve._messages import UnresolvedWarning, described
 from fpsolve._messages import progress as progress_bar
 from fpsolve.dynamics import BaseDynamics, run_clock
@@ -46,6 +46,9 @@ from fpsolve.weights import WeightLike
 if TYPE_CHECKING:
     import xarray as xr
 
+
+#: Of one step, and of one cell of one path in it.
+STEP_SECONDS, UPDATE_SECONDS = 2e-4, 4e-7
 
 Array = NDArray[np.float64]
 Attributes = dict[str, str | float | int]
@@ -252,8 +255,10 @@ def evolve(
     True
     """
     began = time.perf_counter()
-    named = _setup.check_request(dynamics, {"start": start}, grid, None, _checks.integer("steps", steps))
-    _checks.integer("paths", paths)
+    count = _memory.count("steps", steps, 1e3, "take fewer steps")
+    named = _setup.check_request(dynamics, {"start": start}, grid, None, count)
+    updates = float(_checks.integer("paths", paths)) * math.prod(grid.shape)
+    _memory.say_if_long("stochastic.evolve", (STEP_SECONDS + UPDATE_SECONDS * updates) * count)
     _checks.flag("estimate", estimate)
     _checks.one_of("convention", convention, ("stratonovich", "ito"))
     if grid.dim == 2 and dynamics.boundary == "periodic":

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fpsolve import _checks, _runs
+from fpsolve import _checks, _memory, _runs
 from fpsolve._callables import values_of
 from fpsolve._messages import Status, described
 from fpsolve.dynamics import BaseDynamics, Reverse, identity
@@ -390,8 +390,8 @@ def rank_correlation(
     if not np.all(_checks.varies(pairs, axis=1)):
         raise _checks.error("first, second", "numbers that differ", "one that is the same everywhere")
     _checks.interval("level", level, 0.0, 1.0, ends="()")
-    count = _checks.integer("resamples", resamples)
     n = pairs.shape[1]
+    count = _memory.count("resamples", resamples, 80.0 * n, "take fewer resamples", seconds=2e-7 * n)
     chosen = np.random.default_rng(_checks.integer("seed", seed, minimum=0)).integers(0, n, (count, n))
     spread = _spearman(pairs[0][chosen], pairs[1][chosen])
     low, high = np.nanquantile(spread, [0.5 - 0.5 * level, 0.5 + 0.5 * level])

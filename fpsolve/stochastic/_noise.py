@@ -211,7 +211,7 @@ def random_fourier(
     """
     _checks.dimension("dim", dim)
     _checks.non_negative("strength", strength)
-    _checks.integer("modes", modes)
+    _memory.count("modes", modes, 500.0, "take fewer modes", seconds=3e-5)
     _checks.flag("divergence_free", divergence_free)
     scale = 1.0 / _checks.positive("length", length)
     if divergence_free and dim == 1:
