@@ -1,9 +1,9 @@
 """Do error estimates cover true errors? Random problems, and their truth by quadrature of Bayes' rule.
 
 One seed is one problem: a mixture of one to four components, a process, starts, a final time, and a request that is
-anything from absurdly coarse to fine. The truth (`_bayes`) shares no code with the solver: masses of the cells however
-coarse they are, and of what is beyond the box. A saved time is covered when the estimate is at least the error in the
-weighted norm, or infinite.
+anything from absurdly coarse to fine. The truth (`_cases.masses`) shares no code with the solver: masses of the cells
+however coarse they are, and of what is beyond the box. A saved time is covered when the estimate is at least the error
+in the weighted norm, or infinite.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import fpsolve as fp
 from fpsolve import weights
 from fpsolve._checks import FloatArray
 from fpsolve.studies.report import Check
-from fpsolve.verification._bayes import masses
+from fpsolve.verification._cases import masses
 
 __all__ = ["Coverage", "RandomProblem", "coverage", "covered", "curve_errors", "random_problem", "solve", "table"]
 
