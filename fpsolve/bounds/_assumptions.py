@@ -120,7 +120,12 @@ def assumptions(
     _checks.interval("share", share, 0.0, 1.0, ends="()")
     _checks.instance("dynamics", dynamics, Reverse | Law, "a reverse dynamics or a law")
     law, score, exact = _what(dynamics, t)
-    radius = _default_region(law) if region is None else _checks.positive("region", region)
+    if region is None:
+        variance = float(np.max(np.diagonal(np.atleast_2d(law.cov))))
+        if not np.isfinite(variance):
+            raise _checks.error("region", "a radius for a law without variance", "None", "give region=")
+        region = float(np.linalg.norm(np.atleast_1d(law.mean))) + _REACH * float(np.sqrt(variance))
+    radius = _checks.positive("region", region)
     numbers = _closed.spectrum(law) if exact else None
     if numbers is not None:
         a, b = _closed.dissipativity(numbers, share)
@@ -199,13 +204,6 @@ def _what(dynamics: Reverse | Law, t: float) -> tuple[Law, Callable[[Array], Arr
     _times.within("t", t, dynamics.horizon)
     law = dynamics.marginal(t)
     return law, (law.score if dynamics.exact else lambda x: dynamics.score(t, x)), dynamics.exact
-
-
-def _default_region(law: Law) -> float:
-    variance = float(np.max(np.diagonal(np.atleast_2d(law.cov))))
-    if not np.isfinite(variance):
-        raise _checks.error("region", "a radius for a law without variance", "None", "give region=")
-    return float(np.linalg.norm(np.atleast_1d(law.mean))) + _REACH * float(np.sqrt(variance))
 
 
 def _inward(score: Callable[[Array], Array], dim: int, radii: Array, offset: float = 0.0) -> tuple[Array, Array]:

@@ -338,13 +338,20 @@ def girsanov(
     _checks.instances(first=(first, Reverse), second=(second, Reverse), grid=(grid, Grid))
     _require(first, second, t_min)
     _checks.same_dim("grid", grid.dim, "first", first.dim)
-    _require_starts(first, first_start=first_start, second_start=second_start)
+    for name, law in (("first_start", first_start), ("second_start", second_start)):
+        if law is not None:
+            _checks.instances(**{name: (law, Law)})
+            _checks.same_dim(name, law.dim, "first", first.dim)
     T = first.horizon
     start = first.marginal(T) if first_start is None else first_start
     other = start if second_start is None else second_start
     times, dr = over_time(first, T, t_min, _PANELS)
     density, last, lost = _densities(first, times, t_min, grid, start if first_start is not None else None)
-    _require_noise(first, np.concatenate([times, np.linspace(t_min, T, _LOOKS)]) if callable(first.eta) else times)
+    # also between the nodes of the integral: an interval without noise is enough
+    looks = np.concatenate([times, np.linspace(t_min, T, _LOOKS)]) if callable(first.eta) else times
+    quiet = first.eta_at(looks) == 0.0
+    if np.any(quiet):
+        raise _checks.error("first", "eta > 0 at every time", f"0 at t = {looks[np.argmax(quiet)]:g}", _SINGULAR)
     square = np.square(first.eta_at(times))
     factor = 0.5 * (0.5 * (1.0 + square)) ** 2 / square
     known = first.exact and first_start is None
@@ -398,21 +405,6 @@ def _require(first: Reverse, second: Reverse, t_min: float) -> None:
         raise _checks.error("first", "eta > 0", "0", _SINGULAR)
     _checks.same_dim("second", second.dim, "first", first.dim)
     _checks.interval("t_min", t_min, 0.0, first.horizon, ends="()")
-
-
-def _require_starts(first: Reverse, **starts: Law | None) -> None:
-    for name, law in starts.items():
-        if law is not None:
-            _checks.instances(**{name: (law, Law)})
-            _checks.same_dim(name, law.dim, "first", first.dim)
-
-
-def _require_noise(first: Reverse, times: Array) -> None:
-    """Also between the nodes of the integral: an interval without noise is enough."""
-    quiet = first.eta_at(times) == 0.0
-    if np.any(quiet):
-        got = f"0 at t = {times[np.argmax(quiet)]:g}"
-        raise _checks.error("first", "eta > 0 at every time", got, _SINGULAR)
 
 
 def _densities(

@@ -117,8 +117,9 @@ def target(function: Any, swept: Sequence[str]) -> Target:
     """
     if not callable(function):
         raise error("function", "a callable", repr(function)[:60], "sweep(function, eta=[0.5, 1.0])")
-    parameters = _parameters(function)
-    if parameters is None:
+    try:
+        parameters = list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError):  # a built-in that does not tell; it will at the first call
         return Target(function, tuple(swept), {}, seeded=False)
     open_ended = any(p.kind is _Kind.VAR_KEYWORD for p in parameters)
     named = {p.name: p for p in parameters if p.kind in (_Kind.POSITIONAL_OR_KEYWORD, _Kind.KEYWORD_ONLY)}
@@ -134,13 +135,6 @@ def target(function: Any, swept: Sequence[str]) -> Target:
         wanted = "a value, by keyword, for every parameter without a default"
         raise error("function", wanted, f"none for {missing[0]!r}", f"add {missing[0]}=[...], or bind it by partial")
     return Target(function, tuple(swept), {name: p.default for name, p in rest.items()}, "seed" in named)
-
-
-def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter] | None:
-    try:
-        return list(inspect.signature(function).parameters.values())
-    except (TypeError, ValueError):
-        return None  # a built-in that does not tell; it will at the first call
 
 
 @dataclass(frozen=True)

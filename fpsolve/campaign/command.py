@@ -106,7 +106,10 @@ def sweep(
     >>> result.value.sel(process="OU").values
     array([0.89849854, 1.40600585])
     """
-    jobs = _jobs(n_jobs)
+    below = isinstance(n_jobs, int) and not isinstance(n_jobs, bool) and n_jobs < 0
+    given = n_jobs if below else _checks.integer("n_jobs", n_jobs, remedy="-1 is one per core")
+    # None leaves the number to `joblib.parallel_config`
+    jobs = None if given == 1 else given
     base = _checks.integer("seed", seed, minimum=0, remedy="repetitions are swept by another name, repeat=[0, 1]")
     if base >= 2**63:
         raise _checks.error("seed", "an integer below 2^63, as files can hold", f"one of {base.bit_length()} bits")
@@ -136,14 +139,6 @@ def sweep(
         swept=json.dumps([axis.name for axis in along]),
         failed=sum(outcome.dataset is None for outcome in ordered),
     )
-
-
-def _jobs(n_jobs: Any) -> int | None:
-    """None leaves the number to ``joblib.parallel_config``."""
-    if isinstance(n_jobs, int) and not isinstance(n_jobs, bool) and n_jobs < 0:
-        return n_jobs
-    jobs = _checks.integer("n_jobs", n_jobs, remedy="-1 is one per core")
-    return None if jobs == 1 else jobs
 
 
 def _run(

@@ -56,7 +56,10 @@ def curve_of(
     attrs = attrs | _runs.identity(run) | ({"note": "; ".join(notes)} if notes else {})
     if lost.any():
         attrs = attrs | {"resolved": "no", "resolved_reason": str(run.attrs.get("resolved_reason", ""))}
-    rate = _rate(norm.value.reshape(shape), _reverse_time(run), along).ravel()
+    # the time that has gone by: reverse time, or that since the start of other dynamics
+    times = np.asarray(run["t"].values, dtype=float)
+    elapsed = np.asarray(run["reverse_time"].values, dtype=float) if "reverse_time" in run.coords else times - times[0]
+    rate = _rate(norm.value.reshape(shape), np.abs(elapsed), along).ravel()
     return frame.labelled(attrs, distance=norm.value, error=np.sum(list(parts.values()), axis=0), rate=rate, **parts)
 
 
@@ -112,14 +115,6 @@ def solver_rounding(run: xr.Dataset) -> float:
     levels = json.loads(run.attrs.get("levels", "[]"))
     steps = max((float(level["steps"]) for level in levels), default=0.0)
     return 1.0 + float(np.sqrt(steps))
-
-
-def _reverse_time(run: xr.Dataset) -> FloatArray:
-    """Return elapsed time: reverse time, or the time since the start of other dynamics."""
-    if "reverse_time" in run.coords:
-        return np.asarray(run["reverse_time"].values, dtype=float)
-    times = np.asarray(run["t"].values, dtype=float)
-    return np.asarray(np.abs(times - times[0]))
 
 
 def _rate(distance: FloatArray, r: FloatArray, axis: int) -> FloatArray:

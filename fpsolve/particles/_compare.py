@@ -243,7 +243,7 @@ def grid_side(run: Any, start: str, index: int) -> GridSide:
     probability = density * cells.volume
     slack = np.zeros(cells.shape)
     if "density_previous" in run:
-        change = _halved(density) - np.asarray(at["density_previous"].values, dtype=np.float64)
+        change = cells.restrict(density) - np.asarray(at["density_previous"].values, dtype=np.float64)
         for axis in range(cells.dim):
             # every coarse value on all of its fine cells
             change = np.repeat(change, 2, axis=axis)
@@ -258,14 +258,6 @@ def _number(at: Any, name: str) -> float:
     value = float(at[name]) if name in at else 0.0
     # an infinite estimate is one: the density is not resolved, and says nothing
     return 0.0 if np.isnan(value) else value
-
-
-def _halved(values: Array) -> Array:
-    """Averages over pairs (1D) or 2x2 blocks of cells."""
-    if values.ndim == 1:
-        return np.asarray(values.reshape(-1, 2).mean(axis=1), dtype=np.float64)
-    nx, ny = values.shape
-    return np.asarray(values.reshape(nx // 2, 2, ny // 2, 2).mean(axis=(1, 3)), dtype=np.float64)
 
 
 def particle_side(cloud: Any, other: GridSide, index: int) -> ParticleSide:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -214,7 +214,12 @@ _PLAIN = {
 
 def _listed(misfits: list[Misfit], content: str) -> str:
     """All misfits in the order of the file, with the lines of those that have one."""
-    trees = list(_trees(content))
+    written = content.splitlines(keepends=True)
+    # what the first k lines say, for every k for which they are TOML
+    trees = []
+    for k in range(1, len(written) + 1) if len(written) <= LINES else ():
+        with suppress(tomllib.TOMLDecodeError):
+            trees.append((k, tomllib.loads("".join(written[:k]))))
     lines = [_line(one.path, trees) for one in misfits]
     ordered = sorted(zip(lines, misfits, strict=True), key=lambda pair: pair[0])
     return "; ".join(f"line {line}, {one}" if line else str(one) for line, one in ordered)
@@ -228,14 +233,6 @@ def _line(path: tuple[str | int, ...], trees: list[tuple[int, Any]]) -> int:
             return line
         path = path[:-1]
     return 0
-
-
-def _trees(content: str) -> Iterator[tuple[int, Any]]:
-    """What the first k lines say, for every k for which they are TOML."""
-    lines = content.splitlines(keepends=True)
-    for k in range(1, len(lines) + 1) if len(lines) <= LINES else ():
-        with suppress(tomllib.TOMLDecodeError):
-            yield k, tomllib.loads("".join(lines[:k]))
 
 
 def _holds(tree: Any, path: tuple[str | int, ...]) -> bool:
