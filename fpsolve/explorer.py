@@ -39,6 +39,8 @@ TARGETS: dict[str, Law] = {
     "three modes": GaussianMixture([0.3, 0.4, 0.3], [-2.0, 0.0, 1.5], stds=[0.3, 0.25, 0.3]),
     "one mode": Gaussian(0.5, std=0.5),
     "Laplace": Laplace(0.0, 0.5),
+    "two modes, plane": GaussianMixture([0.4, 0.6], [[-1.5, -0.5], [1.0, 0.6]], covs=[0.36 * np.eye(2)] * 2),
+    "three modes, plane": GaussianMixture([0.4, 0.3, 0.3], [[-1.6, -1], [1.6, -1], [0, 2]], covs=[np.eye(2) / 3] * 3),
 }
 PROCESSES: dict[str, Process] = {
     "VP": VP(),
@@ -53,8 +55,10 @@ PROCESSES: dict[str, Process] = {
 YOURS = "your data"
 #: Cells and steps of a run, times of its curve; cells and blocks of the ladder.
 CELLS, STEPS, TIMES, RUNGS = 400, 96, 24, (200, 4)
+#: The same in the plane, cells along each axis; a third of a second.
+PLANE = (64, 48, 12)
 #: Cells are those of the scaled coordinate where scales change, and reach so many of its units to each side.
-_SCALED, _REACH = ("VE", "EDM"), 8.0
+_SCALED, _REACH = ("VE", "EDM"), {1: 8.0, 2: 5.5}
 _WEIGHT = PolynomialWeight(power=2, beta=1.0)
 
 
@@ -116,9 +120,16 @@ class State:
 
     @property
     def start(self) -> Gaussian:
-        """The start that is wrong."""
+        """The start that is wrong; in the plane its mean is off along the first axis."""
         s = float(PROCESSES[self.process].prior_std)
-        return Gaussian(self.mean * s, std=self.std * s)
+        if self.law.dim == 1:
+            return Gaussian(self.mean * s, std=self.std * s)
+        return Gaussian([self.mean * s, 0.0], cov=(self.std * s) ** 2 * np.eye(2))
+
+    @property
+    def work(self) -> tuple[int, int, int]:
+        """Cells along each axis and steps of the run, times of the curve."""
+        return (CELLS, STEPS, TIMES) if self.law.dim == 1 else PLANE
 
     @property
     def frame(self) -> Literal["fixed", "scaled"]:
@@ -129,24 +140,26 @@ class State:
     def grid(self) -> Grid:
         """Cells that hold target, marginals and start."""
         reverse, prior = self.reverse, float(PROCESSES[self.process].prior_std)
+        (cells, *_), dim = self.work, reverse.dim
         if self.frame == "scaled":
-            reach = max(_REACH, 6.0 * self.std + abs(self.mean))
-            return Grid.uniform((-reach, reach), cells=CELLS)
-        laws = [self.start, *(reverse.marginal(u * reverse.horizon) for u in (self.t_min, 0.3, 1.0))]
-        spread = [_REACH * float(np.sqrt(law.cov)) for law in laws[1:]] + [6.0 * max(self.std, 1.0) * prior]
-        middle = [float(law.mean) for law in (*laws[1:], laws[0])]
-        ends = [(m - s, m + s) for m, s in zip(middle, spread, strict=True)]
-        return Grid.uniform((min(low for low, _ in ends), max(high for _, high in ends)), cells=CELLS)
+            reach = max(_REACH[dim], 6.0 * self.std + abs(self.mean))
+            ends = [(-reach, reach)] * dim
+        else:
+            laws = [*(reverse.marginal(u * reverse.horizon) for u in (self.t_min, 0.3, 1.0)), self.start]
+            middle = np.array([np.atleast_1d(law.mean) for law in laws])
+            spread = np.array([_REACH[dim] * np.sqrt(np.diagonal(np.atleast_2d(law.cov))) for law in laws])
+            spread[-1] = 6.0 * max(self.std, 1.0) * prior
+            ends = [*zip((middle - spread).min(axis=0).tolist(), (middle + spread).max(axis=0).tolist(), strict=True)]
+        return Grid(tuple(ends), (cells,) * dim)
 
     def python(self) -> str:
         """The same run and curve as a program."""
-        law, process, grid = repr(self.law), repr(PROCESSES[self.process]), self.grid
-        prior = float(PROCESSES[self.process].prior_std)
+        law, process, (cells, steps, times) = repr(self.law), repr(PROCESSES[self.process]), self.work
         if self.target == YOURS:
             column = f"[{self.column!r}]" if self.column else "[0]"
             law = f"KernelDensity(fp.data.standardise(fp.data.read({self.data!r}, {column})).samples)"
         score = f", score=fp.scores.perturbed(exact, fp.scores.errors.Scaling({self.error!r}))" if self.error else ""
-        low, high = grid.bounds[0]
+        bounds = self.grid.bounds if self.law.dim == 2 else self.grid.bounds[0]
         return f"""import numpy as np
 import fpsolve as fp
 
@@ -154,11 +167,11 @@ target  = fp.{law}
 process = fp.{process}
 exact   = fp.scores.exact(target, process)
 reverse = fp.Reverse(target, process{score}, eta={self.eta!r})
-start   = fp.Gaussian({self.mean * prior!r}, std={self.std * prior!r})
+start   = fp.{self.start!r}
 starts  = {{"exact": reverse.marginal(process.T), "start": start}}
 ends    = reverse.clock(np.array([process.T, {self.t_min!r} * process.T]))
-times   = reverse.clock_inverse(np.linspace(*ends, {TIMES}))[1:-1]
-run     = fp.evolve(reverse, starts, grid=fp.Grid.uniform(({low!r}, {high!r}), cells={CELLS}), steps={STEPS},
+times   = reverse.clock_inverse(np.linspace(*ends, {times}))[1:-1]
+run     = fp.evolve(reverse, starts, grid=fp.Grid.uniform({bounds!r}, cells={cells}), steps={steps},
                     t_min={self.t_min!r} * process.T, save_at=times, frame={self.frame!r})
 curve   = fp.forgetting_curve(run, reference="exact", weight=fp.PolynomialWeight(power=2, beta=1.0))
 fp.plots.forgetting(curve).figure.savefig("forgetting.png")
@@ -174,10 +187,10 @@ class Answer:
     told: tuple[str, ...]
     seconds: float
 
-    def density(self, start: str, at: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Positions and cell averages of a start at a saved time."""
+    def density(self, start: str, at: int) -> tuple[NDArray[np.float64], ...]:
+        """Positions along each axis and cell averages of a start at a saved time."""
         one = self.run["density"].sel(start=start).isel(t=at)
-        return np.asarray(one["x"].values), np.asarray(one.values)
+        return *(np.asarray(one[name].values) for name in ("x", "y")[: one.ndim]), np.asarray(one.values)
 
 
 def answer(state: State) -> Answer:
@@ -186,12 +199,13 @@ def answer(state: State) -> Answer:
     reverse = state.reverse
     last = state.t_min * reverse.horizon
     ends = reverse.clock(np.array([reverse.horizon, last]))
-    times = np.asarray(reverse.clock_inverse(np.linspace(ends[0], ends[1], TIMES)))[1:-1]
+    _, steps, count = state.work
+    times = np.asarray(reverse.clock_inverse(np.linspace(ends[0], ends[1], count)))[1:-1]
     starts = {"exact": reverse.marginal(reverse.horizon), "start": state.start}
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         run = evolve(
-            reverse, starts, grid=state.grid, steps=STEPS, t_min=last, save_at=times, frame=state.frame, progress=False
+            reverse, starts, grid=state.grid, steps=steps, t_min=last, save_at=times, frame=state.frame, progress=False
         )
         curve = forgetting_curve(run, reference="exact", weight=_WEIGHT)
     return Answer(run, curve, tuple(str(one.message) for one in told), time.perf_counter() - began)
@@ -202,6 +216,8 @@ def ladder(state: State) -> xr.Dataset | str:
     """Bounds on the start's distance, or why there are none; a second or two of work."""
     if state.error or state.eta != 1.0:
         return "bounds are of the exact score and eta = 1"
+    if state.law.dim == 2:
+        return "bounds are drawn for targets on a line only"
     cells, blocks = RUNGS
     try:
         return bounds.ladder(
@@ -218,9 +234,14 @@ def figure(state: State, found: Answer | None = None) -> Figure:
 
     found = answer(state) if found is None else found
     made = Figure(figsize=(9.0, 7.0), layout="constrained")
-    above, below = made.subplots(2, 1)
+    if state.law.dim == 1:
+        above, *below = made.subplots(2, 1)
+        plots.density(found.run, start="start", ax=below[0])
+    else:
+        above, *below = made.subplot_mosaic([["curve"] * 3, ["first", "middle", "last"]]).values()
+        times = found.run["t"].values[[0, PLANE[2] // 2, -1]]
+        plots.density(found.run, start="start", times=times, ax=below)
     plots.forgetting(found.curve, ax=above)
-    plots.density(found.run, start="start", ax=below)
     return made
 
 
@@ -269,6 +290,8 @@ class Page:
 
     def __init__(self, state: State) -> None:
         panel = _panel()
+        from bokeh.layouts import row
+
         self.state = state
         wide = {"width": 300}
         names = [*([YOURS] if state.data else []), *TARGETS]
@@ -296,17 +319,19 @@ class Page:
         self.bounds.param.watch(self.update, "value")
         self.update()
         side = panel.Column(*self.widgets.values(), self.at, self.bounds, self.copy, self.save, self.told)
-        self.view = panel.Row(side, panel.Column(panel.pane.Bokeh(self.above), panel.pane.Bokeh(self.below), self.code))
+        pictures = (self.above, self.below, row(*self.images))
+        self.view = panel.Row(side, panel.Column(*map(panel.pane.Bokeh, pictures), self.code))
 
     def _plots(self) -> None:
         """Empty figures, whose sources are filled by `update`."""
         from bokeh.models import ColumnDataSource
         from bokeh.plotting import figure as new
 
-        self.line, self.rungs, self.law = ColumnDataSource(), ColumnDataSource(), ColumnDataSource()
+        self.line, self.rungs, self.law, self.plane = (ColumnDataSource() for _ in range(4))
         self.line.data = {name: [] for name in ("tau", "t", "distance", "low", "high")}
         self.rungs.data = {"xs": [], "ys": [], "name": []}
         self.law.data = {name: [] for name in ("x", "start", "y", "exact")}
+        self.plane.data = {name: [] for name in ("x", "y", "width", "height", "start", "exact")}
         tips = [("t", "@t"), ("distance", "@distance"), ("error", "@low to @high")]
         self.above = new(
             width=900, height=330, y_axis_type="log", tooltips=tips, title="weighted distance to the exact law",
@@ -318,6 +343,10 @@ class Page:
         self.below = new(width=900, height=270, title="density", x_axis_label="x", y_axis_label="per unit of x")
         self.below.line("x", "start", source=self.law, line_width=2, legend_label="from the start")
         self.below.line("y", "exact", source=self.law, color="black", line_dash="dashed", legend_label="exact")
+
+        self.images = [new(width=450, height=450, visible=False, match_aspect=True) for _ in range(2)]
+        for picture, name in zip(self.images, ("start", "exact"), strict=True):
+            picture.image(name, "x", "y", "width", "height", source=self.plane, palette="Viridis256")
 
     def update(self, *_: Any) -> None:
         """Compute what the widgets ask for, and draw it."""
@@ -342,7 +371,8 @@ class Page:
         self.code.value = self.state.python()
         last = self.answer.curve.sel(start="start").isel(t=-1)
         seconds = self.answer.seconds + time.perf_counter() - began
-        lines = [f"**{1e3 * seconds:.0f} ms** for this change ({CELLS} cells)"]
+        cells = " x ".join(str(n) for n in self.state.grid.shape)
+        lines = [f"**{1e3 * seconds:.0f} ms** for this change ({cells} cells)"]
         lines += [f"distance at t_min: {float(last.distance):.3g} +- {float(last.error):.1g}", *self.answer.told]
         self.told.object = "\n\n".join(lines)
         if self.bounds.value:
@@ -353,9 +383,18 @@ class Page:
     def move(self, *_: Any) -> None:
         """Draw the densities at the time that the slider says."""
         k = round(self.at.value * (self.answer.run.sizes["t"] - 1))
-        (x, start), (y, exact_one) = self.answer.density("start", k), self.answer.density("exact", k)
-        self.law.data = {"x": x, "start": start, "y": y, "exact": exact_one}
-        self.below.title = f"density at t = {float(self.answer.run['t'][k]):.4g}"
+        (*x, start), (*y, exact_one) = self.answer.density("start", k), self.answer.density("exact", k)
+        at, flat = f"t = {float(self.answer.run['t'][k]):.4g}", start.ndim == 2
+        self.below.visible, self.images[0].visible, self.images[1].visible = not flat, flat, flat
+        if not flat:
+            self.law.data = {"x": x[0], "start": start, "y": y[0], "exact": exact_one}
+            self.below.title = f"density at {at}"
+            return
+        corner, sides = zip(*((axis[0], axis[-1] - axis[0]) for axis in x), strict=True)
+        ends = {"x": [corner[0]], "y": [corner[1]], "width": [sides[0]], "height": [sides[1]]}
+        # images have their rows along y
+        self.plane.data = ends | {"start": [start.T], "exact": [exact_one.T]}
+        self.images[0].title, self.images[1].title = f"from the start, {at}", f"exact, {at}"
 
     def climb(self, *_: Any) -> None:
         """Compute the ladder of bounds, which takes a second or two, and draw it."""

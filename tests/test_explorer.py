@@ -42,7 +42,13 @@ def test_a_slider_moves_the_curve_and_the_curve_is_right(process):
 
 
 @pytest.mark.parametrize(
-    "change", [{}, {"process": "EDM", "error": 0.1}, {"eta": 0.5, "std": 0.5, "target": "Laplace"}]
+    "change",
+    [
+        {},
+        {"process": "EDM", "error": 0.1},
+        {"eta": 0.5, "std": 0.5, "target": "Laplace"},
+        {"target": "two modes, plane"},
+    ],
 )
 def test_the_program_is_the_same_run(change, tmp_path, monkeypatch):
     state = State(**change)
@@ -53,6 +59,39 @@ def test_the_program_is_the_same_run(change, tmp_path, monkeypatch):
     assert (tmp_path / "forgetting.png").stat().st_size > 10_000
     for name in ("distance", "error"):
         assert np.array_equal(names["curve"][name], answer(state).curve[name])
+
+
+def test_a_target_in_the_plane_has_a_curve_and_images():
+    state = State(target="three modes, plane", t_min=0.05)
+    found = answer(state)
+    last = found.curve.sel(start="start").isel(t=-1)
+    # Bayes' rule on the same points, with Gaussians written out
+    x, y, density = found.density("start", -1)
+    t, process = float(found.run["t"][-1]), PROCESSES["VP"]
+    a, b = (process.scale(0.0, u) for u in (t, 1.0))
+    step, noise = process.scale(t, 1.0), process.variance(t, 1.0)
+    points = np.stack(np.meshgrid(x, y, indexing="ij"), axis=-1)
+
+    def mixture(scale, at):
+        s2 = scale**2 / 3.0 + 1.0 - scale**2
+        parts = zip((0.4, 0.3, 0.3), ((-1.6, -1.0), (1.6, -1.0), (0.0, 2.0)), strict=True)
+        return sum(w * np.exp(-0.5 * ((at - scale * np.array(m)) ** 2).sum(-1) / s2) / s2 for w, m in parts) / 2 / np.pi
+
+    line = np.linspace(-8.0, 8.0, 161)
+    later = np.stack(np.meshgrid(line, line, indexing="ij"), axis=-1)
+    start = np.exp(-0.5 * ((later - np.array([0.5, 0.0])) ** 2).sum(-1)) / 2 / np.pi
+    kernels = [np.exp(-0.5 * (line - step * axis[:, None]) ** 2 / noise) for axis in (x, y)]
+    back = kernels[0] @ (start / mixture(b, later)) @ kernels[1].T * 0.01 / (2 * np.pi * noise)
+    p, area = mixture(a, points), (x[1] - x[0]) * (y[1] - y[0])
+    true = np.sum((1.0 + (points**2).sum(-1)) * np.abs(p * back - p)) * area
+    assert float(last.distance) == pytest.approx(true, abs=float(last.error)) and float(last.error) < 0.3 * true
+    assert np.abs(density - p * back).max() < 0.02 * density.max()
+    one = page(target="three modes, plane")
+    assert [picture.visible for picture in one.images] == [True, True] and not one.below.visible
+    assert one.plane.data["start"][0].shape == explorer.PLANE[:1] * 2
+    assert " line only" in ladder(state) and len(figure(state, found).axes) >= 4
+    one.widgets["target"].value = "two modes"
+    assert one.below.visible and not one.images[0].visible
 
 
 def test_own_data_are_a_target_and_bad_states_are_refused(tmp_path):

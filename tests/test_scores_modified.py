@@ -59,8 +59,14 @@ def test_errors_that_say_they_are_smooth_in_time_are_not_looked_at_by_runs() -> 
         said = Counted(known)
         np.testing.assert_array_equal(run(said).density, run(plain).density)
         assert said.calls < 100 < plain.calls, known
-    # what jumps, or whose process changes quickly, is looked for
-    assert not hasattr(scores.perturbed(EXACT, errors.During(errors.Bias(0.1), 0.3, 0.7)), "breaks")
+    # what jumps says where, and a look finds the same
+    during = errors.During(errors.Bias(0.1), 0.3, 0.7)
+    told, looked = (
+        fp.Reverse(TARGET, fp.VP(), score=scores.perturbed(EXACT, one)).hidden(0.1, 1.0, None).times
+        for one in (during, lambda t, x: during(t, x))
+    )
+    assert told == (0.3, 0.7) and looked == pytest.approx(told, abs=1e-12)
+    # of what is unknown, or changes quickly with its process, nothing is said
     assert not hasattr(scores.perturbed(lambda t, x: -x, errors.Bias(0.1)), "breaks")
     steep = fp.GaussianPath(scale=lambda t: 1.0 - 0.5 * t, std=lambda t: 0.4 + t + 0.3 * np.tanh((t - 0.5) / 1e-3))
     assert not hasattr(scores.exact(TARGET, steep), "breaks")

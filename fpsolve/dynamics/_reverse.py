@@ -222,6 +222,9 @@ class Reverse(BaseDynamics):
         """Kinks in time of a score model, at five points of the law that noise has spread."""
         if self.score_model is None or hasattr(self.score_model, "breaks"):
             return Joints()
+        jumps: tuple[float, ...] | None = getattr(self.score_model, "jumps", None)
+        if jumps is not None:
+            return Joints(tuple(t for t in jumps if low < t < high))
         mean, std = np.atleast_1d(self.target.mean), np.sqrt(np.diagonal(np.atleast_2d(self.target.cov)))
         rows = np.multiply.outer(np.array(_SPREAD), np.ones(self.dim))
         rows[:, 1:] *= -0.7  # in the plane not along the diagonal

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -168,6 +168,11 @@ class Perturbed:
     def breaks(self) -> tuple[float, ...]:
         """Times at which score or error jump or bend, where both say them; else there is no such attribute."""
         return (*breaks_of(self.score), *breaks_of(self.error))
+
+    @property
+    def jumps(self) -> tuple[float, ...]:
+        """What looking in time would find, where score and error say that there is no more."""
+        return tuple(sorted({*breaks_of(self.score), *cast(Any, self.error).jumps}))
 
     @property
     def domain(self) -> Any:

@@ -270,6 +270,11 @@ class During:
         inside = self.start <= t <= self.stop
         return np.asarray(self.error(t, x), dtype=np.float64) if inside else np.zeros(np.shape(x))
 
+    @property
+    def jumps(self) -> tuple[float, ...]:
+        """Where it begins and ends, if the error inside says that it is smooth in time; else no such attribute."""
+        return tuple(sorted({self.start, self.stop, *breaks_of(self.error)}))
+
     def __repr__(self) -> str:
         """Return the call that makes it, the same text in every run."""
         return f"During({name_of(self.error)}, {self.start!r}, {self.stop!r})"

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import xarray as xr
@@ -79,6 +79,18 @@ class Ground:
         return Ground(self.reverse, self.grid.coarsen(), self.times[::2], self.weight)
 
 
+@dataclass(frozen=True, eq=False)
+class _Share:
+    """A share of the exact score, as an error that can be called; smooth in time, so that runs need not look."""
+
+    score: Error
+    share: float
+    breaks: ClassVar[tuple[float, ...]] = ()
+
+    def __call__(self, t: float, x: FloatArray) -> Any:
+        return self.share * self.score(t, x)
+
+
 def given_errors(ground: Ground, population: str, count: int, size: tuple[float, float], seed: int) -> list[Case]:
     """Draw errors: families in turn, amplitudes log-uniform; "windowed" ones act during a part of the run only."""
     rng = np.random.default_rng(seed)
@@ -99,8 +111,7 @@ def _drawn(ground: Ground, family: str, size: float, rng: np.random.Generator) -
     if family == "bias":
         return errors.Bias(sign * size)
     if family == "scaling":
-        exact = ground.reverse.score
-        return lambda t, x: sign * size * exact(t, x)
+        return _Share(ground.reverse.score, sign * size)
     if family == "sine":
         return errors.Sine(size, wave=rng.uniform(0.8, 4.0), phase=rng.uniform(0.0, 2.0 * np.pi))
     if family == "bump":

@@ -86,8 +86,10 @@ class Reference:
         reach = 2.0 * float(np.abs(settings.points).max())
         self.settings = settings
         self.points = flows.stationary_points(score, (-reach, reach))
-        self.product = flows.orbits(score, settings.starts, duration=score.duration(settings.sigma_min))
-        self.exact = flows.orbits(exact, settings.starts, t_min=settings.sigma_min)
+        # thousands of times finer than what is known of their ends
+        rtol, atol, duration = 1e-7, 1e-9, score.duration(settings.sigma_min)
+        self.product = flows.orbits(score, settings.starts, duration=duration, rtol=rtol, atol=atol)
+        self.exact = flows.orbits(exact, settings.starts, t_min=settings.sigma_min, rtol=rtol, atol=atol)
         t = 0.1 * settings.sigma_max
         start, end = exact.marginal(settings.sigma_max), exact.marginal(t)
         self.control = flows.distance(exact, start, end, t_min=t, weight=weight)
