@@ -132,7 +132,8 @@ def test_weighted_tv_of_random_mixtures_is_accurate_and_covered(rng: np.random.G
         assert true <= 2e-9
         assert true <= error
         ratios.append(error / max(true, 1e-14))
-    assert np.median(ratios) <= 50
+    # 26 to 37 with other random numbers: a bar half or twice as wide is seen
+    assert 20.0 <= np.median(ratios) <= 45.0
 
 
 @pytest.mark.parametrize("n", [50, 51, 100, 202])
@@ -244,7 +245,8 @@ def test_errors_cover_densities_with_jumps_and_kinks(n: int, rng: np.random.Gene
         true = abs(value - _exact_rough(p, q, breaks + more))
         assert true <= error + 1e-9
         ratios.append(error / max(true, 1e-6))
-    assert np.median(ratios) <= 50
+    # 12 to 26 with other random numbers
+    assert 10.0 <= np.median(ratios) <= 32.0
 
 
 def test_the_tail_beyond_the_box_is_part_of_the_error() -> None:
