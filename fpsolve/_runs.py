@@ -227,8 +227,10 @@ def _cut_alike(run: xr.Dataset) -> xr.Dataset:
     """Return the run with its previous level cut in space as the density was."""
     if "density_previous" not in run:
         return run
-    own = grid(run)
     names = [name for name in AXES if name in run.variables["density"].dims]
+    if all(_in_pairs(run, name) for name in names):
+        return run
+    own = grid(run)
     for name, (low, high), h in zip(names, own.bounds, own.spacing, strict=True):
         if f"{name}_previous" not in run.coords:
             wanted = f"the coordinate '{name}_previous' of a run from evolve"
@@ -245,6 +247,16 @@ def _cut_alike(run: xr.Dataset) -> xr.Dataset:
         if not inside.all():
             run = run.isel({f"{name}_previous": np.flatnonzero(inside)})
     return run
+
+
+def _in_pairs(run: xr.Dataset, name: str) -> bool:
+    """Whether the cells of the previous level are pairs of those of the density, all along an axis."""
+    if not {name, f"{name}_previous"} <= run.variables.keys():
+        return False
+    fine, coarse = run.variables[name].values, run.variables[f"{name}_previous"].values
+    if coarse.size < 2 or fine.size != 2 * coarse.size:
+        return False
+    return bool(np.all(np.abs(0.5 * (fine[::2] + fine[1::2]) - coarse) <= _SAME * abs(fine[1] - fine[0])))
 
 
 def _require_one_run(run: xr.Dataset, member: str) -> None:

@@ -287,6 +287,8 @@ def _faces(low: float, high: float, n: int) -> FloatArray:
 
 
 def _pair(pair: Any) -> tuple[float, float]:
+    if type(pair) is tuple and [type(end) for end in pair] == [float, float] and -np.inf < pair[0] < pair[1] < np.inf:
+        return pair  # the common case: grids are made of grids
     low, high = _checks.finite_array("bounds", pair, shape=(2,), remedy="use (low, high) per axis")
     if not low < high:
         got = f"({_checks.digits(low)}, {_checks.digits(high)})"

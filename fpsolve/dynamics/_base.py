@@ -113,7 +113,8 @@ class BaseDynamics:
 
     def diffusivity(self, times: Array) -> Array:
         """``D = c(t)^2 / 2``, shape (times, 1): the same along every axis."""
-        return np.atleast_1d(np.broadcast_to(0.5 * np.square(self.noise(times)), times.shape))[:, None]
+        found = 0.5 * np.square(self.noise(times))
+        return np.atleast_1d(found if found.shape == times.shape else np.broadcast_to(found, times.shape))[:, None]
 
     def log_gibbs_on_axes(self, times: Array, *axes: Array) -> Array | None:
         """``-Phi(t, x)/D(t)`` where ``b = -grad Phi``, shape (times, nx[, ny]); None where no potential is known."""

@@ -245,6 +245,8 @@ class Reverse(BaseDynamics):
     @cached_property
     def noiseless(self) -> bool:
         """Whether eta is 0 at all times."""
+        if not callable(self.eta):
+            return self.eta == 0.0
         ends = [0.0, *self.breaks, self.horizon]
         middles = [0.5 * (low + high) for low, high in pairwise(ends)]
         return not np.any(self.eta_at(np.array(middles)))

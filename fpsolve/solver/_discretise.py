@@ -62,7 +62,8 @@ def exponents_of(dynamics: BaseDynamics, grid: Grid, times: Array, rates: list[t
 
 
 def _diffusivity(dynamics: BaseDynamics, grid: Grid, times: Array) -> Array:
-    return np.broadcast_to(dynamics.diffusivity(times), (len(times), grid.dim))
+    found = dynamics.diffusivity(times)
+    return found if found.shape == (len(times), grid.dim) else np.broadcast_to(found, (len(times), grid.dim))
 
 
 def face_points(grid: Grid, axis: int, *, periodic: bool) -> Array:
