@@ -415,7 +415,13 @@ def absolute_integrals(values: FloatArray) -> FloatArray:
     coefficients = values[changing] @ _TO_COEFFICIENTS
     signs = np.where(samples[changing] < 0.0, -1.0, 1.0)
     rows, places = np.nonzero(signs[:, :-1] != signs[:, 1:])
-    roots = _roots(coefficients[rows], _SAMPLES[places], _SAMPLES[places + 1], signs[rows, places])
+    # one root per change, by bisection
+    own, sign, low, high = coefficients[rows], signs[rows, places], _SAMPLES[places], _SAMPLES[places + 1]
+    for _ in range(45):
+        middle = 0.5 * (low + high)
+        left = (_VANDER(middle, ORDER - 1) * own).sum(axis=1) * sign > 0.0
+        low, high = np.where(left, middle, low), np.where(left, high, middle)
+    roots = 0.5 * (low + high)
     primitive = np.polynomial.legendre.legint(coefficients, lbnd=-1, axis=1)
     at_roots = (_VANDER(roots, ORDER) * primitive[rows]).sum(axis=1)
     # int |g| telescopes: twice the primitive at every root, with the sign of g to its left
@@ -423,13 +429,3 @@ def absolute_integrals(values: FloatArray) -> FloatArray:
     np.add.at(total, rows, 2.0 * signs[rows, places] * at_roots)
     out[changing] = total
     return out
-
-
-def _roots(coefficients: FloatArray, low: FloatArray, high: FloatArray, sign: FloatArray) -> FloatArray:
-    """Return one root per row of Legendre coefficients, by bisection; `sign` is that of g at `low`."""
-    for _ in range(45):
-        middle = 0.5 * (low + high)
-        g = (_VANDER(middle, ORDER - 1) * coefficients).sum(axis=1)
-        left = g * sign > 0.0
-        low, high = np.where(left, middle, low), np.where(left, high, middle)
-    return np.asarray(0.5 * (low + high))

@@ -88,9 +88,12 @@ def _block(averages: FloatArray, line: Line, weigh: Weigh, breaks: FloatArray) -
     # the breaks as inner positions of every cell, shape (rows or 1, n, k); 1 where outside of it
     u = line.index(breaks)[:, None, :] - np.arange(averages.shape[1])[:, None]
     inner = np.where((u > 0.0) & (u < 1.0), u, 1.0)
-    changes, broken = _may_change_sign(spline), (inner < 1.0).any(axis=-1)
+    # where s may change sign in a cell: B-spline coefficients first, Bernstein's where those do
+    changes, broken = _splines.both_signs(local), (inner < 1.0).any(axis=-1)
+    row, cell = np.nonzero(changes)
+    changes[row, cell] = _splines.both_signs(local[row, cell] @ _splines.bernstein(4).T)
     row, cell = np.nonzero(changes | broken)
-    powers = _splines.windows(spline, 4)[row, cell] @ _splines.monomials(4).T
+    powers = local[row, cell] @ _splines.monomials(4).T
     within = np.broadcast_to(inner, (*averages.shape, breaks.size))[row, cell]
     pieces = np.abs(whole)
     pieces[row, cell] = _splines.absolute_in_cells(powers, _locator(line, row, cell, weigh), within)
@@ -118,15 +121,6 @@ def _variation(weight: FloatArray, line: Line, inner: FloatArray, weigh: Weigh) 
     values = np.concatenate([weigh(at), weight[row, cell]], axis=1)
     found[row, cell] = np.ptp(values, axis=1)
     return found
-
-
-def _may_change_sign(spline: FloatArray) -> NDArray[np.bool_]:
-    """Return where s may change sign in a cell: B-spline coefficients first, Bernstein's where those do."""
-    local = _splines.windows(spline, 4)
-    mixed = _splines.both_signs(local)
-    row, cell = np.nonzero(mixed)
-    mixed[row, cell] = _splines.both_signs(local[row, cell] @ _splines.bernstein(4).T)
-    return mixed
 
 
 def _locator(line: Line, row: NDArray[np.intp], cell: NDArray[np.intp], weigh: Weigh) -> _splines.Locate:

@@ -137,7 +137,13 @@ class FromLogDensity(Law):
             bulk = lines.max(axis=(0, 2)) > log_p.max() - 30.0
             if (panels.high - panels.low)[bulk].min() < 1e-6 * std:
                 return 0.0
-            sharpest = max(sharpest, _sharpest_curvature(panels.nodes.reshape(-1, ORDER)[bulk], lines[:, bulk]))
+            # three-point differences of nodes (m, 16) and lines (n, m, 16), where all three values are in the bulk
+            nodes, lines = panels.nodes.reshape(-1, ORDER)[bulk], lines[:, bulk]
+            kept = np.maximum(lines, lines.max() - 60.0)  # differences of log 0 would be NaN
+            slopes = np.diff(kept, axis=-1) / np.diff(nodes, axis=-1)
+            curvature = -np.diff(slopes, axis=-1) / (0.5 * (nodes[:, 2:] - nodes[:, :-2]))
+            inside = np.minimum(np.minimum(lines[..., 2:], lines[..., 1:-1]), lines[..., :-2]) > lines.max() - 30.0
+            sharpest = max(sharpest, float(np.where(inside, curvature, 0.0).max()))
         return float(1.0 / np.sqrt(sharpest))
 
     def log_density(self, x: Any) -> FloatArray:
@@ -247,16 +253,6 @@ class FromLogDensity(Law):
                 raise ValueError("x: expected points inside of the support, got some where log_density is -inf.")
             total += c * (there - back)
         return np.asarray(total / step)
-
-
-def _sharpest_curvature(nodes: FloatArray, lines: FloatArray) -> float:
-    """Return the largest ``-(log p)''`` from three-point differences; nodes (m, 16), lines (n, m, 16)."""
-    kept = np.maximum(lines, lines.max() - 60.0)  # differences of log 0 would be NaN
-    slopes = np.diff(kept, axis=-1) / np.diff(nodes, axis=-1)
-    curvature = -np.diff(slopes, axis=-1) / (0.5 * (nodes[:, 2:] - nodes[:, :-2]))
-    # where all three values are in the bulk
-    inside = np.minimum(np.minimum(lines[..., 2:], lines[..., 1:-1]), lines[..., :-2]) > lines.max() - 30.0
-    return float(np.where(inside, curvature, 0.0).max())
 
 
 def _inverse_cdf(fine: FloatArray, density: FloatArray, u: FloatArray) -> FloatArray:
