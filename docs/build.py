@@ -16,6 +16,7 @@ from functools import cache
 from html import escape
 from importlib import import_module
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import fpsolve
 
@@ -114,16 +115,22 @@ def gallery(*, quick: bool) -> str:
              "<code>run_of</code> are those of <code>docs/gallery.py</code>.</p>"]  # fmt: skip
     for name, source, make in made.pictures(quick=quick):
         axes, buffer = make(), io.BytesIO()
-        drawn = getattr(axes, "figure", None) or plt.gcf()
-        drawn.savefig(buffer, format="png", dpi=90, bbox_inches="tight")
+        kind = "gif" if hasattr(axes, "new_frame_seq") else "png"
+        if kind == "gif":
+            with TemporaryDirectory() as folder:
+                axes.save(Path(folder) / "a.gif", writer="pillow", dpi=60)
+                buffer.write((Path(folder) / "a.gif").read_bytes())
+        else:
+            drawn = getattr(axes, "figure", None) or plt.gcf()
+            drawn.savefig(buffer, format="png", dpi=90, bbox_inches="tight")
         plt.close("all")
-        parts.append(f'<figure><figcaption>{escape(name)}</figcaption><img src="{picture(buffer.getvalue())}" '
+        parts.append(f'<figure><figcaption>{escape(name)}</figcaption><img src="{picture(buffer.getvalue(), kind)}" '
                      f'alt="{escape(name)}"><pre>{escape(source)}</pre></figure>')  # fmt: skip
     return "\n".join(parts)
 
 
-def picture(data: bytes) -> str:
-    return "data:image/png;base64," + base64.b64encode(data).decode()
+def picture(data: bytes, kind: str = "png") -> str:
+    return f"data:image/{kind};base64," + base64.b64encode(data).decode()
 
 
 def write(out: Path, name: str, body: str) -> None:

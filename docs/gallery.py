@@ -3,6 +3,8 @@
 import inspect
 from collections.abc import Callable, Iterator
 
+import xarray as xr
+
 import fpsolve as fp
 
 LINE = fp.GaussianMixture([0.4, 0.6], [-1.5, 1.0], stds=[0.3, 0.4])
@@ -39,9 +41,58 @@ def contributions(process):
     return fp.plots.contributions(fp.decomposition.errors(reverse, "ddpm", start=process.prior(), times=times))
 
 
+def divergences_1d(process):
+    run = run_of(LINE, process, 1e-3)
+    exact = run.density.sel(start="exact")
+    return fp.plots.divergences(
+        {"KL": fp.distances.kl(run.density, exact), "chi-square": fp.distances.chi2(run.density, exact)}
+    )
+
+
+def drift_and_score(process):
+    return fp.plots.drift_and_score(run_of(LINE, process, 1e-3), fp.Reverse(LINE, process))
+
+
+def streamlines_2d(process):
+    return fp.plots.streamlines(run_of(PLANE, process, 1e-1), fp.Reverse(PLANE, process), start="prior")
+
+
+def phase_line(process):
+    reverse, t = fp.Reverse(LINE, process, eta=0.0), 0.02 * process.T
+    points = fp.flows.stationary_points(lambda x: reverse.drift(t, x), (-4.0, 4.0))
+    return fp.plots.phase_line(lambda x: reverse.drift(t, x), points)
+
+
+def cumulative(process):
+    reverse, run = fp.Reverse(LINE, process), run_of(LINE, process, 1e-3)
+    cloud = fp.particles.simulate(reverse, process.prior(), n=20_000, steps=300, t_min=0.01 * process.T, seed=0)
+    return fp.plots.cumulative(run, cloud, start="prior")
+
+
+def overview(process):
+    reverse = fp.Reverse(LINE, process)
+    half = 12.0 * float(process.scale(0.0, process.T) ** 2 + process.variance(0.0, process.T)) ** 0.5
+    grid = fp.Grid.uniform((-half, half), cells=200)
+    return fp.plots.overview(fp.bounds.ladder(reverse, grid=grid, blocks=4, t_min=0.01 * process.T))
+
+
+def convergence(process):
+    reverse, steps = fp.Reverse(LINE, process), [10, 20, 40, 80]
+    grids = [fp.samplers.grids.karras(n, process, t_min=0.01 * process.T) for n in steps]
+    errors = [[fp.design.error(reverse, name, times).distance.item() for times in grids] for name in ("ddim", "heun")]
+    made = xr.DataArray(errors, dims=("sampler", "steps"), coords={"sampler": ["ddim", "heun"], "steps": steps})
+    return fp.plots.convergence(made, over="steps")
+
+
+def animation_1d(process):
+    return fp.plots.animation(run_of(LINE, process, 1e-3), frames=30)
+
+
 def pictures(quick: bool = False) -> Iterator[tuple[str, str, Callable[[], object]]]:
     """Name, source and maker of every picture; `quick`: one alone."""
-    for make in (density_1d, forgetting_1d, contributions, density_2d, forgetting_2d):
+    one, two = (density_1d, forgetting_1d, contributions), (density_2d, forgetting_2d, streamlines_2d)
+    one += (divergences_1d, drift_and_score, phase_line, cumulative, overview, convergence, animation_1d)
+    for make in one + two:
         source = inspect.getsource(make)
         for name, process in PROCESSES.items():
             yield f"{make.__name__}, {name}", source, lambda make=make, process=process: make(process)

@@ -250,8 +250,15 @@ DOORS: dict[str, Callable[[], dict[str, Any]]] = {
     "particles.needed": lambda: {"distance": 0.1, "density": np.full(24, 1.0 / 12.0), "grid": GRID},
     "particles.simulate": lambda: {"reverse": reverse(), "start": LAW, "n": 8, "seed": 0, "steps": 3},
     "plots.alive": lambda: {"found": made("errors")},
+    "plots.animation": lambda: {"run": run(), "start": "exact", "frames": 2},
     "plots.contributions": lambda: {"found": made("errors")},
+    "plots.convergence": lambda: {
+        "error": xr.DataArray([1.0, 0.3], dims="n", coords={"n": [10, 20]}), "over": "n", "orders": [1, 2],
+    },
+    "plots.cumulative": lambda: {"run": run(), "cloud": made("cloud"), "start": "exact", "t": 0.2, "level": 0.01},
     "plots.density": lambda: {"run": run(), "start": "exact"},
+    "plots.divergences": lambda: {"found": {"L1": made("curve")}},
+    "plots.drift_and_score": lambda: {"run": run().sel(start=["prior"]), "reverse": reverse(), "level": 3.0},
     "plots.discounts": lambda: {"found": made("errors")},
     "plots.ensemble": lambda: {"run": made("ensemble")},
     "plots.factors": lambda: {"found": made("ladder")},
@@ -259,6 +266,10 @@ DOORS: dict[str, Callable[[], dict[str, Any]]] = {
     "plots.ladder": lambda: {"found": made("ladder")},
     "plots.localization": lambda: {"found": made("localization")},
     "plots.orbits": lambda: {"found": made("orbit")},
+    "plots.overview": lambda: {"found": made("ladder"), "start": None},
+    "plots.phase_line": lambda: {
+        "flow": np.negative, "points": fp.flows.stationary_points(np.negative, (-1.0, 1.0), cells=8),
+    },
     "plots.ratio": lambda: {"found": made("ladder")},
     "stochastic.BrownianPaths": lambda: {"seed": 0, "paths": 2, "modes": 1, "span": 1.0},
     "stochastic.RadialFunction": dict,
@@ -277,7 +288,7 @@ DOORS: dict[str, Callable[[], dict[str, Any]]] = {
     "stochastic.siem_like": lambda: {"run": made("wobble"), "dynamics": OU, "error": flip},
 }  # fmt: skip
 #: Made of many runs; their arguments are tables of results.
-NOT_DOORS |= {"plots.metric_against_distance", "plots.phase_portrait", "plots.rank_correlations"}
+NOT_DOORS |= {"plots.metric_against_distance", "plots.phase_portrait", "plots.rank_correlations", "plots.streamlines"}
 
 BAD: dict[str, Any] = {
     "None": None, "True": True, "text": "bad", "empty text": "", "bytes": b"bad", "complex": 1j, "nan": math.nan,

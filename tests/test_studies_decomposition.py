@@ -21,7 +21,7 @@ QUICK = {
     "error-decomposition": {"cells = 480": "cells = 200", "steps = 60": "steps = 20"},
     "step-size": {
         "cells = 320": "cells = 200",
-        "counts = [20, 40, 80]": "counts = [20, 40]",
+        "counts = [16, 20, 25, 32, 40, 50, 64, 80]": "counts = [20, 40]",
         "exponential-integrator = 1.0\n": "",
         "ddim = 1.0\n": "",
     },

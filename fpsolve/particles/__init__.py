@@ -4,6 +4,7 @@
 `histogram_floor` and `needed` say what histograms of particles can resolve at all.
 """
 
+from fpsolve.particles._agreement import dkw_band as dkw_band
 from fpsolve.particles._agreement import histogram_floor, needed
 from fpsolve.particles._cloud import from_positions
 from fpsolve.particles._compare import compare

@@ -4,9 +4,18 @@ Every function takes ``ax=None`` and returns the Axes; colours are Okabe and Ito
 can tell apart, and every start keeps its colour and line style in every figure.
 """
 
-from fpsolve.plots._bounds import factors, ladder, localization, ratio
+from fpsolve.plots._bounds import factors, ladder, localization, overview, ratio
 from fpsolve.plots._density import density, orbits, phase_portrait
-from fpsolve.plots._ensemble import ensemble, metric_against_distance, rank_correlations
+from fpsolve.plots._ensemble import (
+    convergence,
+    cumulative,
+    divergences,
+    ensemble,
+    metric_against_distance,
+    rank_correlations,
+)
+from fpsolve.plots._ensemble import slope_triangles as slope_triangles
+from fpsolve.plots._fields import animation, drift_and_score, phase_line, streamlines
 from fpsolve.plots._forgetting import alive, contributions, discounts, forgetting
 from fpsolve.plots._style import PALETTE as PALETTE
 from fpsolve.plots._style import REVERSE_TIME as REVERSE_TIME
@@ -17,9 +26,14 @@ from fpsolve.plots._style import weight_formula as weight_formula
 
 __all__ = [
     "alive",
+    "animation",
     "contributions",
+    "convergence",
+    "cumulative",
     "density",
     "discounts",
+    "divergences",
+    "drift_and_score",
     "ensemble",
     "factors",
     "forgetting",
@@ -27,8 +41,11 @@ __all__ = [
     "localization",
     "metric_against_distance",
     "orbits",
+    "overview",
+    "phase_line",
     "phase_portrait",
     "rank_correlations",
     "ratio",
+    "streamlines",
     "styles",
 ]

@@ -28,6 +28,7 @@ from fpsolve.plots._style import (
     label_of,
     line_of,
     new_axes,
+    positive,
     require,
     time_axis,
     weight_formula,
@@ -108,12 +109,12 @@ def ladder(
     if curve is not None:
         one = curve["distance"].sel(start=label)
         look = line_of(str(curve.attrs.get("status", "")))
-        ax.plot(_reverse_time(curve), _positive(one.values), color=_INK, linewidth=1.6, linestyle=look, zorder=3)
+        ax.plot(_reverse_time(curve), positive(one.values), color=_INK, linewidth=1.6, linestyle=look, zorder=3)
     measured, error = (found[name].sel(start=label).values for name in ("measured", "measured_error"))
     line = "none" if curve is not None else ":"
-    ax.errorbar(r, _positive(measured), error, color=_INK, marker="o", linestyle=line, label="measured", zorder=4)
+    ax.errorbar(r, positive(measured), error, color=_INK, marker="o", linestyle=line, label="measured", zorder=4)
     for bound, style in bound_styles(found).items():
-        values = _positive(found[label].sel(bound=bound).values)
+        values = positive(found[label].sel(bound=bound).values)
         ax.plot(r, values, drawstyle="steps-post", label=bound_label(found, bound), **style)
     lacking = {bound: found[label].sel(bound=bound).values[1:] for bound in bound_styles(found)}
     hatch(ax, r, lacking, _colours(found))
@@ -153,7 +154,7 @@ def ratio(
     require("found", found, _DRAWN, "fpsolve.bounds.ladder")
     label = label_of(found, start)
     ax = new_axes(7.5, 3.0) if ax is None else ax
-    measured = _positive(found["measured"].sel(start=label).values)[1:]
+    measured = positive(found["measured"].sel(start=label).values)[1:]
     ax.axhline(1.0, color=_INK, linewidth=1.2)
     for bound, style in bound_styles(found).items():
         values = found[label].sel(bound=bound).values[1:] / measured
@@ -210,6 +211,61 @@ def factors(found: xr.Dataset, *, legend: Legend = "right", axis: TimeAxis = "au
     return finished(ax, legend, KEY)
 
 
+def overview(
+    found: xr.Dataset, *, start: str | None = None, curve: xr.Dataset | None = None, axis: TimeAxis = "auto"
+) -> Any:
+    """Draw a ladder whole: the distance with its bounds, bound over measurement, and a table of the blocks below.
+
+    Parameters
+    ----------
+    found, start, curve, axis
+        As for `ladder`.
+
+    Returns
+    -------
+    array of Axes, shape (3,)
+        In a new figure. The table has a row per block: the share of the distance that it leaves and the contraction
+        that every kind of bound has for it, "none" without a certificate. The last row is the run: what is left, and
+        what each bound leaves, of the distance at the start.
+
+    Examples
+    --------
+    >>> import fpsolve as fp
+    >>> reverse = fp.Reverse(fp.Gaussian(0.5, std=0.5), fp.VP())
+    >>> made = fp.bounds.ladder(reverse, grid=fp.Grid.uniform((-9, 9), cells=60), blocks=2)
+    >>> len(overview(made)[2].tables[0].get_celld())
+    20
+    """
+    import matplotlib.pyplot as plt
+
+    require("found", found, _DRAWN, "fpsolve.bounds.ladder")
+    label, t = label_of(found, start), found["t"].values
+    size = (8.5, 6.4 + 0.26 * len(t))
+    axes = plt.subplots(3, 1, figsize=size, layout="constrained", height_ratios=(1.5, 1.0, 0.12 * (len(t) + 1)))[1]
+    ladder(found, start=label, curve=curve, axis=axis, ax=axes[0])
+    ratio(found, start=label, legend="none", axis=axis, ax=axes[1])
+    axes[1].set_xlim(*axes[0].get_xlim())
+    kinds = [str(bound) for bound in found["bound"].values if not str(bound).startswith(_NOT_HERE)]
+    measured = found["measured"].sel(start=label).values
+    # of a distance of zero there are no shares
+    before = positive(measured)
+    columns = [measured[1:] / before[:-1], *(found["factor"].sel(bound=kind).values for kind in kinds)]
+    rows = [
+        [f"{a:.4g} to {b:.4g}", *map(_share, shares)] for a, b, *shares in zip(t[:-1], t[1:], *columns, strict=True)
+    ]
+    last = [measured[-1], *(float(found[label].sel(bound=kind)[-1]) for kind in kinds)]
+    rows.append([f"{t[0]:.4g} to {t[-1]:.4g}", *(_share(float(value / before[0])) for value in last)])
+    axes[2].table(
+        rows, colLabels=["block", "measured", *kinds], loc="upper center", cellLoc="right", edges="horizontal"
+    )
+    axes[2].set_axis_off()
+    return axes
+
+
+def _share(value: float) -> str:
+    return "none" if np.isnan(value) else f"{value:.4g}"
+
+
 def bound_styles(found: xr.Dataset) -> dict[str, dict[str, Any]]:
     """Colour and marker of every bound, by its place in the ladder, and dashes by what it is, where that is known."""
     return {
@@ -230,11 +286,6 @@ def _colours(found: xr.Dataset) -> dict[str, Any]:
 
 def _reverse_time(data: xr.Dataset) -> Array:
     return np.asarray(data["reverse_time"].values, dtype=np.float64)
-
-
-def _positive(values: Array) -> Array:
-    """Values, NaN where a log scale has no place for them."""
-    return np.where(np.asarray(values) > 0.0, values, np.nan)
 
 
 def localization(found: Localization, *, legend: Legend = "right", ax: Axes | None = None) -> Axes:

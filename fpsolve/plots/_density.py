@@ -15,7 +15,16 @@ from numpy.typing import ArrayLike, NDArray
 
 from fpsolve import _checks, _runs
 from fpsolve.flows import KINDS, StationaryPoints
-from fpsolve.plots._style import PALETTE, REVERSE_TIME, TimeAxis, axis_label, label_of, new_axes, parent, time_axis
+from fpsolve.plots._style import (
+    PALETTE,
+    REVERSE_TIME,
+    TimeAxis,
+    axis_label,
+    label_of,
+    new_axes,
+    parent,
+    time_axis,
+)
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -96,15 +105,8 @@ def density(
 
 def _heat_map(run: xr.Dataset, values: xr.DataArray, label: str, ax: Axes, axis: TimeAxis) -> Axes:
     """1D: reverse time to the right, x upwards."""
-    q = np.asarray(values.values, dtype=np.float64)
-    x, unit, title = np.broadcast_to(run["x"].values, q.shape), "x", axis_label(run, "x")
-    width = np.ptp(x, axis=1)
-    if "z" in run.coords and width.max() > SCALED * width.min():
-        z = run["z"].values
-        # one picture cannot hold x at both ends
-        q = q * (width / np.ptp(z))[:, None]
-        x, unit, title = np.broadcast_to(z, q.shape), "z", "$z = (x - m(t))/S(t)$"
-    time, name = _run_time(run)
+    q, x, unit, title = in_frame(run, values)
+    time, name = run_time(run)
     mesh = ax.pcolormesh(
         np.broadcast_to(time[:, None], q.shape), x, q, norm=_norm(q),
         cmap=COLOURS, shading="gouraud", rasterized=True,
@@ -113,17 +115,34 @@ def _heat_map(run: xr.Dataset, values: xr.DataArray, label: str, ax: Axes, axis:
     if "reverse_time" in run.coords:
         time_axis(ax, run["t"].values, axis, run)
         ax.set_xlim(time.min(), time.max())
-    ax.set_ylim(*_shown(x[q >= SHOWN * q.max(axis=1, keepdims=True)]))
+    ax.set_ylim(*reached(x, q))
     _colour_bar(mesh, [ax], f"density from start {label!r} (per unit of {unit})", float(q.max()))
     return ax
+
+
+def in_frame(run: xr.Dataset, values: xr.DataArray) -> tuple[Array, Array, str, str]:
+    """1D densities and positions of shape (t, x), their unit and label: in z where one picture cannot hold x."""
+    q = np.asarray(values.values, dtype=np.float64)
+    x = np.broadcast_to(run["x"].values, q.shape)
+    width = np.ptp(x, axis=1)
+    if "z" not in run.coords or width.max() <= SCALED * width.min():
+        return q, x, "x", axis_label(run, "x")
+    z = run["z"].values
+    return q * (width / np.ptp(z))[:, None], np.broadcast_to(z, q.shape), "z", "$z = (x - m(t))/S(t)$"
+
+
+def reached(x: Array, q: Array) -> tuple[float, float]:
+    """The ends of where a density, or one at any time, is above a thousandth of its maximum."""
+    points = x[q >= SHOWN * q.max(axis=-1, keepdims=True)]
+    return float(points.min()), float(points.max())
 
 
 def _panels(run: xr.Dataset, values: xr.DataArray, index: list[int], axes: Any) -> Any:
     """2D: one panel per time on a common scale."""
     q = np.asarray(values.values[index], dtype=np.float64)
-    time, _ = _run_time(run)
-    corners = [_positions(run, name, k) for k in index for name in ("x", "y")]
-    limits = _panel_limits(q, corners)
+    time, _ = run_time(run)
+    corners = [positions(run, name, k) for k in index for name in ("x", "y")]
+    limits = panel_limits(q, corners)
     norm = _norm(q)
     for panel, (ax, k) in enumerate(zip(axes, index, strict=True)):
         x, y = corners[2 * panel : 2 * panel + 2]
@@ -138,14 +157,14 @@ def _panels(run: xr.Dataset, values: xr.DataArray, index: list[int], axes: Any) 
     return axes
 
 
-def _run_time(run: xr.Dataset) -> tuple[Array, str]:
+def run_time(run: xr.Dataset) -> tuple[Array, str]:
     """Reverse time and its label, forward time where the dynamics runs forward."""
     if "reverse_time" in run.coords:
         return np.asarray(run["reverse_time"].values, dtype=np.float64), REVERSE_TIME
     return np.asarray(run["t"].values, dtype=np.float64), "time $t$"
 
 
-def _positions(run: xr.Dataset, name: str, k: int) -> Array:
+def positions(run: xr.Dataset, name: str, k: int) -> Array:
     """Cell centres along an axis at saved time k, also in the scaled frame."""
     axis = run[name].isel(t=k) if "t" in run[name].dims else run[name]
     return np.asarray(axis.values, dtype=np.float64)
@@ -165,20 +184,13 @@ def _panel_axes(count: int) -> Any:
     return plt.subplots(1, count, figsize=size, layout="constrained", squeeze=False)[1][0]
 
 
-def _panel_limits(q: Array, corners: Sequence[Array]) -> list[tuple[float, float]]:
+def panel_limits(q: Array, corners: Sequence[Array]) -> list[tuple[float, float]]:
     """Common limits of all panels per axis."""
     limits = []
     for axis in (0, 1):
-        shown = []
-        for panel, values in enumerate(q):
-            along = values.max(axis=1 - axis)
-            shown.append(corners[2 * panel + axis][along >= SHOWN * along.max()])
-        limits.append(_shown(np.concatenate(shown)))
+        along = np.array([values.max(axis=1 - axis) for values in q])
+        limits.append(reached(np.array([corners[2 * panel + axis] for panel in range(len(q))]), along))
     return limits
-
-
-def _shown(points: Array) -> tuple[float, float]:
-    return float(points.min()), float(points.max())
 
 
 def _norm(q: Array) -> Any:
@@ -252,7 +264,7 @@ def orbits(
     if position.ndim == 3:
         ax.set(xlabel="$x$", ylabel="$y$", aspect="equal")
         if points is not None:
-            _markers(ax, points)
+            markers_of(ax, points)
         return ax
     ax.set(xlabel="time of the flow $r$", ylabel="position $x$")
     ax.margins(x=0.0)
@@ -320,22 +332,23 @@ def phase_portrait(
     if data is not None:
         cloud = _checks.finite_array("data", data, shape=(None, 2))
         ax.plot(*cloud.T, ".", color="black", markersize=2.5, alpha=0.5, label="data", zorder=3)
-    _markers(ax, points)
+    markers_of(ax, points)
     ax.set(xlim=points.box[0], ylim=points.box[1], xlabel="$x$", ylabel="$y$", aspect="equal")
     if legend:
         ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=4, frameon=False, fontsize="small")
     return ax
 
 
-def _markers(ax: Axes, points: StationaryPoints) -> None:
+def markers_of(ax: Axes, points: StationaryPoints) -> None:
     """One marker per stationary point, one entry of a legend per kind that occurs."""
     for kind in KINDS:
         chosen = points.of_kind(kind)
         if len(chosen):
             shape, filled = MARKERS[kind]
             face, edge, width = ("black", "white", 0.9) if filled else ("white", "black", 1.8)
+            places = chosen.T if chosen.ndim == 2 else (chosen, np.zeros(chosen.size))
             ax.plot(
-                chosen[:, 0], chosen[:, 1], linestyle="none", marker=shape, markersize=8, markeredgecolor=edge,
+                *places, linestyle="none", marker=shape, markersize=8, markeredgecolor=edge,
                 markeredgewidth=width, markerfacecolor=face, label=kind, zorder=5,
             )  # fmt: skip
 

@@ -1,19 +1,14 @@
-"""Figures of distances over time: forgetting curves, and what every error contributes.
-
-Forgetting curves: weighted total variation against reverse time, with bounds, truth and particles.
-
-Where a sampler's error comes from: contributions of every step, discounts, errors alive along the run.
-"""
+"""Figures of distances over time: forgetting curves with bounds, truth and particles; what every error contributes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fpsolve import _checks, _runs
+from fpsolve._checks import FloatArray as Array
 from fpsolve.plots._style import (
     KEY,
     LINES,
@@ -27,6 +22,8 @@ from fpsolve.plots._style import (
     hatch,
     line_of,
     new_axes,
+    parent,
+    positive,
     require,
     styles,
     time_axis,
@@ -39,10 +36,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.lines import Line2D
 
-
-Array = NDArray[np.float64]
-
-_INK = "0.25"
+_INK, LINE_WIDTH = "0.25", 1.5
 _BOUND_DASHES: tuple[Any, ...] = ((0, (8, 2)), (0, (4, 2)), (0, (2, 2)), (0, (8, 2, 2, 2)), (0, (1, 1)))
 
 
@@ -139,7 +133,8 @@ def forgetting(
     _stop_at_the_digits(ax, curve)
     ax.grid(True, which="major", color="0.9", linewidth=0.6)
     ax.set_axisbelow(True)
-    _legend(ax, handles, legend, told="status" in curve.attrs or (ladder is not None and "status" in ladder.coords))
+    told = "status" in curve.attrs or (ladder is not None and "status" in ladder.coords)
+    _legend(ax, handles, legend, (KEY * told, _thin_bands(ax, curve)))
     return ax
 
 
@@ -186,11 +181,11 @@ def _listed(check: xr.Dataset | Iterable[xr.Dataset] | None) -> list[xr.Dataset]
 def _draw_curve(ax: Axes, curve: xr.Dataset, label: str, style: Style, horizon: float) -> Line2D:
     """Draw one start: line and error band."""
     one = curve.sel(start=label)
-    r, distance = _times(curve, horizon), _positive(one["distance"])
+    r, distance = _times(curve, horizon), positive(one["distance"])
     described = f"{label}: {one['description'].item()}" if "description" in curve.coords else label
     status, place = str(curve.attrs.get("status", "")), [str(s) for s in curve["start"].values].index(label)
     look = line_of(status, place, otherwise=style.dashes)
-    (line,) = ax.plot(r, distance, color=style.colour, linestyle=look, label=described, zorder=3)
+    (line,) = ax.plot(r, distance, color=style.colour, linestyle=look, label=described, linewidth=LINE_WIDTH, zorder=3)
     if status == "proved":
         missing = (np.isnan(distance[1:]) | np.isnan(distance[:-1])) if r.size > 1 else np.zeros(0)
         hatch(ax, r, {label: np.where(missing, np.nan, 0.0)}, {label: style.colour})
@@ -206,7 +201,7 @@ def _draw_closed_form(ax: Axes, truth: xr.DataArray, style: dict[str, Style], ho
     labels = [str(label) for label in truth["start"].values if str(label) in style]
     for label in labels:
         ax.plot(
-            _times(truth, horizon), _positive(truth.sel(start=label)), linestyle="none", marker="o",
+            _times(truth, horizon), positive(truth.sel(start=label)), linestyle="none", marker="o",
             markersize=5, markerfacecolor="none", markeredgecolor=style[label].colour, zorder=4,
         )  # fmt: skip
     return [_sample(ax, "closed form", marker="o", markerfacecolor="none", linestyle="none")]
@@ -241,7 +236,7 @@ def _draw_ladder(ax: Axes, ladder: xr.Dataset, horizon: float) -> list[Line2D]:
         for bound in values["bound"].values:
             lines += ax.plot(
                 r,
-                _positive(values.sel(bound=bound)),
+                positive(values.sel(bound=bound)),
                 color=_INK,
                 linestyle=LINES.get(words[str(bound)], _BOUND_DASHES[len(lines) % len(_BOUND_DASHES)]),
                 linewidth=1.0,
@@ -260,10 +255,19 @@ def _draw_ladder(ax: Axes, ladder: xr.Dataset, horizon: float) -> list[Line2D]:
     return lines
 
 
-def _positive(values: xr.DataArray) -> Array:
-    """Values as floats, NaN where a log scale has no place for them."""
-    array = np.asarray(values.values, dtype=np.float64)
-    return np.where(array > 0.0, array, np.nan)
+def _thin_bands(ax: Axes, curve: xr.Dataset) -> str:
+    """Which error bands nobody sees: those that are nowhere as high as their line is thick."""
+    if "error" not in curve:
+        return ""
+    decades = float(np.diff(np.log10(ax.get_ylim()))[0])
+    points = ax.get_window_extent().height * 72.0 / parent(ax).dpi / decades
+    # a band that reaches down to zero, and one that is not known, is seen
+    share = (curve["error"] / curve["distance"].where(curve["distance"] > 0.0)).max("t")
+    heights = {
+        str(one.start.item()): points * np.log10((1 + one.item()) / (1 - one.item())) for one in share if one < 1.0
+    }
+    thin = [label for label, height in heights.items() if height < LINE_WIDTH]
+    return f"error thinner than the line: {', '.join(thin)}" if thin else ""
 
 
 def _stop_at_the_digits(ax: Axes, curve: xr.Dataset) -> None:
@@ -281,7 +285,7 @@ def _sample(ax: Axes, label: str, **how: Any) -> Line2D:
     return Line2D([], [], color=_INK, label=label, **how)
 
 
-def _legend(ax: Axes, handles: list[Line2D], where: Literal["right", "below"], *, told: bool) -> None:
+def _legend(ax: Axes, handles: list[Line2D], where: Literal["right", "below"], said: Sequence[str]) -> None:
     """Put the legend beside the axes, one entry per label."""
     once = {str(handle.get_label()): handle for handle in handles}
     places: dict[str, dict[str, Any]] = {
@@ -293,7 +297,8 @@ def _legend(ax: Axes, handles: list[Line2D], where: Literal["right", "below"], *
         if where == "right":
             # a narrow legend leaves the axes wide
             handle.set_label(str(handle.get_label()).replace(" (band", "\n(band"))
-    title = None if not told else KEY if where == "right" else KEY.replace("\n", " ")
+    lines = "\n".join(line for line in said if line)
+    title = (lines if where == "right" else lines.replace("\n", " ")) or None
     places[where] |= {"title": title, "title_fontsize": "x-small"} | ({"alignment": "left"} if where == "right" else {})
     ax.legend(handles=list(once.values()), frameon=False, fontsize="small", **places[where])
 

@@ -243,6 +243,12 @@ def weight_formula(run: xr.Dataset, attribute: str = "weight") -> str:
     return "$V = 1$" if kind == "unit" else "$V$"
 
 
+def positive(values: Any) -> Array:
+    """Values as floats, NaN where a log scale has no place for them."""
+    array = np.asarray(values, dtype=np.float64)
+    return np.where(array > 0.0, array, np.nan)
+
+
 def bound_label(found: xr.Dataset, bound: str) -> str:
     """Name of a bound in a legend: one that stands on an estimated constant is called an estimate."""
     estimated = bound == "Poincare" and str(found.attrs.get("poincare_constant", "")).startswith("spectral gap")

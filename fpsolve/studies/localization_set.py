@@ -14,7 +14,7 @@ from pydantic import Field, PositiveFloat
 
 import fpsolve as fp
 from fpsolve import bounds, kernels
-from fpsolve._checks import FloatArray
+from fpsolve._checks import FloatArray, error
 from fpsolve._messages import Status
 from fpsolve.kernels import Kernel
 from fpsolve.plots import PALETTE
@@ -178,6 +178,9 @@ def run(config: Config, stages: Stages) -> Report:
             found = found.assign(refined=("beta", [np.nan if value is None else value for value in values]))
         with stages("figure"):
             drawn: Figure = figure(found)
+    if not np.isfinite(found["certified"].sel(box=found["box"].max())).any():
+        remedy = "try smaller betas, wider boxes, or a process that forgets more"
+        raise error("betas", "one with a certificate of Harris' theorem on the widest box", f"{config.betas}", remedy)
     return Report(
         study="localization-set",
         title=config.title,

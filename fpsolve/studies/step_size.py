@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import cycle
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,7 +12,7 @@ from pydantic import Field, PositiveFloat, PositiveInt
 
 from fpsolve import decomposition, samplers, weights
 from fpsolve._messages import Status
-from fpsolve.plots import PALETTE, legend_beside, weight_formula
+from fpsolve.plots import PALETTE, legend_beside, slope_triangles, weight_formula
 from fpsolve.studies.config import SamplerName, Stages, seen
 from fpsolve.studies.error_decomposition import LineSettings
 from fpsolve.studies.report import Check, Report, Table, number, with_error
@@ -23,6 +24,8 @@ __all__ = ["Config", "run"]
 
 #: Noise knob of the methods: DDIM is the deterministic one, the others ignore it or take 1.
 ETA = {"ddim": 0.0}
+#: Columns of errors in the table; all are in run.nc and in the figure.
+MOST = 3
 #: What the numbers of the table are.
 STATUS: dict[Status, tuple[str, ...]] = {
     "estimated": ("errors", "start", "order"),
@@ -70,7 +73,7 @@ def run(config: Config, stages: Stages) -> Report:
         answer=_answer(found),
         headline=_headline(found),
         checks=checks(config, found),
-        table=Table(("sampler", *(f"error, {n} steps" for n in config.counts), "start", "order"), _rows(found)),
+        table=Table(("sampler", *(f"error, {n} steps" for n in _told(config.counts)), "start", "order"), _rows(found)),
         status=STATUS,
         notes=NOTES,
         figure=drawn,
@@ -131,11 +134,18 @@ def _one(config: Config, name: str, steps: int) -> xr.Dataset:
     return xr.Dataset(numbers, attrs={"status": "estimated", "weight": result.attrs["weight"]})
 
 
+def _told(counts: Sequence[int]) -> list[int]:
+    """Those of the numbers of steps that the table has room for, the first and the last among them."""
+    return [counts[k] for k in np.unique(np.linspace(0, len(counts) - 1, MOST).round().astype(int))]
+
+
 def _rows(found: xr.Dataset) -> tuple[tuple[str, ...], ...]:
     rows = []
     for name in found["sampler"].values:
         one = found.sel(sampler=name)
-        errors = [number(float(value)) for value in one["total"].values]
+        errors = [
+            number(float(value)) for value in one["total"].sel(steps=_told(found["steps"].values.tolist())).values
+        ]
         rows.append((str(name), *errors, number(float(one["initialization"][-1])), f"{float(one['order']):.2f}"))
     return tuple(rows)
 
@@ -175,15 +185,11 @@ def _figure(found: xr.Dataset) -> Figure:
     for name, dashes in (("discretization alone", (0, (1, 1))), ("what the start leaves", (0, (1, 5)))):
         ax.plot([], [], ls=dashes, lw=0.9, color="0.3", label=name)
     ticks = np.unique(found["evaluations"].values).astype(int)
-    ax.set_xticks(ticks, [str(n) for n in ticks], minor=False)
-    span, foot = float(ticks[-1] / ticks[0]), 0.3 * float(found["discretization"].min())
+    # every second label: they would run into each other
+    ax.set_xticks(ticks[::-1][:: 2 if ticks.size > 8 else 1])
+    ax.xaxis.set_major_formatter("{x:.0f}")
     slopes = sorted({round(float(one)) for one in found["order"].values} & {1, 2, 3, 4})
-    for place, slope in enumerate(slopes):
-        # a triangle of a fifth of the axis, standing on its foot
-        left, top = float(ticks[0]) * span ** (0.05 + 0.3 * place), foot * span ** (0.2 * slope)
-        ax.fill([left, left, left * span**0.2], [top, foot, foot], facecolor="0.85", edgecolor="0.4", linewidth=0.8)
-        at = (left, (top * foot) ** 0.5)
-        ax.annotate(str(slope), at, (-3, 0), textcoords="offset points", ha="right", va="center")
+    slope_triangles(ax, ticks, float(found["discretization"].min()), slopes)
     ax.minorticks_off()
     ax.set(xlabel="evaluations of the score", ylabel=rf"$\|\mu_n - p_{{t_{{min}}}}\|_V$, {weight_formula(found)}")
     ax.grid(True, which="major", color="0.9", linewidth=0.6)
