@@ -51,6 +51,9 @@ def test_edm_with_eighteen_karras_levels(to_data):
     print(f"EDM, Karras, {len(levels)} levels: {total:.7f} +- {error:.2g} ({found.sizes['x']} cells), truth {true:.7f}")
     print(f"reference_error {off:.2g}, {off / total:.2g} of the total")
     assert found.attrs["frame"] == "scaled"
+    if not to_data:
+        # figures of the README
+        assert true == pytest.approx(0.2031759, abs=1e-7) and total == pytest.approx(0.2031761, abs=3e-7)
     assert abs(total - true) <= error <= 0.01 * total
     assert abs(total - true) <= off <= 0.01 * total
     assert found["closure"].max() < 1e-10
