@@ -23,6 +23,7 @@ from fpsolve.bounds._line import (
     over_time,
     square_of,
     under,
+    unresolved_panels,
 )
 from fpsolve.bounds._lyapunov import edge
 from fpsolve.bounds._moments import WeightedPinsker, weighted_pinsker
@@ -239,12 +240,10 @@ def _score_error(reverse: Reverse, n: int, variance: float, grid: Grid) -> tuple
     return total, checked, all(e.whole for e in errors)
 
 
-#: Panels of the time integral.
-_PANELS = 6
+#: Panels of the time integral, how often they are halved, and the share of it that their last coefficients may hold.
+_PANELS, _ROUNDS, _UNRESOLVED = 6, 10, 0.01
 #: Times at which an eta that is a function is looked at for zeros.
 _LOOKS = 1025
-#: Mass that the laws along the run may have beyond the box.
-_LOST = 1e-6
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -345,18 +344,18 @@ def girsanov(
     T = first.horizon
     start = first.marginal(T) if first_start is None else first_start
     other = start if second_start is None else second_start
-    times, dr = over_time(first, T, t_min, _PANELS)
-    density, last, lost = _densities(first, times, t_min, grid, start if first_start is not None else None)
-    # also between the nodes of the integral: an interval without noise is enough
-    looks = np.concatenate([times, np.linspace(t_min, T, _LOOKS)]) if callable(first.eta) else times
-    quiet = first.eta_at(looks) == 0.0
-    if np.any(quiet):
-        raise _checks.error("first", "eta > 0 at every time", f"0 at t = {looks[np.argmax(quiet)]:g}", _SINGULAR)
-    square = np.square(first.eta_at(times))
-    factor = 0.5 * (0.5 * (1.0 + square)) ** 2 / square
     known = first.exact and first_start is None
-    errors = [_error(p, first, second, float(t), grid, known) for t, p in zip(times, density, strict=True)]
-    integrand = factor * np.square(first.process.diffusion(times)) * np.array([error.value for error in errors])
+    hidden = first.hidden(t_min, T, grid).with_others(second.hidden(t_min, T, grid))
+    for _ in range(_ROUNDS):
+        times, dr = over_time(first, T, t_min, _PANELS, hidden)
+        density, last, lost = _densities(first, times, t_min, grid, start if first_start is not None else None)
+        factor = _factor(first, times, t_min)
+        errors = [_error(p, first, second, float(t), grid, known) for t, p in zip(times, density, strict=True)]
+        integrand = factor * np.array([error.value for error in errors])
+        unresolved, halves = unresolved_panels(times, integrand * dr, _UNRESOLVED)
+        if not unresolved > _UNRESOLVED:
+            break
+        hidden = hidden.with_others(halves)
     kl_start, of_start, beyond = (0.0, (), ()) if other is start else entropy_of(grid, start, other)
     kl_path = float(np.sum(integrand * dr))
     arrived = kernels.finite_volume_operator(second, grid, T, t_min).push(grid.cell_average(other))
@@ -366,9 +365,10 @@ def girsanov(
     entropy = np.inf if failure(of_start) else kl_start + kl_path
     details = weighted_pinsker(entropy, ends, arrived, grid, weight)
     checked = (
-        Hypothesis("the box holds the laws", _LOST - lost, "1e-6 less the mass beyond it, or in the cells at its ends"),
+        Hypothesis("the box holds the laws", LOST - lost, "1e-6 less the mass beyond it, or in the cells at its ends"),
         Hypothesis("the box holds E|Db|^2", min(e.held for e in errors), HELD),
         Hypothesis("the cells resolve E|Db|^2", min(e.resolved for e in errors), RESOLVED),
+        Hypothesis("the times resolve it", _UNRESOLVED - unresolved, "1 % less the last two of eight coefficients"),
         *of_start,
     )
     reason = failure(checked)
@@ -405,6 +405,16 @@ def _require(first: Reverse, second: Reverse, t_min: float) -> None:
         raise _checks.error("first", "eta > 0", "0", _SINGULAR)
     _checks.same_dim("second", second.dim, "first", first.dim)
     _checks.interval("t_min", t_min, 0.0, first.horizon, ends="()")
+
+
+def _factor(reverse: Reverse, times: Array, t_min: float) -> Array:
+    """``((1 + eta^2)/2)^2 g^2/(2 eta^2)``; refused where eta is 0, between the times too: an interval is enough."""
+    looks = np.concatenate([times, np.linspace(t_min, reverse.horizon, _LOOKS)]) if callable(reverse.eta) else times
+    quiet = reverse.eta_at(looks) == 0.0
+    if np.any(quiet):
+        raise _checks.error("first", "eta > 0 at every time", f"0 at t = {looks[np.argmax(quiet)]:g}", _SINGULAR)
+    square = np.square(reverse.eta_at(times))
+    return np.asarray(0.5 * (0.5 * (1.0 + square)) ** 2 / square * np.square(reverse.process.diffusion(times)))
 
 
 def _densities(

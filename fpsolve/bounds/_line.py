@@ -14,6 +14,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from fpsolve._kinks import Joints
 from fpsolve.bounds._record import Hypothesis
 from fpsolve.dynamics import Reverse
 from fpsolve.grid import Grid
@@ -341,7 +342,7 @@ def _resolved(values: Array) -> float:
     return margin
 
 
-def over_time(reverse: Reverse, t0: float, t1: float, panels: int) -> tuple[Array, Array]:
+def over_time(reverse: Reverse, t0: float, t1: float, panels: int, others: Joints | None = None) -> tuple[Array, Array]:
     """Forward times from t0 down to t1 and weights dr of an integral over reverse time.
 
     Gauss-Legendre in log t on panels that are even in the clock, or no longer than a factor of 16, and end where
@@ -354,15 +355,31 @@ def over_time(reverse: Reverse, t0: float, t1: float, panels: int) -> tuple[Arra
     inner = reverse.clock_inverse(np.linspace(first, last, panels + 1)[1:-1])
     gap = reverse.horizon - reverse.held_from
     near = reverse.horizon - gap * 4.0 ** np.arange(_TOWARDS if gap > 0.0 else 0)
-    steep = reverse.joints.beside(low, t0, 2.0, share=0.5)
+    joints = reverse.joints if others is None else reverse.joints.with_others(others)
+    steep = joints.beside(low, t0, 2.0, share=0.5)
     even = np.geomspace(low, t0, int(np.ceil(np.log(t0 / low) / np.log(_RATIO))) + 1)
-    ends = np.array([*inner, *near, *even, *reverse.process.kinks, *reverse.breaks, *steep])
+    ends = np.array([*inner, *near, *even, *reverse.process.kinks, *joints.times, *steep])
     ends = np.log(np.unique([*ends[(low < ends) & (ends < t0)], t0, low])[::-1])
     half, middle = 0.5 * (ends[:-1] - ends[1:])[:, None], 0.5 * (ends[:-1] + ends[1:])[:, None]
     times = np.exp(middle - half * nodes)
     rest = 0.5 * (low - t1) * (1.0 - nodes), 0.5 * (low - t1) * shares
     parts = [(times.ravel(), np.ravel(half * shares * times)), *([rest] if low > t1 else [])]
     return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
+
+
+def unresolved_panels(times: Array, parts: Array, most: float) -> tuple[float, Joints]:
+    """Return how much of an integral over time is in the last two of eight Legendre coefficients per panel, as a share.
+
+    Also the middles of the panels that hold more than their part of `most`. Each panel's rule is exact to twice the
+    degree of these coefficients: where they are small its error is far smaller. `times` are those of `over_time`,
+    `parts` the integrand there times the weights.
+    """
+    nodes = np.polynomial.legendre.leggauss(_TIME_NODES)[0]
+    waves = np.polynomial.legendre.legvander(nodes, _TIME_NODES - 1)[:, -2:] * (2 * np.arange(_TIME_NODES)[-2:] + 1)
+    total = float(np.abs(parts).sum())
+    shares = np.abs(parts.reshape(-1, _TIME_NODES) @ waves).sum(axis=1) / (total if total > 0.0 else 1.0)
+    middles = np.exp(np.log(times).reshape(-1, _TIME_NODES).mean(axis=1))
+    return float(shares.sum()), Joints(tuple(middles[shares > most / shares.size].tolist()))
 
 
 def square_of(values: Array, dim: int) -> Array:
