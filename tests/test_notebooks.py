@@ -343,6 +343,8 @@ def test_localization_set(tmp_path):
     assert at == pytest.approx(levels[abar.argmin()], rel=0.05)
     kept = levels[abar <= abar.min() + 0.1 * (1.0 - abar.min())]
     assert [first, last] == pytest.approx([kept[0], kept[-1]], rel=0.05)
+    # the normal law's best level serves all four
+    assert all(low <= 1.001 * at and at <= 1.001 * high for _, _, low, high in found.values())
 
 
 @pytest.mark.notebook

@@ -28,7 +28,7 @@ SWEEP = "sweep"
 #: CPU seconds of the studies, measured: with the shipped settings, and with `--quick`.
 SECONDS = {
     "error-decomposition": (9, 6), "forgetting": (25, 10), "guidance": (14, 9), "harris-ladder": (34, 10),
-    "localization-set": (13, 5), "product-form": (38, 10), "proof": (22, 9), "score-noise": (56, 10),
+    "localization-set": (13, 5), "product-form": (38, 10), "proof": (22, 9), "score-noise": (47, 10),
     "step-design": (24, 7), "step-size": (40, 8), "stochasticity": (17, 8),
 }  # fmt: skip
 A_POINT = "0.1 to 10 s each"
