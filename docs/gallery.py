@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Iterator
+from functools import cache
 
 import xarray as xr
 
@@ -36,9 +37,47 @@ def forgetting_2d(process):
 
 
 def contributions(process):
+    return fp.plots.contributions(errors_of(process))
+
+
+def errors_of(process):
     reverse = fp.Reverse(LINE, process)
     times = fp.samplers.grids.karras(12, process, t_min=0.01 * process.T)
-    return fp.plots.contributions(fp.decomposition.errors(reverse, "ddpm", start=process.prior(), times=times))
+    return fp.decomposition.errors(reverse, "ddpm", start=process.prior(), times=times)
+
+
+def alive(process):
+    return fp.plots.alive(errors_of(process))
+
+
+def discounts(process):
+    return fp.plots.discounts(errors_of(process))
+
+
+def orbits(process):
+    starts = [k * process.prior_std for k in (-3.0, -1.0, 0.0, 1.0, 3.0)]
+    return fp.plots.orbits(fp.flows.orbits(fp.Reverse(LINE, process), starts, t_min=0.01 * process.T))
+
+
+@cache
+def ladder_of(process):
+    weights = {"weight": fp.PolynomialWeight(power=2, beta=0.1), "norm": fp.PolynomialWeight(power=2, beta=1.0)}
+    grid, frame = fp.Grid.uniform((-9.0, 9.0), cells=180), "scaled" if isinstance(process, fp.EDM) else "fixed"
+    return fp.bounds.ladder(
+        fp.Reverse(LINE, process), grid=grid, blocks=4, t_min=0.01 * process.T, frame=frame, **weights
+    )
+
+
+def ladder(process):
+    return fp.plots.ladder(ladder_of(process))
+
+
+def ratio(process):
+    return fp.plots.ratio(ladder_of(process))
+
+
+def factors(process):
+    return fp.plots.factors(ladder_of(process))
 
 
 def divergences_1d(process):
@@ -90,9 +129,9 @@ def animation_1d(process):
 
 def pictures(quick: bool = False) -> Iterator[tuple[str, str, Callable[[], object]]]:
     """Name, source and maker of every picture; `quick`: one alone."""
-    one, two = (density_1d, forgetting_1d, contributions), (density_2d, forgetting_2d, streamlines_2d)
+    one = (density_1d, forgetting_1d, contributions, alive, discounts, orbits, ladder, ratio, factors)
     one += (divergences_1d, drift_and_score, phase_line, cumulative, overview, convergence, animation_1d)
-    for make in one + two:
+    for make in (*one, density_2d, forgetting_2d, streamlines_2d):
         source = inspect.getsource(make)
         for name, process in PROCESSES.items():
             yield f"{make.__name__}, {name}", source, lambda make=make, process=process: make(process)
