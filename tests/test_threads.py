@@ -6,6 +6,7 @@ import math
 import os
 import subprocess
 import sys
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -58,6 +59,47 @@ def test_no_bit_depends_on_the_number_of_threads(kind, restored):
     for run in runs[1:]:
         for name in ("density", "error_estimate", "tail", "mass"):
             assert np.array_equal(run[name].values, runs[0][name].values), name
+
+
+def _without_noise() -> list[np.ndarray]:
+    reverse = fp.Reverse(rotated_five().target, fp.VP(), eta=0.0)
+    given = dict(grid=fp.Grid.uniform([(-4.0, 4.0)] * 2, cells=(24, 22)), steps=4, t_min=0.6, save_at=[0.6])
+    return [fp.evolve(reverse, START, **given, estimate=False).density.values]
+
+
+def _noisy_score() -> list[np.ndarray]:
+    reverse, grid = rotated_five(), fp.Grid.uniform([(-4.0, 4.0)] * 2, cells=(24, 22))
+    noise = fp.stochastic.ScoreNoise([lambda t, x: 0.1 * np.sin(x)], [0.05])
+    return [fp.stochastic.evolve(reverse, START, noise, grid=grid, steps=6, t_min=2.5, paths=3, seed=1).density.values]
+
+
+def _kernel() -> list[np.ndarray]:
+    line = fp.Grid.uniform((-6.0, 6.0), cells=203)
+    reverse = fp.Reverse(fp.GaussianMixture([0.5, 0.5], means=[-1.0, 1.0], stds=[0.4, 0.4]), fp.VP())
+    kernel = fp.kernels.sampler("ddpm", reverse, line, 0.6, 0.4)
+    matrix = np.asarray(kernel.matrix)
+    pairs = import_module("fpsolve.bounds._pairs")
+    # symmetric: the largest ratio is attained twice, and the first pair counts
+    pair = pairs.largest_ratio(matrix, np.ones(203), np.ones(203))
+    levels = pairs.distance_by_level(matrix, line.x**2, np.linspace(1.0, 50.0, 9))
+    return [matrix, kernel.pull(np.cos(line.x)), np.array([pair[0], *pair[1]]), levels]
+
+
+@pytest.mark.parametrize("work", [_without_noise, _noisy_score, _kernel])
+def test_paths_kernels_and_pairs_neither(work, restored, monkeypatch):
+    """The same of points along paths, planes of an ensemble, rows of kernels and their pairs, however few they are."""
+    monkeypatch.setattr(_memory, "WORTH", 100)
+    asked = []
+    real = _memory._pool
+    monkeypatch.setattr(_memory, "_pool", lambda *given: asked.append(given) or real(*given))
+    found = []
+    for n in (1, 2, 3):
+        fp.set_threads(n)
+        found.append(work())
+        assert bool(asked) == (n > 1)  # the control: threads were at work
+    for other in found[1:]:
+        for one, first in zip(other, found[0], strict=True):
+            np.testing.assert_array_equal(one, first)
 
 
 @pytest.mark.parametrize(("lines", "multiple"), [(1, 1), (7, 1), (1000, 8), (1003, 8), (16, 8)])

@@ -10,10 +10,13 @@ of cells.
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 from numpy.typing import NDArray
 
 from fpsolve._compile import compiled
+from fpsolve._memory import over
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
@@ -53,21 +56,35 @@ def _distance(matrix: Array, weights: Array, low: Indices, high: Indices, i: int
     return gap(matrix[i], matrix[k], weights, min(low[i], low[k]), max(high[i], high[k]))
 
 
-@compiled
 def _clusters(matrix: Array, weights: Array, low: Indices, high: Indices) -> tuple[Indices, Array, Array]:
     """Centres of clusters of consecutive rows, their radii, and the distances between the centres."""
     rows = matrix.shape[0]
-    count = (rows + _CLUSTER - 1) // _CLUSTER
-    centres, radii, between = np.zeros(count, dtype=np.int64), np.zeros(count), np.zeros((count, count))
-    for a in range(count):
-        first, stop = a * _CLUSTER, min((a + 1) * _CLUSTER, rows)
-        centres[a] = (first + stop) // 2
-        for i in range(first, stop):
+    ends = np.append(np.arange(0, rows, _CLUSTER), rows)
+    centres = (ends[1:] + ends[:-1]) // 2
+    radii, between = np.zeros(len(centres)), np.zeros((len(centres), len(centres)))
+    work = partial(_compare_clusters, matrix, weights, low, high, centres, radii, between)
+    over(len(centres), len(centres) * matrix.size // _CLUSTER, work)
+    return centres, radii, between
+
+
+@compiled
+def _compare_clusters(
+    matrix: Array,
+    weights: Array,
+    low: Indices,
+    high: Indices,
+    centres: Indices,
+    radii: Array,
+    between: Array,
+    begin: int,
+    end: int,
+) -> None:
+    """Radii of the clusters begin to end - 1 and distances to those before them."""
+    for a in range(begin, end):
+        for i in range(a * _CLUSTER, min((a + 1) * _CLUSTER, matrix.shape[0])):
             radii[a] = max(radii[a], _distance(matrix, weights, low, high, i, centres[a]))
-    for a in range(count):
         for b in range(a):
             between[a, b] = _distance(matrix, weights, low, high, centres[a], centres[b])
-    return centres, radii, between
 
 
 @compiled
@@ -80,20 +97,41 @@ def _least_by_cluster(values: Array) -> Array:
     return least
 
 
-@compiled
 def largest_ratio(matrix: Array, start: Array, end: Array) -> tuple[float, tuple[int, int]]:
     """``max_{i != k} sum_j end_j |P_ij - P_kj| / (start_i + start_k)`` and where it is attained."""
-    rows = matrix.shape[0]
     low, high = supports(matrix)
-    centres, radii, between = _clusters(matrix, end, low, high)
-    least = _least_by_cluster(start)
-    best, pair = 0.0, (0, 0)
-    for a in range(centres.size):
-        for b in range(a):
-            ratio = between[a, b] / (start[centres[a]] + start[centres[b]])
-            if ratio > best:
-                best, pair = ratio, (centres[a], centres[b])
-    for a in range(centres.size):
+    clusters = _clusters(matrix, end, low, high)
+    centres, _, between = clusters
+    ratios = np.tril(between / np.add.outer(start[centres], start[centres]), -1)
+    a, b = np.unravel_index(int(np.argmax(ratios)), ratios.shape)
+    best, pair = float(ratios[a, b]), (int(centres[a]), int(centres[b]))
+    found: dict[int, tuple[float, tuple[int, int]]] = {}
+
+    def part(begin: int, last: int) -> None:
+        found[begin] = _largest(matrix, start, end, (low, high), clusters, (best, pair), begin, last)
+
+    over(len(centres), len(centres) * matrix.size // _CLUSTER, part)
+    # of equals the first, as without threads
+    return max((found[begin] for begin in sorted(found)), key=lambda one: one[0])
+
+
+@compiled
+def _largest(
+    matrix: Array,
+    start: Array,
+    end: Array,
+    support: tuple[Indices, Indices],
+    clusters: tuple[Indices, Array, Array],
+    known: tuple[float, tuple[int, int]],
+    begin: int,
+    stop: int,
+) -> tuple[float, tuple[int, int]]:
+    """The largest ratio that is known or that of a row in the clusters begin to stop - 1 and one before it."""
+    low, high = support
+    _, radii, between = clusters
+    best, pair = known
+    least, rows = _least_by_cluster(start), matrix.shape[0]
+    for a in range(begin, stop):
         for b in range(a + 1):
             reach = between[a, b] + radii[a] + radii[b]
             if reach * (1.0 + _ROUNDING) <= best * (least[a] + least[b]):
@@ -114,16 +152,28 @@ def _raise_level(largest: Array, slot: int, value: float) -> None:
         slot += 1
 
 
-@compiled
 def distance_by_level(matrix: Array, height: Array, levels: Array) -> Array:
     """Largest total variation ``1/2 sum_j |P_ij - P_kj|`` over pairs with ``height_i + height_k <= level``.
 
     `levels` increase; pairs beyond the last are left out. Accurate to 1e-12.
     """
-    rows = matrix.shape[0]
     low, high = supports(matrix)
     ones = np.ones(matrix.shape[1])
-    centres, radii, between = _clusters(matrix, ones, low, high)
+    return _by_level(matrix, height, levels, ones, (low, high), _clusters(matrix, ones, low, high))
+
+
+@compiled
+def _by_level(
+    matrix: Array,
+    height: Array,
+    levels: Array,
+    ones: Array,
+    support: tuple[Indices, Indices],
+    clusters: tuple[Indices, Array, Array],
+) -> Array:
+    low, high = support
+    centres, radii, between = clusters
+    rows = matrix.shape[0]
     least = _least_by_cluster(height)
     largest = np.zeros(levels.size)
     for a in range(centres.size):

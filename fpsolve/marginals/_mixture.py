@@ -192,20 +192,28 @@ class MixtureMarginals(Marginals):
 
     def score(self, t: float, x: Any) -> FloatArray:
         """Return ``grad log p_t(x)``, the shape of `x`, compiled: about 1 to 2 ns per point and component."""
+        from fpsolve._compile import BLOCK
         from fpsolve.marginals import _compiled
 
         x = points("x", x, self.dim)
         peaks, means, halves, slopes = (array[0] for array in self._coefficients(np.array([t])))
         flat = np.array(x, order="C").reshape(-1, self.dim)
         out = np.empty_like(flat)
-        if self.dim == 1:
-            _compiled.scatter_1d(peaks, means[:, 0].copy(), halves[:, 0].copy(), flat[:, 0], out[:, 0])
-        else:
-            _compiled.scatter(peaks, means, halves, slopes, flat, out)
+        on_line = means[:, 0].copy(), halves[:, 0].copy()
+
+        def part(first: int, last: int) -> None:
+            some, found = flat[first:last], out[first:last]
+            if self.dim == 1:
+                _compiled.scatter_1d(peaks, *on_line, some[:, 0], found[:, 0])
+            else:
+                _compiled.scatter(peaks, means, halves, slopes, some, found)
+
+        over(len(flat), len(flat), part, multiple=BLOCK)
         return out.reshape(x.shape)
 
     def score_and_laplacian(self, t: float, x: Any) -> tuple[FloatArray, FloatArray] | None:
         """Return ``grad log p_t`` (n, 2) and ``Lap log p_t`` (n,) at points (n, 2), compiled; None in 1D."""
+        from fpsolve._compile import BLOCK
         from fpsolve.marginals import _compiled
 
         if self.dim == 1:
@@ -213,7 +221,12 @@ class MixtureMarginals(Marginals):
         peaks, means, halves, slopes = (array[0] for array in self._coefficients(np.array([t])))
         flat = np.array(x, order="C").reshape(-1, 2)
         gradient, laplacian = np.empty_like(flat), np.empty(len(flat))
-        _compiled.scatter_second(peaks, means, halves, slopes, flat, gradient, laplacian)
+
+        def part(first: int, last: int) -> None:
+            at = slice(first, last)
+            _compiled.scatter_second(peaks, means, halves, slopes, flat[at], gradient[at], laplacian[at])
+
+        over(len(flat), len(flat), part, multiple=BLOCK)
         return gradient, laplacian
 
     def log_density_on_axes(self, times: Any, *axes: Any) -> FloatArray:

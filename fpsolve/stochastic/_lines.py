@@ -37,6 +37,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fpsolve._compile import compiled
+from fpsolve._memory import over
 
 Array = NDArray[np.float64]
 
@@ -341,19 +342,30 @@ def remap_planes(q: Array, vx: Array, vy: Array, repeats: int) -> float:
     float
         Smallest distance between the sources of neighbouring faces, in cells; negative where a map folds a line over.
     """
-    smallest = float(max(q.shape[1:]))
-    for p in range(len(q)):
-        forward_x, backward_y = displacements(vx[p] / repeats, vy[p] / repeats)
-        turned_displacement = np.ascontiguousarray(forward_x.T)
-        for _ in range(repeats):
-            _convert_all(q[p], AVERAGE_POLES, POINT_TAPS)
-            turned = np.ascontiguousarray(q[p].T)
-            smallest = min(smallest, _pass(turned, turned_displacement, True))
-            _convert_all(turned, AVERAGE_POLES, POINT_TAPS)
-            q[p] = turned.T
-            _convert_all(q[p], POINT_POLES, AVERAGE_TAPS)
-            smallest = min(smallest, _pass(q[p], backward_y, False))
-            turned = np.ascontiguousarray(q[p].T)
-            _convert_all(turned, POINT_POLES, AVERAGE_TAPS)
-            q[p] = turned.T
+    gaps = np.empty(len(q))
+
+    def part(first: int, last: int) -> None:
+        for p in range(first, last):
+            gaps[p] = _remap_plane(q[p], vx[p] / repeats, vy[p] / repeats, repeats)
+
+    over(len(q), q.size, part)
+    return float(gaps.min())
+
+
+def _remap_plane(q: Array, vx: Array, vy: Array, repeats: int) -> float:
+    """Move one plane, in place, `repeats` times along v."""
+    smallest = float(max(q.shape))
+    forward_x, backward_y = displacements(vx, vy)
+    turned_displacement = np.ascontiguousarray(forward_x.T)
+    for _ in range(repeats):
+        _convert_all(q, AVERAGE_POLES, POINT_TAPS)
+        turned = np.ascontiguousarray(q.T)
+        smallest = min(smallest, _pass(turned, turned_displacement, True))
+        _convert_all(turned, AVERAGE_POLES, POINT_TAPS)
+        q[:] = turned.T
+        _convert_all(q, POINT_POLES, AVERAGE_TAPS)
+        smallest = min(smallest, _pass(q, backward_y, False))
+        turned = np.ascontiguousarray(q.T)
+        _convert_all(turned, POINT_POLES, AVERAGE_TAPS)
+        q[:] = turned.T
     return smallest
