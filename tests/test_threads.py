@@ -63,7 +63,7 @@ def test_no_bit_depends_on_the_number_of_threads(kind, restored):
 
 def _without_noise() -> list[np.ndarray]:
     reverse = fp.Reverse(rotated_five().target, fp.VP(), eta=0.0)
-    given = dict(grid=fp.Grid.uniform([(-4.0, 4.0)] * 2, cells=(24, 22)), steps=4, t_min=0.6, save_at=[0.6])
+    given = dict(grid=fp.Grid.uniform([(-4.0, 4.0)] * 2, cells=(14, 12)), steps=4, t_min=0.8, save_at=[0.8])
     return [fp.evolve(reverse, START, **given, estimate=False).density.values]
 
 
