@@ -20,7 +20,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fpsolve._compile import compiled
-from fpsolve._memory import over
 from fpsolve.grid import Grid
 from fpsolve.samplers import Score, Step
 
@@ -237,33 +236,21 @@ class Spread:
 
     def matrix(self) -> Array:
         """Probabilities, shape (rows, cells)."""
-        out = np.zeros((len(self.means), math.prod(self.shape)))
-        over(len(out), out.size, lambda first, last: self._sum((_line_matrix, _plane_matrix), out, first, last))
-        return out
+        return self._summed((_line_matrix, _plane_matrix), (len(self.means), math.prod(self.shape)))
 
     def push(self, masses: Array) -> Array:
         """Masses (n, rows) -> masses (n, cells)."""
-        out = np.zeros((len(masses), math.prod(self.shape)))
-        self._sum((_line_push, _plane_push), out, 0, len(self.means), masses)
-        return out
+        return self._summed((_line_push, _plane_push), (len(masses), math.prod(self.shape)), masses)
 
     def pull(self, f: Array) -> Array:
         """Functions (n, cells) -> their means (n, rows)."""
-        out = np.zeros((len(f), len(self.means)))
+        return self._summed((_line_pull, _plane_pull), (len(f), len(self.means)), f)
 
-        def part(first: int, last: int) -> None:
-            some = np.zeros((len(f), last - first))
-            self._sum((_line_pull, _plane_pull), some, first, last, f)
-            out[:, first:last] = some
-
-        over(len(self.means), len(self.means) * math.prod(self.shape), part)
+    def _summed(self, sums: tuple[Callable[..., None], ...], shape: tuple[int, int], *given: Array) -> Array:
+        """Return zeros of a shape to which the compiled sum of the dimension has added."""
+        out = np.zeros(shape)
+        sums[len(self.faces) - 1](self.means, self.stds, self.widths, *self.faces, *given, out)
         return out
-
-    def _sum(self, sums: tuple[Callable[..., None], ...], out: Array, first: int, last: int, *given: Array) -> None:
-        """Add what the compiled sum of the dimension finds of the rows first to last - 1; of a matrix to these rows."""
-        at = slice(first, last)
-        rows = out if given else out[at]
-        sums[len(self.faces) - 1](self.means[at], self.stds[at], self.widths[at], *self.faces, *given, rows)
 
     def beyond(self) -> Array:
         """Mass of every row beyond the box, which the end cells take, shape (rows,)."""
