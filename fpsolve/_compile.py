@@ -98,6 +98,8 @@ class _Cache:
 
     #: Functions that were compiled anew in this process, not loaded.
     compiled_anew = 0
+    #: Whether somebody waits who was not told yet.
+    untold = False
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self.plain: Any = _caching.NullCache()
@@ -120,6 +122,9 @@ class _Cache:
             with Failure():
                 self.flush()
         _Cache.compiled_anew += found is None
+        if found is None and _Cache.untold:
+            _Cache.untold = False
+            print("fpsolve: compiling, once per machine and version (the code is kept on disk) ...", file=sys.stderr)
         return found
 
     def save_overload(self, signature: Any, result: Any) -> None:
@@ -132,13 +137,14 @@ class _Cache:
 
 @contextmanager
 def saying_if_compiled() -> Iterator[None]:
-    """Say on standard error how long the body took, where that was because something was compiled in it."""
-    began, before = time.perf_counter(), _Cache.compiled_anew
-    yield
+    """Say on standard error when the first thing is compiled in the body, and at its end how long that took."""
+    began, before, _Cache.untold = time.perf_counter(), _Cache.compiled_anew, True
+    try:
+        yield
+    finally:
+        _Cache.untold = False
     if _Cache.compiled_anew > before:
-        seconds = time.perf_counter() - began
-        told = "compiling (once per machine and version; the code is kept on disk)"
-        print(f"fpsolve: {told} took {seconds:.0f} s.", file=sys.stderr)
+        print(f"fpsolve: compiled in {time.perf_counter() - began:.0f} s.", file=sys.stderr)
 
 
 def _say(expected: str, got: object) -> None:

@@ -192,7 +192,8 @@ def planes(
         i = row // nx
         j = row - i * nx
         if i != time:
-            row_halves[:] = halves[i, :, 1]
+            for k in range(count):
+                row_halves[k] = halves[i, k, 1]
             _shifts(row_halves, h, shifts)
             time = i
         for k in range(count):

@@ -59,6 +59,14 @@ def blend(q: Array, m: Array, mix: float, out: Array) -> None:
 
 
 @compiled
+def _keep(q: Array, kept: Array) -> None:
+    """Kept = the transpose of q, written out: an assigned array compiles six seconds longer, for its error message."""
+    for k in range(q.shape[1]):
+        for i in range(q.shape[0]):
+            kept[k, i] = q[i, k]
+
+
+@compiled
 def advance_open(
     q: Array, up: Array, down: Array, c: Array, mix: Array, solves: NDArray[np.int64], ends: NDArray[np.int64]
 ) -> Array:
@@ -89,7 +97,7 @@ def advance_open(
         if solves[s] == 2:
             substitute(up[s], c[s], inverse, ratio, q, q)
         while k < len(ends) and ends[k] == s + 1:
-            kept[k] = q.T
+            _keep(q, kept[k])
             k += 1
     return kept
 
@@ -151,7 +159,7 @@ def advance_ring(
         if solves[s] == 2:
             substitute_ring(up[s], down[s], c[s], inverse, ratio, spike, q, q)
         while k < len(ends) and ends[k] == s + 1:
-            kept[k] = q.T
+            _keep(q, kept[k])
             k += 1
     return kept
 
