@@ -3,6 +3,8 @@
 import cases
 import numpy as np
 import pytest
+from scipy.integrate import solve_ivp
+from scipy.special import ndtr
 
 import fpsolve as fp
 from fpsolve import closed_form, weights
@@ -79,6 +81,38 @@ def test_zeros_are_found_and_a_function_that_is_zero_is_the_flow():
     assert silent.noiseless and not fp.Reverse(GAUSS, fp.VP(), eta=late).noiseless
     run = fp.evolve(silent, fp.Gaussian(0.0, std=1.0), t_min=0.1, tol=1e-3, save_at=[0.1])
     assert run.attrs["scheme"] == "characteristics"
+
+
+def smooth_zero(t):
+    return 40.0 * (t - 0.5) ** 2
+
+
+def from_0_7(t):
+    return smooth_zero(t) if t < 0.7 else 0.0
+
+
+@pytest.mark.parametrize("eta", [smooth_zero, from_0_7], ids=["run", "segment"])
+def test_a_smooth_eta_that_is_zero_in_the_middle_of_a_run_or_a_segment_is_noise(eta):
+    process, grid = fp.VP(), fp.Grid.uniform((-9.0, 9.0), cells=400)
+    reverse = fp.Reverse(GAUSS, process, eta=eta)
+    run = fp.evolve(
+        reverse, fp.Gaussian(1.5, std=0.6), t_min=0.3, grid=grid, steps=120, save_at=[0.7, 0.3], weight=fp.UnitWeight()
+    )
+
+    def moments(r, y):
+        t = 1.0 - r
+        a, g2, alpha, eta2 = process.drift_rate(t), process.diffusion(t) ** 2, process.scale(0.0, t), eta(t) ** 2
+        pull = 0.5 * (1.0 + eta2) * g2 / (alpha**2 * 0.36 + process.variance(0.0, t))
+        return [-a * y[0] - pull * (y[0] - alpha * 0.4), -2.0 * (a + pull) * y[1] + eta2 * g2]
+
+    y = np.array([1.5, 0.36])
+    for low, high in ((0.0, 0.3 - 1e-12), (0.3 + 1e-12, 0.7)):
+        y = solve_ivp(moments, (low, high), y, method="DOP853", rtol=1e-10, atol=1e-13).y[:, -1]
+    faces, last = np.linspace(-9.0, 9.0, 401), run.isel(start=0, t=-1)
+    error = np.abs(last.density * grid.volume - np.diff(ndtr((faces - y[0]) / np.sqrt(y[1])))).sum()
+    print("error", float(error), "estimate", float(last.error_estimate))
+    assert float(error) <= float(last.error_estimate) <= 0.1
+    assert not reverse.noiseless
 
 
 def test_the_formula_of_churn():

@@ -13,7 +13,6 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -24,7 +23,7 @@ from fpsolve._checks import error, finite, non_negative, real_array, values_at
 from fpsolve._kinks import FELT_IN_SCORES, Joints, joints
 from fpsolve.dynamics._base import BaseDynamics, break_times, central_divergence
 from fpsolve.dynamics._clock import Clock
-from fpsolve.dynamics._stochasticity import Churn, Eta, eta_joints, eta_values
+from fpsolve.dynamics._stochasticity import Churn, Eta, always_zero, eta_joints, eta_values
 from fpsolve.grid import Grid
 from fpsolve.laws import Law
 from fpsolve.processes import EDM, Process, checked_process
@@ -247,9 +246,7 @@ class Reverse(BaseDynamics):
         """Whether eta is 0 at all times."""
         if not callable(self.eta):
             return self.eta == 0.0
-        ends = [0.0, *self.breaks, self.horizon]
-        middles = [0.5 * (low + high) for low, high in pairwise(ends)]
-        return not np.any(self.eta_at(np.array(middles)))
+        return always_zero(self.eta, self.horizon, self.breaks)
 
     @property
     def exact(self) -> bool:

@@ -69,6 +69,18 @@ def eta_joints(eta: EtaFunction, T: float) -> Joints:
     return joints(lambda t: eta_values(eta, t)[None], 0.0, T, announced=edges, looks=_ETA_LOOKS)
 
 
+def always_zero(eta: EtaFunction, T: float, breaks: tuple[float, ...]) -> bool:
+    """Whether eta is 0 in the middle of all its pieces and, if so, wherever else it was looked at.
+
+    A zero in the middle says nothing of a smooth piece: ``(t - T/2)^2`` has no breaks.
+    """
+    ends = np.array([0.0, *breaks, T])
+    if np.any(eta_values(eta, 0.5 * (ends[1:] + ends[:-1]))):
+        return False
+    even = T * (np.arange(_LOOKS) + 0.5) / _LOOKS
+    return not np.any(eta_values(eta, np.concatenate([even, T * np.exp(np.linspace(-_DEPTH, 0.0, _LOOKS))])))
+
+
 def _edge(eta: EtaFunction, low: float, high: float, quiet_below: bool) -> float:
     """The time between `low` and `high` at which eta begins or ceases to be 0."""
     for _ in range(_BISECTIONS):
