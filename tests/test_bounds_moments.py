@@ -208,3 +208,21 @@ def test_the_rule_integrates_every_law_to_one():
     for law in LAWS.values():
         line = _line.Line.of(law)
         assert abs(np.expm1(line.log_integral(law.log_density(line.x)))) <= 1e-9
+
+
+@pytest.mark.parametrize(("rate", "finite"), [(0.25, False), (0.26, False), (0.3, False), (0.2, True), (0.125, True)])
+def test_a_function_whose_square_grows_as_fast_as_the_law_falls_gives_no_bound(rate, finite):
+    laws = fp.Gaussian(0.0, std=1.0), fp.Gaussian(0.1, std=1.0)
+    found = bounds.weighted_pinsker(0.005, *laws, GRID, lambda x: np.exp(rate * x**2))
+    assert found.status == ("certified" if finite else "no certificate")
+    if finite:  # E exp(2 r X^2) = exp(2 r m^2/(1 - 4 r))/sqrt(1 - 4 r)
+        squares = sum(np.exp(2 * rate * m**2 / (1 - 4 * rate)) / np.sqrt(1 - 4 * rate) for m in (0.0, 0.1))
+        assert np.isclose(found.hellinger, np.sqrt(2.0 * squares * 0.005), rtol=1e-9)
+
+
+def test_a_function_that_is_large_where_a_law_ends_has_a_moment():
+    found = bounds.weighted_pinsker(
+        0.1, *(fp.Uniform(-1.0, high) for high in (1.5, 2.0)), GRID, lambda x: np.exp(5 * abs(x))
+    )
+    squares = sum(((np.expm1(10.0) + np.expm1(10 * high)) / 10.0) / (1.0 + high) for high in (1.5, 2.0))
+    assert np.isclose(found.hellinger, np.sqrt(2.0 * squares * 0.1), rtol=1e-9)

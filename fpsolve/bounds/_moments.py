@@ -27,6 +27,9 @@ from fpsolve.weights import ExponentialWeight, PolynomialWeight, UnitWeight, Wei
 
 Array = NDArray[np.float64]
 
+#: Log density below which functions are not asked, and how far an integrand has to have fallen there: to 1e-6.
+_EMPTY, _FALLEN = -700.0, float(np.log(1e-6))
+
 
 @dataclass(frozen=True)
 class Growth:
@@ -111,7 +114,11 @@ def second_moment(law: Law, weight: WeightLike, grid: Grid) -> Moment:
     unchecked = () if finite else (f"V^2 is integrable far out: {what}",)
     if law.dim == 1:
         line = Line.of(law)
-        value = float(np.exp(line.log_integral(law.log_density(line.x) + 2.0 * log_weight(weight, line.x, law))))
+        log_p = law.log_density(line.x)
+        terms = log_p + 2.0 * log_weight(weight, line.x, law)
+        if growth is None and not _falls(log_p, terms):
+            return Moment(np.inf, -1.0, unchecked)
+        value = float(np.exp(line.log_integral(terms)))
         return Moment(value, 0.0 if np.isfinite(value) else -1.0, unchecked)
     return _in_the_box(law, weight, grid, unchecked)
 
@@ -122,10 +129,21 @@ def log_weight(weight: WeightLike, x: Array, law: Law) -> Array:
         return np.asarray(weight.rate * np.abs(x))
     if weight is None or isinstance(weight, PolynomialWeight | UnitWeight):
         return np.log(weights.evaluate(weight, x))
-    seen = law.log_density(x) > -700.0
+    seen = law.log_density(x) > _EMPTY
     values = np.zeros(x.shape)
     values[seen] = np.log(weights.evaluate(weight, x[seen]))
     return values
+
+
+def _falls(log_p: Array, terms: Array) -> bool:
+    """Whether ``e^terms`` has fallen to 1e-6 of its largest where a law has too little mass for a function to be asked.
+
+    Where the law ends there nothing has to fall.
+    """
+    seen = np.flatnonzero(log_p > _EMPTY)
+    ends = [(k, k + way) for k, way in ((seen[0], -1), (seen[-1], 1)) if 0 <= k + way < log_p.size]
+    top = np.max(terms[seen])
+    return all(terms[k] <= top + _FALLEN or log_p[beyond] == -np.inf for k, beyond in ends)
 
 
 def _quartic(law: Law, beta: float) -> float:
