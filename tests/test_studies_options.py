@@ -231,3 +231,72 @@ def test_step_size_is_drawn_over_evaluations_with_the_slopes_beside() -> None:
         (x, top), _, (right, foot) = patch.get_xy()[:3]
         slopes.append(math.log(top / foot) / math.log(right / x))
     assert slopes == pytest.approx([1.0, 2.0])
+
+
+def test_boxes_hold_the_tails_of_another_target_and_of_no_wider_law() -> None:
+    from scipy.stats import laplace
+    from scipy.stats import t as student
+
+    shipped = config("error-decomposition")
+    for target, truth in (
+        ('{kind="laplace",scale=0.7}', laplace(scale=0.7)),
+        ('{kind="student-t",df=5.0,scale=0.7}', student(5, scale=0.7)),
+    ):
+        found = config("error-decomposition", changes=[f"target={target}"])
+        assert 2.0 * truth.sf(max(found.box)) < 1e-6 < 2.0 * truth.sf(7.0)
+        assert found.cells == pytest.approx(min(2000, 480 / 7.0 * max(found.box)), rel=0.02)
+        asked = config("error-decomposition", changes=[f"target={target}", "box=[-9.0, 9.0]"])
+        assert (asked.box, asked.cells) == ((-9.0, 9.0), shipped.cells)
+    # another process or a narrower law leaves them, a wider one moves each part's own
+    for change in ("process.kind=edm", "target.means=[-1.0, 1.0]"):
+        assert config("error-decomposition", changes=[change]).box == shipped.box
+    ladder = config("harris-ladder", quick=True, changes=["two_modes.target={kind='laplace'}"])
+    assert max(ladder.two_modes.box) > 12.0 and ladder.ou_mixture is None
+    ladder = config("harris-ladder", changes=["two_modes.target={kind='laplace'}"])
+    assert max(ladder.two_modes.box) > 12.0 and ladder.ou_mixture.box == (-10.0, 10.0)
+    with pytest.raises(ValueError, match="target: expected a law with all but 1e-07 of its mass within 35 of 0"):
+        config("error-decomposition", changes=["target={kind='student-t',df=2.1}"])
+    with pytest.raises(ValueError, match="studnt"):
+        config("error-decomposition", changes=["target={kind='studnt'}"])
+
+
+def test_a_check_without_anything_to_compare_neither_passes_nor_fails() -> None:
+    one, bad, left = Check("a", 1.0, 1.0, 0.0), Check("b", 2.0, 1.0, 0.0), Check("c", 1.0, 1.0, 0.0, "nothing is there")
+    assert (left.passed, left.verdict, left.record()["reason"]) == (False, "not checked", "nothing is there")
+    assert "reason" not in one.record()
+    for checks, passed, said in (
+        ((one, left), True, "All 1 checks pass. Not checked, because nothing is there: c."),
+        ((left,), False, "Nothing was checked. Not checked, because nothing is there: c."),
+        ((one, bad, left), False, "1 of 2 checks FAIL: b. Not checked, because nothing is there: c."),
+    ):
+        report = Report("a", "t", "q", ("One.",), checks, Table(("x",), ()), (), Figure(), "c", {})
+        assert report.passed is passed and in_short(report)[3] == f"Checks: {said}"
+
+
+def test_harris_ladder_without_certificates_is_not_checked_there_and_does_not_fail() -> None:
+    from fpsolve.studies.harris_ladder import order
+
+    reverse = fp.Reverse(fp.GaussianMixture(weights=[0.3, 0.7], means=[-1.5, 0.8], stds=[0.3, 0.4]), fp.VP())
+    grid, weight = fp.Grid.uniform((-12, 12), cells=80), fp.PolynomialWeight(power=2.0, beta=0.1)
+    start = {"nu": fp.Gaussian(2.0, std=0.5)}
+    ladder = fp.bounds.ladder(reverse, grid=grid, blocks=[1.0, 0.4, 0.1], weight=weight, start=start)
+    assert {check.verdict for check in order("x", ladder)} == {"pass"}
+    rung = ladder["bound"] == "Harris"
+    none = ladder.assign(nu=ladder["nu"].where(~rung), factor=ladder["factor"].where(~rung))
+    verdicts = {check.name: check.verdict for check in order("x", none)}
+    assert {name for name, word in verdicts.items() if word == "not checked"} == {
+        "x: measured / Harris, largest", "x: sharp / Harris, largest", "x: Harris / Harris, closed form, largest",
+        "x: boundaries with a Harris bound",
+    }  # fmt: skip
+    assert "fail" not in verdicts.values()
+    # numbers that are missing where a certificate is, and a measurement that is none, fail
+    lost = {check.name: check.verdict for check in order("x", ladder.assign(nu=none["nu"]))}
+    assert lost["x: boundaries with a Harris bound"] == "fail"
+    broken = ladder.assign(measured=ladder["measured"] * np.nan)
+    assert {check.verdict for check in order("x", broken) if "measured" in check.name} == {"fail"}
+
+
+def test_localization_sets_without_any_certificate_end_in_one_sentence() -> None:
+    changes = ["target={kind='laplace',scale=0.7}", "betas=[3.0]", "boxes=[2.0, 3.0]", "cells_per_unit=6", "levels=20"]
+    with pytest.raises(ValueError, match=r"^betas: expected one with a certificate .*, got \(3.0,\); try smaller"):
+        studies.run("localization-set", changes=changes, progress=False)

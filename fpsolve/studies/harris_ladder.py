@@ -37,6 +37,8 @@ from fpsolve.studies.report import Check, Report, Table, formula, number, with_e
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+#: Why an inequality between bounds is not checked.
+NOTHING = "there is no certificate to compare"
 #: Label of the start, and of the law it is compared with.
 START, REFERENCE = "nu", "exact"
 
@@ -87,12 +89,7 @@ class CaseSettings(Settings):
 class Block:
     """A block with the best certificate that Harris' theorem has for it, and the sharp coefficient beside it.
 
-    Attributes
-    ----------
-    harris : Harris
-        In the weight ``1 + beta V`` with its own beta; as given where no beta has a certificate.
-    sharp : Dobrushin
-        In the same weight.
+    Both in the weight ``1 + beta V`` with the beta of the block; as given where no beta has a certificate.
     """
 
     harris: bounds.Harris
@@ -103,21 +100,9 @@ class Block:
 class Case:
     """Everything that was computed for one case.
 
-    Attributes
-    ----------
-    name, settings, reverse
-        Of the case.
-    ladder : Dataset
-        Of the start, in the weight of the settings.
-    curve : Dataset
-        The same distance along a finite-volume run.
-    blocks : tuple of Block
-    whole : Block
-        The run as one block.
-    chain : HarrisBlocks
-        The best product of certificates with one beta.
-    references : tuple of (Dobrushin, Harris)
-        The whole run, for each of the expected values.
+    `ladder` is of the start, in the weight of the settings; `curve` the same distance along a finite-volume run;
+    `whole` the run as one block; `chain` the best product of certificates with one beta; `references` are the whole
+    run, for each of the expected values.
     """
 
     name: str
@@ -182,14 +167,25 @@ def checks(case: Case) -> list[Check]:
 
 
 def order(name: str, ladder: xr.Dataset, curve: xr.Dataset | None = None) -> list[Check]:
-    """Return the inequalities of a ladder as largest ratios, at most one; NaN, which fails, without any pair."""
+    """Return the inequalities of a ladder as largest ratios, at most one; not checked where a rung has no number.
+
+    Where there is a bound before a block with a certificate, there is one after it.
+    """
     margins: dict[str, float] = {}
     for hypothesis in bounds.verify(ladder, curve):
         pair = hypothesis.name.replace("curve", "measured").replace(" <= ", " / ").replace("sharp Dobrushin", "sharp")
         margins[pair] = float(np.fmin(margins.get(pair, np.nan), hypothesis.margin))
-    known = int(np.isfinite(ladder[START].sel(bound="Harris").values[1:]).sum())
-    ratios = (Check.at_most(f"{name}: {pair}, largest", 1.0 - margin, 1.0) for pair, margin in margins.items())
-    return [*ratios, Check(f"{name}: boundaries with a Harris bound", known, ladder.sizes["block"], 0.0)]
+    numbers = np.isfinite(ladder[START].values[:, 1:])
+    empty = set(ladder["bound"].values[~numbers.any(axis=1)])
+    reasons = {pair: NOTHING for pair in margins if np.isnan(margins[pair]) and empty & set(pair.split(" / "))}
+    found = [
+        Check.at_most(f"{name}: {pair}, largest", 1.0 - margin, 1.0, reasons.get(pair, ""))
+        for pair, margin in margins.items()
+    ]
+    known = numbers[list(ladder["bound"].values).index("Harris")]
+    due = known | (np.isfinite(ladder["factor"].sel(bound="Harris").values) & np.append(True, known[:-1]))
+    reason = "" if due.any() else NOTHING
+    return [*found, Check(f"{name}: boundaries with a Harris bound", int(known.sum()), int(due.sum()), 0.0, reason)]
 
 
 def _agreement(case: Case) -> list[Check]:
@@ -209,7 +205,8 @@ def _certificates(case: Case) -> list[Check]:
     """Certificates of the blocks against the sharp coefficients and what is expected of them."""
     sure = [block for block in (*case.blocks, case.whole) if block.harris.value is not None]
     worst = max((block.sharp.value / block.harris.value for block in sure if block.harris.value), default=np.inf)
-    found = [Check.at_most(f"{case.name}: sharp / certificate of its block, largest", worst, 1.0)]
+    reason = "" if sure else NOTHING
+    found = [Check.at_most(f"{case.name}: sharp / certificate of its block, largest", worst, 1.0, reason)]
     for block, wanted in zip(case.blocks, case.settings.certificates, strict=False):
         name = f"{case.name} {block.harris.t0:g} -> {block.harris.t1:g}"
         value = block.harris.value
@@ -345,7 +342,7 @@ def run(config: Config, stages: Stages) -> Report:
         headline="; ".join(_headline(case) for case in cases),
         checks=(*(check for case in cases for check in checks(case)), *controlled),
         table=Table(COLUMNS, tuple(row for case in cases for row in _rows(case))), status=STATUS, notes=NOTES,
-        figure=drawn, caption=CAPTION + " ".join(_described(case) for case in cases),
+        figure=drawn, caption=CAPTION + " ".join(f"{name}: {_laws(settings)}." for name, settings in asked.items()),
         metrics={name: value for case in cases for name, value in _metrics(case).items()},
         datasets={"": cases[0].ladder} | {name.replace(" ", "_"): part for name, part in parts.items()},
     )  # fmt: skip
@@ -353,7 +350,8 @@ def run(config: Config, stages: Stages) -> Report:
 
 def _named(cases: dict[str, CaseSettings]) -> dict[str, CaseSettings]:
     """The cases by names that fit other data and processes too."""
-    if not any(hasattr(one.target, "samples") or one.process.plain is not one.process for one in cases.values()):
+    others = [one for one in cases.values() if one.target.components is None or hasattr(one.target, "samples")]
+    if not others and not any(one.process.plain is not one.process for one in cases.values()):
         return cases
     named = {}
     for one in cases.values():
@@ -381,6 +379,10 @@ def _row(case: Case, block: Block, share: float) -> tuple[str, ...]:
     texts = (number(round(value, 12) + 0.0, 3) for value in constants)
     shares = number(share, 3), f"{block.sharp.value:.4f}", _certificate(found.value)
     return (f"{case.name} {_span(block)}", *shares, *texts)
+
+
+def _laws(one: CaseSettings) -> str:
+    return f"{formula(one.target)}, {called(one.process)}, start {formula(one.start)}"
 
 
 def _span(block: Block) -> str:
@@ -424,11 +426,6 @@ def _metrics(case: Case) -> dict[str, float]:
         metrics |= {f"{key}_block_{k}_sharp": block.sharp.value, f"{key}_block_{k}_certificate": certificate}
     metrics[f"{key}_chain"] = np.nan if case.chain.value is None else case.chain.value
     return metrics
-
-
-def _described(case: Case) -> str:
-    law, process, start = case.settings.target, case.settings.process, case.settings.start
-    return f"{case.name}: {formula(law)}, {called(process)}, start {formula(start)}."
 
 
 def _figure(cases: list[Case]) -> Figure:

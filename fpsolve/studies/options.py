@@ -5,7 +5,7 @@ Changes are made in the tree of the TOML file, before it is checked: what does n
 What suits one process and law suits all, because studies look at every process in its own units (`own_units`): there it
 is variance preserving, and boxes, cells, starts, weights and tolerances are in standard deviations at time t. Times of
 the settings belong to their process; with one of another kind they become those of the same noise level
-``sigma/alpha``. Boxes become wide enough for the data.
+``sigma/alpha``. Boxes become wide enough for the data, or for the tails of another target.
 
 The way of every study: read settings, change them, check the folder, run, write, with the provenance: versions,
 settings, machine, time and memory it took.
@@ -39,6 +39,7 @@ from fpsolve._checks import FloatArray, error
 from fpsolve.processes import Process
 from fpsolve.settings import build, netcdf, result_folder, write_all
 from fpsolve.settings import read as read_file
+from fpsolve.studies._boxes import reach, widen
 from fpsolve.studies.config import NOTE, Stages, StudySettings, level_time, own_units
 from fpsolve.studies.report import Report, html, markdown
 
@@ -81,8 +82,6 @@ KNOWN: dict[str, tuple[str, ...]] = {
     "step-size": ("tolerance",),
     "stochasticity": ("noise_helps",),
 }
-#: Keys of boxes, and of numbers of cells, which grow with them.
-BOXES, CELLS = ("box", "boxes", "half", "kernel_half"), ("cells", "kernel_cells")
 #: With less work, kernel densities of more points are binned, in bandwidths.
 FEW, QUICK_BINS = 60, 0.5
 #: Columns of a file that are looked at where none are given.
@@ -120,6 +119,7 @@ class Options:
         before = {
             path: dict(group["process"]) for path, group in _every(tree) if isinstance(group.get("process"), dict)
         }
+        laws = {path: dict(group["target"]) for path, group in _every(tree) if isinstance(group.get("target"), dict)}
         for path, value in QUICK[name].items() if self.quick else ():
             if _get(tree, path) == _get(shipped, path):  # else it is the user's own
                 _put(tree, path, value)
@@ -139,6 +139,11 @@ class Options:
                 # what parts of the study share, by the process of the first
                 _match({key: value for key, value in tree.items() if key in TIMES and path}, "", time, keys, tree)
                 keys |= {key for key in TIMES if key in tree}
+        for path, law in laws.items() if self.data is None else ():
+            new = _get(tree, f"{path}target")
+            if isinstance(new, dict) and new != law:
+                group = _get(tree, path.removesuffix(".")) if path else tree
+                widen(group, reach(new), reach(law), [key.removeprefix(path) for key in keys])
         if self.data is not None or any("process" in key or "target" in key for key in keys):
             for path in KNOWN.get(name, ()):
                 _put(tree, path, None)
@@ -162,7 +167,7 @@ class Options:
                     table["target"]["bins"] = QUICK_BINS
                 if name == "guidance":  # its labels are components
                     table["target"] = {"kind": "gaussian-mixture"} | fitted(samples, LABELS)
-                _widen(table, float(np.abs(samples).max()))
+                widen(table, float(np.abs(samples).max()))
 
 
 def _change(text: str) -> tuple[str, Any]:
@@ -211,18 +216,6 @@ def _put(tree: dict[str, Any], path: str, value: Any) -> None:
         tree.pop(last, None)
     else:
         tree[last] = value
-
-
-def _widen(table: dict[str, Any], reach: float) -> None:
-    """Make boxes wide enough for data that reach so far: x_t = alpha x_0 + s eps is in ``sqrt(reach^2 + half^2)``."""
-    for key in BOXES:
-        if key in table:
-            half = np.abs(table[key]).max()
-            ratio = float(np.hypot(half, reach) / half)
-            table[key] = (np.array(table[key]) * ratio).round(2).tolist()
-            for count in CELLS:
-                if count in table and count.startswith("kernel") == key.startswith("kernel"):
-                    table[count] = int(np.ceil(ratio * table[count] / 8)) * 8  # to be halved thrice
 
 
 def first_columns(path: str | Path) -> list[str]:

@@ -132,33 +132,36 @@ class Check:
     name : str
         What is checked, in words.
     value, reference, tolerance : float
+    reason : str
+        Why there is nothing to compare: then the check is "not checked", it neither passes nor fails.
     """
 
     name: str
     value: float
     reference: float
     tolerance: float
+    reason: str = ""
 
     @classmethod
-    def at_most(cls, name: str, value: float, bound: float) -> Check:
+    def at_most(cls, name: str, value: float, bound: float, reason: str = "") -> Check:
         """Return the check that a number that cannot be negative is at most `bound`."""
-        return cls(name, float(value), 0.0, float(bound))
+        return cls(name, float(value), 0.0, float(bound), reason)
 
     @property
     def passed(self) -> bool:
         """Whether the value is within the tolerance of the reference."""
-        return abs(self.value - self.reference) <= self.tolerance
+        return not self.reason and abs(self.value - self.reference) <= self.tolerance
 
     @property
-    def verdict(self) -> Literal["pass", "fail"]:
+    def verdict(self) -> Literal["pass", "fail", "not checked"]:
         """The word for it."""
-        return "pass" if self.passed else "fail"
+        return "not checked" if self.reason else "pass" if self.passed else "fail"
 
     def record(self) -> dict[str, Any]:
         """Return the check as it stands in ``summary.json``; JSON knows no NaN: null."""
         numbers = {name: getattr(self, name) for name in ("value", "reference", "tolerance")}
         finite = {name: number if math.isfinite(number) else None for name, number in numbers.items()}
-        return {"name": self.name, **finite, "verdict": self.verdict}
+        return {"name": self.name, **finite, "verdict": self.verdict} | ({"reason": self.reason} if self.reason else {})
 
 
 @dataclass(frozen=True, eq=False)
@@ -209,8 +212,9 @@ class Report:
 
     @property
     def passed(self) -> bool:
-        """Whether every check passed; False without any."""
-        return bool(self.checks) and all(check.passed for check in self.checks)
+        """Whether every check passed that has something to compare; False without any."""
+        verdicts = {check.verdict for check in self.checks}
+        return "pass" in verdicts and "fail" not in verdicts
 
     def summary(self) -> dict[str, Any]:
         """Return what stands in ``summary.json``."""
@@ -286,10 +290,15 @@ def check_table(checks: tuple[Check, ...]) -> Table:
 
 def verdict(report: Report) -> str:
     """Return one sentence on the checks."""
-    failed = [check.name for check in report.checks if not check.passed]
-    if not failed:
-        return f"All {len(report.checks)} checks pass."
-    return f"{len(failed)} of {len(report.checks)} checks FAIL: {'; '.join(failed)}."
+    failed = [check.name for check in report.checks if check.verdict == "fail"]
+    left = [check for check in report.checks if check.reason]
+    # by reason, which many share
+    by_reason = {one.reason: "; ".join(each.name for each in left if each.reason == one.reason) for one in left}
+    told = "".join(f" Not checked, because {reason}: {names}." for reason, names in by_reason.items())
+    compared = len(report.checks) - len(left)
+    if failed:
+        return f"{len(failed)} of {compared} checks FAIL: {'; '.join(failed)}.{told}"
+    return (f"All {compared} checks pass." if compared else "Nothing was checked.") + told
 
 
 def in_short(report: Report) -> tuple[str, ...]:

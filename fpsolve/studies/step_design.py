@@ -27,7 +27,7 @@ from fpsolve.studies.config import (
     TMin,
     seen,
 )
-from fpsolve.studies.report import Check, Report, Table, number, with_error
+from fpsolve.studies.report import Check, Report, Table, formula, number, with_error
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -100,6 +100,9 @@ def run(config: Config, stages: Stages) -> Report:
         for sampler in config.samplers:
             with stages(sampler.name):
                 made = [config.design(sampler, m) for m in config.evaluations]
+                if not all(np.isfinite(one.error_bar) for one in made):
+                    expected = "a law whose tails the box holds in the weighted norm, so that errors have bars"
+                    raise error("target", expected, f"{formula(config.target)} without", "lighter tails, a wider box")
                 one = xr.concat([_one(config, each) for each in made], dim="evaluations", join="outer")
                 parts.append(one.merge(_moved(config, sampler, made[len(made) // 2])))
         names = [sampler.name for sampler in config.samplers]
