@@ -314,3 +314,21 @@ def test_edm_is_designed_on_cells_that_follow_its_scale():
     print(f"EDM, Heun, 6 steps: Karras {float(named['karras']):.4f} (truth {true:.4f}), best named "
           f"{min(named.values())!r}, designed {best.error:.4f} +- {best.error_bar:.1g}")  # fmt: skip
     assert best.error <= 0.8 * min(named.values()) and best.error_bar <= 0.01 * best.error
+
+
+def test_corrections_that_stay_where_they_are_are_steps():
+    # ancestral steps of VP for N(0.5, 0.4^2), each with one Langevin step of size 2 snr^2 sigma^2
+    times, (mean, var) = np.linspace(1.0, 0.05, 9), (0.0, 1.0)
+    for t, later in pairwise(times):
+        (a, s), (b, r) = alpha_sigma(t), alpha_sigma(later)
+        ratio, total = a / b, (0.4 * a) ** 2 + s**2
+        added = s**2 - (ratio * r) ** 2
+        slope = (1.0 - added / total) / ratio
+        mean, var = slope * (mean - 0.5 * a) + 0.5 * b, slope**2 * var + added * r**2 / s**2
+        size, total = 2.0 * 0.16**2 * r**2, (0.4 * b) ** 2 + r**2
+        mean, var = mean - size / total * (mean - 0.5 * b), (1.0 - size / total) ** 2 * var + 2.0 * size
+    x = np.linspace(-9.0, 9.0, 400_001)
+    gap = np.abs(norm.pdf(x, mean, var**0.5) - norm.pdf(x, 0.5 * b, total**0.5))
+    truth = simpson((1.0 + x**2) * gap, x=x)
+    found = design.error(fp.Reverse(fp.Gaussian(0.5, std=0.4), fp.VP()), "predictor-corrector", times)
+    assert abs(float(found.distance) - truth) <= float(found.error) + 1e-8 and float(found.error) < 1e-5

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fpsolve import _checks, _memory, distances, samplers, weights
+from fpsolve._cells import unresolved
 from fpsolve._messages import UnresolvedWarning, described
 from fpsolve._times import decreasing, one, same
 from fpsolve.decomposition._chain import SOURCES, Chain, Steps, contractions, march, moved
@@ -56,14 +57,14 @@ def dataset(chain: Chain, plan: Steps, times: Array, v: Array, contraction: Arra
 
     grid = plan.cells(float(times[-1]))
     axes = ("x", "y")[: grid.dim]
-    space = tuple(range(-grid.dim, 0))
     marginals = np.stack([masses_of(plan.exact.marginal(t), plan.cells(t)) for t in times.tolist()])
-    off = (np.abs(chain.reference - marginals) * v).sum(axis=space)
+    off = (np.abs(chain.reference - marginals) * v).sum(axis=tuple(range(-grid.dim, 0)))
     # what a step throws out of the box, kernels put into the cells at its ends
     lost = np.abs(1.0 - chain.sampled[0].sum()) + np.append(0.0, np.cumsum(chain.steps["thrown"]))
     # sums over cells with V at their centres know neither roots within cells nor tails
     known = distances.weighted_norm(_labelled(plan, times, chain.sampled - marginals), weight)
-    error, reason = chain_errors(plan, times, chain.sampled, lost, v, weight, known["error"].values)
+    within = _finer_than_cells(chain.sampled, marginals, v)
+    error, reason = chain_errors(plan, times, chain.sampled, lost, v, weight, known["error"].values + within)
     bound = chain.local * contraction[1:]
     bound[0] = chain.local[0] * contraction[0]
     discount = np.full_like(chain.local, np.nan)
@@ -129,6 +130,14 @@ def chain_errors(
     ) else ""
 
 
+def _finer_than_cells(sampled: Array, marginals: Array, v: Array) -> Array:
+    """What cells cannot tell, at every time: of the sampler's laws so far, and of the marginal."""
+    found = np.zeros((2, len(v)))
+    for k, weight_values in enumerate(v):
+        found[:, k] = unresolved(sampled[k], weight_values), unresolved(marginals[k], weight_values)
+    return np.asarray(np.maximum.accumulate(found[0]) + found[1])
+
+
 def _labelled(plan: Steps, times: Array, masses: Array) -> xr.DataArray:
     """Masses (t, cells) as densities per unit of x, with their positions at every time."""
     import xarray as xr
@@ -147,37 +156,42 @@ def _from_half(plan: Steps, times: Array, sampled: Array, weight: WeightLike) ->
     """Error of the sampler's law by its chains on half and, where there are enough, a quarter of the cells.
 
     The V-norm of the difference d of the laws on all and on half of the cells, and where that on a quarter shows how
-    differences fall, ``3.3 d/(d_before/d - 1)``, falling by no more than is believed.
+    differences fall, ``3.3 d/(d_before/d - 1)``, falling by no more than is believed. Where half the cells move noise
+    by splines and all of them do not, the coarser law may be the better one: then d is what there is.
     """
-    gaps, chain = _on_half(plan, times, sampled, weight)
+    gaps, chain, splines = _on_half(plan, times, sampled, weight)
     shape = tuple(n // 2 for n in plan.grid.shape)
     if any(n % 2 or n < 2 * _FEWEST for n in shape):
         return gaps
-    before, _ = _on_half(replace(plan, grid=Grid(plan.grid.bounds, shape)), times, chain, weight)
+    before, *_ = _on_half(replace(plan, grid=Grid(plan.grid.bounds, shape)), times, chain, weight)
     pairs = zip(times[:-1].tolist(), times[1:].tolist(), strict=True)
     maps = plan.sampler.memory or all(plan.step(t0, t1).deterministic for t0, t1 in pairs)
     most = STEEPEST_OF_MAPS if maps else STEEPEST
     fall = np.minimum(np.divide(before, gaps, out=np.ones_like(gaps), where=gaps > 0.0), most)
-    return np.asarray(gaps * np.minimum(1.0, SAFETY / np.maximum(fall - 1.0, 1.0)))
+    return np.asarray(gaps * np.where(splines, 1.0, np.minimum(1.0, SAFETY / np.maximum(fall - 1.0, 1.0))))
 
 
-def _on_half(plan: Steps, times: Array, sampled: Array, weight: WeightLike) -> tuple[Array, Array]:
-    """V-norm of what the sampler's chain on half of the cells differs by at every time, and that chain."""
+def _on_half(plan: Steps, times: Array, sampled: Array, weight: WeightLike) -> tuple[Array, Array, list[bool]]:
+    """V-norm of what the sampler's chain on half of the cells differs by at every time, that chain, and whether
+    noise was moved by splines there.
+    """
     half = replace(plan, grid=Grid(plan.grid.bounds, tuple(n // 2 for n in plan.grid.shape)))
     # pairs of cells, axis by axis
     coarse = sampled[:, ::2] + sampled[:, 1::2]
     if plan.grid.dim == 2:
         coarse = coarse[:, :, ::2] + coarse[:, :, 1::2]
-    chain, gaps = [coarse[0]], [0.0]
+    chain, gaps, splines = [coarse[0]], [0.0], [False]
     with warnings.catch_warnings():
         # what coarse cells are warned of, the given ones were too, or their error says so
         warnings.simplefilter("ignore")
         for k, t in enumerate(times[1:]):
             kernel, begun = half.sampled(times, k)
+            noisy = not half.step(float(times[k]), float(t)).deterministic
+            splines.append(splines[-1] or (noisy and not kernel.stochastic))
             chain.append(moved(kernel, chain[begun]))
             v = weights.evaluate(weight, half.cells(float(t)))
             gaps.append(float((np.abs(coarse[k + 1] - chain[-1]) * v).sum()))
-    return np.array(gaps), np.stack(chain)
+    return np.array(gaps), np.stack(chain), splines
 
 
 #: Bytes of a step: its formulas, as an object.

@@ -15,6 +15,7 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 from fpsolve import _checks, _memory, _times, kernels, samplers
+from fpsolve._cells import unresolved
 from fpsolve.distances import weighted_tv
 from fpsolve.dynamics import Frame, Reverse
 from fpsolve.evolution import choose_frame
@@ -222,9 +223,13 @@ class Problem:
     def measured(self, times: Array, noise: Array | None = None) -> xr.Dataset:
         """Distance and error bar of the sampler's law on these times, on finer cells than it is minimised on.
 
-        The bar is that of the norm, what the law on half as many cells differs by, and mass that leaves the box.
+        The bar is that of the norm, what the law on half as many cells differs by, mass that leaves the box, and
+        what is finer than cells.
         """
-        (coarse, _), (fine, lost) = self._law(times, noise, self.grid), self._law(times, noise, self.grid.refine())
+        cells = self.grid.refine()
+        (coarse, *_), (fine, lost, within) = self._law(times, noise, self.grid), self._law(times, noise, cells)
+        ends = self.cells(cells, self.t_min)
+        within += self._within(ends.cell_average(self.reverse.marginal(self.t_min)), ends)
         found, rough = self._distance(fine, times), self._distance(coarse, times)
         gap = 2.0 * abs(float(found.distance - rough.distance))
         v = self._right[1]
@@ -232,22 +237,30 @@ class Problem:
             ends = self.cells(self.grid, self.t_min)
             gap = float((v * np.abs(ends.refine().restrict(fine.values) - coarse.values)).sum() * ends.volume)
         beyond = np.inf if lost > LOST else BEYOND * float(np.max(v)) * lost
-        found = found.assign(error=found.error + gap + beyond)
         reason = {"reason": f"{lost:.2g} of the sampler's law leaves the box: widen the grid"} if lost > LOST else {}
+        if self.distance is not None and within > 0.0:
+            # weighted mass has no known worth in another distance
+            within, reason = np.inf, {"reason": "laws are finer than the cells: refine the grid"} | reason
+        found = found.assign(error=found.error + gap + beyond + within)
         return found.assign_attrs(reason)
 
-    def _law(self, times: Array, noise: Array | None, grid: Grid) -> tuple[xr.DataArray, float]:
-        """The sampler's law on the cells of a grid, and the mass that it lost on the way."""
+    def _within(self, law: Array, cells: Grid) -> float:
+        """V-weighted size of what is finer than cells."""
+        return unresolved(law, evaluate(self.weight, cells)) * cells.volume
+
+    def _law(self, times: Array, noise: Array | None, grid: Grid) -> tuple[xr.DataArray, float, float]:
+        """The sampler's law on the cells of a grid, the mass that it lost on the way, and the most finer than cells."""
         made = self.run(times, noise)
         cells = self.cells(grid, self.reverse.horizon)
         law = cells.cell_average(self.start)
-        lost = abs(1.0 - float(law.sum() * cells.volume))
+        lost, within = abs(1.0 - float(law.sum() * cells.volume)), self._within(law, cells)
         for step in [made] if made.deterministic else made.parts:
             ends = self.cells(grid, step.t_to)
             part = kernels.sampler_operator(step, self.reverse, cells, step.t_from, step.t_to, to_grid=ends)
             lost += float(part.defects @ np.abs(law.ravel()) * cells.volume)
             law, cells = part.push(law), ends
-        return self._labelled(law, cells), lost
+            within = max(within, self._within(law, cells))
+        return self._labelled(law, cells), lost, within
 
     def _labelled(self, values: Array, grid: Grid) -> xr.DataArray:
         names = ("x", "y")[: grid.dim]

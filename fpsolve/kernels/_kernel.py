@@ -213,6 +213,11 @@ class Operator(ABC):
         return self.to_grid
 
     @property
+    def stochastic(self) -> bool:
+        """Whether `push` and `pull` are those of a row-stochastic matrix: yes, but for steps that move splines."""
+        return True
+
+    @property
     def markov(self) -> Operator:
         """The transition kernel that bounds speak of; another one only where laws are moved by a remap."""
         return self

@@ -84,6 +84,11 @@ class ChainOperator(Operator):
     parts: tuple[SamplerOperator, ...]
 
     @property
+    def stochastic(self) -> bool:
+        """Whether all steps are."""
+        return all(part.stochastic for part in self.parts)
+
+    @property
     def averaged(self) -> float:
         """The largest of the steps'."""
         return max(part.averaged for part in self.parts)
@@ -290,7 +295,8 @@ def _step(
 ) -> tuple[Step, str]:
     """The step, or all of them as one, and what the kernel is called."""
     _checks.same_dim("grid", grid.dim, "reverse", reverse.dim)
-    start, end = require_backwards(t0, t1, reverse.horizon)
+    # a step made ready has its times: a correction stays where it is
+    start, end = (float(t0), float(t1)) if isinstance(name, Step) else require_backwards(t0, t1, reverse.horizon)
     span = f"{start:g} -> {end:g}"
     if not isinstance(name, Step):
         method = samplers.get(name, "name", **options)
@@ -350,11 +356,12 @@ _WIDE = 1.0
 
 def _wide_enough(step: Step, score: Score, grid: Grid) -> bool:
     """Whether the ordinary kernel is accurate: the noise as wide as a cell that the map has carried along."""
-    h, faces = grid.spacing[0], step.scale_before * grid.face_axes[0]
+    faces = step.scale_before * grid.face_axes[0]
     if step.std_before > 0.0:
-        return bool(step.std_before >= _WIDE * step.scale_before * h)
+        return bool(step.std_before >= _WIDE * step.scale_before * grid.spacing[0])
     carried = float(np.max(np.abs(np.diff(step.move(score, faces)))))
-    return bool(step.std_after >= _WIDE * max(carried, h))
+    # whatever the source cell: after a map that contracts, splines would show noise its nodes
+    return bool(step.std_after > 0.0 and step.std_after >= _WIDE * carried)
 
 
 def _fold(step: Step, score: Score, grid: Grid) -> str:
