@@ -100,10 +100,15 @@ def weighted_sum(v: Array, values: Array) -> Array:
     return np.asarray(np.einsum("kx,skx->sk" if v.ndim == 2 else "kxy,skxy->sk", v, values))
 
 
+def _sum(grid: Grid, v: Array, values: Array) -> Array:
+    """``int V |q|`` over the cells, shape (starts, saves)."""
+    return weighted_sum(v, np.abs(values)) * grid.volume
+
+
 def weighted_norm(problem: Problem, grid: Grid, values: Array) -> Array:
     """``int V |q|`` at every save, shape (starts, saves)."""
     v = problem.weight_values(grid)
-    return over_saves(lambda s: weighted_sum(v[s], np.abs(values[:, s])) * grid.volume, values)
+    return over_saves(lambda s: _sum(grid, v[s], values[:, s]), values)
 
 
 def over_saves(function: Callable[[slice], Array], values: Array, saves: int | None = None) -> Array:
@@ -306,11 +311,6 @@ def look(
         "steps_per_fold": float(folds.min()),
     }
     return Evidence(factor, unresolved, reason, figures)
-
-
-def _sum(grid: Grid, v: Array, values: Array) -> Array:
-    """``int V |q|`` over the cells, (starts, saves)."""
-    return weighted_sum(v, np.abs(values)) * grid.volume
 
 
 def root_mean_square(gap: Array) -> Array:
