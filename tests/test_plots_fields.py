@@ -189,3 +189,6 @@ def test_the_legend_says_which_error_bands_are_thinner_than_their_line() -> None
         legend = plots.forgetting(made).get_legend()
         told = legend.get_title().get_text()
         assert told.endswith(said) and "vague" not in told and ("thinner" in told) == bool(said)
+    stated = curve.assign_attrs(status="estimated")
+    below = plots.forgetting(stated, legend="below").get_legend().get_title().get_text().splitlines()
+    assert len(below) == 2 and below[1] == "error thinner than the line: sure"

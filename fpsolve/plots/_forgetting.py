@@ -297,8 +297,9 @@ def _legend(ax: Axes, handles: list[Line2D], where: Literal["right", "below"], s
         if where == "right":
             # a narrow legend leaves the axes wide
             handle.set_label(str(handle.get_label()).replace(" (band", "\n(band"))
-    lines = "\n".join(line for line in said if line)
-    title = (lines if where == "right" else lines.replace("\n", " ")) or None
+    # a wide legend has a line for each sentence
+    lines = [line if where == "right" else line.replace("\n", " ") for line in said if line]
+    title = "\n".join(lines) or None
     places[where] |= {"title": title, "title_fontsize": "x-small"} | ({"alignment": "left"} if where == "right" else {})
     ax.legend(handles=list(once.values()), frameon=False, fontsize="small", **places[where])
 
