@@ -346,11 +346,16 @@ def girsanov(
     other = start if second_start is None else second_start
     known = first.exact and first_start is None
     hidden = first.hidden(t_min, T, grid).with_others(second.hidden(t_min, T, grid))
+    seen: dict[float, ScoreError] = {}
     for _ in range(_ROUNDS):
         times, dr = over_time(first, T, t_min, _PANELS, hidden)
         density, last, lost = _densities(first, times, t_min, grid, start if first_start is not None else None)
         factor = _factor(first, times, t_min)
-        errors = [_error(p, first, second, float(t), grid, known) for t, p in zip(times, density, strict=True)]
+        for t, p in zip(times.tolist(), density, strict=True):
+            # finite volumes depend on where they stop, marginals do not
+            if not known or t not in seen:
+                seen[t] = _error(p, first, second, t, grid, known)
+        errors = [seen[t] for t in times.tolist()]
         integrand = factor * np.array([error.value for error in errors])
         unresolved, halves = unresolved_panels(times, integrand * dr, _UNRESOLVED)
         if not unresolved > _UNRESOLVED:

@@ -98,7 +98,8 @@ class NormalMixture(Law):
         flat = x.reshape(-1, self.dim)
         out = np.empty(len(flat))
         for rows in _chunks(len(flat), len(self.log_weights)):
-            out[rows] = log_sum_exp(self._log_terms(flat[rows])[0])
+            first, second = self._standard(flat[rows])
+            out[rows] = log_sum_exp(self._log_peaks - 0.5 * (first**2 + second**2))
         return out.reshape(x.shape[: x.ndim - self.dim + 1])
 
     def score(self, x: Any) -> FloatArray:
@@ -154,16 +155,23 @@ class NormalMixture(Law):
         std = np.sqrt(self.component_covs[rows, axis, axis, None])
         return symmetric_interval_probabilities(ndtr, (faces - mean) / std)
 
+    def _standard(self, flat: FloatArray) -> tuple[FloatArray, FloatArray | float]:
+        """Return ``L_k^{-1} (m_k - x)`` for the Cholesky factors L_k, each of its coordinates (n, K); 0 in 1D."""
+        first = (self.component_means[:, 0] - flat[:, None, 0]) / self._cholesky[:, 0, 0]
+        if self.dim == 1:
+            return first, 0.0
+        second = self.component_means[:, 1] - flat[:, None, 1] - self._cholesky[:, 1, 0] * first
+        return first, second / self._cholesky[:, 1, 1]
+
     def _log_terms(self, flat: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Return ``log(w_k N(x; m_k, C_k))``, (n, K), and ``C_k^{-1} (m_k - x)``, (n, K, d)."""
-        offsets = self.component_means - flat[:, None, :]
-        first = offsets[..., 0] / self._cholesky[:, 0, 0]
+        first, second = self._standard(flat)
+        log_terms = self._log_peaks - 0.5 * (first**2 + second**2)
         if self.dim == 1:
-            return self._log_peaks - 0.5 * first**2, (first / self._cholesky[:, 0, 0])[..., None]
-        second = (offsets[..., 1] - self._cholesky[:, 1, 0] * first) / self._cholesky[:, 1, 1]
+            return log_terms, (first / self._cholesky[:, 0, 0])[..., None]
         pull_y = second / self._cholesky[:, 1, 1]
         pull_x = (first - self._cholesky[:, 1, 0] * pull_y) / self._cholesky[:, 0, 0]
-        return self._log_peaks - 0.5 * (first**2 + second**2), np.stack([pull_x, pull_y], axis=-1)
+        return log_terms, np.stack([pull_x, pull_y], axis=-1)
 
     @cached_property
     def _cholesky(self) -> FloatArray:
