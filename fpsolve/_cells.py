@@ -1,5 +1,5 @@
-"""Densities known by the masses of cells: between cells by the spline of their cumulative mass, without losing mass,
-and beyond the box extrapolated from the outermost ones.
+"""What is known by the masses of cells: between cells by the spline of their cumulative mass, without losing mass,
+where a cubic between two of them is zero, and beyond the box extrapolated from the outermost ones.
 """
 
 from __future__ import annotations
@@ -215,3 +215,33 @@ def _sum_beyond(outer: float, middle: float, inner: float, block: int) -> float:
     further = -np.log(max(middle / inner, _TINY)) if inner > middle else fall
     growth = min(max(_GROWTH_MARGIN * (1.0 / fall - 1.0 / further), 0.0), _STEEPEST_GROWTH)
     return float(outer * block * (outer / (middle - outer)) / (1.0 - growth))
+
+
+#: Newton steps towards a root at most.
+_NEWTON_STEPS = 60
+
+
+@compiled
+def roots(table: FloatArray, close: float) -> FloatArray:
+    """Roots of cubics that cross zero once in their brackets; columns c3, c2, c1, value at 0, at the width, width."""
+    roots = np.empty(table.shape[1])
+    for j in range(len(roots)):
+        c3, c2, c1, below, above, high = table[:, j]
+        low = 0.0
+        u = -high * below / (above - below)
+        for _ in range(_NEWTON_STEPS):
+            gap = ((c3 * u + c2) * u + c1) * u + below
+            slope = (3.0 * c3 * u + 2.0 * c2) * u + c1
+            if gap < 0.0:
+                low = u
+            if gap > 0.0:
+                high = u
+            moved = u - gap / slope if slope > 0.0 else 0.5 * (low + high)
+            if moved < low or moved > high:
+                moved = 0.5 * (low + high)
+            near = abs(moved - u) <= close
+            u = moved
+            if near:
+                break
+        roots[j] = u
+    return roots

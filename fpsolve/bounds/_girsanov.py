@@ -4,7 +4,9 @@ explicit bound on a sampler's of Strasman et al. for variance-preserving process
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache, partial
 from itertools import pairwise
 
 import numpy as np
@@ -15,7 +17,6 @@ from fpsolve.bounds._line import (
     HELD,
     LOST,
     RESOLVED,
-    ScoreError,
     entropy_of,
     held,
     mean_under,
@@ -335,27 +336,22 @@ def girsanov(
     0.005
     """
     _checks.instances(first=(first, Reverse), second=(second, Reverse), grid=(grid, Grid))
-    _require(first, second, t_min)
+    _require(first, second, t_min, first_start=first_start, second_start=second_start)
     _checks.same_dim("grid", grid.dim, "first", first.dim)
-    for name, law in (("first_start", first_start), ("second_start", second_start)):
-        if law is not None:
-            _checks.instances(**{name: (law, Law)})
-            _checks.same_dim(name, law.dim, "first", first.dim)
     T = first.horizon
     start = first.marginal(T) if first_start is None else first_start
     other = start if second_start is None else second_start
     known = first.exact and first_start is None
     hidden = first.hidden(t_min, T, grid).with_others(second.hidden(t_min, T, grid))
-    seen: dict[float, ScoreError] = {}
+    square = partial(_square, first, second)
+    under_marginal = cache(lambda t: under(first.marginal(t), square(t), grid))
     for _ in range(_ROUNDS):
         times, dr = over_time(first, T, t_min, _PANELS, hidden)
         density, last, lost = _densities(first, times, t_min, grid, start if first_start is not None else None)
         factor = _factor(first, times, t_min)
-        for t, p in zip(times.tolist(), density, strict=True):
-            # finite volumes depend on where they stop, marginals do not
-            if not known or t not in seen:
-                seen[t] = _error(p, first, second, t, grid, known)
-        errors = [seen[t] for t in times.tolist()]
+        pairs = zip(times.tolist(), density, strict=True)
+        # finite volumes depend on where they stop, marginals are asked once
+        errors = [under_marginal(t) if known else on_cells(p, square(t)(grid.x), grid) for t, p in pairs]
         integrand = factor * np.array([error.value for error in errors])
         unresolved, halves = unresolved_panels(times, integrand * dr, _UNRESOLVED)
         if not unresolved > _UNRESOLVED:
@@ -402,7 +398,7 @@ def girsanov(
 _SINGULAR = "without noise two runs are singular to each other"
 
 
-def _require(first: Reverse, second: Reverse, t_min: float) -> None:
+def _require(first: Reverse, second: Reverse, t_min: float, **starts: Law | None) -> None:
     if first.process != second.process or first.eta != second.eta:
         got = f"eta = {second.eta_label}, {second.process!r}"
         raise _checks.error("second", "the process and eta of the first", got)
@@ -410,6 +406,10 @@ def _require(first: Reverse, second: Reverse, t_min: float) -> None:
         raise _checks.error("first", "eta > 0", "0", _SINGULAR)
     _checks.same_dim("second", second.dim, "first", first.dim)
     _checks.interval("t_min", t_min, 0.0, first.horizon, ends="()")
+    for name, law in starts.items():
+        if law is not None:
+            _checks.instances(**{name: (law, Law)})
+            _checks.same_dim(name, law.dim, "first", first.dim)
 
 
 def _factor(reverse: Reverse, times: Array, t_min: float) -> Array:
@@ -442,10 +442,6 @@ def _lost(p: Array, grid: Grid) -> float:
     return max(abs(1.0 - float(p.sum() * grid.volume)), float(np.abs(p[edge(grid)]).sum() * grid.volume))
 
 
-def _error(p: Array, first: Reverse, second: Reverse, t: float, grid: Grid, known: bool) -> ScoreError:
-    """``E|s - s'|^2`` under the first run, which is its marginal where that is `known`."""
-
-    def square(x: Array) -> Array:
-        return square_of(first.score(t, x) - second.score(t, x), grid.dim)
-
-    return under(first.marginal(t), square, grid) if known else on_cells(p, square(grid.x), grid)
+def _square(first: Reverse, second: Reverse, t: float) -> Callable[[Array], Array]:
+    """``|s - s'|^2`` at points."""
+    return lambda x: square_of(first.score(t, x) - second.score(t, x), first.dim)

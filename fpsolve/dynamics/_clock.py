@@ -80,7 +80,7 @@ class MonotoneMap:
 
     def inverse(self, y: ArrayLike) -> FloatArray:
         """x(y), within the table, by Newton steps kept inside the bracket of neighbouring nodes."""
-        from fpsolve.dynamics._roots import roots
+        from fpsolve._cells import roots
 
         target = np.asarray(y, dtype=float)
         k = self._place(self.y, target)

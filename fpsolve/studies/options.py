@@ -39,8 +39,7 @@ from fpsolve._checks import FloatArray, error
 from fpsolve.processes import Process
 from fpsolve.settings import build, netcdf, result_folder, write_all
 from fpsolve.settings import read as read_file
-from fpsolve.studies._boxes import reach, widen
-from fpsolve.studies.config import NOTE, Stages, StudySettings, level_time, own_units
+from fpsolve.studies.config import NOTE, Stages, StudySettings, level_time, own_units, reach, widen
 from fpsolve.studies.report import Report, html, markdown
 
 #: What `--quick` changes: the same question with fewer cells, steps, particles and cases.
