@@ -7,7 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from scipy.stats import norm
+
+import fpsolve as fp
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
@@ -78,6 +82,40 @@ def test_the_script_with_proofs_runs_as_it_stands(tmp_path):
     assert 0.0 <= high - low <= 1e-15 and low == pytest.approx(0.0270835924861, rel=1e-11)
     assert "proved contraction 0.7406" in told or "proved contraction 0.7405" in told
     assert "weight 1 + 0.162" in told and "0.162 x^2" in README
+
+
+@pytest.mark.parametrize(
+    ("starts", "told", "tol", "within", "said"),
+    [
+        ((None, 0.0), "6.558881828e-6", 1e-9, 1e-9, "1e-9, tol = 1e-9"),
+        ((1e-10, -1e-10), "9.9e-12", 1e-6, 3e-4, "3e-4, tol = 1e-6"),
+    ],
+    ids=["from p_T", "1e-10 apart"],
+)
+def test_small_distances_of_the_table(starts, told, tol, within, said):
+    """Total variation by trapezoids over both times, and by a run with the tolerance that the table names."""
+
+    def mixture(x, t):
+        m, v = np.exp(-t) * np.array([-2.0, 2.0]), 1.0 + np.exp(-2.0 * t) * (np.array([0.09, 0.25]) - 1.0)
+        return 0.5 * norm.pdf(x[:, None], m, np.sqrt(v)).sum(axis=1)
+
+    (x, h), (y, k) = (np.linspace(-9.0, 9.0, n, retstep=True) for n in (4801, 601))
+    step = np.exp(-2.99)
+    away = 2e-10 * y * norm.pdf(y) if starts[0] else mixture(y, 3.0) - norm.pdf(y)
+    there = norm.pdf(y, step * x[:, None], np.sqrt(1.0 - step**2)) @ (away / mixture(y, 3.0)) * k
+    exact = 0.5 * np.sum(mixture(x, 0.01) * np.abs(there)) * h
+    assert exact == pytest.approx(float(told), rel=5e-3)
+    assert f"{told} | relative error below {said} |" in README
+    # to all digits by quadrature in 50, which the trapezoids have only some of: |.| bends
+    true = 6.55888182791e-6 if starts[0] is None else exact
+    assert true == pytest.approx(exact, rel=3e-5)
+    reverse = fp.Reverse(fp.GaussianMixture([0.5, 0.5], [-2.0, 2.0], stds=[0.3, 0.5]), fp.OrnsteinUhlenbeck(T=3.0))
+    laws = [reverse.marginal(3.0) if mean is None else fp.Gaussian(mean, std=1.0) for mean in starts]
+    run = fp.evolve(reverse, dict(zip("ab", laws, strict=True)), t_min=0.01, tol=tol, save_at=[0.01])
+    curve = fp.forgetting_curve(run, reference="b", weight=fp.UnitWeight()).isel(t=-1, start=0)
+    found, bar = 0.5 * float(curve.distance), 0.5 * float(curve.error)
+    print(found, "+-", bar, "off by", found / true - 1.0)
+    assert abs(found - true) <= min(bar, within * true)
 
 
 def test_first_blocks_are_one_command_each_and_the_second_is_what_ci_runs():

@@ -11,6 +11,16 @@ import fpsolve as fp
 from fpsolve import cli, verification
 from fpsolve.verification import _cases
 
+README = (Path(__file__).parents[1] / "README.md").read_text()
+
+
+#: Figures of the README that are values of checks, by group and name: least, most, and what the README says.
+FIGURES = {
+    "densities": {"pair of 400 and 800 cells: TV": (6.4e-8, 7.2e-8, "| 6.8e-8, in ")},
+    "plane": {"five rotated Gaussians, pair of 128^2 and 256^2 cells: TV": (3.4e-6, 3.6e-6, "| TV 3.5e-6 |")},
+    "probability flow": {"probability flow: change of plain total variation": (0.0, 2e-10, "| below 2e-10 |")},
+}
+
 
 @pytest.mark.parametrize("group", verification.GROUPS)
 def test_every_reference_value_holds(group: str) -> None:
@@ -18,6 +28,9 @@ def test_every_reference_value_holds(group: str) -> None:
     for check in checks:
         print(check.record())
     assert checks and all(check.passed for check in checks)
+    values = {check.name: check.value for check in checks}
+    for name, (least, most, told) in FIGURES.get(group, {}).items():
+        assert least <= values[name] <= most and told in README, name
 
 
 def test_a_wrong_reference_fails_and_ends_with_1(monkeypatch: Any, capsys: Any) -> None:
