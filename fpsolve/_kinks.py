@@ -19,11 +19,10 @@ from functools import lru_cache
 import numpy as np
 
 from fpsolve._checks import FloatArray
+from fpsolve._times import Joints, Steep
 
 #: Values (functions, ...) of functions of times (...).
 Functions = Callable[[FloatArray], FloatArray]
-#: A quick change: its time, its size as a share of the function, and how long it takes.
-Steep = tuple[float, float, float]
 
 _ORDER = 6
 #: Times of the grids at the ends, a quarter of those between, unless told otherwise; as shares of the range how near to
@@ -49,46 +48,6 @@ FELT, FELT_BY_DERIVATIVES, FELT_IN_SCORES = 1e-5, 1e-7, 1e-3
 STEEP, _BEFORE, _SMALL, _EXACT, _JUMP = 7.0, 500.0, 0.05, 1e-7, 1e-2
 #: What changes more than this in a piece is looked at in so many parts, so often.
 _MUCH, _PARTS, _FINER = 0.05, 8, 4
-#: How near to a steep change the first time beside it is, as a share of its duration.
-_NEXT = 0.25
-
-
-@dataclass(frozen=True)
-class Joints:
-    """Times at which steps have to end, increasing.
-
-    `rough`: functions jump or bend at so many places that no steps can meet them all; orders are not to be believed.
-    `steep`: where they change quickly.
-    """
-
-    times: tuple[float, ...] = ()
-    rough: bool = False
-    steep: tuple[Steep, ...] = ()
-
-    def with_others(self, other: Joints) -> Joints:
-        """Both together."""
-        return Joints(
-            tuple(sorted({*self.times, *other.times})),
-            self.rough or other.rough,
-            tuple(sorted({*self.steep, *other.steep})),
-        )
-
-    def beside(self, low: float, high: float, ratio: float, share: float = 0.0) -> FloatArray:
-        """Times in (low, high) that resolve steep changes: one in each such share of them, and beside at distances that
-        grow by a ratio."""
-        if not self.steep:
-            return np.empty(0)
-        t, change, duration = np.array(self.steep).T
-        apart = np.diff(t) > 2.0 * (duration[1:] + duration[:-1])
-        inside = np.array([t - 0.5 * duration, t, t + 0.5 * duration])
-        if share > 0.0:
-            inside = inside[1, np.append(True, np.diff(np.cumsum(change) // share) > 0.0)]
-        found = [inside.ravel()]
-        for sign, ends in ((-1.0, np.append(True, apart)), (1.0, np.append(apart, True))):
-            for at, first in zip(t[ends], _NEXT * duration[ends], strict=True):
-                found.append(at + sign * first * ratio ** np.arange(np.log((high - low) / first) / np.log(ratio)))
-        times = np.concatenate(found)
-        return times[(times > low) & (times < high)]
 
 
 def joints(

@@ -1,4 +1,4 @@
-"""Forward times at the border.
+"""Forward times at the border, and those at which steps have to end.
 
 A user's `t_min`, T, save times and step times are computed in different ways, by ``arange``, ``cumsum``, powers or in
 float32, and the same time comes out with other last digits. Compared exactly, it makes a second save time one rounding
@@ -14,6 +14,7 @@ mark that they round to. Times a user means to be different are further apart.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -31,6 +32,48 @@ SINGLE = 2e-6
 HALF = 2.0**-11
 #: Distance that sums of float32 steps leave: 8 units in the last place of T, at most a thousandth of a time.
 SINGLE_SUM, _SHARE = 1e-6, 1e-3
+#: A quick change: its time, its size as a share of the function, and how long it takes.
+Steep = tuple[float, float, float]
+#: How near to a steep change the first time beside it is, as a share of its duration.
+_NEXT = 0.25
+
+
+@dataclass(frozen=True)
+class Joints:
+    """Times at which steps have to end, increasing.
+
+    `rough`: functions jump or bend at so many places that no steps can meet them all; orders are not to be believed.
+    `steep`: where they change quickly.
+    """
+
+    times: tuple[float, ...] = ()
+    rough: bool = False
+    steep: tuple[Steep, ...] = ()
+
+    def with_others(self, other: Joints) -> Joints:
+        """Both together."""
+        return Joints(
+            tuple(sorted({*self.times, *other.times})),
+            self.rough or other.rough,
+            tuple(sorted({*self.steep, *other.steep})),
+        )
+
+    def beside(self, low: float, high: float, ratio: float, share: float = 0.0) -> FloatArray:
+        """Times in (low, high) that resolve steep changes: one in each such share of them, and beside at distances that
+        grow by a ratio."""
+        if not self.steep:
+            return np.empty(0)
+        t, change, duration = np.array(self.steep).T
+        apart = np.diff(t) > 2.0 * (duration[1:] + duration[:-1])
+        inside = np.array([t - 0.5 * duration, t, t + 0.5 * duration])
+        if share > 0.0:
+            inside = inside[1, np.append(True, np.diff(np.cumsum(change) // share) > 0.0)]
+        found = [inside.ravel()]
+        for sign, ends in ((-1.0, np.append(True, apart)), (1.0, np.append(apart, True))):
+            for at, first in zip(t[ends], _NEXT * duration[ends], strict=True):
+                found.append(at + sign * first * ratio ** np.arange(np.log((high - low) / first) / np.log(ratio)))
+        times = np.concatenate(found)
+        return times[(times > low) & (times < high)]
 
 
 def same(a: float, b: float, T: float) -> bool:

@@ -14,7 +14,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from fpsolve._kinks import Joints
+from fpsolve._times import Joints
 from fpsolve.bounds._record import Hypothesis
 from fpsolve.dynamics import Reverse
 from fpsolve.grid import Grid

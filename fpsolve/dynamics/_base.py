@@ -20,7 +20,8 @@ from numpy.typing import ArrayLike, NDArray
 from fpsolve import marginals
 from fpsolve._callables import refuse_signature, values_of
 from fpsolve._checks import dimension, error, finite, finite_array, flag, instances, non_negative, one_of, real_array
-from fpsolve._kinks import Joints, joints
+from fpsolve._kinks import joints
+from fpsolve._times import Joints
 from fpsolve.grid import Grid
 from fpsolve.laws import Law
 from fpsolve.processes import Process, checked_process

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fpsolve._checks import FloatArray, error
-from fpsolve._kinks import Joints
+from fpsolve._times import Joints
 from fpsolve.dynamics._base import BaseDynamics
 from fpsolve.grid import Grid
 from fpsolve.laws import Law

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fpsolve._kinks import Joints
+from fpsolve._times import Joints
 from fpsolve.dynamics._base import BaseDynamics, square_norm_on_axes
 from fpsolve.dynamics._reverse import Reverse
 from fpsolve.grid import Grid

@@ -20,7 +20,8 @@ from scipy.special import ndtri_exp
 
 from fpsolve import marginals, scores
 from fpsolve._checks import error, finite, non_negative, real_array, values_at
-from fpsolve._kinks import FELT_IN_SCORES, Joints, joints
+from fpsolve._kinks import FELT_IN_SCORES, joints
+from fpsolve._times import Joints
 from fpsolve.dynamics._base import BaseDynamics, break_times, central_divergence
 from fpsolve.dynamics._clock import Clock
 from fpsolve.dynamics._stochasticity import Churn, Eta, always_zero, eta_joints, eta_values
@@ -195,6 +196,8 @@ class Reverse(BaseDynamics):
 
     def eta_at(self, t: ArrayLike) -> Array:
         """eta at forward times t, of their shape."""
+        if not callable(self.eta):
+            return np.full(real_array("t", t).shape, self.eta)
         return eta_values(self.eta, t)
 
     def constant_eta(self, what: str) -> float:

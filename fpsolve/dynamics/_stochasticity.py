@@ -13,7 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 from fpsolve import _checks
 from fpsolve._callables import answer_of
 from fpsolve._checks import error
-from fpsolve._kinks import Joints, joints
+from fpsolve._kinks import joints
+from fpsolve._times import Joints
 from fpsolve.processes import Process
 
 Array = NDArray[np.float64]
@@ -27,8 +28,8 @@ _BISECTIONS = 60
 _ETA_LOOKS = 300
 
 
-def eta_values(eta: Eta, t: ArrayLike) -> Array:
-    """eta at forward times t, of their shape.
+def eta_values(eta: EtaFunction, t: ArrayLike) -> Array:
+    """A function eta at forward times t, of their shape.
 
     Raises
     ------
@@ -36,8 +37,6 @@ def eta_values(eta: Eta, t: ArrayLike) -> Array:
         A value below 0, NaN or infinite, with the time.
     """
     times = _checks.real_array("t", t)
-    if not callable(eta):
-        return np.full(times.shape, float(eta))
     values = np.array([_value(eta, s) for s in times.ravel().tolist()]).reshape(times.shape)
     bad = ~((values >= 0.0) & np.isfinite(values))
     if bad.any():

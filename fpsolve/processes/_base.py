@@ -18,8 +18,9 @@ import numpy as np
 from fpsolve import _checks, _times
 from fpsolve._callables import told
 from fpsolve._checks import USER_ERRORS, FloatArray, error, positive, values_at
-from fpsolve._kinks import Joints, joints
+from fpsolve._kinks import joints
 from fpsolve._messages import page
+from fpsolve._times import Joints
 
 if TYPE_CHECKING:
     from fpsolve.laws import Gaussian

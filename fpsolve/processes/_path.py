@@ -18,7 +18,8 @@ import numpy as np
 from fpsolve import _checks
 from fpsolve._callables import told
 from fpsolve._checks import USER_ERRORS, FloatArray, digits, error, values_at
-from fpsolve._kinks import FELT_BY_DERIVATIVES, Joints, joints, quick_changes
+from fpsolve._kinks import FELT_BY_DERIVATIVES, joints, quick_changes
+from fpsolve._times import Joints
 from fpsolve.processes._base import Process
 
 Function = Callable[[Any], Any]

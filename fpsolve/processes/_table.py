@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fpsolve import _checks, _memory
 from fpsolve._checks import FloatArray, digits, error
-from fpsolve._kinks import Joints
+from fpsolve._times import Joints
 from fpsolve.processes._base import VariancePreserving
 from fpsolve.processes._path import HELD
 
