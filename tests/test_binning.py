@@ -53,3 +53,26 @@ def test_a_run_on_many_samples_meets_its_tolerance(rng):
     reverse = fp.Reverse(fp.KernelDensity(data(100_000, 1, rng)), fp.VP())
     run = fp.evolve(reverse, {"prior": fp.Gaussian(0.0, std=1.0)}, t_min=0.01, tol=1e-3)
     assert run.attrs["tol_met"] == "yes"
+
+
+@pytest.mark.parametrize("far", [1e5, 1e9, 1e14])
+@pytest.mark.parametrize("dim", [1, 2])
+def test_samples_far_away_cost_no_more_than_near_ones(dim, far, rng):
+    """Nodes lie where samples are: between a few hundred and one a billion bandwidths off there is nothing."""
+    near = data(4000, dim, rng)
+    x = np.append(near, np.full_like(near[:1], far), axis=0)
+    bandwidth = np.full(dim, 0.1) if dim == 2 else 0.1
+    law = fp.KernelDensity(x, bandwidth)
+    assert len(law.log_weights) < 8000
+    np.testing.assert_allclose(law.mean, x.mean(axis=0), rtol=1e-12)
+    # a sample f of the way between two nodes has gained f (1 - f) of their distance squared, others less: 1/6 was taken
+    np.testing.assert_allclose(np.diagonal(np.atleast_2d(law.cov)), x.var(axis=0) + 0.1**2, rtol=1e-9)
+    # what is stated of the near ones alone, and of the far one by itself what its share among its nodes makes of it
+    alone = fp.KernelDensity(near, bandwidth).binning_error * 4000 / 4001
+    assert alone <= law.binning_error * (1.0 + 1e-9) < alone + 2.0 / 4001
+
+
+def test_a_sum_over_the_plane_that_does_not_fit_is_refused(rng):
+    law = fp.KernelDensity(rng.standard_cauchy((40_000, 2)), [1e-3, 1e-3])
+    with pytest.raises(ValueError, match=r"binning_error: .*larger bandwidth"):
+        _ = law.binning_error

@@ -351,16 +351,20 @@ def bin_samples(samples: FloatArray, widths: FloatArray) -> tuple[FloatArray, Fl
     which whoever uses the nodes takes off the kernel's own (Wand 1994, doi:10.1080/10618600.1994.10474656).
     """
     position = samples / widths
-    base = np.floor(position).astype(np.int64)
+    base = np.floor(position)
     share = position - base
-    low = base.min(axis=0)
-    extent = base.max(axis=0) - low + 2
-    mass = np.zeros(tuple(extent))
+    # numbers of the nodes per axis that have a share: few, however far samples lie apart
+    axes = [np.unique(np.stack([low, low + 1.0]), return_inverse=True) for low in base.T]
+    keys, parts = [], []
     for corner in np.ndindex(*(2,) * samples.shape[1]):
-        part = np.prod(np.where(corner, share, 1.0 - share), axis=1)
-        np.add.at(mass, tuple((base + corner - low).T), part / len(samples))
-    occupied = np.argwhere(mass > 0.0)
-    return mass[tuple(occupied.T)], (occupied + low) * widths
+        places = [place.reshape(2, -1)[side] for (_, place), side in zip(axes, corner, strict=True)]
+        keys.append(np.ravel_multi_index(places, [len(nodes) for nodes, _ in axes]))
+        parts.append(np.prod(np.where(corner, share, 1.0 - share), axis=1) / len(samples))
+    occupied, place = np.unique(np.concatenate(keys), return_inverse=True)
+    mass = np.bincount(place, np.concatenate(parts))
+    some = np.unravel_index(occupied[mass > 0.0], [len(nodes) for nodes, _ in axes])
+    found = [nodes[k] * width for (nodes, _), k, width in zip(axes, some, widths, strict=True)]
+    return mass[mass > 0.0], np.stack(found, axis=-1)
 
 
 def symmetric_interval_probabilities(cdf: Callable[[FloatArray], FloatArray], z: FloatArray) -> FloatArray:

@@ -8,6 +8,7 @@ import numpy as np
 from scipy.special import gammaln, loggamma, stdtr
 
 from fpsolve._checks import FloatArray, generator, interval, non_negative, points, positive, varies
+from fpsolve._memory import require
 from fpsolve.laws._base import (
     COMPACT,
     Law,
@@ -105,16 +106,13 @@ class KernelDensity(SeveralNormals):
         if not self.bins:
             return 0.0
         everything = KernelDensity(self.samples, self.bandwidth, bins=0.0)
-        reach = 5.0 * np.atleast_1d(self.bandwidth)
-        data = self.samples.reshape(len(self.samples), -1)
-        low, high = data.min(axis=0) - reach, data.max(axis=0) + reach
-        counts = np.ceil((high - low) / (0.5 * np.atleast_1d(self.bandwidth))).astype(int)
-        steps = (high - low) / counts
-        axes = [a + h * (np.arange(m) + 0.5) for a, h, m in zip(low, steps, counts, strict=True)]
-        faces = [a + h * np.arange(m + 1) for a, h, m in zip(low, steps, counts, strict=True)]
-        if len(axes) == 1:
-            gap = self.density(axes[0]) - everything.density(axes[0])
-            return float(np.abs(gap).sum() * steps[0])
+        columns = self.samples.reshape(len(self.samples), -1).T
+        faces = [_faces_around(x, b) for x, b in zip(columns, np.atleast_1d(self.bandwidth), strict=True)]
+        if len(faces) == 1:
+            middles, steps = 0.5 * (faces[0][1:] + faces[0][:-1]), np.diff(faces[0])
+            return float((np.abs(self.density(middles) - everything.density(middles)) * steps).sum())
+        remedy = "give a larger bandwidth, or leave out what lies far away"
+        require("binning_error", 24.0 * len(faces[0]) * len(faces[1]), remedy)
         # In the plane cell probabilities are matrix products and cheap for any number of samples.
         ours, theirs = self.cell_probabilities(*faces), everything.cell_probabilities(*faces)
         return float(np.abs(np.asarray(ours) - np.asarray(theirs)).sum())
@@ -133,6 +131,14 @@ class KernelDensity(SeveralNormals):
         if self.dim == 1:
             return self
         return KernelDensity(self.samples[:, axis], bandwidth=self.bandwidth[axis], bins=self.bins)
+
+
+def _faces_around(x: FloatArray, bandwidth: float) -> FloatArray:
+    """Faces of cells of half a bandwidth within five of some samples, and of one cell between those far apart."""
+    x, reach = np.sort(x), 5.0 * bandwidth
+    gaps = np.flatnonzero(np.diff(x) > 2.0 * reach)
+    ends = zip(x[np.append(0, gaps + 1)] - reach, x[np.append(gaps, len(x) - 1)] + reach, strict=True)
+    return np.unique(np.concatenate([np.linspace(a, b, int(np.ceil((b - a) / (0.1 * reach))) + 1) for a, b in ends]))
 
 
 def _bandwidth(samples: FloatArray, given: Any) -> FloatArray:
