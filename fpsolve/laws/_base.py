@@ -361,7 +361,7 @@ def bin_samples(samples: FloatArray, widths: FloatArray) -> tuple[FloatArray, Fl
         keys.append(np.ravel_multi_index(places, [len(nodes) for nodes, _ in axes]))
         parts.append(np.prod(np.where(corner, share, 1.0 - share), axis=1) / len(samples))
     occupied, place = np.unique(np.concatenate(keys), return_inverse=True)
-    mass = np.bincount(place, np.concatenate(parts))
+    mass = np.bincount(place, np.concatenate(parts)).astype(np.float64)
     some = np.unravel_index(occupied[mass > 0.0], [len(nodes) for nodes, _ in axes])
     found = [nodes[k] * width for (nodes, _), k, width in zip(axes, some, widths, strict=True)]
     return mass[mass > 0.0], np.stack(found, axis=-1)
