@@ -367,6 +367,14 @@ def bin_samples(samples: FloatArray, widths: FloatArray) -> tuple[FloatArray, Fl
     return mass[mass > 0.0], np.stack(found, axis=-1)
 
 
+def faces_around(x: FloatArray, bandwidth: float) -> FloatArray:
+    """Faces of cells of half a bandwidth within five of some samples, and of one cell between those far apart."""
+    x, reach = np.sort(x), 5.0 * bandwidth
+    gaps = np.flatnonzero(np.diff(x) > 2.0 * reach)
+    ends = zip(x[np.append(0, gaps + 1)] - reach, x[np.append(gaps, len(x) - 1)] + reach, strict=True)
+    return np.unique(np.concatenate([np.linspace(a, b, int(np.ceil((b - a) / (0.1 * reach))) + 1) for a, b in ends]))
+
+
 def symmetric_interval_probabilities(cdf: Callable[[FloatArray], FloatArray], z: FloatArray) -> FloatArray:
     """Return ``P(z_i < Z <= z_{i+1})`` for a law symmetric about 0.
 

@@ -16,6 +16,7 @@ from fpsolve.laws._base import (
     Tail,
     bin_samples,
     check_axes,
+    faces_around,
     frozen,
     lengths,
     location,
@@ -107,7 +108,7 @@ class KernelDensity(SeveralNormals):
             return 0.0
         everything = KernelDensity(self.samples, self.bandwidth, bins=0.0)
         columns = self.samples.reshape(len(self.samples), -1).T
-        faces = [_faces_around(x, b) for x, b in zip(columns, np.atleast_1d(self.bandwidth), strict=True)]
+        faces = [faces_around(x, b) for x, b in zip(columns, np.atleast_1d(self.bandwidth), strict=True)]
         if len(faces) == 1:
             middles, steps = 0.5 * (faces[0][1:] + faces[0][:-1]), np.diff(faces[0])
             return float((np.abs(self.density(middles) - everything.density(middles)) * steps).sum())
@@ -131,14 +132,6 @@ class KernelDensity(SeveralNormals):
         if self.dim == 1:
             return self
         return KernelDensity(self.samples[:, axis], bandwidth=self.bandwidth[axis], bins=self.bins)
-
-
-def _faces_around(x: FloatArray, bandwidth: float) -> FloatArray:
-    """Faces of cells of half a bandwidth within five of some samples, and of one cell between those far apart."""
-    x, reach = np.sort(x), 5.0 * bandwidth
-    gaps = np.flatnonzero(np.diff(x) > 2.0 * reach)
-    ends = zip(x[np.append(0, gaps + 1)] - reach, x[np.append(gaps, len(x) - 1)] + reach, strict=True)
-    return np.unique(np.concatenate([np.linspace(a, b, int(np.ceil((b - a) / (0.1 * reach))) + 1) for a, b in ends]))
 
 
 def _bandwidth(samples: FloatArray, given: Any) -> FloatArray:
