@@ -141,6 +141,19 @@ def test_many_random_planes_add_up_to_one(rng: np.random.Generator) -> None:
     assert complete >= 27
 
 
+@pytest.mark.parametrize("size", [1e-250, 1e-170, 1e100])
+def test_fields_of_any_size_have_the_same_points(size: float) -> None:
+    """Products of values of the size of densities are 0, and so are determinants."""
+    line = fp.flows.stationary_points(lambda x: size * (x - x**3), (-2.1, 2.0))
+    assert line.complete and line.kind == ("attracting", "repelling", "attracting")
+    np.testing.assert_allclose(line.at, [-1.0, 0.0, 1.0], atol=1e-12)
+    plane = fp.flows.stationary_points(
+        lambda x: size * np.stack([x[..., 0] - x[..., 0] ** 3, -x[..., 1]], axis=-1), [(-2.1, 2.0), (-1.0, 1.2)]
+    )
+    assert plane.complete and plane.kind == ("attracting", "saddle", "attracting")
+    assert plane.index.tolist() == [1, -1, 1]
+
+
 def test_a_missed_point_shows() -> None:
     """The control: with too few cells points are missed, and the indices do not add up."""
     from dataclasses import replace

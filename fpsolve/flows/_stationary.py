@@ -90,12 +90,14 @@ def _on_the_line(field: Field, x: FloatArray, values: FloatArray) -> tuple[Float
     """Zeros by Brent's method from sign changes; exact zeros on nodes, and minima of |S| between them."""
     from scipy.optimize import brentq
 
-    changes = np.flatnonzero(values[:-1] * values[1:] < 0.0)
+    # signs: products of values as small as those of densities are 0
+    signs = np.sign(values)
+    changes = np.flatnonzero(signs[:-1] * signs[1:] < 0.0)
     ends = 4.0 * np.finfo(float).eps
     roots = [brentq(lambda z: float(field(np.array(z))), x[k], x[k + 1], xtol=1e-15, rtol=ends) for k in changes]
     size = np.abs(values)
     inner = np.flatnonzero((size[1:-1] <= size[:-2]) & (size[1:-1] <= size[2:])) + 1
-    flat = [k for k in inner if values[k - 1] * values[k + 1] > 0.0]
+    flat = [k for k in inner if signs[k - 1] * signs[k + 1] > 0.0]
     return np.array(roots), np.concatenate([x[values == 0.0], x[flat]])
 
 
@@ -291,7 +293,7 @@ def _searched(field: Field, grid: Grid, starts: FloatArray, tol: float) -> Stati
     eigenvalues = np.stack([_ordered(np.linalg.eigvals(slope)) for slope in slopes])
     flat = FLAT * np.abs(eigenvalues).max()
     kind = tuple(_kind(values.real, flat) for values in eigenvalues)
-    index = np.where(np.array(kind) == "degenerate", 0, np.sign(np.linalg.det(-slopes))).astype(int)
+    index = np.where(np.array(kind) == "degenerate", 0, np.linalg.slogdet(-slopes)[0]).astype(int)
     residual = np.linalg.norm(evaluate(field, as_points(at)).reshape(at.shape), axis=1)
     return StationaryPoints(as_points(at), kind, eigenvalues, residual, index, degree, unmatched, box, cells)
 
