@@ -125,3 +125,13 @@ def test_other_test_functions_and_the_first_tenth_of_an_ensemble():
     early = times[1:] <= 0.1
     assert found.sel(share=0.1).values == pytest.approx((rate * h)[:, early].sum(axis=1), rel=0.05)
     assert run.attrs["test_function"].startswith("slope")
+
+
+def test_resamples_without_ranks_widen_the_interval():
+    """One of twelve numbers differs: a third of the resamples miss it, and say nothing of any correlation."""
+    one = np.append(np.zeros(11), 1.0)
+    found = stochastic.rank_correlation(one, np.arange(12.0), seed=0)
+    assert (found.low, found.high) == (-1.0, 1.0)
+    # three values: next to no resample has but one of them
+    some = stochastic.rank_correlation(np.floor(np.arange(12.0) / 5.0), np.arange(12.0), seed=0)
+    assert 0.6 < some.low < some.value < some.high < 1.0

@@ -352,7 +352,8 @@ def rank_correlation(
 ) -> RankCorrelation:
     """Return Spearman's rank correlation of pairs and its bootstrap interval.
 
-    Pairs are resampled with replacement; ties, which resampling makes, share their mean rank.
+    Pairs are resampled with replacement; ties, which resampling makes, share their mean rank. Resamples in which one
+    number is the same everywhere have no ranks and widen the interval, to [-1, 1] where there are many.
 
     Parameters
     ----------
@@ -394,7 +395,9 @@ def rank_correlation(
     count = _memory.count("resamples", resamples, 80.0 * n, "take fewer resamples", seconds=2e-7 * n)
     chosen = np.random.default_rng(_checks.integer("seed", seed, minimum=0)).integers(0, n, (count, n))
     spread = _spearman(pairs[0][chosen], pairs[1][chosen])
-    low, high = np.nanquantile(spread, [0.5 - 0.5 * level, 0.5 + 0.5 * level])
+    # a resample without ranks may be anything
+    low = np.quantile(np.nan_to_num(spread, nan=-1.0), 0.5 - 0.5 * level)
+    high = np.quantile(np.nan_to_num(spread, nan=1.0), 0.5 + 0.5 * level)
     return RankCorrelation(
         value=float(_spearman(pairs[:1], pairs[1:])[0]),
         low=float(low),
