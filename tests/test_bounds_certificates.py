@@ -229,3 +229,65 @@ def test_the_optimised_certificate_is_no_worse_than_young_s_in_a_box_that_ends_o
     found = bounds.harris(kernel, weight=weight, optimise=True)
     closed = bounds.harris_closed_form(reverse, 1.0, 0.02, weight=weight, optimise=True)
     assert found.certified and found.value <= closed.value < 1.0
+
+
+def rows_by_hand(reverse, weights, means, stds, t0, t1):
+    """Posterior components ``pi, mu, v`` of the reverse kernel as a function of its source, by Bayes' rule."""
+    process = reverse.process
+    first, added = float(process.scale(0.0, t1)), float(process.variance(0.0, t1))
+    alpha, s = float(process.scale(t1, t0)), float(process.variance(t1, t0))
+    m, v = first * np.array(means), first**2 * np.square(stds) + added
+    total = alpha**2 * v + s
+
+    def row(y):
+        logs = np.log(weights) - 0.5 * np.log(total) - 0.5 * (y - alpha * m) ** 2 / total
+        share = np.exp(logs - logs.max())
+        return share / share.sum(), (alpha * v * y + s * m) / total, v * s / total
+
+    return row, alpha / s
+
+
+@pytest.mark.parametrize("cells", [122, 256])
+def test_the_upper_coefficient_is_above_where_rows_are_narrower_than_cells(cells):
+    """Rows of width 0.04 on cells of 0.4: what two rows in one cell differ by is not on the matrix."""
+    parts = [1.0 - 1e-9, 1e-9, 3.8e-17], [0.15, 0.4, -0.18], [0.042, 0.042, 0.51]
+    reverse = fp.Reverse(fp.GaussianMixture(*parts[:2], stds=parts[2]), fp.EDM(sigma_max=5.0))
+    kernel = kernels.exact(reverse, fp.Grid.uniform((-56.0, 56.0), cells=cells), 5.0, 0.0, source="point")
+    found = bounds.dobrushin(kernel, weight=fp.PolynomialWeight(2, 0.0065), whole_line=True)
+    row, _ = rows_by_hand(reverse, *parts, 5.0, 0.0)
+    z, largest = np.linspace(-6.0, 6.0, 24_001), 0.0
+    for x, y in ((-15.0, 15.0), (-12.0, 12.0), (0.0, 20.0)):
+        p, q = (sum(pi * norm.pdf(z, mu, np.sqrt(v)) for pi, mu, v in zip(*row(one), strict=True)) for one in (x, y))
+        distance = np.trapezoid((1.0 + 0.0065 * z**2) * np.abs(p - q), z)
+        largest = max(largest, distance / (2.0 + 0.0065 * (x**2 + y**2)))
+    print(cells, found.value, found.upper, largest)
+    assert 0.008 < largest <= found.upper < 0.05
+
+
+def test_the_coefficient_in_w1_of_an_exact_kernel_is_that_of_the_line():
+    """A peak between the centres of cells, and one beyond the box: (alpha/s) Var P(y, .) on a fine scan."""
+    for law, process, times, half, cells in (
+        (([0.5, 0.5], [-2.0, 2.0], [0.1, 0.1]), fp.VE(sigma_min=0.05, sigma_max=5.0), (0.8, 0.1), 20.0, 40),
+        (([1.0 - 1e-12, 1e-12], [0.0, 3.0], [0.3, 0.4]), fp.VP(), (0.3, 0.1), 2.5, 200),
+    ):
+        reverse = fp.Reverse(fp.GaussianMixture(*law[:2], stds=law[2]), process)
+        kernel = kernels.exact(reverse, fp.Grid.uniform((-half, half), cells=cells), *times, source="point")
+        found = bounds.ollivier(kernel)
+        row, tilt = rows_by_hand(reverse, *law, *times)
+
+        def slope(y, row=row, tilt=tilt):
+            pi, mu, v = row(y)
+            return tilt * (np.sum(pi * (v + mu**2)) - np.sum(pi * mu) ** 2)
+
+        true = max(slope(y) for y in np.linspace(-20.0, 20.0, 40_001))
+        print(found.value, true, found.x)
+        assert true * (1.0 - 1e-12) <= found.value <= 1.001 * true and found.status == "estimated"
+        assert found.value == pytest.approx(slope(found.x), rel=1e-9)
+
+
+def test_a_box_that_holds_no_level_set_still_has_the_constants_of_the_line():
+    """V is 0 at a source that reaches the ends of the box: no level is held by it, and none is asked of it."""
+    reverse = fp.Reverse(fp.Gaussian(0.0, std=1.0), fp.EDM(sigma_max=5.0))
+    kernel = kernels.exact(reverse, fp.Grid.uniform((-51.0, 51.0), cells=115), 5.0, 0.5, source="point")
+    found = bounds.harris(kernel, weight=fp.ExponentialWeight(0.7))
+    assert found.value is not None or found.reason

@@ -1,5 +1,6 @@
 """Log-Sobolev, Wasserstein and frozen scores: constants where they are attained, and true values below every bound."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -171,16 +172,30 @@ def test_two_dimensions_have_constants_now():
 def test_the_coefficient_in_w1_is_the_largest_over_all_pairs():
     grid = fp.Grid.uniform((-6.0, 6.0), cells=120)
     kernel = kernels.exact(fp.Reverse(TWO_MODES, VP), grid, 0.5, 0.2, source="point")
-    found, x = bounds.ollivier(kernel), grid.x
+    # of the matrix alone, as of any kernel that is not known in closed form
+    found, x = bounds.ollivier(replace(kernel, exact_of=None)), grid.x
     rng, largest = np.random.default_rng(0), 0.0
     far = [tuple(rng.choice(np.arange(20, 100), 2, replace=False)) for _ in range(60)]
     for i, j in [(i, i + 1) for i in range(30, 90)] + far:
         rows = kernel.matrix[i], kernel.matrix[j]
         largest = max(largest, wasserstein_distance(x, x, *rows) / abs(x[i] - x[j]))
     assert found.value == pytest.approx(largest, rel=1e-9) and found.status == "estimated"
+    # quotients over whole cells are below the slope between them
+    assert largest < bounds.ollivier(kernel).value < largest * (1.0 + 2e-4)
     # late, between the modes, the kernel spreads points: no contraction in W1, and none by log-concavity
-    late = bounds.ollivier(kernels.exact(fp.Reverse(TWO_MODES, VP), grid.refine(), 0.2, 0.05, source="point"))
+    kernel = kernels.exact(fp.Reverse(TWO_MODES, VP), grid.refine(), 0.2, 0.05, source="point")
+    late = bounds.ollivier(replace(kernel, exact_of=None))
     assert late.value > 1.0 and abs(late.x) < 1.0
+    # on the line it is larger: far left the wider mode takes over, and Var P(y, .) has a peak
+    alpha, s = float(VP.scale(0.05, 0.2)), float(VP.variance(0.05, 0.2))
+    a, v = VP.scale(0.0, 0.05), VP.scale(0.0, 0.05) ** 2 * np.array([0.09, 0.16]) + VP.variance(0.0, 0.05)
+    y, m, total = np.linspace(-36.0, -33.0, 30_001)[:, None], a * np.array([-1.5, 0.8]), alpha**2 * v + s
+    logs = np.log([0.3, 0.7]) - 0.5 * np.log(total) - 0.5 * (y - alpha * m) ** 2 / total
+    share = np.exp(logs - logs.max(axis=1, keepdims=True))
+    share, mean = share / share.sum(axis=1, keepdims=True), (alpha * v * y + s * m) / total
+    spread = (share * (mean**2 + v * s / total)).sum(axis=1) - (share * mean).sum(axis=1) ** 2
+    assert bounds.ollivier(kernel).value == pytest.approx(alpha / s * spread.max(), rel=1e-7)
+    assert bounds.ollivier(kernel).value > late.value
     assert bounds.wasserstein(fp.Reverse(TWO_MODES, VP), 0.5, 0.2).value is None
 
 

@@ -342,3 +342,12 @@ if __name__ == "__main__":
         print(f"{seed}: holds the oracle's value; {width}; {found.reason or 'as narrow as asked'}", flush=True)
     print(f"broken: {broken or 'none'}; wider than asked, with the reason: {wide or 'none'}")
     sys.exit(1 if broken else 0)
+
+
+def test_all_is_forgotten_where_the_process_ends_in_noise_alone():
+    """alpha(0, T) = 0: the reverse kernel from T is p_t whatever the start, so V-distances are 0."""
+    reverse = fp.Reverse(fp.GaussianMixture([0.3, 0.7], [-1.5, 0.8], stds=[0.3, 0.4]), fp.RectifiedFlow())
+    found = proofs.weighted_tv(reverse, fp.Gaussian(1.0, std=0.5), t=0.3)
+    assert (found.lower, found.upper) == (0.0, 0.0) and found.status == "proved"
+    contraction = proofs.harris(reverse, 1.0, 0.3, weight=fp.PolynomialWeight(2, 0.1))
+    assert contraction.status == "proved" and contraction.overlap == 1.0 and contraction.value < 0.1

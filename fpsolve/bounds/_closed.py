@@ -7,6 +7,7 @@ The Poincare constant of a law on the line, from the gap of a reversible chain o
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -292,3 +293,29 @@ def _inverse_power(p: Array, conductance: Array) -> float:
         if abs(constant - before) < 1e-13 * constant:
             break
     return constant
+
+
+#: Points looked at in and beyond the core, how far out in units of it, cells halved at once, how often.
+_SCAN, _OUT, _HALVED, _TIMES = 4001, 1e3, 32, 40
+
+
+def steepest(of: Callable[[Array], tuple[Array, Array]], core: float) -> tuple[float, float]:
+    """The largest slope of an increasing function that is a straight line far out, and where it is.
+
+    ``of(x)`` gives values and slopes. Between two points the function rises by the integral of its slope, so a maximum
+    that no point has hit shows in the rise: cells are halved where the slopes of their ends, and what they fail to
+    explain of the rise, are largest.
+    """
+    outer = np.geomspace(core, _OUT * core, _SCAN // 10)[1:]
+    x = np.concatenate([-outer[::-1], np.linspace(-core, core, _SCAN), outer])
+    value, slope = of(x)
+    for _ in range(_TIMES):
+        missed = np.abs(np.diff(value) / np.diff(x) - 0.5 * (slope[1:] + slope[:-1]))
+        most = np.maximum(slope[1:], slope[:-1]) + 8.0 * missed
+        # roundings of equal values are no rise
+        worst = np.sort(np.argsort(-np.where(np.diff(x) > 1e-9 * core, most, -np.inf))[:_HALVED])
+        middle = 0.5 * (x[worst] + x[worst + 1])
+        more = of(middle)
+        x, value, slope = (np.insert(a, worst + 1, b) for a, b in zip((x, value, slope), (middle, *more), strict=True))
+    at = int(np.argmax(slope))
+    return float(slope[at]), float(x[at])

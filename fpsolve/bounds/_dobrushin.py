@@ -24,8 +24,8 @@ from fpsolve.weights import WeightLike
 
 Array = NDArray[np.float64]
 
-#: Cells of the wider box.
-_WIDEST = 1500
+#: Cells of the wider box, and their width in standard deviations of the narrowest component of a row.
+_WIDEST, _RESOLVED = 1500, 0.5
 FAR_PAIRS = "pairs of far points stay below the maximum"
 _BETWEEN = ("pairs of points between cell centres", "densities within cells")
 
@@ -145,8 +145,9 @@ def _whole_line(kernel: Kernel, line: Line, weight: WeightLike, value: float) ->
     far = (2.0 + np.multiply.outer(levels, gammas) + 2.0 * ks) / (2.0 + levels[:, None])
     beyond = np.maximum(far, gammas).min(axis=1)
     radii = line.v.radius(np.maximum(levels - 2.0 * line.v.shift, 0.0) / line.v.factor)
-    # the rows from there, in cells that are no wider; those of the starts may be, their remainder is known
-    ends, h = line.reach(radii), kernel.target.spacing[0]
+    # the rows from there, in cells that are no wider and resolve them; those of the starts may be, their remainder is
+    # known
+    ends, h = line.reach(radii), min(kernel.target.spacing[0], _RESOLVED * line.posterior.narrowest)
     enough = beyond <= max(value, 1.05 * float(beyond[-1]))
     fits = int(np.sum((2.0 * ends <= _WIDEST * h) & (2.0 * radii <= 8.0 * _WIDEST * h)))
     at = min(int(np.argmax(enough)), max(fits - 1, 0))
@@ -189,6 +190,11 @@ def _from_above(kernel: Kernel, line: Line, weight: WeightLike, grid: Grid, to_g
     alone = np.abs(slopes).max(axis=1)
     steps = np.append(0.0, np.cumsum(np.abs(np.diff(slopes, axis=0)).max(axis=1)))
     most = np.minimum(np.abs(np.subtract.outer(steps, steps)), np.add.outer(alone, alone))
+    # where rows are narrower than cells their slopes are not seen: at most twice what both have in a cell is missed
+    masses = 2.0 * (end * wide.matrix).max(axis=1)
+    held = np.minimum.outer(masses, masses)
+    resolved = to_grid.spacing[0] <= (1.0 + 1e-9) * _RESOLVED * line.posterior.narrowest
+    most = np.minimum(most, held) if resolved else held
     return value + between + float(np.max(most / np.add.outer(start, start))) + 3.0 * abs(value - halved)
 
 

@@ -21,6 +21,7 @@ from fpsolve.bounds import _closed
 from fpsolve.bounds._line import EARLIEST, ENDS, entropy_of, held, mean_under, over_time, square_of
 from fpsolve.bounds._poincare import BETWEEN, at_least_variance, is_known, log_sobolev_bracket
 from fpsolve.bounds._record import Hypothesis, Record, block, failure, yes
+from fpsolve.bounds._whole_line import Posterior
 from fpsolve.dynamics import Reverse
 from fpsolve.grid import Grid
 from fpsolve.kernels import Kernel
@@ -29,6 +30,8 @@ from fpsolve.laws import Law
 Array = NDArray[np.float64]
 
 _CONSTANT, _BRACKET = "log-Sobolev constant", "bracket on the line"
+_OLLIVIER = "W1(mu P, nu P) <= sup W1(P(x,.), P(y,.))/|x - y| W1(mu, nu) (Ollivier 2009)"
+_BETWEEN_POINTS = "maxima between the points that were looked at"
 
 
 #: Share of the last step's integral that may come from before the earliest of its panels.
@@ -271,14 +274,14 @@ class Ollivier(Record):
     Attributes
     ----------
     x : float
-        Between which neighbouring cells it is attained.
+        Where it is attained; between which neighbouring cells.
     """
 
     x: float
 
     @property
     def status(self) -> Status:
-        """Estimated: rows are those of cells, and the box ends somewhere."""
+        """Estimated: the largest value of those that were looked at."""
         return "no certificate" if self.value is None else "estimated"
 
 
@@ -288,7 +291,10 @@ def ollivier(kernel: Kernel) -> Ollivier:
     .. math:: \sup_{x \ne y} \frac{W_1(P(x, \cdot), P(y, \cdot))}{|x - y|}
               = \sup_i W_1(P(x_i, \cdot), P(x_{i+1}, \cdot))/h,
 
-    since the triangle inequality along the line makes neighbours suffice.
+    since the triangle inequality along the line makes neighbours suffice. Rows of an exact kernel increase with x in
+    stochastic order, so W1 is the difference of their means: for a Gaussian mixture the coefficient is ``(alpha/s) sup
+    Var P(y, .)``, in closed form over y on the whole line, whatever the cells. Of any other kernel it is the maximum
+    over neighbouring cells of the box, and maxima narrower than a cell are missed.
 
     Parameters
     ----------
@@ -314,8 +320,12 @@ def ollivier(kernel: Kernel) -> Ollivier:
     """
     _checks.instances(kernel=(kernel, Kernel))
     _checks.same_dim("kernel", kernel.grid.dim, "the line", 1)
-    to = kernel.grid if kernel.to_grid is None else kernel.to_grid
-    h, width = float(kernel.grid.spacing[0]), float(to.spacing[0])
+    posterior = Posterior.of(kernel.exact_of, kernel.t0, kernel.t1)
+    if posterior is not None:
+        value, x = _closed.steepest(posterior.mean, posterior.core)
+        found = yes("rows are Gaussian mixtures in closed form", True)
+        return Ollivier(value=value, statement=_OLLIVIER, checked=(found,), unchecked=(_BETWEEN_POINTS,), x=x)
+    h, width = float(kernel.grid.spacing[0]), float(kernel.target.spacing[0])
     # rows that lose mass at the ends of the box say nothing
     lost = np.zeros(len(kernel.matrix)) if kernel.defects is None else np.abs(kernel.defects)
     kept = np.flatnonzero(lost <= 1e-8)
@@ -325,7 +335,7 @@ def ollivier(kernel: Kernel) -> Ollivier:
     checked = (yes("neighbouring rows that stay in the box", bool(pairs.size)),)
     return Ollivier(
         value=float(gaps[best]) if pairs.size else None,
-        statement="W1(mu P, nu P) <= sup W1(P(x,.), P(y,.))/|x - y| W1(mu, nu) (Ollivier 2009)",
+        statement=_OLLIVIER,
         checked=checked,
         unchecked=("sources between cell centres and beyond the box",),
         reason=failure(checked),

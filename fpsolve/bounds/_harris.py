@@ -94,7 +94,7 @@ class Sharp:
             return cls(kernel, weight, held, trade, line, NO_TRIALS, (), False)
         within = up = NO_TRIALS
         gammas, ks = trade.gammas[trade.admissible], trade.ks[trade.admissible]
-        if ks.size:
+        if ks.size and held > 0.0:
             low = min(2.0 * float(np.min(ks)), held)
             levels = np.geomspace(max(low, 1e-6 * held), held, _LEVELS)
             within = Trials(gammas, ks, levels, overlap_within(kernel, weight, levels, line))

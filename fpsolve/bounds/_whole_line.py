@@ -163,6 +163,13 @@ class Posterior:
         """``mu_k(y)``, shape (n, components)."""
         return np.asarray(y[:, None] * self.gains + self.offsets)
 
+    def mean(self, y: Array) -> tuple[Array, Array]:
+        """``E X`` under ``P(y, .)`` at points y, and its slope ``(alpha/s) Var X``; shapes (n,)."""
+        shares, means = self.shares(y)[0], self.means(y)
+        mean = (shares * means).sum(axis=1)
+        spread = (shares * (self.variances + np.square(means - mean[:, None]))).sum(axis=1)
+        return np.asarray(mean), np.asarray(self.tilt * spread)
+
     @cached_property
     def gain(self) -> float:
         """The largest gain: that of the widest component, which decides far out."""
@@ -172,6 +179,11 @@ class Posterior:
     def core(self) -> float:
         """Half-width of an interval that holds every component of p_{t0}, ten standard deviations of each."""
         return float(np.max(np.abs(self.evidence_means) + 10.0 * np.sqrt(self.evidence_variances)))
+
+    @cached_property
+    def narrowest(self) -> float:
+        """The least standard deviation of the components of a row."""
+        return float(np.sqrt(self.variances.min()))
 
     # drift
 

@@ -112,6 +112,8 @@ class Block:
 
     def total_variation(self, x: Ball, y: Ball) -> Ball:
         """TV(P(x,.), P(y,.)) for points x < y, half the L1 distance."""
+        if self.path.scale == 0:
+            return arb(0)
         ratio = self._log_evidence(y) - self._log_evidence(x)
         at = (self.path.variance * ratio + (y - x) * (y + x) / 2) / (self.path.scale * (y - x))
         return _unit(self._cdf(x, at) - self._cdf(y, at))
@@ -195,6 +197,8 @@ class Doubles:
 
     def total_variation(self, x: Array, y: Array) -> Array:
         """TV(P(x,.), P(y,.)) for x < y."""
+        if self.alpha == 0.0:
+            return np.zeros(np.broadcast(x, y).shape)
         low, high = self._log_parts(x), self._log_parts(y)
         ratio = logsumexp(high, axis=-1) - logsumexp(low, axis=-1)
         at = (self.s * ratio + (y - x) * (y + x) / 2.0) / (self.alpha * (y - x))
@@ -307,6 +311,9 @@ def distance(problem: Problem, small: Ball, watch: Stopwatch) -> Ball:
     sides, law = problem.sides, problem.law
     if not problem.path.variance > 0:
         return everything()
+    if problem.path.scale == 0:
+        # nothing of the start is left at T: every law becomes p_t
+        return arb(0)
     low, high, beyond = _ends(problem, small)
     half = arb(PANEL_STEP) * problem.path.variance.sqrt() / problem.path.scale
     panels = [*positive_panels(exact(low), arb(0), half), *positive_panels(arb(0), exact(high), half)]
