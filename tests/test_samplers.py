@@ -92,6 +92,13 @@ def test_heun_is_of_second_order(process):
     assert abs(orders[-1] - 2.0) < 0.2, (errors, orders)
 
 
+def test_churn_rises_where_no_data_are_left_at_T():
+    """Rectified flow: the level t/(1 - t) is infinite at T = 1, and every level below it is reached at l/(1 + l)."""
+    step = samplers.step("edm", fp.RectifiedFlow(), 1.0, 0.9, 0.5, churn=10.0, steps=100)
+    level = 1.1 * 9.0
+    assert step.t_top == pytest.approx(level / (1.0 + level), rel=1e-12)
+
+
 def test_the_churn_of_edm():
     """As in the paper: t_hat = (1 + gamma) t, noise sqrt(t_hat^2 - t^2) S_noise, gamma capped at sqrt(2) - 1."""
     edm = fp.EDM(0.002, 80.0)

@@ -92,6 +92,24 @@ def test_siem_like_metric_of_reverse_dynamics_has_the_gain():
     assert found["contribution"].values[0] == pytest.approx(terms, rel=1e-2, abs=1e-12)
 
 
+def test_siem_like_metric_with_the_mean_gain_of_steps():
+    """EDM from sigma 20: g^2 = 2 t, its integral over a step known; the value at the beginning is off by a half."""
+    reverse = fp.Reverse(fp.Gaussian(0.8, std=1.0), fp.EDM(sigma_max=20.0), eta=1.0)
+    times = np.geomspace(20.0, 0.5, 11)
+    grid = fp.Grid.uniform((-120, 120), cells=1200)
+    run = fp.evolve(
+        reverse, reverse.marginal(20.0), grid=grid, steps=400, t_min=0.5, save_at=times, estimate=False, frame="fixed"
+    )
+    plain, mean = (
+        stochastic.siem_like(run, reverse, lambda t, x: np.full_like(x, 0.1), mean_gain=asked)["contribution"].values[0]
+        for asked in (False, True)
+    )
+    turned = times[:-1] ** 2 - times[1:] ** 2
+    assert mean == pytest.approx((turned * 0.1 * 0.8) ** 2, rel=1e-2)
+    assert plain == pytest.approx((2.0 * times[:-1] * (times[:-1] - times[1:]) * 0.1 * 0.8) ** 2, rel=1e-2)
+    assert (plain / mean).min() > 1.3
+
+
 def test_siem_like_refuses():
     times = np.linspace(0.0, 0.2, 5)
     run = run_on(times)

@@ -300,3 +300,41 @@ def test_localization_sets_without_any_certificate_end_in_one_sentence() -> None
     changes = ["target={kind='laplace',scale=0.7}", "betas=[3.0]", "boxes=[2.0, 3.0]", "cells_per_unit=6", "levels=20"]
     with pytest.raises(ValueError, match=r"^betas: expected one with a certificate .*, got \(3.0,\); try smaller"):
         studies.run("localization-set", changes=changes, progress=False)
+
+
+def test_step_size_leaves_room_for_the_churn_of_a_process_that_does_not_go_on() -> None:
+    """The cosine schedule has level L at T and nothing beyond: a churn of 2 in 20 steps needs a tenth."""
+    asked = config("step-size", quick=True, changes=["process.kind=cosine-vp"])
+    level = [
+        float(np.sqrt(np.expm1(-2.0 * np.log(p.scale(0.0, p.T))))) for p in (asked.process, asked.with_room().process)
+    ]
+    assert 0.95 < 1.1 * level[1] / level[0] <= 1.0
+    sampler = seen(get("edm", churn=2.0, steps=20), asked.with_room().process)
+    times = asked.with_room().times(20)
+    assert sampler.step(asked.with_room().process, 0.0, *times[:2]).t_top < 1.0
+    with pytest.raises(ValueError, match="churn"):
+        seen(get("edm", churn=2.0, steps=20), asked.process).step(asked.process, 0.0, 1.0, 0.99)
+    for kind in ("vp", "edm", "rectified-flow"):
+        other = config("step-size", quick=True, changes=[f"process.kind={kind}"])
+        assert other.with_room() is other
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (["process.kind=ornstein-uhlenbeck"], "process.T: missing"),
+        (["process.kind=nothing"], "process.kind: expected one of"),
+        (["target.kind=student-t"], "target.df: missing"),
+        (["weight.kind=exponential"], "weight.rate: missing"),
+    ],
+)
+def test_another_kind_begins_with_no_options_and_what_it_needs_is_told_with_its_path(changes, said, capsys) -> None:
+    assert main(["study", "guidance" if "weight" not in changes[0] else "step-size", "--set", *changes]) == 2
+    told = capsys.readouterr().err
+    assert said in told
+    assert "unknown key" not in told
+
+
+def test_another_kind_of_law_is_set_key_by_key() -> None:
+    found = config("step-size", changes=["target.kind=student-t", "target.df=12.0"])
+    assert repr(found.target) == repr(fp.StudentT(12.0))

@@ -8,7 +8,10 @@ from scipy.stats import spearmanr
 
 import fpsolve as fp
 from fpsolve import stochastic, studies
-from fpsolve.studies import score_noise
+from fpsolve.settings import build
+from fpsolve.studies import _score_noise_cases as ensembles
+from fpsolve.studies import options, score_noise
+from fpsolve.studies.config import by_clock, own_units
 from fpsolve.studies.report import check_table
 
 #: Fewer errors, paths and resamples; in the nightly command as shipped.
@@ -107,6 +110,26 @@ def test_rank_correlation_is_spearmans_and_its_interval_covers():
         hits += one.low <= truth <= one.high
     print(f"covered: {hits} of 200")
     assert 178 <= hits <= 200
+
+
+@pytest.mark.parametrize("kind", ["cosine-vp", "edm", "sub-vp"])
+def test_noise_of_a_rate_moves_a_point_alike_on_every_process(kind):
+    """White in the clock: int c^2 lambda e^2 dr is the rate times int g^2 dr, whatever the times of the process."""
+    process = own_units(build({"kind": kind}, fp.Process))
+    case = ensembles.noises(process, 1, (0.01, 0.01 + 1e-15), seed=0)[0]  # the first is constant
+    t = by_clock(process, 0.01 * process.T, np.linspace(0.0, 1.0, 4001))
+    squares = [float(case.error.variances @ case.error.values(u, np.array([0.3]))[:, 0] ** 2) for u in t.tolist()]
+    moved = -np.trapezoid(process.diffusion(t) ** 4 * squares, t)
+    # in own units g^2 dr is twice the step of tau = log(1 + (s/alpha)^2)/2
+    tau = [0.5 * np.log1p(process.variance(0.0, u) / process.scale(0.0, u) ** 2) for u in (t[0], t[-1])]
+    assert moved == pytest.approx(0.01 * 2.0 * (tau[0] - tau[1]), rel=2e-3)
+
+
+def test_quick_draws_every_family():
+    """Ten of sixty: with every fifth there was one family alone, whose errors any number orders."""
+    config = options.read("score-noise", score_noise.Config, None, options.Options(quick=True))
+    drawn = ensembles.noises(config.process, config.errors, config.rates, 0)[:: config.thinned]
+    assert {case.family for case in drawn} == set(ensembles.FAMILIES)
 
 
 def test_rank_correlation_refuses():

@@ -274,10 +274,15 @@ def _noise_level(process: Process, t: float) -> float:
     return std / alpha
 
 
+def _highest_level(process: Process) -> float:
+    """The noise level of T: infinite where no data are left there."""
+    return _noise_level(process, process.T) if process.scale(0.0, process.T) > 0.0 else math.inf
+
+
 def _reaching(process: Process, level: float, low: float) -> Process:
     """The process, or where the level is beyond that of T the same diffusion on a time in which it is reached."""
     longer: Process | None = process
-    while longer is not None and not _noise_level(longer, longer.T) >= level * (1.0 - ROUNDING):
+    while longer is not None and not _highest_level(longer) >= level * (1.0 - ROUNDING):
         longer = process.longer(float(longer.T) + 0.25 * float(process.T)) if longer.T < _LONGEST * process.T else None
     if longer is None:
         expected = f"a noise level after the churn of at most {_noise_level(process, process.T):.10g}, that of T"
@@ -290,11 +295,12 @@ def _time_of(process: Process, level: float, low: float) -> float:
     """The time at or after `low` at which the noise level is `level`, which is reached."""
     from scipy.optimize import brentq
 
-    if level >= _noise_level(process, process.T):
+    if level >= _highest_level(process):
         return float(process.T)
 
     def excess(t: float) -> float:
-        return _noise_level(process, t) - level
+        # of one over the level, which has an end where no data are left
+        return 1.0 / level - float(process.scale(0.0, t)) / math.sqrt(float(process.variance(0.0, t)))
 
     return float(brentq(excess, low, process.T, xtol=1e-14 * process.T, rtol=1e-14))
 

@@ -43,19 +43,24 @@ class Ground:
     grid: fp.Grid
     times: FloatArray
     weight: Weight
+    estimate: bool = True
 
     def run(self, error: Error) -> xr.Dataset:
-        """Evolve p_T under the score with an error: two steps between any two of the times, one in the companion."""
+        """Evolve p_T under the score with an error: two steps between any two of the times, one in the companion.
+
+        Steps end on kinks of the process too, and there are two more for each.
+        """
         model = scores.perturbed(self.reverse.score, error)
         wrong = fp.Reverse(self.reverse.target, self.reverse.process, score=model, eta=self.reverse.eta)
         return fp.evolve(
             wrong,
             {"exact": self.start},
             grid=self.grid,
-            steps=2 * (len(self.times) - 1),
+            steps=2 * (len(self.times) - 1 + len(self.reverse.process.kinks)),
             t_min=float(self.times[-1]),
             save_at=self.times,
             weight=self.weight,
+            estimate=self.estimate,
             progress=False,
         )
 
@@ -75,8 +80,8 @@ class Ground:
         return np.stack([self.grid.cell_average(self.reverse.marginal(float(t))) for t in self.times])
 
     def coarser(self) -> Ground:
-        """Half the cells and half the steps."""
-        return Ground(self.reverse, self.grid.coarsen(), self.times[::2], self.weight)
+        """Half the cells and half the steps, for what is compared with all of them: without an estimate of its own."""
+        return Ground(self.reverse, self.grid.coarsen(), self.times[::2], self.weight, estimate=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,13 +124,28 @@ def _drawn(ground: Ground, family: str, size: float, rng: np.random.Generator) -
     return errors.RandomField(size, length=rng.uniform(0.5, 1.5), dim=1, seed=int(rng.integers(2**31)), waves=32)
 
 
-def noises(count: int, strength: tuple[float, float], seed: int) -> list[Case]:
-    """Draw noises: constant, linear, waves, bumps and random fields in turn, strengths log-uniform."""
+@dataclass(frozen=True, eq=False)
+class _OnClock:
+    """A mode of noise that is white in the clock ``int g^2 dr`` in place of time."""
+
+    mode: Callable[[FloatArray], Any]
+    process: fp.Process
+
+    def __call__(self, t: float, x: FloatArray) -> Any:
+        return self.mode(x) / self.process.diffusion(t)
+
+
+def noises(process: fp.Process, count: int, rates: tuple[float, float], seed: int) -> list[Case]:
+    """Draw noises: constant, linear, waves, bumps and random fields in turn, rates log-uniform.
+
+    They are white in the clock ``int g^2 dr``, not in time: one range suits every process, whose times differ and whose
+    g^2 does within a run by factors of hundreds.
+    """
     rng = np.random.default_rng(seed)
     cases = []
     for k in range(count):
         family = FAMILIES[k % len(FAMILIES)]
-        size = float(np.exp(rng.uniform(*np.log(strength))))
+        size = float(np.exp(rng.uniform(*np.log(rates))))
         if family == "bias":
             noise = stochastic.constant(size)
         elif family == "scaling":
@@ -140,19 +160,27 @@ def noises(count: int, strength: tuple[float, float], seed: int) -> list[Case]:
             noise = stochastic.random_fourier(
                 size, length=rng.uniform(0.5, 1.5), modes=4, seed=int(rng.integers(2**31))
             )
-        cases.append(Case("noise", family, noise))
+        modes = [_OnClock(mode, process) for mode in noise.modes]
+        clocked = stochastic.ScoreNoise(modes, noise.variances, f"{noise.description}, white in the clock")
+        cases.append(Case("noise", family, clocked))
     return cases
 
 
 def outcome_of_error(ground: Ground, case: Case, shares: tuple[float, ...]) -> dict[str, Any]:
-    """Metric, size and final distances of a given error, with the entropy bound's margin beyond all errors."""
+    """Metric, size and final distances of a given error, with the entropy bound's margin beyond all errors.
+
+    Without an estimate of its error the run shows the metric and the weighted total variation alone.
+    """
     run = ground.run(case.error)
     last = run["density"].isel(start=0, t=-1, drop=True)
+    found = stochastic.siem_like(run, ground.reverse, case.error, shares=shares, mean_gain=True)
+    seen = {"metric": found["metric"].values[0], "weighted_tv": _weighted_tv(ground, last)}
+    if not ground.estimate:
+        return seen
     entropy = bounds.reverse_kl(run, ground.reverse, case.error, information=False)
-    return {
-        "metric": stochastic.siem_like(run, ground.reverse, case.error, shares=shares)["metric"].values[0],
+    return seen | {
         "size": entropy.bound[-1] - entropy.kl_start,
-        **_distances(ground, last),
+        "w2": _w2(ground, last),
         "margin": entropy.holds.margin,
         "negative": float(-np.minimum(run["density"].values, 0.0).sum(axis=-1).min() * ground.grid.volume),
         "mass": float(abs(run["mass"] - run["mass"][0, 0]).max()),
@@ -175,30 +203,33 @@ def outcome_of_noise(ground: Ground, case: Case, shares: tuple[float, ...], path
         estimate=False,
         progress=False,
     )
+    last = run["density"].isel(t=-1, drop=True)
     return {
         "metric": stochastic.quadratic_variation(run, shares=shares)["formula"].mean("path").values,
         "size": _power(ground, case.error),
-        **_distances(ground, run["density"].isel(t=-1, drop=True)),
+        "weighted_tv": _weighted_tv(ground, last),
+        "w2": _w2(ground, last),
         "margin": np.nan,
         "negative": float(run["negative_mass"].max()),
         "mass": float(abs(run["mass"] - run["mass"].isel(t=0)).max()),
     }
 
 
-def _distances(ground: Ground, last: xr.DataArray) -> dict[str, float]:
-    """Distances of final densities to the one without error, averaged over paths where there are several."""
-    return {
-        "weighted_tv": float(fp.weighted_tv(last, ground.clean, ground.weight)["distance"].mean()),
-        "w2": float(distances.wasserstein(last, ground.clean, 2)["distance"].mean()),
-    }
+def _weighted_tv(ground: Ground, last: xr.DataArray) -> float:
+    """Distance of final densities to the one without error, its mean over paths where there are several."""
+    return float(fp.weighted_tv(last, ground.clean, ground.weight)["distance"].mean())
+
+
+def _w2(ground: Ground, last: xr.DataArray) -> float:
+    return float(distances.wasserstein(last, ground.clean, 2)["distance"].mean())
 
 
 def _power(ground: Ground, noise: stochastic.ScoreNoise) -> float:
     """``int c^2 sum_k lambda_k E_p |e_k|^2 dr`` along the marginals, c = g^2 (eta = 1)."""
-    modes = noise.values(0.0, ground.grid.x)
-    stirred = np.tensordot(noise.variances, modes**2, axes=1)
     rate = [
-        float(ground.reverse.process.diffusion(t)) ** 4 * float(p @ stirred) * ground.grid.volume
+        float(ground.reverse.process.diffusion(t)) ** 4
+        * float(noise.variances @ noise.values(t, ground.grid.x) ** 2 @ p)
+        * ground.grid.volume
         for t, p in zip(ground.times.tolist(), ground.marginals, strict=True)
     ]
     return float(np.trapezoid(rate, ground.times[0] - ground.times))

@@ -121,16 +121,18 @@ def time_at(process: Process, level: float) -> float:
     (3.0, 80.0)
     """
     low, high = 0.0, float(process.T)
-    if process.scale(0.0, high) > 0.0 and _level(process, high) <= level:
+    if process.scale(0.0, high) > 0.0 and noise_level(process, high) <= level:
         return high
     for _ in range(60):
         middle = 0.5 * (low + high)
-        low, high = (low, middle) if _level(process, middle) > level else (middle, high)
+        low, high = (low, middle) if noise_level(process, middle) > level else (middle, high)
     return float(f"{low:.6g}")
 
 
-def _level(process: Process, t: Any) -> Any:
-    return np.sqrt(process.variance(0.0, t)) / process.scale(0.0, t)
+def noise_level(process: Process, t: Any) -> Any:
+    """Return ``sigma/alpha``, infinite where no data are left."""
+    with np.errstate(divide="ignore"):
+        return np.sqrt(process.variance(0.0, t)) / process.scale(0.0, t)
 
 
 def level_time(old: Process, new: Process) -> Callable[[float], float]:
@@ -144,13 +146,13 @@ def level_time(old: Process, new: Process) -> Callable[[float], float]:
     """
 
     nodes = np.geomspace(1e-6, 1.0, 20_001) * new.T
-    levels = _level(new, nodes)
+    levels = noise_level(new, nodes)
 
     def mapped(t: float) -> float:
         if t in (0.0, old.T):
             return new.T if t else 0.0
         # four digits: nobody reads more, and the same level may be the end itself
-        return float(f"{np.interp(_level(old, t), levels, nodes):.4g}")
+        return float(f"{np.interp(noise_level(old, t), levels, nodes):.4g}")
 
     return mapped
 
@@ -177,7 +179,7 @@ def by_clock(process: Process, t_min: float, shares: ArrayLike, *, offset: float
     [3.0, 2.0, 1.0]
     """
     nodes = np.unique(np.r_[np.geomspace(t_min, process.T, NODES), np.linspace(t_min, process.T, NODES)])
-    tau = 0.5 * np.log1p(np.square(_level(process, nodes)))
+    tau = 0.5 * np.log1p(np.square(noise_level(process, nodes)))
     clock = tau if np.isinf(offset) else np.log(tau + offset)
     share = np.asarray(shares, dtype=np.float64)
     times = np.interp(clock[-1] + share * (clock[0] - clock[-1]), clock, nodes)

@@ -65,7 +65,8 @@ QUICK: dict[str, dict[str, Any]] = {
     },
     "proof": {"times": [0.5, 0.1], "blocks": [1.0, 0.4], "rtol": 1e-6, "kernel_cells": 200, "unproved": 0},
     "score-noise": {
-        "cells": 200, "thinned": 5, "paths": 2, "resamples": 500, "width": 2.0, "coarser": 0.1, "oracle.paths": 4,
+        "cells": 200, "intervals": 64, "errors": 60, "thinned": 6, "paths": 2, "resamples": 500,
+        "width": 2.0, "coarser": 0.1, "oracle.paths": 4,
     },
     "step-design": {"samplers": ["ddim", "dpm-solver++(2m)"], "evaluations": [4], "tries": 60},
     "step-size": {"cells": 200, "counts": [20, 40]},
@@ -126,27 +127,29 @@ class Options:
             self._put_data(name, tree)
         asked = [each for one in self.changes for each in _spread(tree, *_change(one))]
         for path, value in asked:
-            if path.endswith("process.kind"):
+            if path.endswith(".kind"):
                 # options of another kind do not fit
                 _put(tree, path.removesuffix(".kind"), {})
             _put(tree, path, value)
         keys = {key for key, _ in asked}
         for path, group in list(_every(tree)):
-            if f"{path}process.kind" in keys and path in before and group["process"]["kind"] != before[path]["kind"]:
-                time = level_time(build(before[path], Process), own_units(build(group["process"], Process)))
+            new = _process(group["process"]) if f"{path}process.kind" in keys and path in before else None
+            if new is not None and group["process"]["kind"] != before[path]["kind"]:
+                time = level_time(build(before[path], Process), own_units(new))
                 _match(group, path, time, keys)
                 # what parts of the study share, by the process of the first
                 _match({key: value for key, value in tree.items() if key in TIMES and path}, "", time, keys, tree)
                 keys |= {key for key in TIMES if key in tree}
         for path, law in laws.items() if self.data is None else ():
-            new = _get(tree, f"{path}target")
-            if isinstance(new, dict) and new != law:
+            target = _get(tree, f"{path}target")
+            if isinstance(target, dict) and target != law:
                 group = _get(tree, path.removesuffix(".")) if path else tree
-                widen(group, reach(new), reach(law), [key.removeprefix(path) for key in keys])
+                widen(group, reach(target), reach(law), [key.removeprefix(path) for key in keys])
         if self.data is not None or any("process" in key or "target" in key for key in keys):
             for path in KNOWN.get(name, ()):
                 _put(tree, path, None)
-        own = [group["process"] for path, group in _every(tree) if f"{path}process.kind" in keys]
+        asked_for = [_process(group["process"]) for path, group in _every(tree) if f"{path}process.kind" in keys]
+        own = [process for process in asked_for if process is not None]
         return _titled(tree, [] if self.data is None else [Path(self.data).name], own)
 
     def _put_data(self, name: str, tree: dict[str, Any]) -> None:
@@ -167,6 +170,15 @@ class Options:
                 if name == "guidance":  # its labels are components
                     table["target"] = {"kind": "gaussian-mixture"} | fitted(samples, LABELS)
                 widen(table, float(np.abs(samples).max()))
+
+
+def _process(table: Any) -> Process | None:
+    """The process of a table; None for what is none, which is told with all that does not fit."""
+    try:
+        made: Process = build(table, Process)
+        return made
+    except ValueError:
+        return None
 
 
 def _change(text: str) -> tuple[str, Any]:
@@ -282,12 +294,12 @@ def _match(
                 (table if into is None else into)[key] = times(table[key])
 
 
-def _titled(tree: dict[str, Any], names: list[str], processes: list[dict[str, Any]]) -> dict[str, Any]:
+def _titled(tree: dict[str, Any], names: list[str], processes: list[Process]) -> dict[str, Any]:
     """The settings with the data, and the processes that were asked for, in the title."""
     used = [table for _, table in _every(tree) if "columns" in table]
     files = dict.fromkeys(str(table.get("file", "old_faithful")) for table in used)
     names += ["Old Faithful" if file == "old_faithful" else Path(file).name for file in files]
-    names += dict.fromkeys(type(build(table, Process)).__name__ for table in processes)
+    names += dict.fromkeys(type(process).__name__ for process in processes)
     title = tree.get("title")
     if isinstance(title, str) and (new := [name for name in dict.fromkeys(names) if name not in title]):
         tree["title"] = f"{title} ({', '.join(new)})"
