@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from math import factorial, prod
 from typing import Any, Protocol, runtime_checkable
 
@@ -16,6 +17,7 @@ __all__ = ["Grid"]
 
 # Gauss-Legendre nodes per cell and axis: exact to degree 15, 1e-13 on a Gaussian of one cell's width
 _NODES = 8
+_rule = cache(np.polynomial.legendre.leggauss)
 # points evaluated at a time, so that a 2D cell average needs a few dozen megabytes at any size
 _CHUNK = 2**18
 # cell widths: relative to the position of the box, and absolute
@@ -235,7 +237,7 @@ class Grid:
 
     def _quadrature(self, on_axes: Callable[..., FloatArray], count: int = _NODES) -> FloatArray:
         """Return Gauss-Legendre cell averages of a function of tensor axes, some columns at a time."""
-        nodes, weights = np.polynomial.legendre.leggauss(count)
+        nodes, weights = _rule(count)
         axes = tuple(
             (centre[:, None] + 0.5 * h * nodes).ravel() for centre, h in zip(self.axes, self.spacing, strict=True)
         )

@@ -181,11 +181,11 @@ def test_a_dropped_k_breaks_the_order_with_the_sharp_coefficient(ou, monkeypatch
     ask = dict(grid=fp.Grid.uniform((-10, 10), cells=150), blocks=[3.0, 0.5], weight=fp.PolynomialWeight(2, 3.0))
     name = "sharp Dobrushin <= Harris"
     assert {h.name: h.holds for h in bounds.verify(bounds.ladder(ou, **ask))}[name]
-    abar = _harris.Trials.abar
+    best = _harris.Trials.best
     monkeypatch.setattr(
         _harris.Trials,
-        "abar",
-        lambda self, b: abar(_harris.Trials(self.gammas, 0 * self.ks, self.levels, self.overlaps), b),
+        "best",
+        lambda self, *ask: best(_harris.Trials(self.gammas, 0 * self.ks, self.levels, self.overlaps), *ask),
     )
     assert {h.name: h.fails for h in bounds.verify(bounds.ladder(ou, **ask))}[name]
 

@@ -45,23 +45,34 @@ def settings(folder: Path, changes: dict[str, str]) -> Path:
 
 
 @pytest.fixture(scope="module")
-def quick(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Report, Path]]:
-    """The study at loose tolerances, run once."""
+def solved(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[tuple[Report, Path, list[_forgetting_case.Case]]]:
+    """The study at loose tolerances, run once, and the cases that it solved on the way."""
     folder = tmp_path_factory.mktemp("quick")
     before = np.seterr(all="raise", under="ignore")
-    report = studies.run("forgetting", out=folder / "out", config=settings(folder, QUICK))
-    yield report, folder / "out"
+    found: list[_forgetting_case.Case] = []
+
+    def kept(*asked: Any) -> _forgetting_case.Case:
+        found.append(_forgetting_case.solve(*asked))
+        return found[-1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(forgetting, "solve", kept)
+        report = studies.run("forgetting", out=folder / "out", config=settings(folder, QUICK))
+    yield report, folder / "out", found
     np.seterr(**before)
 
 
 @pytest.fixture(scope="module")
-def case(tmp_path_factory: pytest.TempPathFactory) -> _forgetting_case.Case:
+def quick(solved: tuple[Report, Path, list[_forgetting_case.Case]]) -> tuple[Report, Path]:
+    return solved[:2]
+
+
+@pytest.fixture(scope="module")
+def case(solved: tuple[Report, Path, list[_forgetting_case.Case]]) -> _forgetting_case.Case:
     """Its one-dimensional part."""
-    path = settings(tmp_path_factory.mktemp("case"), QUICK)
-    config = read("forgetting", forgetting.Config, path)
-    stages = Stages("test", enabled=False)
-    with stages.total(3):
-        return _forgetting_case.solve(config.line, config.process, config.weight, 0.01, 7, stages)
+    return solved[2][0]
 
 
 def failing(case: _forgetting_case.Case) -> list[str]:

@@ -10,9 +10,7 @@ import pytest
 from test_studies_decomposition import FILES, as_shipped, run_small
 
 import fpsolve as fp
-from fpsolve import studies
 from fpsolve.studies import harris_ladder, localization_set
-from fpsolve.studies.config import Stages
 from fpsolve.studies.options import read
 
 QUICK = {"cells = 600": "cells = 160", "tol = 1e-7": "tol = 1e-4", "saves = 40": "saves = 8"}
@@ -21,22 +19,23 @@ QUICK |= {"tolerance = 0.005": "tolerance = 0.04", "harris = 0.635": "harris = 0
 
 
 @pytest.fixture(scope="module")
-def ladder(tmp_path_factory):
-    return run_small("harris-ladder", QUICK, tmp_path_factory.mktemp("ladder"))
+def solved(tmp_path_factory):
+    """The study of ladders, and the cases that it solved on the way."""
+    found, solve = [], harris_ladder.solve
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(harris_ladder, "solve", lambda *asked: found.append(solve(*asked)) or found[-1])
+        return run_small("harris-ladder", QUICK, tmp_path_factory.mktemp("ladder")), found
 
 
 @pytest.fixture(scope="module")
-def case(tmp_path_factory):
+def ladder(solved):
+    return solved[0]
+
+
+@pytest.fixture(scope="module")
+def case(solved):
     """Its first case."""
-    path = tmp_path_factory.mktemp("case") / "settings.toml"
-    text = studies.settings("harris-ladder")
-    for old, new in QUICK.items():
-        text = text.replace(old, new)
-    path.write_text(text)
-    config = read("harris-ladder", harris_ladder.Config, path)
-    stages = Stages("test", enabled=False)
-    with stages.total(3):
-        return harris_ladder.solve("two modes", config.two_modes, 0.01, 1e-4, 8, stages)
+    return solved[1][0]
 
 
 def failing(case):
@@ -134,6 +133,7 @@ def test_spoiled_localization_sets_fail_named_checks(sets):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [pytest.param("harris-ladder", marks=cases.nightly), "localization-set"])
+@cases.nightly
+@pytest.mark.parametrize("name", ["harris-ladder", "localization-set"])
 def test_as_shipped(name, tmp_path: Path):
     as_shipped(name, tmp_path)

@@ -31,6 +31,8 @@ _RATIO, EARLIEST = 16.0, 1e-20
 #: Panel ends around the centre of a feature, in its widths, and Gauss-Legendre nodes per panel.
 _ENDS = np.array([0.25, 0.5, 1, 1.5, 2, 2.5, 3, 3.5, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32, 36, 40])
 _NODES = 16
+#: Nodes and weights on [-1, 1], in space and in time: an eigenvalue problem, solved once.
+_IN_SPACE, _IN_TIME = (np.polynomial.legendre.leggauss(n) for n in (_NODES, _TIME_NODES))
 #: Panels closer than this share of the width of the feature they come from add nothing.
 _MERGED = 0.2
 #: Doublings beyond the outermost feature; laws with power tails end after fewer, and are continued as powers.
@@ -77,16 +79,14 @@ class Line:
     @cached_property
     def x(self) -> Array:
         """Nodes."""
-        nodes = np.polynomial.legendre.leggauss(_NODES)[0]
         low, high = self.ends[:-1, None], self.ends[1:, None]
-        return np.asarray(0.5 * (low + high) + 0.5 * (high - low) * nodes).ravel()
+        return np.asarray(0.5 * (low + high) + 0.5 * (high - low) * _IN_SPACE[0]).ravel()
 
     @cached_property
     def _log_weights(self) -> Array:
-        weights = np.polynomial.legendre.leggauss(_NODES)[1]
         # a mean of 5e-324 ends a panel at 0 whose nodes weigh less than any number: nothing
         with np.errstate(divide="ignore"):
-            return np.log(0.5 * np.diff(self.ends)[:, None] * weights).ravel()
+            return np.log(0.5 * np.diff(self.ends)[:, None] * _IN_SPACE[1]).ravel()
 
     def log_integral(self, log_values: Array) -> float:
         """``log int e^f`` from f at the nodes; -inf where all are -inf, inf where it does not decay."""
@@ -349,7 +349,7 @@ def over_time(reverse: Reverse, t0: float, t1: float, panels: int, others: Joint
     coefficients jump, have kinks, change quickly or are held; the clock itself is a table, in which no integrand is
     smooth. What is left of a run to ``t1 = 0`` below ``t = 1e-20 t0`` is the last panel.
     """
-    nodes, shares = np.polynomial.legendre.leggauss(_TIME_NODES)
+    nodes, shares = _IN_TIME
     low = max(t1, EARLIEST * t0)
     first, last = (float(reverse.clock(t)) for t in (t0, low))
     inner = reverse.clock_inverse(np.linspace(first, last, panels + 1)[1:-1])
@@ -374,8 +374,9 @@ def unresolved_panels(times: Array, parts: Array, most: float) -> tuple[float, J
     degree of these coefficients: where they are small its error is far smaller. `times` are those of `over_time`,
     `parts` the integrand there times the weights.
     """
-    nodes = np.polynomial.legendre.leggauss(_TIME_NODES)[0]
-    waves = np.polynomial.legendre.legvander(nodes, _TIME_NODES - 1)[:, -2:] * (2 * np.arange(_TIME_NODES)[-2:] + 1)
+    waves = np.polynomial.legendre.legvander(_IN_TIME[0], _TIME_NODES - 1)[:, -2:] * (
+        2 * np.arange(_TIME_NODES)[-2:] + 1
+    )
     total = float(np.abs(parts).sum())
     shares = np.abs(parts.reshape(-1, _TIME_NODES) @ waves).sum(axis=1) / (total if total > 0.0 else 1.0)
     middles = np.exp(np.log(times).reshape(-1, _TIME_NODES).mean(axis=1))

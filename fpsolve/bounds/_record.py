@@ -270,6 +270,8 @@ Array = NDArray[np.float64]
 #: Trial values of beta, in units of 1/K, and rounds of refinement around the best.
 _BETAS = np.geomspace(1e-5, 1e2, 71)
 _ROUNDS = 3
+#: One in so many pairs and levels tells which of the others need a look.
+_FEW = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -295,13 +297,29 @@ class Trials:
         worst = np.maximum(np.maximum(local, gamma), far)
         return np.where(r * (1.0 - gamma) > 2.0 * k, worst, np.inf)
 
-    def best(self, beta: float) -> tuple[float, int, int]:
-        """Smallest abar and where."""
-        if self.gammas.size == 0 or self.levels.size == 0:
+    def reached(self, betas: Array) -> float:
+        """What the best of the factors reaches at least: the smallest abar of a few pairs and levels."""
+        few = self.thinned(_FEW)
+        return min(float(few.abar(float(beta)).min(initial=np.inf)) for beta in betas)
+
+    def best(self, beta: float, reached: float | None = None) -> tuple[float, int, int]:
+        """Smallest abar and where; infinite where it is above what is reached already."""
+        if reached is None:
+            reached = self.reached(np.array([beta]))
+        local = 1.0 - self.overlaps.max(axis=-1, initial=0.0) + beta * self.ks
+        rows = np.flatnonzero((self.gammas <= reached) & (local <= reached))
+        gammas, ks = self.gammas[rows], self.ks[rows]
+        if self.levels.ndim == 2:
+            columns = np.arange(self.levels.shape[1])
+            some = Trials(gammas, ks, self.levels[rows], self.overlaps[rows])
+        else:
+            columns = np.flatnonzero(1.0 - self.overlaps + beta * ks.min(initial=np.inf) <= reached)
+            some = Trials(gammas, ks, self.levels[columns], self.overlaps[columns])
+        table = some.abar(beta)
+        if not table.size:
             return np.inf, -1, -1
-        table = self.abar(beta)
         n, m = np.unravel_index(int(np.argmin(table)), table.shape)
-        return float(table[n, m]), int(n), int(m)
+        return float(table[n, m]), int(rows[n]), int(columns[m])
 
     def constants(self, n: int, m: int) -> tuple[float, float, float, float]:
         """gamma, K, R and a'' of a pair and a level."""
@@ -326,7 +344,8 @@ def best_beta(trials: Trials, least_k: float) -> float:
 def refined_beta(trials: Trials, betas: Array) -> float:
     """The best of increasing factors beta, refined."""
     for _ in range(_ROUNDS):
-        at = int(np.argmin([trials.best(float(b))[0] for b in betas]))
+        reached = trials.reached(betas)
+        at = int(np.argmin([trials.best(float(b), reached)[0] for b in betas]))
         low, high = betas[max(at - 1, 0)], betas[min(at + 1, len(betas) - 1)]
         found, betas = betas[at], np.geomspace(low, high, 15)
     return float(found)

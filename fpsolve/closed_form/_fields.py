@@ -31,9 +31,9 @@ import numpy as np
 from fpsolve._checks import FloatArray
 from fpsolve._kinks import of_time
 from fpsolve.closed_form._line import LineIntegral
-from fpsolve.closed_form._mixture import LOG_2PI, Mixture, as_mixture, landmarks, log_sum_exp, tensor
+from fpsolve.closed_form._mixture import LOG_2PI, Mixture, as_mixture, landmarks, tensor
 from fpsolve.closed_form._plane import PlaneIntegral
-from fpsolve.laws import Gaussian, Laplace, Law, PointMass, StudentT, Uniform
+from fpsolve.laws import Gaussian, Laplace, Law, PointMass, StudentT, Uniform, log_sum_exp
 
 
 class Field(Protocol):

@@ -8,7 +8,8 @@ import numpy as np
 from scipy.special import log_ndtr
 
 from fpsolve._checks import FloatArray
-from fpsolve.closed_form._mixture import EMPTY, LOG_2PI, IndexArray, Panels, chunks, log_sum_exp, resolve
+from fpsolve.closed_form._mixture import EMPTY, LOG_2PI, IndexArray, Panels, chunks, resolve
+from fpsolve.laws import log_sum_exp
 
 _CLUSTERS = 16
 _SAMPLE = 48

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.special import log_ndtr
 
 from fpsolve._checks import FloatArray
-from fpsolve.laws import Laplace, Law, StudentT, Uniform
+from fpsolve.laws import Laplace, Law, StudentT, Uniform, log_sum_exp
 
 BoolArray: TypeAlias = NDArray[np.bool_]
 IndexArray: TypeAlias = NDArray[np.intp]
@@ -138,12 +138,6 @@ def as_mixture(law: Any) -> Mixture | None:
     if any(array is None for array in arrays):
         return None
     return Mixture(*(np.asarray(array, dtype=np.float64) for array in arrays))
-
-
-def log_sum_exp(terms: FloatArray) -> FloatArray:
-    """Return ``log sum exp`` over the last axis."""
-    top = terms.max(axis=-1)
-    return np.asarray(top + np.log(np.exp(terms - top[..., None]).sum(axis=-1)))
 
 
 def tensor(first: FloatArray, second: FloatArray) -> FloatArray:

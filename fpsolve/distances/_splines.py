@@ -29,6 +29,7 @@ from scipy.interpolate import BSpline
 from scipy.linalg import lapack
 
 from fpsolve._checks import FloatArray
+from fpsolve._compile import compiled
 
 #: Gauss-Legendre nodes per piece: exact for a quartic times a weight of degree 7.
 NODES = 6
@@ -113,31 +114,30 @@ def absolute_in_cells(powers: FloatArray, locate: Locate, breaks: FloatArray | N
     return np.bincount(cell, weights=length * np.abs(signed), minlength=count).astype(float)
 
 
+@compiled
 def bracketed_roots(powers: FloatArray, low: FloatArray, high: FloatArray, sign_low: FloatArray) -> FloatArray:
     """Newton's iteration kept inside [low, high], where each polynomial has exactly one root."""
-    # columns lie together: every step runs through all polynomials
-    columns = np.ascontiguousarray(powers.T)
-    root = 0.5 * (low + high)
-    found, open_ = root.copy(), np.arange(root.size)
-    for _ in range(_STEPS):
-        # the polynomials and their derivatives at one place each
-        value, steepness = columns[-1], np.zeros_like(root)
-        for column in columns[-2::-1]:
-            steepness = steepness * root + value
-            value = value * root + column
-        below = np.sign(value) == sign_low
-        low, high = np.where(below, root, low), np.where(below, high, root)
-        step = np.divide(value, steepness, out=np.full_like(value, 2.0), where=np.abs(steepness) > np.abs(value))
-        newton = root - step
-        # a root found already sits on an end of its bracket, and rounding must not throw it out
-        inside = (newton >= low - _ROOT_TOLERANCE) & (newton <= high + _ROOT_TOLERANCE)
-        following = np.where(inside, np.clip(newton, low, high), 0.5 * (low + high))
-        going = np.abs(following - root) >= _ROOT_TOLERANCE
-        found[open_] = following
-        if not going.any():
-            break
-        open_, columns = open_[going], columns[:, going]
-        root, low, high, sign_low = (part[going] for part in (following, low, high, sign_low))
+    found, last = 0.5 * (low + high), powers.shape[1] - 1
+    for k in range(found.size):
+        start, end = low[k], high[k]
+        for _ in range(_STEPS):
+            root = found[k]
+            value, steepness = powers[k, last], 0.0
+            for j in range(last - 1, -1, -1):
+                steepness = steepness * root + value
+                value = value * root + powers[k, j]
+            if np.sign(value) == sign_low[k]:
+                start = root
+            else:
+                end = root
+            newton = root - value / steepness if abs(steepness) > abs(value) else root - 2.0
+            # a root found already sits on an end of its bracket, and rounding must not throw it out
+            if start - _ROOT_TOLERANCE <= newton <= end + _ROOT_TOLERANCE:
+                found[k] = min(max(newton, start), end)
+            else:
+                found[k] = 0.5 * (start + end)
+            if abs(found[k] - root) < _ROOT_TOLERANCE:
+                break
     return found
 
 

@@ -189,7 +189,7 @@ def constant(value: float, like: FloatArray) -> FloatArray:
 #: Times looked at, in T, and the relative gaps that are rounding, and that a kink of a table inside a panel may leave.
 _TIMES = np.concatenate([np.geomspace(1e-3, 0.1, 5), np.linspace(0.2, 1.0, 9)])
 _ROUNDING, _KINK = 1e-6, 0.02
-_NODES, _HALVINGS = 16, 12
+_RULE, _HALVINGS = np.polynomial.legendre.leggauss(16), 12
 
 
 def checked_process(process: Any) -> Process:
@@ -263,7 +263,7 @@ def _compose(ask: _Asked, t: FloatArray, scale: FloatArray, variance: FloatArray
 
 def _coefficients(ask: _Asked, low: float, high: float) -> None:
     """Refuse transitions over [low, high] that are not the integrals of drift_rate and diffusion."""
-    nodes, weights = np.polynomial.legendre.leggauss(_NODES)
+    nodes, weights = _RULE
     # panels halved towards `high`: where alpha(0, T) is small, a and g may be singular just beyond T
     edges = np.append(high - (high - low) * 0.5 ** np.arange(_HALVINGS), high)
     widths = np.diff(edges)[:, None]
