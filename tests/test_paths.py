@@ -247,6 +247,19 @@ def test_tables_are_met_at_their_levels_and_the_rate_between_them_is_their_own(n
         assert -2.0 * np.log(process.scale(t, t + 0.002)) == pytest.approx(integral, rel=1e-9)
 
 
+@pytest.mark.parametrize("zero", [False, True])
+def test_one_pair_of_times_is_one_of_many(zero, rng):
+    """Plain numbers take another way than arrays do: within a level, at levels, across one and across hundreds."""
+    process = fp.VP.from_betas("scaled_linear", zero_snr=zero)
+    times = np.concatenate([rng.uniform(0.0, 0.999, 60), np.arange(0, 990, 33) / 1000])
+    s, t = np.sort([times, rng.permutation(times)], axis=0)
+    t[:20] = s[:20] + 1e-4
+    for name in ("scale", "variance"):
+        of = getattr(process, name)
+        one_by_one = [of(*pair) for pair in zip(s.tolist(), t.tolist(), strict=True)]
+        np.testing.assert_allclose(one_by_one, of(s, t), rtol=1e-14, atol=0.0)
+
+
 def test_timesteps_both_ways():
     process = fp.VP.from_betas("linear", T=2.0)
     assert process.time_of(0) == 0.002

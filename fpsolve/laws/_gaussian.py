@@ -26,8 +26,7 @@ from fpsolve.laws._base import (
 )
 
 LOG_2PI = float(np.log(2.0 * np.pi))
-#: Terms of so few normal densities are added one by one by numpy too.
-_FEW = 7
+_FEW = 7  # terms that numpy adds one by one too, but along a short axis in nine times the time
 _CHUNK = 2**18  # doubles per temporary array: 2 MB, about the second-level cache
 
 
@@ -213,7 +212,6 @@ def log_sum_exp(log_terms: FloatArray) -> FloatArray:
     if log_terms.shape[-1] > _FEW:
         top = log_terms.max(axis=-1)
         return np.asarray(top + np.log(np.exp(log_terms - top[..., None]).sum(axis=-1)))
-    # columns in numpy's own order: its loops along a short axis take up to nine times as long
     columns = [log_terms[..., k] for k in range(log_terms.shape[-1])]
     top = reduce(np.maximum, columns)
     return np.asarray(top + np.log(reduce(np.add, [np.exp(column - top) for column in columns])))

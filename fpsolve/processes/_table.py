@@ -8,6 +8,7 @@ tables) B is monotone (Fritsch and Butland 1984, doi:10.1137/0905021), and the k
 from __future__ import annotations
 
 import hashlib
+from bisect import bisect_right
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, cast
@@ -193,22 +194,43 @@ class FromAlphasCumprod(VariancePreserving):
     def _integral(self, s: Any, t: Any) -> FloatArray:
         """Return B(s, t) as a sum over pieces: within one the difference of cubics is divided by t - s beforehand."""
         start, end = self._interval(s, t)
-        (i, _), (j, _) = self._piece(start), self._piece(end)
-        last = np.where(i == j, end, self._nodes[i + 1])
-        first = np.where(i == j, end, self._nodes[j])
-        whole = self._within(i, start, last) + self._within(j, first, end)
-        whole = whole + np.where(i == j, 0.0, self._values[j] - self._values[np.minimum(i + 1, j)])
+        whole = self._between(start.item(), end.item()) if start.ndim == end.ndim == 0 else self._sums(start, end)
         if self._vanishes:
             with np.errstate(divide="ignore"):
                 gap = np.where(end > start, (end - start) / np.where(start < self.T, self.T - start, 1.0), 0.0)
                 whole = whole - 2.0 * np.log1p(-gap)
         return np.asarray(whole)[()]
 
+    def _sums(self, start: FloatArray, end: FloatArray) -> FloatArray:
+        (i, _), (j, _) = self._piece(start), self._piece(end)
+        last = np.where(i == j, end, self._nodes[i + 1])
+        first = np.where(i == j, end, self._nodes[j])
+        whole = self._within(i, start, last) + self._within(j, first, end)
+        return np.asarray(whole + np.where(i == j, 0.0, self._values[j] - self._values[np.minimum(i + 1, j)]))
+
     def _within(self, k: NDArray[np.intp], s: FloatArray, t: FloatArray) -> FloatArray:
         """Return the cubic of piece k at t less at s."""
         c = self._cubics[:, k]
         u, v = s - self._nodes[k], t - self._nodes[k]
         return np.asarray((t - s) * (c[0] * (u * u + u * v + v * v) + c[1] * (u + v) + c[2]))
+
+    @cached_property
+    def _plain(self) -> tuple[list[float], list[list[float]], list[float]]:
+        """Nodes, cubics and values as plain numbers: samplers ask for one pair of times at every step."""
+        return self._nodes.tolist(), self._cubics[:3].T.tolist(), self._values.tolist()
+
+    def _between(self, s: float, t: float) -> float:
+        """Return what `_sums` does of one pair of times, to the bit."""
+        nodes, cubics, values = self._plain
+
+        def within(k: int, low: float, high: float) -> float:
+            (a, b, c), u, v = cubics[k], low - nodes[k], high - nodes[k]
+            return (high - low) * (a * (u * u + u * v + v * v) + b * (u + v) + c)
+
+        i, j = (min(max(bisect_right(nodes, at) - 1, 0), len(nodes) - 2) for at in (s, t))
+        if i == j:
+            return within(i, s, t)
+        return within(i, s, nodes[i + 1]) + within(j, nodes[j], t) + (values[j] - values[i + 1])
 
 
 def betas(
