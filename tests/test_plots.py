@@ -296,6 +296,19 @@ def edm_run() -> xr.Dataset:
     return fp.evolve(reverse, starts, t_min=0.01, tol=10.0)
 
 
+def test_time_zero_stands_at_the_end_of_a_log_scale_where_times_crowd() -> None:
+    """Blocks of EDM end at t = 0: on an axis of r all but the first lie in its last fortieth."""
+    _, ax = plt.subplots()
+    fp.plots.time_axis(ax, [80.0, 2.0, 0.25, 0.0])
+    ax.plot(80.0 - np.array([80.0, 2.0, 0.25, 0.0]), np.ones(4))
+    places = ax.transData.transform(np.c_[80.0 - np.array([80.0, 2.0, 0.25, 0.0]), np.ones(4)])[:, 0]
+    gaps = np.diff(places)
+    assert gaps / gaps.sum() == pytest.approx(np.log([40.0, 8.0, 3.0]) / np.log(960.0), abs=1e-9)
+    ticks = [ax.xaxis.get_major_formatter()(place, 0) for place in ax.get_xticks()]
+    assert ticks[-1] == "0" and "1" in ticks
+    assert ax.get_xlabel() == "time $t$ (log scale)"
+
+
 def test_where_times_crowd_forward_time_is_drawn_on_a_log_scale(edm_run: xr.Dataset) -> None:
     curve = fp.forgetting_curve(edm_run, reference="exact")
     ax = plots.forgetting(curve)

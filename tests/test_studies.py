@@ -131,6 +131,18 @@ def test_the_report_reads_in_order_and_the_table_fits_a_terminal(quick: tuple[Re
     assert {row[-1] for row in report.table.rows} == {"pass"}
 
 
+def test_a_start_has_one_colour_on_the_line_and_in_the_plane(quick: tuple[Report, Path]) -> None:
+    figure = quick[0].figure
+    figure.canvas.draw()
+    labels = {text.get_text(): text.get_color() for ax in figure.axes for text in [ax.title, ax._left_title]}
+    titles = {text[:3]: (text, colour) for text, colour in labels.items() if text.startswith("(")}
+    (start, colour), (first, below) = titles["(b)"], titles["(c)"]
+    start = start.removeprefix("(b)").strip()
+    assert first.removeprefix("(c)").strip().startswith(start)
+    lines = {line.get_label(): line.get_color() for line in figure.axes[0].get_lines()}
+    assert {colour, below} == {next(seen for label, seen in lines.items() if label.startswith(start))}
+
+
 def test_numbers_of_the_answer_are_those_of_the_curves(quick: tuple[Report, Path]) -> None:
     report, _ = quick
     curve = report.datasets["line_curve"]["distance"].sel(start="far").values

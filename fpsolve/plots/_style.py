@@ -60,6 +60,8 @@ CLOCK = r"clock $\tau = \frac{1}{2} \log(1 + s^2/\alpha^2)$"
 LOG_SNR = r"log signal to noise $\log(\alpha^2/s^2)$"
 #: Half of the times in less than this share of the axis of r leave nothing to be seen there.
 _CROWDED = 0.08
+#: How far right of the last time before it 0 stands on a log scale.
+_ZERO = 3.0
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,8 @@ def time_axis(ax: Axes, t: Any, axis: TimeAxis = "auto", made: xr.Dataset | None
     t : array
         The forward times drawn, the largest is T.
     axis : {"auto", "r", "t", "clock", "log-snr"}
-        "auto" takes t where half of the times crowd in a twelfth of the axis of r, as under VE and EDM.
+        "auto" takes t where half of the times crowd in a twelfth of the axis of r, as under VE and EDM; a time 0 stands
+        at the end of the log scale, a factor of `_ZERO` beyond the last before it.
     made : Dataset, optional
         What is drawn: "clock" and "log-snr" are those of the process that its attributes name.
 
@@ -129,11 +132,11 @@ def time_axis(ax: Axes, t: Any, axis: TimeAxis = "auto", made: xr.Dataset | None
     _checks.one_of("axis", axis, get_args(TimeAxis))
     times = np.asarray(t, dtype=np.float64)
     first, last = float(times.max()), float(times.min())
-    crowded = last > 0.0 and float(np.median(times)) - last < _CROWDED * (first - last)
+    crowded = float(np.median(times)) - last < _CROWDED * (first - last)
     if axis == "r" or (axis == "auto" and not crowded):
         ax.set_xlabel(REVERSE_TIME)
         return
-    if axis != "clock" and not last > 0.0:
+    if axis not in ("auto", "clock") and not last > 0.0:
         raise _checks.error("axis", "'r' or 'clock' where a time is 0", repr(axis), "a log scale has no place for it")
     from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 
@@ -152,13 +155,16 @@ def time_axis(ax: Axes, t: Any, axis: TimeAxis = "auto", made: xr.Dataset | None
         ax.set_xlabel(CLOCK if axis == "clock" else LOG_SNR)
         return
 
-    # room to the right of the last time; beyond it there is nothing
-    least = 1e-3 * last
+    # room to the right of the last time; beyond it there is nothing, but for 0 itself
+    zero = not last > 0.0
+    last = float(times[times > 0.0].min())
+    least = last / _ZERO if zero else 1e-3 * last
     ax.set_xscale("function", functions=(lambda r: -np.log(np.maximum(first - r, least)), lambda u: first - np.exp(-u)))
     decades = np.arange(np.floor(np.log10(last)), np.ceil(np.log10(first)) + 1)
     shares = (1.0,) if first / last > 100.0 else (1.0, 2.0, 5.0)
     marks = np.array([share * 10.0**k for k in decades for share in shares])
     marks = marks[(marks >= last * (1.0 - 1e-9)) & (marks <= first * (1.0 + 1e-9))]
+    marks = np.append(marks, 0.0) if zero else marks
     ax.xaxis.set_major_locator(FixedLocator((first - marks).tolist()))
     ax.xaxis.set_minor_locator(NullLocator())
     ax.xaxis.set_major_formatter(lambda r, _: f"{first - r:.3g}")

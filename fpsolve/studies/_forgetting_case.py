@@ -368,17 +368,21 @@ def figure(cases: Sequence[Case]) -> Figure:
         line.curve, check=line.checks.values(), closed_form=line.truth["distance"], legend="below", ax=left
     )
     plots.density(line.run, start=_shown(line), ax=right)
-    panels = [left, right]
+    panels = {left: "", right: _shown(line)}
     for lower, plane in zip(parts[1:], cases[1:], strict=True):
-        axes = lower.subplots(1, PANELS)
-        panels.append(axes[0])
         # T, t_min and two between, from the times of the table
         times = sorted(plane.settings.times, reverse=True)
         between = [times[round(k * (len(times) - 1) / (PANELS - 1))] for k in range(PANELS)]
-        panel_times = [float(plane.run["t"][0]), *between[1:-1], float(plane.run["t"][-1])]
+        panel_times = list(dict.fromkeys([float(plane.run["t"][0]), *between[1:-1], float(plane.run["t"][-1])]))
+        axes = lower.subplots(1, len(panel_times), squeeze=False)[0]
+        panels[axes[0]] = _shown(plane)
         plots.density(plane.run, start=_shown(plane), times=panel_times, ax=axes)
-    for letter, ax in zip("abc", panels, strict=False):
-        ax.set_title(f"({letter})  {ax.get_title()}", loc="left", fontsize="medium")
+    # a start has one colour, on the line and in the plane
+    colours = plots.styles([*dict.fromkeys(label for case in cases for label in case.others)])
+    for letter, (ax, start) in zip("abc", panels.items(), strict=False):
+        text = f"{start}, {ax.get_title()}".removesuffix(", ") if start else ax.get_title()
+        colour = colours[start].colour if start else "black"
+        ax.set_title(f"({letter})  {text}", loc="left", fontsize="medium", color=colour)
         ax.set_title("", loc="center")
     return whole
 

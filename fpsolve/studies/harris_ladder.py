@@ -442,5 +442,5 @@ def _figure(cases: list[Case]) -> Figure:
         for ax in column[1:]:
             ax.set_xlim(*limits)
     handles, labels = axes[0, 0].get_legend_handles_labels()
-    whole.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
+    whole.legend(handles, labels, loc="outside lower center", ncols=min(3, 1 + len(cases)), frameon=False)
     return whole

@@ -266,6 +266,10 @@ def _figure(found: xr.Dataset, blocks: xr.Dataset) -> Figure:
         second.loglog(t, np.maximum(width, 1e-300) / low, "-", color=color)
     first.set(xlabel="$t$", ylabel="weighted total variation to $p_t$", title="(a) Distance")
     second.set(xlabel="$t$", ylabel="relative to the distance", title="(b) Error bars and widths")
+    for ax in (first, second):
+        # the times themselves: within a decade a log scale labels all of its minor marks, over each other
+        ax.set_xticks(t, [f"{one:.3g}" for one in t.tolist()])
+        ax.minorticks_off()
     _bars(third, blocks)
     whole.legend(*first.get_legend_handles_labels(), loc="outside lower center", ncols=5, frameon=False)
     return whole
