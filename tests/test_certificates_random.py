@@ -5,6 +5,7 @@
 
 import argparse
 from collections import Counter
+from functools import cached_property
 
 import cases
 import numpy as np
@@ -89,6 +90,11 @@ class Truth:
         """P v at the starts."""
         return self.rows @ v(self.z)
 
+    @cached_property
+    def plain(self):
+        """Total variation distances of all pairs of rows."""
+        return 0.5 * self.distances(np.ones_like)
+
     def distances(self, w):
         """``sum w |P(x) - P(y)|`` over all pairs of starts."""
         scaled = self.rows * w(self.z)
@@ -115,7 +121,7 @@ def violations(truth, weight, found, beta=1.0):
     out = {"drift": float(np.max((pulled - gamma * height - k) / (pulled + height + k + 1e-12)))}
     if hasattr(found, "overlap"):
         total = np.add.outer(height, height)
-        far = 0.5 * truth.distances(np.ones_like)
+        far = truth.plain
         inside = total <= beta * found.R
         out["overlap"] = float(np.max(np.where(inside, found.overlap - (1.0 - far), -1.0)))
         ratio = truth.distances(lambda x: 1.0 + v(x)) / (2.0 + total)
@@ -168,7 +174,7 @@ def check_dobrushin(truth, kernel, weight, tally):
 def check_overlaps(truth, kernel, weight, tally):
     """Overlaps of minorization and localization are below those of all pairs of starts."""
     height, failed = np.asarray(weight(truth.y)) - 1.0, []
-    far, total = 0.5 * truth.distances(np.ones_like), np.add.outer(height, height)
+    far, total = truth.plain, np.add.outer(height, height)
     for name, found in (
         ("minorization", bounds.minorization(kernel, weight=weight)),
         ("localization", bounds.localization(kernel, weight=weight)),
