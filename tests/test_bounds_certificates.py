@@ -291,3 +291,19 @@ def test_a_box_that_holds_no_level_set_still_has_the_constants_of_the_line():
     kernel = kernels.exact(reverse, fp.Grid.uniform((-51.0, 51.0), cells=115), 5.0, 0.5, source="point")
     found = bounds.harris(kernel, weight=fp.ExponentialWeight(0.7))
     assert found.value is not None or found.reason
+
+
+@pytest.mark.parametrize("at", [1.3, 9.0, 700.0])
+def test_a_weight_given_as_a_function_is_looked_at_closely(at):
+    """1 + |x|^2/10 but for a dip that a few looks miss: points 9 and -9 are in {V <= R}, and share nothing."""
+
+    def weight(x):
+        near = np.maximum(1.0 - np.square((np.abs(x) - at) / (0.05 * at)), 0.0)
+        return 1.0 + 0.1 * np.square(x) * (1.0 - np.square(near))
+
+    law = fp.GaussianMixture([0.3, 0.7], [-1.5, 0.8], stds=[0.3, 0.4])
+    reverse = fp.Reverse(law, fp.VP())
+    kernel = kernels.exact(reverse, fp.Grid.uniform((-12.0, 12.0), cells=300), 0.6, 0.3, source="point")
+    for found in (bounds.harris(kernel, weight=weight), bounds.harris_closed_form(reverse, 0.6, 0.3, weight=weight)):
+        assert found.value is None and found.reason
+    assert np.isnan(bounds.dobrushin(kernel, weight=weight, whole_line=True).upper)

@@ -31,6 +31,8 @@ HELD_DETAIL = "smallest V where the ends of the box begin to matter, less R"
 _REACHED = 1e-6
 #: How far in, as a share of V, ``P V - gamma V`` must be larger than at the ends.
 _SHARES = (0.5, 0.9)
+#: At how many radii up to 50, and from there to 1000, a weight that is a function is looked at.
+_LOOKS = 2001
 #: Trial values of gamma.
 GAMMAS = np.concatenate([np.geomspace(1e-8, 1e-2, 49)[:-1], np.linspace(0.01, 0.999, 200)])
 
@@ -169,8 +171,9 @@ class TradeOff:
 def quadratic(weight: WeightLike, dim: int) -> tuple[float, float] | None:
     """c0, c1 where ``V = weight - 1 = c0 + c1 |x|^2`` with c1 > 0, None for any other weight."""
     near = _quadratic_on(np.concatenate([[0.0], np.geomspace(0.1, 6.0, 13)]), weight, dim)
-    # a weight of this shape near 0 may still have another one far out
-    return None if near is None else _quadratic_on(np.concatenate([[0.0], np.geomspace(0.1, 1e3, 33)]), weight, dim)
+    # a weight of this shape near 0 may still have another one far out, or in between
+    far = np.concatenate([np.linspace(0.0, 50.0, _LOOKS), np.geomspace(50.0, 1e3, _LOOKS)])
+    return None if near is None else _quadratic_on(far, weight, dim)
 
 
 def _quadratic_on(radii: Array, weight: WeightLike, dim: int) -> tuple[float, float] | None:
@@ -204,7 +207,7 @@ def gradient_and_laplacian(v: Array, grid: Grid) -> tuple[Array, Array, Array, A
 
 
 #: What stays unchecked where a weight is a function: it is looked at, not known.
-LOOKED_AT = "the weight is c0 + c1 |x|^2 beyond |x| = 1000, to where it was looked at"
+LOOKED_AT = "the weight is c0 + c1 |x|^2 beyond |x| = 1000, and between the 4,000 radii at which it was looked at"
 
 
 @dataclass(frozen=True)
