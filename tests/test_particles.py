@@ -729,3 +729,22 @@ def test_particles_agree_with_evolve() -> None:
     # The control: eight steps are not enough for anybody.
     coarse = particles.simulate(reverse, starts["prior"], n=50_000, steps=8, seed=0, save_at=run["t"])
     assert particles.compare(run, coarse, start="prior").attrs["verdict"] == "disagree"
+
+
+@pytest.mark.parametrize(("half", "cells"), [(10.0, 24), (1.5, 60)])
+def test_z_scores_allow_for_wide_cells_and_for_what_lies_beyond_the_box(half, cells):
+    """Normal samples against their own cell probabilities, on cells as wide as the law, and in a box that cuts it."""
+    grid = fp.Grid.uniform((-half, half), cells=cells)
+    density = np.diff(stats.norm.cdf(np.linspace(-half, half, cells + 1), 0.3, 1.0)) / grid.spacing[0]
+    run = xr.Dataset(
+        {"density": (("start", "t", "x"), density[None, None])}, coords={"start": ["a"], "t": [0.5], "x": grid.x}
+    )
+    rng, alarms = np.random.default_rng(4), 0
+    for _ in range(60):
+        cloud = fp.particles.from_positions([0.5], rng.normal(0.3, 1.0, (1, 20_000)))
+        found = fp.particles.compare(run, cloud, start="a", false_alarm=0.03, at=[0.5])
+        alarms += bool(found.p_value.sel(test="z").item() < found.level.sel(test="z").item())
+    # one in a hundred each: more than four of 60 has a chance of 4e-4
+    assert alarms <= 4
+    moved = fp.particles.from_positions([0.5], rng.normal(1.0, 1.0, (1, 20_000)))
+    assert fp.particles.compare(run, moved, start="a", at=[0.5]).attrs["verdict"] == "disagree"

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from fpsolve import _checks, _runs, weights
 from fpsolve.grid import Grid
-from fpsolve.particles._cloud import expectations
+from fpsolve.particles._cloud import expectations, on_cells
 
 if TYPE_CHECKING:
     from fpsolve.particles._compare import GridSide, ParticleSide
@@ -213,7 +213,7 @@ def tests(grid_side: GridSide, sample: ParticleSide, level: float, min_expected:
             "dkw_band": dkw_band(sample.n, share) + allowance,
             "dkw_p": dkw_p_value(max(0.0, distance - allowance), sample.n),
         }
-    row |= _z_scores(grid_side, sample, share)
+    row |= _z_scores(_on_halves(grid_side, sample), sample, share)
     row["p_value"] = [row.pop(f"{family}_p") for family in tests_made]
     # One z p-value is the smallest of several: it is held against the level of a single function.
     row["level"] = [share / len(row["z"]) if family == "z" else share for family in tests_made]
@@ -251,6 +251,16 @@ def _chi_square(here: GridSide, sample: ParticleSide, level: float, min_expected
         "chi2_critical": result.critical,
         "chi2_p": result.p_value,
     }
+
+
+def _on_halves(grid_side: GridSide, sample: ParticleSide) -> GridSide:
+    """The density on halved cells; what functions change by is an error too, and so is what the run lacks."""
+    cells, finer = grid_side.cells, grid_side.cells.refine()
+    probability = on_cells(grid_side.probability, cells, finer)
+    both = (grid_side.probability, cells), (probability, finer)
+    means = (expectations(*one, sample.centre, sample.width)[0] for one in both)
+    error = grid_side.error + float(grid_side.outside.sum()) + float(np.max(np.abs(np.subtract(*means))))
+    return replace(grid_side, cells=finer, probability=probability, error=error)
 
 
 def _z_scores(grid_side: GridSide, sample: ParticleSide, level: float) -> dict[str, Any]:
