@@ -124,16 +124,20 @@ def test_a_result_of_another_kind_is_an_error_of_its_point() -> None:
             "swept": xr.DataArray([1.0], dims="case"),
             "attribute": xr.DataArray(1.0, attrs={"flag": None}),
             "slash": {"a/b": 1.0},
+            "levels": xr.DataArray(np.eye(2), dims=("a", "b"), coords={"a": [1, 2], "b": [3, 4]}).stack(
+                both=["a", "b"]
+            ),
             "fine": 2.0,
         }[case]
 
-    result = fp.sweep(odd, case=["none", "text", "complex", "swept", "attribute", "slash", "fine"])
+    result = fp.sweep(odd, case=["none", "text", "complex", "swept", "attribute", "slash", "levels", "fine"])
     told = dict(zip(result.case.values.tolist(), result.error.values.tolist(), strict=True))
     assert told.pop("fine") == "" and float(result.value.sel(case="fine")) == 2.0
     for case, text in told.items():
         assert text.startswith("ValueError: result") and text.count("\n") == 0, (case, text)
     assert "other than the swept ones" in told["swept"] and "'flag': None" in told["attribute"]
-    assert bool(result.value.isnull().sum() == 6)
+    assert "the multi-index 'both'; use reset_index" in told["levels"]
+    assert bool(result.value.isnull().sum() == 7)
 
 
 def test_failures_and_other_labels_become_nan_and_nothing_else_moves() -> None:

@@ -60,7 +60,13 @@ def test_drift_score_level_set_and_sign_are_those_of_the_closed_form(ou) -> None
     dots = np.concatenate([path.vertices for path in drift.collections[1].get_paths()])
     t = 2.0 - dots[:, 0]
     generator = 2.0 * dots[:, 1] * (dots[:, 1] - 2.0 * (dots[:, 1] - MEAN * np.exp(-t)) / normal(t)[1]) + 2.0
-    assert generator.max() < 0.1 and generator.min() < -5.0
+    assert abs(generator.max()) < 0.1 and generator.min() < -5.0
+    # the level that is not asked for: twice the mean of V at the end
+    default = plots.drift_and_score(run, reverse)[0]
+    level = np.concatenate([path.vertices for path in default.collections[-1].get_paths()])
+    end = run["density"].values[0, -1]
+    twice = 2.0 * np.sum(end * (1.0 + x**2)) / np.sum(end)
+    assert np.abs(np.abs(level[:, 1]) - np.sqrt(twice - 1.0)).max() < 1e-2
     with pytest.raises(ValueError, match="run: expected a run in 1D of reverse dynamics"):
         plots.drift_and_score(run, fp.Dynamics(lambda t, x: -x, 1.0))
 

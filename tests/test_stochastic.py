@@ -306,6 +306,19 @@ def test_steps_of_an_ensemble_end_where_the_noise_jumps():
     assert off <= 4e-3 and off <= float(run["error_estimate"][0, -1]) < np.inf
 
 
+def test_a_mode_of_time_beside_one_of_none_is_asked_at_every_time():
+    """Noise that is there after r = 0.5 alone: all paths are one until then, and none afterwards."""
+    start, grid = fp.Gaussian(1.0, std=0.8), fp.Grid.uniform((-8, 8), cells=120)
+    late = lambda t, x: np.full_like(x, float(t < 0.5))  # noqa: E731
+    noise = stochastic.ScoreNoise([lambda x: np.zeros_like(x), late], [1.0, 0.5])
+    assert not noise.autonomous
+    ask = {"grid": grid, "steps": 80, "paths": 3, "seed": 0, "save_at": [0.5, 0.1], "t_min": 0.1, "estimate": False}
+    run = stochastic.evolve(fp.Reverse(fp.Gaussian(0.5, std=0.8), fp.VP()), start, noise, **ask)
+    apart = np.abs(run["density"].values - run["density"].values[:1]).sum(axis=-1)[1:] * grid.volume
+    assert run["t"].values.tolist() == [1.0, 0.5, 0.1]
+    assert apart[:, :2].max() <= 1e-12 and apart[:, 2].min() >= 0.05
+
+
 @pytest.mark.parametrize("kind", ["fourier", "localized", "time"])
 def test_mass_of_every_path_is_kept_and_negativity_reported(kind):
     noise = {
@@ -388,7 +401,9 @@ def test_figure_of_an_ensemble():
     run = ensemble(0.3, 10, paths=3, grid=fp.Grid.uniform((-9, 9), cells=60))
     ax = fp.plots.ensemble(run, t=0.5, exact=fp.Gaussian(0.0, std=1.0))
     assert len(ax.lines) == 5
-    assert np.array_equal(ax.lines[1].get_ydata(), run["density"].sel(t=0.5, method="nearest")[1])
+    shown = run["density"].sel(t=0.5, method="nearest").values
+    assert np.array_equal(ax.lines[1].get_ydata(), shown[1])
+    np.testing.assert_allclose(ax.lines[3].get_ydata(), shown.sum(axis=0) / 3.0, rtol=1e-12)
     plt.close("all")
     with pytest.raises(ValueError, match="an ensemble in 1D"):
         fp.plots.ensemble(run.isel(path=0))
