@@ -409,6 +409,21 @@ def test_figure_of_an_ensemble():
         fp.plots.ensemble(run.isel(path=0))
 
 
+def test_figure_of_rank_correlations():
+    """Rows top to bottom, one mark per distance at its value, a line from end to end of its interval."""
+    parts = {"value": [[0.7, 0.2], [0.5, np.nan]], "low": [[0.6, -0.1], [0.3, 0.0]], "high": [[0.8, 0.4], [0.9, 0.1]]}
+    dims, names = ("distance", "case"), {"distance": ["tv", "w2"], "case": ["a", "b"]}
+    found = xr.Dataset({name: (dims, values) for name, values in parts.items()}, coords=names)
+    rows = {"first": {"case": "a"}, "second": {"case": "b"}}
+    ax = fp.plots.rank_correlations(found, rows=rows, distances={"tv": "TV", "w2": "W2"})
+    assert [text.get_text() for text in ax.get_yticklabels()] == ["first", "second"] and ax.yaxis_inverted()
+    ends = [[segment[:, 0].tolist() for segment in lines.get_segments()] for lines in ax.collections]
+    assert ends == [[[0.6, 0.8], [-0.1, 0.4]], [[0.3, 0.9]]]
+    marks = {str(line.get_label()): line for line in ax.lines}
+    assert marks["TV"].get_xdata().tolist() == [0.7, 0.2] and marks["W2"].get_xdata().tolist() == [0.5]
+    assert [round(float(y)) for y in marks["TV"].get_ydata()] == [0, 1]
+
+
 def test_a_generator_is_a_seed_that_is_recorded():
     settings = dict(paths=1, grid=fp.Grid.uniform((-9, 9), cells=60))
     drawn = ensemble(0.3, 10, seed=np.random.default_rng(4), **settings)
