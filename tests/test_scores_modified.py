@@ -355,3 +355,26 @@ def test_error_curve_refuses_what_it_cannot_do() -> None:
         scores.error_curve(EXACT, TARGET, fp.VP(), [0.0, 0.5])
     with pytest.raises(ValueError, match=r"score at t = 0\.5: expected finite numbers"):
         scores.error_curve(lambda t, x: np.nan * x, TARGET, fp.VP(), [0.5])
+
+
+def test_the_error_of_a_table_is_that_of_its_whole_box_too():
+    """A box that ends inside of a mode: half a cell beyond the last node the spline is continued, not interpolated."""
+    process, law = fp.VP(), fp.GaussianMixture([0.5, 0.5], [-1.5, 1.5], stds=[0.08, 0.5])
+    exact = fp.scores.exact(law, process)
+    grid, times = fp.Grid.uniform((-1.5, 1.5), cells=60), np.geomspace(2e-3, 1.0, 60)
+    table = fp.scores.tabulate(exact, grid, times)
+    x = np.linspace(-1.5, 1.5, 1201)
+    for found in (fp.scores.tabulated(table), fp.scores.tabulated(table["score"])):
+        worst = max(float(np.abs(found(float(t), x) - exact(float(t), x)).max()) for t in np.geomspace(2e-3, 1.0, 237))
+        assert worst <= 2.0 * found.error
+
+
+def test_a_table_that_does_not_resolve_its_score_has_an_error_of_its_size():
+    """Steps of the score between neighbouring nodes: halving gains nothing, so nothing is divided by."""
+    axis, times = np.linspace(-2.0, 2.0, 40), np.geomspace(0.1, 1.0, 20)
+    values = np.tile(np.tanh(axis / 1e-3), (20, 1))
+    table = xr.DataArray(values, dims=("t", "x"), coords={"t": times, "x": axis})
+    found = fp.scores.tabulated(table)
+    x = np.linspace(-2.0, 2.0, 4001)
+    worst = float(np.abs(found(0.3, x) - np.tanh(x / 1e-3)).max())
+    assert worst <= 2.5 * found.error

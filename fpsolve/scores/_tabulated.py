@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 Where: TypeAlias = Callable[[float, Any], FloatArray]
 Outside: TypeAlias = Literal["refuse", "linear"]
 
+#: Nodes along a dimension from which an error is estimated.
+_FEWEST = 8
 #: Rounding of positions and times that is still inside.
 _SLACK = 1e-9
 
@@ -179,7 +181,8 @@ def tabulated(table: xr.Dataset | xr.DataArray, *, outside: Outside = "refuse") 
     Tabulated
         A callable ``score(t, x)`` with ``divergence(t, x)``. Its ``error`` is the interpolation error measured by
         `tabulate`; for any other table an estimate: the largest difference at the left-out nodes when only every
-        second time and position is used, over 8 (fourth order would allow 16), NaN below 8 nodes along a dimension.
+        second time and position is used, over what the last halving gained (at most 8; fourth order would allow 16;
+        1 below 16 nodes along a dimension), NaN below 8.
 
     Raises
     ------
@@ -219,18 +222,28 @@ def tabulated(table: xr.Dataset | xr.DataArray, *, outside: Outside = "refuse") 
 
 
 def _estimated(times: FloatArray, axes: tuple[FloatArray, ...], values: FloatArray) -> float:
-    """What halving the table changes at the nodes left out, over 8; NaN where too few nodes would remain."""
-    if min(len(times), *(len(axis) for axis in axes)) < 8:
+    """What halving the table changes, over what halving it has gained; NaN where too few nodes would remain."""
+    if (fewest := min(len(times), *(len(axis) for axis in axes))) < _FEWEST:
         return float("nan")
-    every = (slice(None, None, 2),) * (1 + len(axes))
-    coarse = Tabulated(times[::2], tuple(axis[::2] for axis in axes), values[every])
-    # what lies past the last node of the coarse table would be extrapolated
-    inside = [axis <= nodes[-1] for axis, nodes in zip(axes, coarse.axes, strict=True)]
-    kept = [axis[part] for axis, part in zip(axes, inside, strict=True)]
-    x = kept[0] if len(axes) == 1 else np.stack(np.meshgrid(*kept, indexing="ij"), axis=-1)
-    rows = [k for k, t in enumerate(times) if t <= coarse.times[-1]]
-    fine = [values[k][np.ix_(*inside)] for k in rows]
-    return max(float(np.abs(coarse(float(times[k]), x) - v).max()) for k, v in zip(rows, fine, strict=True)) / 8.0
+    change = _change(times, axes, values)
+    if fewest < 2 * _FEWEST or change == 0.0:
+        return change
+    every = slice(None, None, 2)
+    before = _change(times[every], tuple(axis[every] for axis in axes), values[(every,) * (1 + len(axes))])
+    # fourth order would allow 16; without any gain the nodes do not resolve the score
+    return change / min(max(before / change, 1.0), 8.0)
+
+
+def _change(times: FloatArray, axes: tuple[FloatArray, ...], values: FloatArray) -> float:
+    """The largest difference at the nodes that are left out when every second time and position is used."""
+    x, worst = axes[0] if len(axes) == 1 else np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1), 0.0
+    # with the first position and without: on either side one is left out beyond the others, by half a cell of theirs
+    for first in (0, 1):
+        part = slice(first, None, 2)
+        coarse = Tabulated(times[::2], tuple(axis[part] for axis in axes), values[::2, *((part,) * len(axes))])
+        rows = [k for k, t in enumerate(times) if t <= coarse.times[-1]]
+        worst = max(worst, *(float(np.abs(coarse(float(times[k]), x) - values[k]).max()) for k in rows))
+    return worst
 
 
 def _parts(array: xr.DataArray) -> tuple[FloatArray, tuple[FloatArray, ...], FloatArray]:
@@ -261,8 +274,9 @@ def tabulate(score: Callable[[float, Any], Any], grid: Grid, times: Any) -> xr.D
     r"""Evaluate a score model on times x cells, and measure what interpolation between them costs.
 
     The table is interpolated by cubic splines in x (cell centres) and in log t. Its error is not bounded but measured:
-    the model is evaluated once more between neighbouring times, at up to 256 points between the cells, and the largest
-    and the root-mean-square difference are kept. Use more times or cells until it is small enough.
+    the model is evaluated once more between neighbouring times, at up to 256 faces of cells, the ends of the box among
+    them, and the largest and (between cells) the root-mean-square difference are kept. Use more times or cells until it
+    is small.
 
     Parameters
     ----------
@@ -308,14 +322,17 @@ def tabulate(score: Callable[[float, Any], Any], grid: Grid, times: Any) -> xr.D
     model = checked(score, grid.dim)
     values = np.stack([model(float(t), grid.x) for t in nodes])
     middles = np.sqrt(nodes[1:] * nodes[:-1])
-    # largest and root-mean-square difference per middle time, at faces between cells
+    # differences per middle time, at faces; those at the ends of the box are half a cell from a node
     table = Tabulated(nodes, grid.axes, values)
-    faces = [axis[1:-1] for axis in grid.face_axes]
-    stride = [max(1, len(axis) // (_HELD_OUT if grid.dim == 1 else int(_HELD_OUT**0.5))) for axis in faces]
-    picked = [axis[step // 2 :: step] for axis, step in zip(faces, stride, strict=True)]
+    most = _HELD_OUT if grid.dim == 1 else int(_HELD_OUT**0.5)
+    ranks = [np.linspace(0, len(axis) - 1, min(len(axis), most)).round().astype(int) for axis in grid.face_axes]
+    picked = [axis[rank] for axis, rank in zip(grid.face_axes, ranks, strict=True)]
     points = picked[0] if grid.dim == 1 else np.stack(np.meshgrid(*picked, indexing="ij"), axis=-1)
     gaps = [np.abs(table(float(t), points) - model(float(t), points)) for t in middles]
-    largest, rms = np.array([gap.max() for gap in gaps]), np.array([np.sqrt(np.mean(gap**2)) for gap in gaps])
+    # the ends of the box would weigh too much in a mean over so few points
+    between_cells = (slice(1, -1),) * grid.dim
+    largest = np.array([gap.max() for gap in gaps])
+    rms = np.array([np.sqrt(np.mean(gap[between_cells] ** 2)) for gap in gaps])
     axes = ("x", "y")[: grid.dim]
     dims = ("t", *axes) if grid.dim == 1 else ("t", *axes, "component")
     label = {"long_name": "score at the cell centres", "units": "1/length"}
