@@ -7,6 +7,7 @@ from pathlib import Path
 import cases
 import numpy as np
 import pytest
+import xarray as xr
 from test_studies_decomposition import FILES, as_shipped, run_small
 
 import fpsolve as fp
@@ -130,6 +131,33 @@ def test_spoiled_localization_sets_fail_named_checks(sets):
     }.items():
         failed = [check.name for check in localization_set.checks(config, spoiled) if not check.passed]
         assert any(one.startswith(name) for one in failed), name
+
+
+def test_what_the_answer_says_of_boxes_is_read_from_the_numbers():
+    """Three boxes, two betas: half-widths from which on nothing changes, and claims that go when numbers do."""
+
+    def said(**changed):
+        values = {
+            "certified": [[np.nan, 0.71, 0.70], [0.90, 0.80, 0.80]],
+            "believed": [[0.5, 0.71, 0.70], [0.6, 0.80, 0.80]],
+            "sharp": [[0.6, 0.6, 0.6], [0.5, 0.5, 0.5]],
+            "certified_set": [[np.nan, 0.81, 0.80], [0.95, 0.9, 0.9]],
+            "best_level": [[9.0, 9.0, 9.0], [9.0, 9.0, 9.0]],
+        } | changed
+        coords = {"beta": [0.01, 0.1], "box": [3.0, 5.0, 8.0]}
+        found = xr.Dataset({name: (("beta", "box"), rows) for name, rows in values.items()}, coords=coords)
+        return localization_set._answer(found)
+
+    first, second = said()
+    assert "0.700 at beta = 0.01" in first and "sharp coefficient of 0.600" in first and "it is 0.800." in first
+    assert "at least [-3, 3]" in second and "(by beta): 0.01: 8, 0.1: 5." in second
+    assert "narrowest box returns the smallest number" in second and "On [-3, 3] some lie even below" in second
+    # settled sooner; the smallest of what is not looked at elsewhere; nothing false
+    other = said(certified=[[np.nan, 0.70, 0.70], [0.80, 0.80, 0.80]], believed=[[0.9, 0.71, 0.70], [0.9, 0.8, 0.8]])[1]
+    assert "(by beta): 0.01: 5, 0.1: 3." in other
+    assert "narrowest box" not in other and "false" not in other
+    # never within a hundredth of the last box but on it
+    assert "0.01: 8, 0.1: 8." in said(certified=[[0.9, 0.8, 0.7], [0.9, 0.85, 0.8]])[1]
 
 
 @pytest.mark.slow

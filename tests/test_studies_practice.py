@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import xarray as xr
 from scipy.integrate import simpson
 from scipy.stats import norm
 
@@ -73,6 +74,32 @@ def spoiled_design(right):
         "wrong score": right.assign(kept=0.5 * right["redesigned"]),
     }.items():
         yield name, [check.name for check in step_design.checks(spoiled) if not check.passed]
+
+
+def test_the_answer_of_designs_is_read_from_the_numbers():
+    """Two samplers, two numbers of evaluations, numbers made up: ratios, the front and what a wrong score moves."""
+
+    def said(kept):
+        by = ("sampler", "evaluations")
+        found = xr.Dataset(
+            {
+                "designed": (by, [[0.4, 0.2], [0.5, 0.1]]),
+                "named": ((*by, "grid"), [[[0.8, 1.0], [0.5, 0.4]], [[2.0, 1.0], [0.5, 0.4]]]),
+                "kept": ("sampler", kept),
+                "redesigned": ("sampler", [0.2, 0.1]),
+                "levels": ((*by, "node"), [[[9.0, 1.0], [70.0, 1.0]], [[8.0, 1.0], [60.0, 1.0]]]),
+                "wrong_levels": (("sampler", "node"), [[35.0, 1.0], [60.0, 2.0]]),
+            },
+            coords={"sampler": ["ddim", "heun"], "evaluations": [4, 6], "grid": ["karras", "even"]},
+        )
+        return step_design._answer(read("step-design", step_design.Config), found)
+
+    first, second = said([0.3, 0.11])
+    assert "have 0.25 to 0.50 of the error" in first and "0.40 with 4 (ddim), 0.10 with 6 (heun)" in first
+    assert "ddim from 70 to 35, heun from 60 to 60" in second and "costs up to 1.50 times" in second
+    assert "(ddim)" in second
+    # where the design for the wrong score is no better, nothing costs anything
+    assert "has no more than 0.950 times the error" in said([0.19, 0.09])[1]
 
 
 def test_a_run_of_one_step_is_refused(tmp_path):

@@ -90,6 +90,8 @@ def _entries(first: Axes, second: Axes, third: Axes) -> tuple[list[Artist], list
     return handles, labels
 
 
+#: What the best contraction may change by and is called settled.
+SETTLED = 0.01
 COLUMNS = ("box", "beta", "held R", "best R", "a''", "certified", "with a", "unguarded", "sharp")
 #: What the numbers of the table are.
 STATUS: dict[Status, tuple[str, ...]] = {
@@ -286,15 +288,31 @@ def _answer(found: xr.Dataset) -> tuple[str, ...]:
     narrow = found.where(np.isfinite(found["certified"]), drop=True)["box"].min()
     false = (found["believed"] < wide["sharp"]).any("beta")
     worst = [f"[-{b:g}, {b:g}]" for b in found["box"].values[false.values]]
-    told = f"On {' and '.join(worst)} some lie even below the sharp coefficient: they are false." if worst else ""
+    told = f" On {' and '.join(worst)} some lie even below the sharp coefficient: they are false." if worst else ""
+    settled, unguarded = _settled(found), found["believed"].dropna("beta", how="all").idxmin("box")
+    by_beta = ", ".join(f"{float(beta):g}: {float(half):g}" for beta, half in zip(found["beta"], settled, strict=True))
+    narrowest = bool((unguarded == found["box"].min()).all())
+    blind = (
+        " Without looking at what the box holds, the narrowest box returns the smallest number." if narrowest else ""
+    )
     return (
         f"The best contraction is {number(float(best['certified']), 3)} at beta = {float(best['beta']):g} and R = "
         f"{number(float(best['best_level']), 3)}, against a sharp coefficient of {number(float(best['sharp']), 3)}; "
         f"with the mass common to the whole set in place of pairs it is {number(float(best['certified_set']), 3)}.",
-        f"A certificate needs a box of at least [-{float(narrow):g}, {float(narrow):g}] here, and the smaller beta is, "
-        f"the wider the box at which the number stops to change. Without looking at what the box holds, the narrowest "
-        f"boxes return the smallest numbers. {told}",
+        f"A certificate needs a box of at least [-{float(narrow):g}, {float(narrow):g}]; from these half-widths on "
+        f"the number changes by less than {SETTLED:.0%} (by beta): {by_beta}.{blind}{told}",
     )
+
+
+def _settled(found: xr.Dataset) -> list[float]:
+    """Half-width of the box from which on the certified number of each beta stays as on the widest box; NaN: never."""
+    ordered = found["certified"].sortby("box").transpose("beta", "box")
+    last = ordered.isel(box=-1)
+    away = (abs(ordered / last - 1.0) > SETTLED) | ordered.isnull()
+    # the first box after the last that is away
+    place = [int(np.flatnonzero(row).max(initial=-1)) + 1 for row in away.values]
+    boxes = ordered["box"].values
+    return [float(boxes[k]) if k < len(boxes) else float("nan") for k in place]
 
 
 def _headline(found: xr.Dataset) -> str:

@@ -60,7 +60,7 @@ QUICK: dict[str, dict[str, Any]] = {
     "product-form": {
         "line.bins": 1.0, "line.rtol": 1e-7,
         "line.steps": 200, "line.intervals.data": 256, "line.cells_per_std": 4, "plane.basins": 12,
-        "plane.rtol": 1e-3, "plane.sigma_min": 0.4, "plane.bins": 1.0, "plane.steps": 60, "plane.cells_per_std": 2.5,
+        "plane.rtol": 1e-3, "plane.sigma_min": 0.4, "plane.bins": 1.0, "plane.steps": 48,
         "plane.intervals": {"points": 96, "mixture": 64, "data": 64},
     },
     "proof": {"times": [0.5, 0.1], "blocks": [1.0, 0.4], "rtol": 1e-6, "kernel_cells": 200, "unproved": 0},

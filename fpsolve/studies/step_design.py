@@ -234,12 +234,13 @@ def _answer(config: Config, found: xr.Dataset) -> tuple[str, ...]:
         f"{number(float(found['wrong_levels'].sel(sampler=name).max()), 2)}"
         for name in found["sampler"].values
     )
+    worst = float(gain.max())
+    kept = f"costs up to {number(worst, 3)} times" if worst > 1.0 else f"has no more than {number(worst, 3)} times"
     return (
         f"Designed step grids have {number(float(ratio.min()), 2)} to {number(float(ratio.max()), 2)} of the error of "
         f"the best named one. The least errors by evaluations: {front}.",
-        f"A bias of {config.bias:g} of the predicted noise moves the first noise level of the best grid: {moved}. "
-        f"Kept, the grid of the exact score costs up to {number(float(gain.max()), 3)} times the error of one that is "
-        f"designed for the wrong score ({most}).",
+        f"Under a bias of {config.bias:g} of the predicted noise the first noise level of the best grid goes: {moved}. "
+        f"Kept, the grid of the exact score {kept} the error of one that is designed for the wrong score ({most}).",
     )
 
 
