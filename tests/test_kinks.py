@@ -235,7 +235,8 @@ def test_estimates_cover_across_kinks_that_nobody_announced(case, tol):
         found.append(float(run.error_estimate[0, at]) / (error * grid.volume))
     print(f"{case}, {tol:g}: estimate/error {min(found):.2f} to {max(found):.1f}, {run.attrs['levels']}")
     assert run.attrs["tol_met"] == "yes"
-    assert min(found) >= 1.0
+    # the figure of the README is 3.7
+    assert min(found) >= 3.65
 
 
 def test_estimates_cover_across_a_jump_of_a_score_model():
@@ -481,6 +482,8 @@ def test_estimates_cover_beside_several_steep_changes():
             assert least >= 1.0, (parts, how, least)
             assert run.attrs["tol_met"] == ("yes" if name == "tol" else "not asked")
     print(f"several steep changes: smallest estimate over error {smallest}")
+    # the figures of the README, of 150, are 3.2 and 2.1
+    assert smallest["tol"] >= 3.15 and smallest["grid"] >= 2.05
 
 
 @pytest.mark.parametrize("width", [1e-3, 3e-4, 1e-4])
