@@ -320,3 +320,22 @@ def test_a_grid_that_does_not_fit_into_memory_is_refused_before_allocation():
     tracemalloc.stop()
     # one array of the grid would take 320 GB
     assert peak < 1e8
+
+
+def test_the_plane_halves_cells_and_steps_apart():
+    """Tolerances are met, errors covered, and the finest cells need no more steps than the coarsest."""
+    reverse = cases.rotated_five()
+    starts = {"exact": reverse.marginal(3.0), "other": fp.Gaussian([0.4, -0.2], std=0.6)}
+    run = fp.evolve(reverse, starts, t_min=0.3, save_at=[2.0], tol=1e-2, scheme="tr-bdf2", progress=False)
+    assert run.attrs["tol_met"] == "yes"
+    grid = run.fpsolve.grid
+    weight = 1.0 + grid.axes[0][:, None] ** 2 + grid.axes[1] ** 2
+    for label, law in starts.items():
+        for t in run.t.values[1:]:
+            exact = fp.closed_form.cell_averages(reverse, law, float(t), grid)
+            error = float((weight * np.abs(run.density.sel(start=label, t=t).values - exact)).sum() * grid.volume)
+            assert 1.5 * error < float(run.error_estimate.sel(start=label, t=t))
+    levels = run.fpsolve.levels
+    finest = [level["steps"] for level in levels if level["cells"] == levels[-1]["cells"]]
+    coarsest = [level["steps"] for level in levels if level["cells"] == levels[0]["cells"]]
+    assert min(finest) <= min(coarsest) < max(coarsest)

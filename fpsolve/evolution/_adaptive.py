@@ -1,13 +1,17 @@
-"""Runs refined until a tolerance is met: cells and steps with noise, paths without.
+"""Runs with noise refined until a tolerance is met.
 
 Refine until the estimate is below `tol`: level pairs halved together, extrapolated, compared with the last.
 
-Runs without noise: sources, levels of accuracy, and their errors.
+In the plane cells and steps are halved apart, those whose error is larger. With u(i, j) the density on 2^i times the
+cells and 2^j times the steps of the coarsest level, errors are series in h^2, k^2 and their products; six runs, (i, j),
+(i-1, j), (i-2, j), (i-1, j+1), (i-2, j+1), (i-2, j+2), together have no terms below the sixth order at less than twice
+the cost of the first, and (i-3, j) to (i-3, j+3) show what is left of the error in time. What of them lives on fewer
+cells is a small correction, taken to more cells by polynomials.
 
-A level is a grid and a tolerance of the trajectories. On a line some of the faces are followed again more closely, and
-what their origins are off by is the integrator's error, in masses; in the plane a companion on half the cells at
-`RATIO` times the tolerance shows that of averaging over cells too. What is compared took at least 1.5 times the steps,
-everywhere.
+References
+----------
+Bungartz et al. 1994, doi:10.1007/978-3-322-89565-2_2, and Liem, Lue and Shih 1995, doi:10.1142/2638 (extrapolation in
+several parameters); Roache and Knupp 1993, doi:10.1002/cnm.1640090502 (extrapolations on the cells of the finer level).
 """
 
 from __future__ import annotations
@@ -17,9 +21,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from fpsolve._cells import refined
+from fpsolve._memory import over
 from fpsolve._messages import progress as progress_bar
 from fpsolve.evolution._estimate import (
     LEAST_ORDER_SHARE,
+    ORDER_RANGE,
+    ORDER_SLACK,
     PAIR_SAFETY,
     first_factor,
     jump_factor,
@@ -28,30 +36,15 @@ from fpsolve.evolution._estimate import (
     richardson,
     stopped_factor,
     weighted_gap,
+    weighted_sum,
 )
-from fpsolve.evolution._march import Level, Record, StepPlan, fits, length, march, noise
+from fpsolve.evolution._march import Level, Record, StepPlan, fits, march, noise
 from fpsolve.evolution._problem import Problem
-from fpsolve.evolution._result import MISPLACED, Solution
+from fpsolve.evolution._result import Solution
 from fpsolve.grid import Grid
-from fpsolve.laws import Law
-from fpsolve.solver import (
-    Accuracy,
-    CellSource,
-    LawSource,
-    Scheme,
-    Source,
-    Transported,
-    follow_back,
-    masses_between,
-    together,
-    transport,
-)
+from fpsolve.solver import Scheme
 
 Array = NDArray[np.float64]
-
-#: Relative error of a mass that all levels of a flow share where a and g are infinite at T: held shortly before, the
-#: velocity, their difference, has a relative error of 1e-8 at the beginning of the first step.
-HELD = 1e-9
 
 
 def solve_adaptive(
@@ -87,6 +80,8 @@ def solve_adaptive(
         Whether the estimate is below `tol`; False when the next level would exceed the budget or the free memory. Then
         estimates are more cautious, and infinite where levels do not come down.
     """
+    if grid.dim == 2 and scheme.order == 2 and not problem.clock.rough:
+        return _solve_plane(_Runs(problem, scheme, grid, plan, progress), tol, budget)
     records: list[Record] = []
     coarse: Level | None = None
     pair: Array | None = None
@@ -117,6 +112,171 @@ def solve_adaptive(
                     return orders.stopped(solution, tol), False
         coarse = fine
         grid, plan = grid.refine(), plan.refined()
+
+
+#: Weights of u at steps k, k/2, k/4 and so on in the corrections that take its terms in k^2, k^4 and k^6 away.
+IN_TIME = np.array([[-1.0, 1.0, 0.0, 0.0], [1.0, -5.0, 4.0, 0.0], [-1.0, 21.0, -84.0, 64.0]])
+IN_TIME *= np.array([[4.0 / 3.0], [16.0 / 45.0], [64.0 / 2835.0]])
+#: Errors of the corrections in time: of the first per difference to that on half the cells, of the fourth order; of
+#: the others, of which only the square of the cells is known, likewise; and per last of them (damped steps have terms
+#: of odd order too, about a tenth of it). Steps are halved where all that is so large a share of the tolerance.
+FIRST_CELLS, OTHER_CELLS, LAST_STEPS, STEPS_SHARE = 4.0 / 15.0, 4.0 / 3.0, 0.5, 0.25
+#: Order of extrapolations in the plane. Until it is seen the one below is believed where those of the fourth order
+#: come down at that within a slack, and they are taken to be at most so many times better than these.
+PLANE_ORDER, PAIR_SLACK, PAIR_SHARE = 6.0, 0.5, 0.1
+
+
+@dataclass
+class _Combined:
+    """An extrapolation from runs down from (i, j), and how much its parts differ in the weighted norm (starts, saves).
+
+    `first` and `others` are the parts of the values that correct for steps, the latter like the `last` of them on half
+    the cells; `level` is the difference to half the cells, `pair` that of fourth-order extrapolations in space, `steps`
+    that to twice the steps.
+    """
+
+    values: Array
+    first: Array
+    others: Array
+    last: Array
+    level: Array
+    pair: Array
+    steps: Array
+
+
+class _Runs:
+    """Runs in the plane on 2^i times the cells and 2^j times the steps of the coarsest, made when they are needed."""
+
+    def __init__(
+        self, problem: Problem, scheme: Scheme, grid: Grid, plan: StepPlan, progress: bool | None = None
+    ) -> None:
+        self.problem, self.scheme, self.progress = problem, scheme, progress
+        self.grids, self.plans = [grid], [plan]
+        self.done: dict[tuple[int, int], Level] = {}
+        self._combined: dict[tuple[int, int], _Combined] = {}
+
+    def grid(self, i: int) -> Grid:
+        """The cells of a run."""
+        while len(self.grids) <= i:
+            self.grids.append(self.grids[-1].refine())
+        return self.grids[i]
+
+    def plan(self, j: int) -> StepPlan:
+        """The steps of a run."""
+        while len(self.plans) <= j:
+            self.plans.append(self.plans[-1].refined())
+        return self.plans[j]
+
+    def ahead(self, i: int, j: int) -> float:
+        """Cell updates until there is an extrapolation down from (i, j) and the one before it."""
+        wanted = {(a - b, j + c) for a in (i, i - 1) for b in range(4) for c in range(b + 1) if a >= b}
+        return sum(Record(self.grid(a).shape, self.plan(b).steps).updates for a, b in wanted - set(self.done))
+
+    def values(self, i: int, j: int) -> Array:
+        """Densities (starts, saves, nx, ny) of a run."""
+        if (i, j) not in self.done:
+            grid, plan, problem = self.grid(i), self.plan(j), self.problem
+            with progress_bar(plan.steps, f"level {len(self.done) + 1}, {grid.shape} cells", self.progress) as bar:
+                times, after = plan.times(problem.clock), problem.forgotten(grid)
+                start = problem.start_values(grid)
+                done = march(problem.dynamics, times, grid, plan, start, self.scheme, bar.update, forgotten=after)
+            self.done[i, j] = done
+        return self.done[i, j].values
+
+    def combined(self, i: int, j: int) -> _Combined:
+        """The extrapolation from (i, j) down, of the sixth order; with i = 1 of the fourth."""
+        if (i, j) in self._combined:
+            return self._combined[i, j]
+        fine, half, later = self.values(i, j), self.values(i - 1, j), self.values(i - 1, j + 1)
+        grid, ring = self.grid(i - 1), self.problem.dynamics.boundary == "periodic"
+        # runs on half, a quarter and an eighth of the cells, each with more steps
+        fewer = [[self.values(i - b, j + c) for c in range(b + 1)] for b in (2, 3) if b <= i]
+        weights = [self.problem.weight_values(one) for one in (grid, self.grid(max(i - 2, 0)))]
+        out, first, sums = np.empty(half.shape), np.empty(half.shape), np.zeros((3, *half.shape[:2]))
+        others, last = (np.zeros((*half.shape[:2], *(n // 2 for n in half.shape[2:]))) for _ in range(2))
+
+        def planes(begin: int, end: int) -> None:
+            for at in range(begin, end):
+                s = np.unravel_index(at, half.shape[:2])
+                v = weights[0][s[1]]
+                best, change = self.grid(i).restrict(fine[s]), later[s] - half[s]
+                gap = best - half[s]
+                sums[0][s], sums[2][s] = np.vdot(v, np.abs(gap)), np.vdot(v, np.abs(change))
+                best += gap / 3.0
+                first[s] = IN_TIME[0, 1] * change
+                out[s] = best
+                if fewer:
+                    quarter, faster = fewer[0][0][s], fewer[0][1][s]
+                    before = grid.restrict(half[s])
+                    apart = grid.restrict(best) - (before + (before - quarter) / 3.0)
+                    sums[1][s] = 4.0 * np.vdot(weights[1][s[1]], np.abs(apart))
+                    slower = grid.restrict(change) - (faster - quarter)
+                    found = [
+                        np.tensordot(w[: len(runs)], [u[s] for u in runs], 1)
+                        for w, runs in zip(IN_TIME[1:], fewer, strict=False)
+                    ]
+                    last[s] = refined(found[1], ring=ring) if len(found) > 1 else found[0]
+                    others[s] = found[0] + last[s] if len(found) > 1 else found[0]
+                    first[s] += refined(IN_TIME[0, 1] / 3.0 * slower, ring=ring)
+                    out[s] += refined(apart / 15.0 + others[s], ring=ring)
+                out[s] += first[s]
+
+        over(half.shape[0] * half.shape[1], fine.size, planes)
+        self._combined[i, j] = _Combined(out, first, others, last, *(sums * grid.volume))
+        return self._combined[i, j]
+
+    def solution(self, i: int, j: int) -> tuple[Solution, _Orders, float, float]:
+        """What runs from (i, j) down say, their orders, and the largest errors in space and in time."""
+        found, before = self.combined(i, j), self.combined(i - 1, j)
+        grid, half, problem = self.grid(i - 1), self.grid(i - 2), self.problem
+        v, ring = problem.weight_values(half), problem.dynamics.boundary == "periodic"
+        first, others = grid.restrict(found.first) - before.first, found.others - refined(before.others, ring=ring)
+        # what half the cells say with these corrections in time
+        previous = before.values + first + others
+        gap = weighted_gap(grid, found.values, previous, v)
+        level, order = found.level + found.steps, self.scheme.order
+        level_order, pair_order = observed_order(found.level, before.level), np.full(gap.shape, np.nan)
+        if i == 2:
+            factor = first_factor(level_order, order, level / 3.0, gap)
+        elif i == 3:
+            pair_order = observed_order(found.pair, before.pair)
+            steady = (level_order >= order - ORDER_SLACK) & (pair_order >= ORDER_RANGE[1] - PAIR_SLACK)
+            unseen = first_factor(level_order, order, np.zeros(gap.shape), gap)
+            factor = np.where(steady, PAIR_SAFETY / (2.0 ** (PLANE_ORDER - 1.0) - 1.0), unseen)
+            factor = np.maximum(factor, PAIR_SHARE / 15.0 * found.pair / (gap + np.finfo(float).tiny))
+        else:
+            third = self.combined(i - 2, j)
+            earlier = third.values + half.restrict(before.first) - third.first
+            earlier += before.others - refined(third.others, ring=ring)
+            weight = problem.weight_values(half.coarsen())
+            pair_order = observed_order(gap, weighted_gap(half, before.values, earlier, weight))
+            factor = later_factor(pair_order, PLANE_ORDER)
+        factor = np.maximum(factor, jump_factor(self.values(i - 1, j)[:, 0], level / 3.0, gap))
+        factor = factor * problem.caution[:, None]
+        # one share for all starts, so that it cancels in their differences
+        least = factor.min(axis=0)[:, None, None]
+        off = (FIRST_CELLS * first + OTHER_CELLS * others + LAST_STEPS * found.last) / least
+        in_time = float(np.max(factor * weighted_sum(v, np.abs(off)) * half.volume))
+        records = sorted((level.record for level in self.done.values()), key=lambda record: record.updates)
+        common = noise(problem.dynamics, problem.saves)
+        orders = _Orders(problem, self.scheme, level, gap, level_order, pair_order)
+        solution = Solution(grid, found.values, previous - off, factor, records, common, unresolved=orders.narrow(grid))
+        return solution, orders, float(np.max(factor * gap)), in_time
+
+
+def _solve_plane(runs: _Runs, tol: float, budget: float) -> tuple[Solution, bool]:
+    """Halve cells or steps of runs in the plane, those whose error is larger, until the estimate meets `tol`."""
+    i, j = 2, 0
+    while True:
+        solution, orders, in_space, in_time = runs.solution(i, j)
+        if np.max(solution.error(runs.problem)) <= tol:
+            return solution, True
+        longer = in_time > max(STEPS_SHARE * tol, in_space)
+        ahead = (i, j + 1) if longer else (i + 1, j)
+        spent = sum(level.record.updates for level in runs.done.values()) + runs.ahead(*ahead)
+        if spent > budget or not fits(runs.grid(ahead[0]), *solution.values.shape[:2]):
+            return orders.stopped(solution, tol), False
+        i, j = ahead
 
 
 @dataclass
@@ -176,161 +336,3 @@ class _Orders:
             f"budget: expected levels whose differences come down, got none for start {label!r} at t = "
             f"{float(self.problem.saves[save]):.6g}; give a larger budget, or a start wider than the cells."
         )
-
-
-#: Tolerance of the trajectories on a given grid; share of `tol` and range of the second level of a run with `tol`.
-FIXED_RTOL = 1e-11
-RTOL_SHARE = 1e-2
-RTOL_RANGE = (1e-12, 3e-8)
-#: Below this tolerances are lost in round-off.
-SMALLEST_RTOL = 3e-14
-#: Tolerance of the companion per tolerance of the level, and what the next level costs per cost of the last.
-RATIO = 32.0
-GROWTH = {1: 2.0, 2: 8.0}
-#: Error of a level in the plane per difference to its companion: half the cells, at orders of 4 and more, decide.
-PLANE_FACTOR = 0.125
-#: Faces of a line that are followed again; safety on the mass that an error of an origin moves.
-LOOKED_AT = 97
-ORIGIN_SAFETY = 2.0
-#: Share of what errors of either sign would do that is kept where signs are known.
-UNSIGNED = 0.5
-#: Rounding of a position per size, in units of the machine's.
-ROUNDING = 16.0
-
-
-def solve_flow(problem: Problem, grid: Grid, steps: int, *, estimate: bool) -> Solution:
-    """The solution on exactly `grid`, with at least `steps` steps of the integrator in log t."""
-    span = float(np.log(problem.saves[0] / problem.saves[-1]))
-    accuracy = Accuracy(FIXED_RTOL, length(grid), span / steps)
-    sources = _sources(problem, grid)
-    level, record = _level(problem, grid, accuracy, sources)
-    factor = np.full(level.values.shape[:2], PLANE_FACTOR)
-    if not estimate:
-        return Solution(grid, level.values, None, factor, [record], _noise(problem, grid, record.steps))
-    if grid.dim == 1:
-        return _on_line(problem, grid, sources, level, [record], accuracy)
-    companion, before = _level(problem, grid.coarsen(), accuracy.coarser(RATIO), sources)
-    noise = _noise(problem, grid, record.steps)
-    return Solution(grid, level.values, companion.values, factor, [before, record], noise)
-
-
-def solve_flow_to_tolerance(
-    problem: Problem, grid: Grid, *, tol: float, budget: float, progress: bool | None
-) -> tuple[Solution, bool]:
-    """Tighten the trajectories, and in the plane halve the cells, from `grid` on until the estimate meets `tol`.
-
-    On a line cell averages are exact whatever the cells, which therefore stay.
-
-    Returns
-    -------
-    solution : Solution
-    met : bool
-        False when the budget or the memory is spent, or when what is left of the error is beyond the box.
-    """
-    rtol = min(max(RTOL_SHARE * tol, RTOL_RANGE[0]), RTOL_RANGE[1]) * (1.0 if grid.dim == 1 else RATIO)
-    sources, records = _sources(problem, grid), list[Record]()
-    before: Transported | None = None
-    while True:
-        accuracy = Accuracy(rtol, length(grid))
-        with progress_bar(1, f"level {len(records) + 1}, {grid.shape} cells", enabled=progress) as bar:
-            level, record = _level(problem, grid, accuracy, sources, before)
-            bar.update(1)
-        records.append(record)
-        if grid.dim == 1:
-            solution = _on_line(problem, grid, sources, level, list(records), accuracy)
-        elif before is None:
-            before, rtol, grid = level, rtol / RATIO, grid.refine()
-            continue
-        else:
-            factor, noise = np.full(level.values.shape[:2], PLANE_FACTOR), _noise(problem, grid, record.steps)
-            solution = Solution(grid, level.values, before.values, factor, list(records), noise)
-        met = bool(np.max(solution.error(problem)) <= tol)
-        hopeless = bool(np.max(MISPLACED * solution.tail(problem) + solution.rounding(problem)) > tol)
-        spent = sum(r.updates for r in solution.levels) + solution.levels[-1].updates * GROWTH[grid.dim]
-        enough = met or hopeless or level.unsure is not None or rtol < RATIO * SMALLEST_RTOL or spent > budget
-        if enough or not fits(grid, *level.values.shape[:2]):
-            return solution, met
-        before, rtol, records = level, rtol / RATIO, solution.levels
-        grid = grid if grid.dim == 1 else grid.refine()
-
-
-def _level(
-    problem: Problem, grid: Grid, accuracy: Accuracy, sources: list[Source], companion: Transported | None = None
-) -> tuple[Transported, Record]:
-    """Cell averages per volume of the solver's coordinate, and what they cost."""
-    done = transport(problem.dynamics, grid, problem.saves, sources, accuracy, companion)
-    return done, Record(grid.shape, done.steps, done.cost)
-
-
-def _on_line(
-    problem: Problem, grid: Grid, sources: list[Source], level: Transported, records: list[Record], accuracy: Accuracy
-) -> Solution:
-    """The solution on a line: its error is what the errors of origins do to the masses.
-
-    To first order the mass that changes hands at a face is that between its origin and the origin moved by its error.
-    Where rounding decides both faces of a cell may err either way; where paths were followed again the errors are
-    known with their signs, and `UNSIGNED` of what they would do without is kept for what lies between those looked at.
-    """
-    assert level.origins is not None
-    unsure, cost, share = level.unsure, 0, ORIGIN_SAFETY
-    change = np.zeros(level.values.shape)
-    if unsure is None:
-        signed, unsure, cost = _followed_again(problem, grid, level, accuracy)
-        moved = np.stack([[masses_between(source, row) for row in level.origins + signed] for source in sources])
-        change, share = ORIGIN_SAFETY * np.abs(moved - level.values * grid.volume), UNSIGNED
-    known = np.stack([level.origins, level.origins + unsure], axis=-1).reshape(len(level.origins), -1)
-    hands = np.abs([[masses_between(source, row)[::2] for row in known] for source in sources])
-    change += share * (hands[..., 1:] + hands[..., :-1])
-    floor = np.asarray((problem.weight_values(grid) * change).sum(axis=-1))
-    last = records[-1]
-    levels = [*records[:-1], replace(last, cost=last.updates + cost)]
-    noise = _noise(problem, grid, last.steps, traced=level.unsure is None)
-    return Solution(grid, level.values, grid.restrict(level.values), np.ones(floor.shape), levels, noise, floor=floor)
-
-
-def _followed_again(problem: Problem, grid: Grid, level: Transported, accuracy: Accuracy) -> tuple[Array, Array, int]:
-    """What origins of all faces are wrong by, from some that are followed again more closely; and the cost.
-
-    All faces share the steps of the integrator, so that errors vary smoothly from face to face: with their signs
-    between those looked at, and at most the largest of the five nearest.
-    """
-    from scipy.ndimage import maximum_filter1d
-
-    assert level.origins is not None
-    faces = grid.face_axes[0]
-    even = np.linspace(0, len(faces) - 1, min(len(faces), LOOKED_AT))
-    # as many where the masses are
-    masses = np.abs(level.values).mean(axis=(0, 1)) * grid.volume
-    below = np.append(0.0, np.cumsum(masses))
-    crowded = np.interp(np.linspace(0.0, below[-1], LOOKED_AT), below, np.arange(len(faces)))
-    some = np.unique(np.concatenate([even, crowded]).round().astype(int))
-    closer = replace(accuracy, rtol=max(accuracy.rtol / RATIO, SMALLEST_RTOL))
-    again = follow_back(problem.dynamics, faces[some], problem.saves, closer, level.taken, together(grid))
-    size = length(grid) + np.abs(level.origins)
-    apart = again.origins - level.origins[:, some]
-    signed = np.stack([np.interp(np.arange(len(faces)), some, row) for row in apart])
-    largest = maximum_filter1d(np.abs(apart) / size[:, some], 5, axis=1, mode="nearest")
-    near = largest[:, np.searchsorted(some, np.arange(len(faces)))]
-    return signed, np.asarray((near + ROUNDING * np.finfo(float).eps) * size), again.cost
-
-
-def _sources(problem: Problem, grid: Grid) -> list[Source]:
-    """The starts in the solver's coordinate; arrays of cell averages live on `grid`."""
-    at = float(problem.saves[0])
-    where = problem.position_grid(grid, at)
-    origin = np.zeros(grid.dim) if problem.frame is None else problem.frame.center(at)
-    scale = np.ones(grid.dim) if problem.frame is None else problem.frame.scale(at)
-    values = problem.start_values(grid)
-    return [
-        LawSource(start, origin, scale, where) if isinstance(start, Law) else CellSource(grid, values[k])
-        for k, start in enumerate(problem.starts.values())
-    ]
-
-
-def _noise(problem: Problem, grid: Grid, steps: int, *, traced: bool = True) -> float:
-    """Round-off of a mass: positions are rounded relative to the box, and a cell is a small part of it.
-
-    Paths also have the velocity shortly before coefficients become infinite.
-    """
-    noise = float(np.finfo(float).eps * (4.0 + steps**0.5) * max(1.0, max(grid.shape) / 4.0))
-    return noise + (HELD if traced and problem.saves[0] > problem.dynamics.held_from else 0.0)

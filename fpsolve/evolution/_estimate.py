@@ -190,13 +190,13 @@ def stopped_factor(factor: Array, pair_order: Array, level_gap: Array, pair_gap:
     return np.asarray(np.maximum(factor, ratio))
 
 
-def later_factor(pair_order: Array) -> Array:
-    """``4/(2^p - 1)`` with the observed order p of the extrapolations, kept within what theory allows.
+def later_factor(pair_order: Array, high: float = 4.0) -> Array:
+    """``4/(2^p - 1)`` with the observed order p of the extrapolations, kept within what theory allows, at most `high`.
 
     A difference that fell faster than at the highest order is an accident, not a gain: the order below is believed of
     the difference before, and the factor makes up for the rest.
     """
-    low, high = ORDER_RANGE
+    low = ORDER_RANGE[0]
     accident = pair_order > high + ORDER_SLACK
     believed = np.where(accident, high - 1.0, np.minimum(np.maximum(pair_order, low), high))
     excess = np.where(accident, np.minimum(pair_order - believed, 60.0), 0.0)

@@ -28,11 +28,12 @@ from fpsolve._compile import compiled
 from fpsolve._memory import over
 from fpsolve._messages import progress as progress_bar
 from fpsolve.dynamics import BaseDynamics
-from fpsolve.evolution._adaptive import solve_adaptive, solve_flow, solve_flow_to_tolerance
+from fpsolve.evolution._adaptive import solve_adaptive
 from fpsolve.evolution._estimate import look, looks, moved, over_saves, weighted_gap, weighted_norm
 from fpsolve.evolution._march import Level, StepPlan, march, noise
 from fpsolve.evolution._problem import Problem
 from fpsolve.evolution._result import Solution
+from fpsolve.evolution._steady import solve_flow, solve_flow_to_tolerance
 from fpsolve.grid import Grid
 from fpsolve.laws import Law
 from fpsolve.solver import SCHEMES, Scheme, scheme_named
@@ -197,6 +198,10 @@ def _smearing(fine: Level, looked: NDArray[np.int64], watched: list[int]) -> tup
     return float(own.max()), np.maximum.accumulate(ratio[:, later], axis=1)
 
 
+#: Cells of the first level in the plane per width of the narrowest law, with tol = 1, and the limits of that.
+FOURTH_MEETS, CELLS = 0.185, (0.75, 2.0)
+
+
 @dataclass(frozen=True)
 class Coarsest:
     """The first grid of a run with `tol`: cell width per smallest standard deviation, limits on the cells per axis."""
@@ -213,7 +218,7 @@ class Method(Protocol):
         """What the attribute `scheme` of a run says."""
         ...
 
-    def coarsest(self, dim: int, narrow: float) -> Coarsest:
+    def coarsest(self, dim: int, narrow: float, tol: float) -> Coarsest:
         """The first grid; `narrow` is how many times the narrowest start is narrower than the law at T."""
         ...
 
@@ -243,9 +248,15 @@ class FiniteVolumes:
         """Name of the scheme in time."""
         return self.scheme.name
 
-    def coarsest(self, dim: int, narrow: float) -> Coarsest:
-        """Few cells: noise widens a narrow start, and coarse levels cost next to nothing."""
-        return Coarsest(1.0 / 1.5, {1: (32, 256), 2: (32, 96)}[dim])
+    def coarsest(self, dim: int, narrow: float, tol: float) -> Coarsest:
+        """Few cells: noise widens a narrow start, and coarse levels cost next to nothing.
+
+        In the plane as many as let the fourth level meet the tolerance: another one costs four times as much.
+        """
+        if dim == 1:
+            return Coarsest(1.0 / 1.5, (32, 256))
+        per_width = FOURTH_MEETS * tol ** (-1.0 / 6.0)
+        return Coarsest(1.0 / min(max(per_width, CELLS[0]), CELLS[1]), (32, 128))
 
     def saves(self, dim: int) -> int:
         """Fifty: they cost memory only."""
@@ -274,7 +285,7 @@ class Characteristics:
 
     name: str = "characteristics"
 
-    def coarsest(self, dim: int, narrow: float) -> Coarsest:
+    def coarsest(self, dim: int, narrow: float, tol: float) -> Coarsest:
         """Cells that show the image of the narrowest start; on a line they do not decide on the accuracy."""
         width = {1: 0.2, 2: 1.0 / 1.5}[dim] / max(narrow, 1.0)
         return Coarsest(width, {1: (128, 1024), 2: (32, 96)}[dim])

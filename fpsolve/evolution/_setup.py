@@ -245,7 +245,7 @@ def base_level(
         return grid, clock_step
     # whatever the tolerance, starts that the box does not hold would be refused
     bounds = _bounds(dynamics, problem, min(TAIL_SHARE * tol, MAX_CUT))
-    coarsest = method.coarsest(len(bounds), narrowness(dynamics, problem))
+    coarsest = method.coarsest(len(bounds), narrowness(dynamics, problem), tol)
     low, high = coarsest.cells
     finest = _finest(dynamics, problem)
     cells = []
