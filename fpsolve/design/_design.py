@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -23,8 +23,10 @@ from fpsolve.weights import WeightLike
 
 Array = NDArray[np.float64]
 
-#: Times of named grids that many optimisations begin at.
+#: Named grids that optimisations of few steps begin at; of more they begin at the best and at a design of half as many.
 BEGINNINGS = 3
+#: Steps at least that are begun from a design of half as many, and tries per step that it is worth.
+FEWEST, WORTH = 4, 100
 #: Share of the most noise that may be, with which noise is begun too.
 SOME_NOISE = 0.25
 
@@ -96,6 +98,20 @@ class Design:
         if not np.all(found[1:] < found[:-1]):
             raise _checks.error("times", "at least a timestep apart", f"timesteps {found.tolist()}", "take fewer steps")
         return found
+
+
+def _beginnings(problem: Problem, candidates: dict[str, Array], most: int) -> list[Array]:
+    """The best named grids, or the best of them and a design of half as many steps, the largest halved.
+
+    Few long steps are placed well from anywhere; what is best for them is near what is best for more.
+    """
+    named = [problem.logs(times) for times in candidates.values()]
+    if problem.n < FEWEST or most < WORTH * problem.n:
+        return named[:BEGINNINGS]
+    fewer = replace(problem, n=(problem.n + 1) // 2)
+    begun = _beginnings(fewer, fewer.candidates(), most // 4)
+    _, logs = min((fewer.descend(one, most // len(begun)) for one in begun), key=lambda found: found[0])
+    return [named[0], problem.logs(problem.halved(fewer.times(logs)))]
 
 
 def error(
@@ -175,8 +191,8 @@ def steps(
     .. math:: \min_{T \ge t_0 > t_1 > \dots > t_n = t_{min}} d(\nu K_1 \cdots K_n, p_{t_{min}})
 
     with the sampler's kernels K_k and start nu: the sampler's own law, neither a bound nor samples. Minimised over the
-    logarithms of the steps in the clock of the dynamics by L-BFGS from the best named grids; the first time is T, or
-    free where such a grid begins below T ("leading").
+    logarithms of the steps in the clock of the dynamics by L-BFGS, from the best named grids and from what is best with
+    half as many steps, the largest halved; the first time is T, or free where a grid begins below T ("leading").
 
     Parameters
     ----------
@@ -231,7 +247,7 @@ def steps(
     candidates = problem.candidates()
     shares: tuple[float, ...] = () if free is None else (problem.own_noise, SOME_NOISE * MOST_NOISE[free])
     own = [] if begin is None else [problem.own_logs(begin)]
-    beginnings = [problem.logs(times) for times in list(candidates.values())[:BEGINNINGS]] + own
+    beginnings = _beginnings(problem, candidates, most // 4) + own
     # a derivative of each at least
     least = min(float(most), len(beginnings) * (problem.n + 2.0))
     _memory.say_if_long(f"a search over {problem.n} steps", TRY_SECONDS * problem.n * least)

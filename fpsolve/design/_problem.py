@@ -203,6 +203,14 @@ class Problem:
         clock = self.reverse.clock(np.concatenate([before, times[:-1], [self.t_min]]))
         return np.asarray(np.log(np.maximum(np.abs(np.diff(clock)), 1e-3 * abs(clock[-1] - clock[0]) / self.n)))
 
+    def halved(self, times: Array) -> Array:
+        """Step ends of fewer steps with the largest in the clock halved, until there are enough."""
+        ends = self.reverse.clock(times)
+        while len(ends) <= self.n:
+            k = int(np.argmax(np.abs(np.diff(ends))))
+            ends = np.insert(ends, k + 1, 0.5 * (ends[k] + ends[k + 1]))
+        return np.concatenate([times[:1], self.reverse.clock_inverse(ends[1:-1]), times[-1:]])
+
     def own_logs(self, begin: ArrayLike) -> Array:
         """The logarithms of a step grid of the user's own; refuse another number of steps or another end."""
         times = _times.decreasing("begin", begin, self.reverse.horizon)
