@@ -6,9 +6,10 @@ import xarray as xr
 from scipy.integrate import simpson
 from scipy.stats import norm
 
+import fpsolve as fp
 from fpsolve import studies
 from fpsolve.studies import guidance, step_design
-from fpsolve.studies.options import read
+from fpsolve.studies.options import Options, read
 
 FILES = {"run.nc", "figure.png", "figure.pdf", "report.html", "report.md", "summary.json"}
 QUICK = {
@@ -74,6 +75,23 @@ def spoiled_design(right):
         "wrong score": right.assign(kept=0.5 * right["redesigned"]),
     }.items():
         yield name, [check.name for check in step_design.checks(spoiled) if not check.passed]
+
+
+def test_a_distance_that_few_cells_do_not_tell_is_taken_on_more(tmp_path):
+    """Labels of own data: a loose tolerance is met on cells as wide as a mode, which leave 0.03 open."""
+    sample = np.random.default_rng(3).gamma(2.0, 1.5, 180)
+    np.savetxt(tmp_path / "own.csv", sample, header="wait", comments="")
+    config = read("guidance", guidance.Config, None, Options(quick=True, data=tmp_path / "own.csv"))
+    found = guidance._one(config, guidance._run(config, "SDE, interval", 0.0), 0.0)
+    reverse = config.reverse("SDE, interval", 0.0)
+    fine = fp.evolve(reverse, reverse.marginal(config.process.T), t_min=config.t_min, tol=1e-5, progress=False)
+    density, grid = fine["density"].isel(start=0, t=-1).values, fine.fpsolve.grid
+    truth = (
+        0.5 * float(np.abs(density - grid.cell_average(config.tilted(0.0).marginal(config.t_min))).sum()) * grid.volume
+    )
+    assert float(found["bar"]) < 0.01
+    # sums over cells miss where the difference changes its sign within one
+    assert float(found["apart"]) == pytest.approx(truth, abs=1e-3)
 
 
 def test_the_answer_of_designs_is_read_from_the_numbers():
