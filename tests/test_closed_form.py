@@ -745,3 +745,15 @@ def test_an_exponential_weight_may_overflow_where_nothing_is_left_of_the_laws():
     starts = fp.Gaussian(a, std=s), fp.Gaussian(b, std=s)
     found = closed_form.weighted_tv(reverse, *starts, 20.0, weight=fp.ExponentialWeight(c))
     assert found.value == pytest.approx(whole, rel=1e-9) and found.error <= 1e-8 * whole
+
+
+@pytest.mark.parametrize("process", [fp.RectifiedFlow(), fp.OrnsteinUhlenbeck(T=45.0)])
+def test_the_error_covers_what_cancels_between_narrow_starts_far_out(process):
+    """Nothing of a start is left: distances are 0 (below 1e-18), and what is printed is rounding, as its error says."""
+    reverse = fp.Reverse(fp.GaussianMixture([0.006, 0.994], [0.217, -0.19], stds=[0.222, 0.056]), process)
+    rng = np.random.default_rng(0)
+    for _ in range(6):
+        first = fp.GaussianMixture([0.2, 0.8], rng.normal(0.0, 3.0, 2), stds=rng.uniform(0.02, 0.3, 2))
+        second = fp.Gaussian(rng.normal(0.0, 6.0), std=0.07)
+        found = fp.closed_form.weighted_tv(reverse, first, second, 0.3, weight=fp.PolynomialWeight(2, 0.1))
+        assert found.value <= found.error + 1e-17 and found.error < 1e-11

@@ -97,7 +97,9 @@ def pair(reverse: ReverseLike, start_a: Law, start_b: Law, t: float, rtol: float
     if t < reverse.process.T and not any(isinstance(start, PointMass) for start in (start_a, start_b)):
         together = _together(reverse, start_a, start_b, t, rtol)
     if together is not None:
-        return _integrated(together, log_ratio(start_a, start_b))
+        # nodes are rounded: what they miss a narrow start far out by does not cancel between the two
+        far = max(float(np.abs(np.concatenate(all_landmarks(law))).max()) / _width(law) for law in (start_a, start_b))
+        return _integrated(together, log_ratio(start_a, start_b), 8.0 * _EPS * far)
     fields = solve(reverse, start_a, t, rtol), solve(reverse, start_b, t, rtol)
     known = log_ratio(start_a, start_b) if t == reverse.process.T else None
     return _subtracted(*fields, known)
@@ -117,10 +119,16 @@ def _together(reverse: ReverseLike, start_a: Law, start_b: Law, t: float, rtol: 
     return None
 
 
-def _integrated(together: Smoothed, ratio: Callable[..., tuple[FloatArray, FloatArray]]) -> Pair:
+def _width(law: Law) -> float:
+    """A standard deviation of what is narrowest in a law."""
+    return float(law.smallest_std or np.sqrt(np.min(np.diag(np.atleast_2d(law.cov)))))
+
+
+def _integrated(together: Smoothed, ratio: Callable[..., tuple[FloatArray, FloatArray]], floor: float) -> Pair:
     def factors(*axes: FloatArray) -> FloatArray:
         half, noise = ratio(*axes)
-        return np.stack([np.tanh(half), noise])
+        share = np.tanh(half)
+        return np.stack([share, noise + floor * np.abs(share)])
 
     def values(*axes: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
         log_sum, averages = together.log_and_averages(axes, factors)
@@ -151,10 +159,10 @@ def log_ratio(start_a: Law, start_b: Law) -> Callable[..., tuple[FloatArray, Flo
 
 
 def _half_difference(a: FloatArray, b: FloatArray) -> tuple[FloatArray, FloatArray]:
-    # beyond a difference of 40 the tanh is +-1 and rounding no longer matters
-    size = np.minimum(np.abs(a), np.abs(b))
+    size, larger = np.minimum(np.abs(a), np.abs(b)), np.abs(np.maximum(a, b))
     half = 0.5 * (a - b)
-    return half, np.where(np.abs(half) > 40.0, 0.0, _EPS * (1.0 + size))
+    # beyond a difference of 40 the tanh is +-1, but what is averaged has the rounding of the larger density still
+    return half, _EPS * (1.0 + np.where(np.abs(half) > 40.0, larger, size))
 
 
 def _gaussian_half_ratio(a: Mixture, b: Mixture, axes: tuple[FloatArray, ...]) -> tuple[FloatArray, FloatArray]:
