@@ -6,7 +6,7 @@ from scipy.integrate import quad
 
 import fpsolve as fp
 from fpsolve import closed_form
-from fpsolve.verification.coverage import masses
+from fpsolve.verification.coverage import covered, masses, random_problem, solve
 
 TARGET = fp.GaussianMixture([0.3, 0.3, 0.4], [-2.0, 0.0, 2.0], stds=[0.2, 0.3, 1.0])
 
@@ -55,3 +55,12 @@ def test_components_may_switch_within_a_node(start):
     gap = ((1.0 + grid.x**2) * np.abs(found - truth)).sum()
     print("gap", gap)
     assert gap < 1e-9
+
+
+@pytest.mark.slow
+def test_early_times_of_a_narrow_start_in_the_plane_are_covered():
+    """Its coarse levels do not resolve it: extrapolations come down at less than the second order there."""
+    problem = random_problem(7001, "tol", 2)
+    found = covered(problem, solve(problem)[0])
+    print(found.ratios.round(2))
+    assert found.held.all() and found.ratios.min() > 1.5

@@ -241,7 +241,8 @@ class _Runs:
         elif i == 3:
             pair_order = observed_order(found.pair, before.pair)
             steady = (level_order >= order - ORDER_SLACK) & (pair_order >= ORDER_RANGE[1] - PAIR_SLACK)
-            unseen = first_factor(level_order, order, np.zeros(gap.shape), gap)
+            # where those of the fourth order do not come down as they should, at the order that they show
+            unseen = np.maximum(first_factor(level_order, order, np.zeros(gap.shape), gap), later_factor(pair_order))
             factor = np.where(steady, PAIR_SAFETY / (2.0 ** (PLANE_ORDER - 1.0) - 1.0), unseen)
             factor = np.maximum(factor, PAIR_SHARE / 15.0 * found.pair / (gap + np.finfo(float).tiny))
         else:
@@ -255,13 +256,16 @@ class _Runs:
         factor = factor * problem.caution[:, None]
         # one share for all starts, so that it cancels in their differences
         least = factor.min(axis=0)[:, None, None]
-        off = (FIRST_CELLS * first + OTHER_CELLS * others + LAST_STEPS * found.last) / least
-        in_time = float(np.max(factor * weighted_sum(v, np.abs(off)) * half.volume))
+        parts = FIRST_CELLS * first, OTHER_CELLS * others, LAST_STEPS * found.last
+        # errors of a density may add up, those of a difference of two have signs
+        in_time = problem.caution[:, None] * sum(weighted_sum(v, np.abs(part)) for part in parts) * half.volume
+        off = sum(parts) / least
         records = sorted((level.record for level in self.done.values()), key=lambda record: record.updates)
         common = noise(problem.dynamics, problem.saves)
         orders = _Orders(problem, self.scheme, level, gap, level_order, pair_order)
-        solution = Solution(grid, found.values, previous - off, factor, records, common, unresolved=orders.narrow(grid))
-        return solution, orders, float(np.max(factor * gap)), in_time
+        floor, narrow = factor * gap + in_time, orders.narrow(grid)
+        solution = Solution(grid, found.values, previous - off, factor, records, common, None, floor, narrow)
+        return solution, orders, float(np.max(factor * gap)), float(np.max(in_time))
 
 
 def _solve_plane(runs: _Runs, tol: float, budget: float) -> tuple[Solution, bool]:
