@@ -119,8 +119,9 @@ IN_TIME = np.array([[-1.0, 1.0, 0.0, 0.0], [1.0, -5.0, 4.0, 0.0], [-1.0, 21.0, -
 IN_TIME *= np.array([[4.0 / 3.0], [16.0 / 45.0], [64.0 / 2835.0]])
 #: Errors of the corrections in time: of the first per difference to that on half the cells, of the fourth order; of
 #: the others, of which only the square of the cells is known, likewise; and per last of them (damped steps have terms
-#: of odd order too, about a tenth of it). Steps are halved where all that is so large a share of the tolerance.
-FIRST_CELLS, OTHER_CELLS, LAST_STEPS, STEPS_SHARE = 4.0 / 15.0, 4.0 / 3.0, 0.5, 0.25
+#: of odd order too, about a tenth of it). Steps are halved where all that is so large a share of the tolerance, or
+#: where with a quarter of it less than another share would be left.
+FIRST_CELLS, OTHER_CELLS, LAST_STEPS, STEPS_SHARE, MET_SHARE = 4.0 / 15.0, 4.0 / 3.0, 0.5, 0.25, 0.9
 #: Order of extrapolations in the plane. Until it is seen the one below is believed where those of the fourth order
 #: come down at that within a slack, and they are taken to be at most so many times better than these.
 PLANE_ORDER, PAIR_SLACK, PAIR_SHARE = 6.0, 0.5, 0.1
@@ -275,7 +276,8 @@ def _solve_plane(runs: _Runs, tol: float, budget: float) -> tuple[Solution, bool
         solution, orders, in_space, in_time = runs.solution(i, j)
         if np.max(solution.error(runs.problem)) <= tol:
             return solution, True
-        longer = in_time > max(STEPS_SHARE * tol, in_space)
+        # twice the steps cost half of what cells halved along both axes do
+        longer = in_time > max(STEPS_SHARE * tol, in_space) or in_space < MET_SHARE * tol - 0.25 * in_time
         ahead = (i, j + 1) if longer else (i + 1, j)
         spent = sum(level.record.updates for level in runs.done.values()) + runs.ahead(*ahead)
         if spent > budget or not fits(runs.grid(ahead[0]), *solution.values.shape[:2]):

@@ -199,7 +199,7 @@ def _smearing(fine: Level, looked: NDArray[np.int64], watched: list[int]) -> tup
 
 
 #: Cells of the first level in the plane per width of the narrowest law, with tol = 1, and the limits of that.
-FOURTH_MEETS, CELLS = 0.185, (0.75, 2.0)
+FOURTH_MEETS, CELLS = 0.21, (0.75, 2.0)
 
 
 @dataclass(frozen=True)
