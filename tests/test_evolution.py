@@ -6,9 +6,11 @@ import cases
 import numpy as np
 import pytest
 import xarray as xr
+from scipy.special import ndtr
 
 import fpsolve as fp
 from fpsolve import closed_form, weights
+from fpsolve._cells import refined
 
 T_END = 0.01
 
@@ -339,3 +341,41 @@ def test_the_plane_halves_cells_and_steps_apart():
     finest = [level["steps"] for level in levels if level["cells"] == levels[-1]["cells"]]
     coarsest = [level["steps"] for level in levels if level["cells"] == levels[0]["cells"]]
     assert min(finest) <= min(coarsest) < max(coarsest)
+
+
+def test_the_plane_with_joined_ends_meets_its_tolerance():
+    """A wrapped normal law that moves across the ends of both axes and spreads."""
+    drift, noise, length = np.array([-3.0, 0.3]), 0.7, 2.0 * np.pi
+    mean, std = np.array([1.5, 2.0]), np.array([0.25, 0.3])
+    ring = fp.Dynamics(lambda t, x: 0.0 * x + drift, noise, "periodic")
+    given = {"grid": fp.Grid.uniform([(0.0, length)] * 2, cells=32), "tol": 1e-3, "weight": fp.UnitWeight()}
+    run = fp.evolve(ring, fp.Gaussian(mean, cov=np.diag(std**2)), t_max=0.5, save_at=[0.2], progress=False, **given)
+    assert run.attrs["tol_met"] == "yes"
+    grid = run.fpsolve.grid
+    for k, t in enumerate(run.t.values[1:], start=1):
+        spread, turns = np.sqrt(std**2 + noise**2 * t), length * np.arange(-4, 5)[:, None]
+        sides = [
+            np.diff(ndtr((faces + turns - m - b * t) / s), axis=1).sum(axis=0) / h
+            for faces, m, b, s, h in zip(grid.face_axes, mean, drift, spread, grid.spacing, strict=True)
+        ]
+        error = np.abs(run.density.values[0, k] - np.outer(*sides)).sum() * grid.volume
+        print(t, "estimate over error", float(run.error_estimate[0, k]) / error)
+        assert 1.5 * error < float(run.error_estimate[0, k]) < 50.0 * error
+
+
+@pytest.mark.parametrize("ring", [True, False])
+def test_averages_on_twice_the_cells_are_of_the_seventh_order(ring):
+    """Of products of waves, closed on a ring and even about both ends of an open box; means of pairs are kept."""
+
+    def averages(n):
+        faces = np.linspace(0.0, 2.0 * np.pi, n + 1)
+        shift = 0.4 if ring else 0.0
+        waves = np.diff(np.sin(faces + shift)) / np.diff(faces)
+        return np.outer(1.0 + 0.5 * waves, 2.0 - waves)
+
+    gaps = []
+    for n in (16, 32):
+        fine = refined(averages(n), ring=ring)
+        np.testing.assert_allclose(0.25 * fine.reshape(n, 2, n, 2).sum(axis=(1, 3)), averages(n), rtol=1e-14)
+        gaps.append(np.abs(fine - averages(2 * n)).max())
+    assert gaps[0] < 1e-4 and gaps[0] > 2.0**6.5 * gaps[1]
