@@ -154,6 +154,7 @@ class _Runs:
         self.problem, self.scheme, self.progress = problem, scheme, progress
         self.grids, self.plans = [grid], [plan]
         self.done: dict[tuple[int, int], Level] = {}
+        self.records: list[Record] = []
         self._combined: dict[tuple[int, int], _Combined] = {}
 
     def grid(self, i: int) -> Grid:
@@ -177,12 +178,18 @@ class _Runs:
         """Densities (starts, saves, nx, ny) of a run."""
         if (i, j) not in self.done:
             grid, plan, problem = self.grid(i), self.plan(j), self.problem
-            with progress_bar(plan.steps, f"level {len(self.done) + 1}, {grid.shape} cells", self.progress) as bar:
+            with progress_bar(plan.steps, f"level {len(self.records) + 1}, {grid.shape} cells", self.progress) as bar:
                 times, after = plan.times(problem.clock), problem.forgotten(grid)
                 start = problem.start_values(grid)
                 done = march(problem.dynamics, times, grid, plan, start, self.scheme, bar.update, forgotten=after)
             self.done[i, j] = done
+            self.records.append(done.record)
         return self.done[i, j].values
+
+    def leave(self, j: int) -> None:
+        """Let go of the densities of runs with fewer steps: no later extrapolation asks for them."""
+        self.done = {at: level for at, level in self.done.items() if at[1] >= j}
+        self._combined = {at: one for at, one in self._combined.items() if at[1] >= j}
 
     def combined(self, i: int, j: int) -> _Combined:
         """The extrapolation from (i, j) down, of the sixth order; with i = 1 of the fourth."""
@@ -261,7 +268,7 @@ class _Runs:
         # errors of a density may add up, those of a difference of two have signs
         in_time = problem.caution[:, None] * sum(weighted_sum(v, np.abs(part)) for part in parts) * half.volume
         off = sum(parts) / least
-        records = sorted((level.record for level in self.done.values()), key=lambda record: record.updates)
+        records = sorted(self.records, key=lambda record: record.updates)
         common = noise(problem.dynamics, problem.saves)
         orders = _Orders(problem, self.scheme, level, gap, level_order, pair_order)
         floor, narrow = factor * gap + in_time, orders.narrow(grid)
@@ -279,10 +286,13 @@ def _solve_plane(runs: _Runs, tol: float, budget: float) -> tuple[Solution, bool
         # twice the steps cost half of what cells halved along both axes do
         longer = in_time > max(STEPS_SHARE * tol, in_space) or in_space < MET_SHARE * tol - 0.25 * in_time
         ahead = (i, j + 1) if longer else (i + 1, j)
-        spent = sum(level.record.updates for level in runs.done.values()) + runs.ahead(*ahead)
-        if spent > budget or not fits(runs.grid(ahead[0]), *solution.values.shape[:2]):
+        spent = sum(record.updates for record in runs.records) + runs.ahead(*ahead)
+        starts, saves = solution.values.shape[:2]
+        # the runs that are kept beside the finest, and what is made of them, take about as much as it
+        if spent > budget or not fits(runs.grid(ahead[0]), 2 * starts, saves):
             return orders.stopped(solution, tol), False
         i, j = ahead
+        runs.leave(j)
 
 
 @dataclass
