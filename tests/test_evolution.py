@@ -343,6 +343,19 @@ def test_the_plane_halves_cells_and_steps_apart():
     assert min(finest) <= min(coarsest) < max(coarsest)
 
 
+@pytest.mark.parametrize("cells", [(21, 24), (9, 11)])
+def test_cells_that_cannot_be_halved_are_a_first_level_in_the_plane(cells):
+    reverse = fp.Reverse(fp.Gaussian([0.3, -0.2], std=0.8), fp.VP())
+    start, grid = fp.Gaussian([0.5, 0.2], std=0.9), fp.Grid.uniform([(-7.0, 7.0)] * 2, cells=cells)
+    run = fp.evolve(reverse, start, t_min=0.3, save_at=[0.3], grid=grid, tol=1e-2, progress=False)
+    assert run.attrs["tol_met"] == "yes"
+    finest = run.fpsolve.grid
+    weight = 1.0 + finest.axes[0][:, None] ** 2 + finest.axes[1] ** 2
+    exact = fp.closed_form.cell_averages(reverse, start, 0.3, finest)
+    error = float((weight * np.abs(run.density.values[0, -1] - exact)).sum() * finest.volume)
+    assert 1.5 * error < float(run.error_estimate[0, -1])
+
+
 def test_the_plane_with_joined_ends_meets_its_tolerance():
     """A wrapped normal law that moves across the ends of both axes and spreads."""
     drift, noise, length = np.array([-3.0, 0.3]), 0.7, 2.0 * np.pi

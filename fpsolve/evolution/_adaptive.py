@@ -21,7 +21,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from fpsolve._cells import refined
+from fpsolve._cells import add_refined
+from fpsolve._compile import compiled
 from fpsolve._memory import over
 from fpsolve._messages import progress as progress_bar
 from fpsolve.evolution._estimate import (
@@ -36,7 +37,6 @@ from fpsolve.evolution._estimate import (
     richardson,
     stopped_factor,
     weighted_gap,
-    weighted_sum,
 )
 from fpsolve.evolution._march import Level, Record, StepPlan, fits, march, noise
 from fpsolve.evolution._problem import Problem
@@ -127,6 +127,78 @@ FIRST_CELLS, OTHER_CELLS, LAST_STEPS, STEPS_SHARE, MET_SHARE = 4.0 / 15.0, 4.0 /
 PLANE_ORDER, PAIR_SLACK, PAIR_SHARE = 6.0, 0.5, 0.1
 
 
+@compiled
+def combine(
+    runs: tuple[Array, ...], v: Array, w: Array, ring: bool, parts: tuple[Array, Array, Array, Array], sums: Array
+) -> None:
+    """What `_Combined` holds of a plane, from runs on all of its cells and on fewer, each with more steps."""
+    fine, half, later, quarter, faster, fastest, e0, e1, e2, e3 = runs
+    out, first, others, last = parts
+    b, c, level, pair, steps = IN_TIME[1], IN_TIME[0, 1], 0.0, 0.0, 0.0
+    for i in range(half.shape[0]):
+        upper, lower, here, there, weight = fine[2 * i], fine[2 * i + 1], half[i], later[i], v[i]
+        best, change = out[i], first[i]
+        for j in range(here.size):
+            mean = 0.25 * ((upper[2 * j] + upper[2 * j + 1]) + (lower[2 * j] + lower[2 * j + 1]))
+            gap, slower = mean - here[j], there[j] - here[j]
+            level += weight[j] * abs(gap)
+            steps += weight[j] * abs(slower)
+            best[j] = mean + gap / 3.0
+            change[j] = c * slower
+    if quarter.size > 0:
+        if e0.size > 0:
+            eighth, a = np.empty(e0.shape), IN_TIME[2]
+            for i in range(e0.shape[0]):
+                for j in range(e0.shape[1]):
+                    eighth[i, j] = a[0] * e0[i, j] + a[1] * e1[i, j] + a[2] * e2[i, j] + a[3] * e3[i, j]
+            add_refined(eighth, ring, last)
+        slowed, apart = np.empty(quarter.shape), np.empty(quarter.shape)
+        for i in range(quarter.shape[0]):
+            for j in range(quarter.shape[1]):
+                before, best, change = mean_of(half, i, j), mean_of(out, i, j), mean_of(first, i, j)
+                q, f = quarter[i, j], faster[i, j]
+                gap = best - (before + (before - q) / 3.0)
+                pair += 4.0 * w[i, j] * abs(gap)
+                others[i, j] = b[0] * q + b[1] * f + b[2] * fastest[i, j] + last[i, j]
+                slowed[i, j] = (change - c * (f - q)) / 3.0
+                apart[i, j] = gap / 15.0 + others[i, j]
+                if e0.size == 0:
+                    last[i, j] = others[i, j]
+        add_refined(slowed, ring, first)
+        add_refined(apart, ring, out)
+    out += first
+    sums[0], sums[1], sums[2] = level, pair, steps
+
+
+@compiled(inline="always")
+def mean_of(values: Array, i: int, j: int) -> float:
+    """The average over the cell (i, j) of half as many."""
+    left = values[2 * i, 2 * j] + values[2 * i, 2 * j + 1]
+    right = values[2 * i + 1, 2 * j] + values[2 * i + 1, 2 * j + 1]
+    return float(0.25 * (left + right))
+
+
+@compiled
+def compare(
+    these: tuple[Array, ...], those: tuple[Array, ...], v: Array, ring: bool, parts: tuple[Array, Array], sums: Array
+) -> None:
+    """What `_Runs.compared` returns of a plane."""
+    (values, first, others, last), (before, first_before, others_before), (previous, off) = these, those, parts
+    gap = in_time = 0.0
+    expected = np.zeros(others.shape)
+    if others_before.size > 0:
+        add_refined(others_before, ring, expected)
+    for i in range(before.shape[0]):
+        for j in range(before.shape[1]):
+            one, more = mean_of(first, i, j) - first_before[i, j], others[i, j] - expected[i, j]
+            previous[i, j] = before[i, j] + one + more
+            a, b, c = FIRST_CELLS * one, OTHER_CELLS * more, LAST_STEPS * last[i, j]
+            off[i, j] = a + b + c
+            gap += v[i, j] * abs(mean_of(values, i, j) - previous[i, j])
+            in_time += v[i, j] * (abs(a) + abs(b) + abs(c))
+    sums[0], sums[1] = gap, in_time
+
+
 @dataclass
 class _Combined:
     """An extrapolation from runs down from (i, j), and how much its parts differ in the weighted norm (starts, saves).
@@ -195,53 +267,54 @@ class _Runs:
         """The extrapolation from (i, j) down, of the sixth order; with i = 1 of the fourth."""
         if (i, j) in self._combined:
             return self._combined[i, j]
-        fine, half, later = self.values(i, j), self.values(i - 1, j), self.values(i - 1, j + 1)
-        grid, ring = self.grid(i - 1), self.problem.dynamics.boundary == "periodic"
+        half, grid, ring = self.values(i - 1, j), self.grid(i - 1), self.problem.dynamics.boundary == "periodic"
         # runs on half, a quarter and an eighth of the cells, each with more steps
-        fewer = [[self.values(i - b, j + c) for c in range(b + 1)] for b in (2, 3) if b <= i]
+        runs = [self.values(i, j), half, self.values(i - 1, j + 1)]
+        runs += [self.values(i - b, j + c) for b in (2, 3) if b <= i for c in range(b + 1)]
         weights = [self.problem.weight_values(one) for one in (grid, self.grid(max(i - 2, 0)))]
-        out, first, sums = np.empty(half.shape), np.empty(half.shape), np.zeros((3, *half.shape[:2]))
-        others, last = (np.zeros((*half.shape[:2], *(n // 2 for n in half.shape[2:]))) for _ in range(2))
+        quarter = runs[3].shape[2:] if i > 1 else (0, 0)
+        out, first, sums = np.empty(half.shape), np.empty(half.shape), np.zeros((*half.shape[:2], 3))
+        others, last = np.zeros((*half.shape[:2], *quarter)), np.zeros((*half.shape[:2], *quarter))
 
         def planes(begin: int, end: int) -> None:
             for at in range(begin, end):
-                s = np.unravel_index(at, half.shape[:2])
-                v = weights[0][s[1]]
-                best, change = self.grid(i).restrict(fine[s]), later[s] - half[s]
-                gap = best - half[s]
-                sums[0][s], sums[2][s] = np.vdot(v, np.abs(gap)), np.vdot(v, np.abs(change))
-                best += gap / 3.0
-                first[s] = IN_TIME[0, 1] * change
-                out[s] = best
-                if fewer:
-                    quarter, faster = fewer[0][0][s], fewer[0][1][s]
-                    before = grid.restrict(half[s])
-                    apart = grid.restrict(best) - (before + (before - quarter) / 3.0)
-                    sums[1][s] = 4.0 * np.vdot(weights[1][s[1]], np.abs(apart))
-                    slower = grid.restrict(change) - (faster - quarter)
-                    found = [
-                        np.tensordot(w[: len(runs)], [u[s] for u in runs], 1)
-                        for w, runs in zip(IN_TIME[1:], fewer, strict=False)
-                    ]
-                    last[s] = refined(found[1], ring=ring) if len(found) > 1 else found[0]
-                    others[s] = found[0] + last[s] if len(found) > 1 else found[0]
-                    first[s] += refined(IN_TIME[0, 1] / 3.0 * slower, ring=ring)
-                    out[s] += refined(apart / 15.0 + others[s], ring=ring)
-                out[s] += first[s]
+                s, k = divmod(at, half.shape[1])
+                some = [run[s, k] for run in runs] + [np.empty((0, 0))] * (10 - len(runs))
+                v, w = (np.array(weight[k]) for weight in weights)
+                combine(tuple(some), v, w, ring, (out[s, k], first[s, k], others[s, k], last[s, k]), sums[s, k])
 
-        over(half.shape[0] * half.shape[1], fine.size, planes)
-        self._combined[i, j] = _Combined(out, first, others, last, *(sums * grid.volume))
+        over(half.shape[0] * half.shape[1], runs[0].size, planes)
+        level, pair, steps = np.moveaxis(sums * grid.volume, -1, 0)
+        self._combined[i, j] = _Combined(out, first, others, last, level, pair, steps)
         return self._combined[i, j]
+
+    def compared(self, i: int, j: int) -> tuple[Array, Array, Array, Array]:
+        """What half the cells say with the corrections in time of (i, j), what that may be off by, and two norms.
+
+        Shapes (starts, saves, nx/2, ny/2) of `previous` and of what it may be off by, then (starts, saves): of the
+        difference of the extrapolation to `previous`, and of the errors in time.
+        """
+        found, before = self.combined(i, j), self.combined(i - 1, j)
+        v, ring = self.problem.weight_values(self.grid(i - 2)), self.problem.dynamics.boundary == "periodic"
+        previous, off = np.empty_like(before.values), np.empty_like(before.values)
+        sums = np.zeros((*previous.shape[:2], 2))
+
+        def planes(begin: int, end: int) -> None:
+            for at in range(begin, end):
+                s, k = divmod(at, previous.shape[1])
+                these = found.values[s, k], found.first[s, k], found.others[s, k], found.last[s, k]
+                those = before.values[s, k], before.first[s, k], before.others[s, k]
+                compare(these, those, np.array(v[k]), ring, (previous[s, k], off[s, k]), sums[s, k])
+
+        over(previous.shape[0] * previous.shape[1], found.values.size, planes)
+        gap, in_time = np.moveaxis(sums * self.grid(i - 2).volume, -1, 0)
+        return previous, off, gap, in_time
 
     def solution(self, i: int, j: int) -> tuple[Solution, _Orders, float, float]:
         """What runs from (i, j) down say, their orders, and the largest errors in space and in time."""
         found, before = self.combined(i, j), self.combined(i - 1, j)
-        grid, half, problem = self.grid(i - 1), self.grid(i - 2), self.problem
-        v, ring = problem.weight_values(half), problem.dynamics.boundary == "periodic"
-        first, others = grid.restrict(found.first) - before.first, found.others - refined(before.others, ring=ring)
-        # what half the cells say with these corrections in time
-        previous = before.values + first + others
-        gap = weighted_gap(grid, found.values, previous, v)
+        grid, problem = self.grid(i - 1), self.problem
+        previous, off, gap, in_time = self.compared(i, j)
         level, order = found.level + found.steps, self.scheme.order
         level_order, pair_order = observed_order(found.level, before.level), np.full(gap.shape, np.nan)
         if i == 2:
@@ -254,25 +327,22 @@ class _Runs:
             factor = np.where(steady, PAIR_SAFETY / (2.0 ** (PLANE_ORDER - 1.0) - 1.0), unseen)
             factor = np.maximum(factor, PAIR_SHARE / 15.0 * found.pair / (gap + np.finfo(float).tiny))
         else:
-            third = self.combined(i - 2, j)
-            earlier = third.values + half.restrict(before.first) - third.first
-            earlier += before.others - refined(third.others, ring=ring)
-            weight = problem.weight_values(half.coarsen())
-            pair_order = observed_order(gap, weighted_gap(half, before.values, earlier, weight))
+            pair_order = observed_order(gap, self.compared(i - 1, j)[2])
             factor = later_factor(pair_order, PLANE_ORDER)
         factor = np.maximum(factor, jump_factor(self.values(i - 1, j)[:, 0], level / 3.0, gap))
         factor = factor * problem.caution[:, None]
         # one share for all starts, so that it cancels in their differences
         least = factor.min(axis=0)[:, None, None]
-        parts = FIRST_CELLS * first, OTHER_CELLS * others, LAST_STEPS * found.last
         # errors of a density may add up, those of a difference of two have signs
-        in_time = problem.caution[:, None] * sum(weighted_sum(v, np.abs(part)) for part in parts) * half.volume
-        off = sum(parts) / least
+        in_time *= problem.caution[:, None]
+        for one in off:
+            one /= least
+        previous -= off
         records = sorted(self.records, key=lambda record: record.updates)
         common = noise(problem.dynamics, problem.saves)
         orders = _Orders(problem, self.scheme, level, gap, level_order, pair_order)
         floor, narrow = factor * gap + in_time, orders.narrow(grid)
-        solution = Solution(grid, found.values, previous - off, factor, records, common, None, floor, narrow)
+        solution = Solution(grid, found.values, previous, factor, records, common, None, floor, narrow)
         return solution, orders, float(np.max(factor * gap)), float(np.max(in_time))
 
 
