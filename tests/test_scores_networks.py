@@ -174,9 +174,18 @@ def test_the_cost_of_a_slow_score_is_said_before_the_run(capsys: pytest.CaptureF
     fp.evolve(reverse, {"p": reverse.marginal(1.0)}, grid=grid, steps=80, t_min=0.05)
     said = capsys.readouterr().err
     assert "evolve: the score takes" in said and "points" in said and "fpsolve.scores.tabulate" in said
-    reverse = fp.Reverse(TWO, fp.VP())
-    fp.evolve(reverse, {"p": reverse.marginal(1.0)}, grid=grid, steps=80, t_min=0.05)
-    assert "evolve" not in capsys.readouterr().err
+    looks = []
+
+    def once(t: float, x: Any) -> Any:
+        # what is compiled, or remembered for the next time, is slow at its first points only
+        looks.append(np.shape(x) == (64,))
+        time.sleep(0.5 * (sum(looks) == 1 and looks[-1]))
+        return right(t, x)
+
+    for reverse in (fp.Reverse(TWO, fp.VP(), score=once), fp.Reverse(TWO, fp.VP())):
+        fp.evolve(reverse, {"p": reverse.marginal(1.0)}, grid=grid, steps=80, t_min=0.05)
+        assert "evolve" not in capsys.readouterr().err
+    assert sum(looks) == 2
 
 
 def test_a_budget_in_score_points() -> None:

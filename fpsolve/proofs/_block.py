@@ -16,7 +16,7 @@ import flint
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
-from scipy.special import logsumexp, ndtr
+from scipy.special import ndtr
 
 from fpsolve.proofs._balls import (
     Ball,
@@ -180,14 +180,18 @@ class Doubles:
         self.means, self.totals = floats(block.before.means), floats(block.before.variances)
         self.slopes, self.shifts, self.variances = map(floats, (block.slopes, block.shifts, block.variances))
 
-    def _log_parts(self, y: Array) -> Array:
+    def _parts(self, y: Array) -> tuple[Array, Array]:
+        """Log of the density before, up to a constant, and the shares of its components."""
         gap = y[..., None] - self.means
-        return np.asarray(self.log_weights - 0.5 * np.log(self.totals) - gap**2 / (2.0 * self.totals))
+        logs = self.log_weights - 0.5 * np.log(self.totals) - gap**2 / (2.0 * self.totals)
+        top = logs.max(axis=-1, keepdims=True)
+        shares = np.exp(logs - top)
+        total = shares.sum(axis=-1, keepdims=True)
+        return (top + np.log(total))[..., 0], shares / total
 
     def moment(self, y: Array, degree: int) -> Array:
         """``int z^degree P(y, dz)``, degree even."""
-        parts = self._log_parts(y)
-        weights = np.exp(parts - logsumexp(parts, axis=-1, keepdims=True))
+        _, weights = self._parts(y)
         mean = self.slopes * y[..., None] + self.shifts
         raw = sum(
             comb(degree, j) * odd_factorial(j) * self.variances ** (j // 2) * mean ** (degree - j)
@@ -199,13 +203,11 @@ class Doubles:
         """TV(P(x,.), P(y,.)) for x < y."""
         if self.alpha == 0.0:
             return np.zeros(np.broadcast(x, y).shape)
-        low, high = self._log_parts(x), self._log_parts(y)
-        ratio = logsumexp(high, axis=-1) - logsumexp(low, axis=-1)
-        at = (self.s * ratio + (y - x) * (y + x) / 2.0) / (self.alpha * (y - x))
-        return self._cdf(x, low, at) - self._cdf(y, high, at)
+        (low, before), (high, after) = self._parts(x), self._parts(y)
+        at = (self.s * (high - low) + (y - x) * (y + x) / 2.0) / (self.alpha * (y - x))
+        return self._cdf(x, before, at) - self._cdf(y, after, at)
 
-    def _cdf(self, y: Array, parts: Array, z: Array) -> Array:
-        weights = np.exp(parts - logsumexp(parts, axis=-1, keepdims=True))
+    def _cdf(self, y: Array, weights: Array, z: Array) -> Array:
         gap = z[..., None] - self.slopes * y[..., None] - self.shifts
         return np.asarray((weights * ndtr(gap / np.sqrt(self.variances))).sum(axis=-1))
 

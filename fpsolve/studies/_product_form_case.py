@@ -171,7 +171,7 @@ def solve(settings: SideSettings, name: Literal["points", "mixture", "data"], la
     end, start = reverse.marginal(settings.sigma_min), reverse.marginal(settings.sigma_max)
     quiet = flows.distance(
         score, start, end, duration=score.duration(settings.sigma_min), weight=weight,
-        cells=getattr(settings.intervals, name), rtol=1e-6,
+        cells=getattr(settings.intervals, name), rtol=1e-5,
     )  # fmt: skip
     noisy, error, share, run = _noisy(settings, reverse, weight)
     flat = law.component_means[:, 0] if law.component_means.shape[1] == 1 else law.component_means
