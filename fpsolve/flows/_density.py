@@ -102,16 +102,21 @@ def log_density(
     _checks.instances(start=(start, Law))
     at = _checks.finite_array("x", x)
     _checks.same_dim("x", at.ndim, "the start", start.dim)
-    _, span, velocity, field, dim = prepared(flow, duration, t_min)
+    begin, span, velocity, field, dim = prepared(flow, duration, t_min)
     if dim is not None:
         _checks.same_dim("start", start.dim, "the flow", dim)
     divergence = _divergence(flow, field)
     size = start.dim
+    together = getattr(field, "with_jacobian", None) if begin is None else None
 
     def backwards(r: float, states: FloatArray) -> FloatArray:
         points = np.ascontiguousarray(states[:, :size])
-        speed = velocity(span - r, as_points(points)).reshape(points.shape)
-        return np.concatenate([-speed, divergence(span - r, points)[:, None]], axis=1)
+        both = None if together is None else together(as_points(points))
+        if both is None:
+            both = velocity(span - r, as_points(points)), divergence(span - r, points)
+        else:
+            both = both[0], np.trace(both[1], axis1=1, axis2=2)
+        return np.concatenate([-both[0].reshape(points.shape), both[1][:, None]], axis=1)
 
     states = np.concatenate([at.reshape(-1, size), np.zeros((len(at), 1))], axis=1)
     rtol = _checks.positive("rtol", rtol)

@@ -166,6 +166,11 @@ class ProductField:
 
     def jacobian(self, x: Any) -> FloatArray | None:
         """Return ``dS*_a/dx_b`` in closed form, shape ``(..., d, d)``; None for targets that are no normal mixture."""
+        both = self.with_jacobian(x)
+        return None if both is None else both[1]
+
+    def with_jacobian(self, x: Any) -> tuple[FloatArray, FloatArray] | None:
+        """Return S*(x) and `jacobian`, from the same sums; None for targets that are no normal mixture."""
         if self._terms is None:
             return None
         from fpsolve.scores import _level_sums
@@ -175,7 +180,8 @@ class ProductField:
         _level_sums.second_order(*self._terms, points, sums)
         p, q = sums[:, 2:4] / sums[:, 1:2], sums[:, 4:6] / sums[:, 1:2]
         full = (sums[:, [6, 7, 7, 8]] / sums[:, 1:2]).reshape(-1, 2, 2) - p[:, :, None] * q[:, None, :]
-        return np.asarray(full[:, : self.dim, : self.dim].reshape((*shape, self.dim, self.dim)))
+        dim = self.dim
+        return p[:, :dim].reshape(np.shape(x)), full[:, :dim, :dim].reshape((*shape, dim, dim))
 
     def _flat(self, x: Any) -> tuple[FloatArray, tuple[int, ...]]:
         """Return points (n, 2), the second column 0 in 1D, and the shape without the last axis."""

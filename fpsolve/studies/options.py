@@ -58,8 +58,8 @@ QUICK: dict[str, dict[str, Any]] = {
     },
     "localization-set": {"cells_per_unit": 15, "boxes": [3.0, 4.0, 10.0], "betas": [0.01, 0.03, 0.1], "levels": 120},
     "product-form": {
-        "line.bins": 1.0, "line.rtol": 1e-7,
-        "line.steps": 200, "line.intervals.data": 256, "line.cells_per_std": 4, "plane.basins": 12,
+        "line.bins": 1.0, "line.rtol": 1e-7, "line.steps": 200,
+        "line.intervals": {"points": 2048, "mixture": 1024, "data": 256}, "line.cells_per_std": 4, "plane.basins": 12,
         "plane.rtol": 1e-3, "plane.sigma_min": 0.4, "plane.bins": 1.0, "plane.steps": 48,
         "plane.intervals": {"points": 96, "mixture": 64, "data": 64},
     },
