@@ -166,8 +166,7 @@ class ProductField:
 
     def jacobian(self, x: Any) -> FloatArray | None:
         """Return ``dS*_a/dx_b`` in closed form, shape ``(..., d, d)``; None for targets that are no normal mixture."""
-        both = self.with_jacobian(x)
-        return None if both is None else both[1]
+        return None if (both := self.with_jacobian(x)) is None else both[1]
 
     def with_jacobian(self, x: Any) -> tuple[FloatArray, FloatArray] | None:
         """Return S*(x) and `jacobian`, from the same sums; None for targets that are no normal mixture."""
@@ -202,8 +201,7 @@ class ProductField:
         out = np.empty((len(points), 5))
         _level_sums.first_order(*self._terms, points, out)
         value = out[:, 3 : 3 + self.dim] / out[:, 2:3]
-        log_psi = out[:, 0] + np.log(out[:, 1])
-        return value.reshape(np.shape(x)), log_psi.reshape(shape)
+        return value.reshape(np.shape(x)), (out[:, 0] + np.log(out[:, 1])).reshape(shape)
 
     def _by_level(self, x: FloatArray) -> tuple[FloatArray, FloatArray]:
         """The sums level by level, for any family of marginals."""
