@@ -185,6 +185,19 @@ def test_no_star_imports_and_no_silenced_checks() -> None:
     assert not found, "\n".join(found)
 
 
+def garbled(tree: ast.Module) -> list[str]:
+    """Return the docstrings that hold a control character: one backslash of a formula was read as an escape."""
+    nodes = [n for n in ast.walk(tree) if isinstance(n, ast.Module | ast.ClassDef | ast.FunctionDef)]
+    texts = [ast.get_docstring(node, clean=False) or "" for node in nodes]
+    return [text for text in texts if any(c < " " and c != "\n" for c in text)]
+
+
+def test_formulas_in_docstrings_are_whole() -> None:
+    found = [f"{name}: {text[:60]!r}" for name, path in modules() for text in garbled(ast.parse(path.read_text()))]
+    assert not found, "\n".join(found)
+    assert garbled(ast.parse('def f():\n    "(\\alpha y)"')) and not garbled(ast.parse('def f():\n    r"(\\alpha y)"'))
+
+
 def test_files_and_functions_fit() -> None:
     found = []
     for name, path in modules():

@@ -1,8 +1,7 @@
-"""Constants in closed form: normal kernels, and the gap of linear diffusions.
+"""Constants in closed form: normal kernels and the gap of linear diffusions, and for Gaussian mixtures dissipativity,
+slope of the score, drift and overlap of a block.
 
-Constants in closed form for Gaussian mixtures: dissipativity, slope of the score, drift and overlap of a block.
-
-The Poincare constant of a law on the line, from the gap of a reversible chain on a fine grid.
+The Poincare constant of any other law on the line comes from the gap of a reversible chain on a fine grid.
 """
 
 from __future__ import annotations

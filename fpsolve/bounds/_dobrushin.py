@@ -1,8 +1,5 @@
-"""Dobrushin coefficients and local minorization of a kernel.
-
-The weighted Dobrushin coefficient of a kernel: its contraction, with nothing left to improve.
-
-Minorization of a kernel on level sets of V: how much all rows, or any two, have in common.
+"""The weighted Dobrushin coefficient of a kernel, its sharp contraction, and local minorization: how much all rows on a
+level set of V, or any two of them, have in common.
 """
 
 from __future__ import annotations

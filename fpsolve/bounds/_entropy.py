@@ -1,10 +1,8 @@
-"""Relative entropy, Wasserstein distances and frozen scores: more bounds with every constant.
+"""Relative entropy, Wasserstein distances and frozen scores, each bound with its constants.
 
-Log-Sobolev constants, in closed form or from above, and the contraction of relative entropy that they give.
-
-Contraction of Wasserstein distances: strong log-concavity, and the sharp coefficient of a kernel on the line.
-
-What freezing the score over the steps of a sampler costs in relative entropy, by Girsanov with exact constants.
+Log-Sobolev constants, in closed form or from above, and the contraction of relative entropy that they give; contraction
+of W2 by strong log-concavity and the sharp coefficient of a kernel on the line; and what freezing the score over the
+steps of a sampler costs in relative entropy, by Girsanov.
 """
 
 from __future__ import annotations

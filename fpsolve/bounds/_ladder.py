@@ -1,8 +1,7 @@
-"""All bounds on one run from crude to sharp, and their check against a measured curve.
+"""The ladder: all bounds on one run from crude to sharp beside what is measured, in one Dataset over the block
+boundaries.
 
-The ladder: what is measured, what is sharp, what theory guarantees, in one Dataset over the block boundaries.
-
-Named checks of a ladder: every inequality between its rungs, with margins.
+Named checks hold every inequality between its rungs, with margins.
 """
 
 from __future__ import annotations

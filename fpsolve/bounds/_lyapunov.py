@@ -1,8 +1,5 @@
-"""Weights as Lyapunov functions, on cells and along radii.
-
-The Lyapunov function of a weight, and the sharp constants of ``P V <= gamma V + K`` on a grid.
-
-Weights that depend on |x| alone and grow with it: ``V = weight - 1 = c0 + c1 v(|x|)``, known on the whole line.
+"""Weights as Lyapunov functions: the sharp constants of ``P V <= gamma V + K`` on cells and, for weights that depend on
+|x| alone and grow with it, ``V = weight - 1 = c0 + c1 v(|x|)``, on the whole line.
 """
 
 from __future__ import annotations

@@ -1,11 +1,7 @@
-"""Moments in closed form and bounded, and weighted Pinsker inequalities made of them.
-
-Moments of a law against a weight over the whole space, and whether they are finite: asked of the law, not of a box.
+"""Moments of a law against a weight over the whole space, and the weighted Pinsker inequalities made of them.
 
 An integral over a box exists whatever the law; whether the one over the line does is decided by how fast the density
 falls (`Law.tail`) and how fast the weight grows. What neither says is not known, and is said to be so.
-
-From relative entropy to (weighted) total variation.
 """
 
 from __future__ import annotations

@@ -1,8 +1,5 @@
-"""Poincare constants: brackets on the line, the theorem, and what follows for chi-square.
-
-The Poincare constant of a law on the line, enclosed up to a factor of nine: Muckenhoupt's criterion.
-
-The Poincare inequality: chi-square distances contract at a rate that the target sets through one constant.
+"""Poincare constants on the line, enclosed up to a factor of nine by Muckenhoupt's criterion, and the chi-square
+distances that contract at the rate they set.
 """
 
 from __future__ import annotations

@@ -1,17 +1,15 @@
-"""Drift and overlap of a block on the whole line, where the reverse kernel is a Gaussian mixture in closed form.
+r"""Drift and overlap of a block on the whole line, beyond the box and between the cells of any kernel.
 
 For a Gaussian mixture with components ``N(M_k, V_k)`` of p_{t1}, ``alpha = alpha(t1, t0)``, ``s = sigma2(t1, t0)``, the
-exact score and eta = 1,
+exact score and eta = 1, the reverse kernel is a Gaussian mixture,
 
-.. math:: P(y, \\cdot) = \\sum_k \\pi_k(y) N(\\mu_k(y), v_k), \\qquad v_k = V_k s / S_k, \\quad
-          \\mu_k(y) = (\alpha V_k y + s M_k)/S_k, \\quad \\pi_k(y) \\propto w_k N(y; \alpha M_k, S_k), \\quad
+.. math:: P(y, \cdot) = \sum_k \pi_k(y) N(\mu_k(y), v_k), \qquad v_k = V_k s / S_k, \quad
+          \mu_k(y) = (\alpha V_k y + s M_k)/S_k, \quad \pi_k(y) \propto w_k N(y; \alpha M_k, S_k), \quad
           S_k = \alpha^2 V_k + s .
 
 Rows are exponential tilts of one another, ``P(y, dz) ~ P(0, dz) e^(alpha y z/s)``. So ``(P f)' = (alpha/s) Cov(f, X)``,
 and any two rows cross once: ``TV(P(x, .), P(y, .)) = F_x(c) - F_y(c)`` at that crossing c, which grows as the interval
 [x, y] does. Everything here bounds from the safe side, in double precision.
-
-What is known of a kernel beyond its box and between its cells: drift and overlap on the whole line.
 """
 
 from __future__ import annotations

@@ -1,12 +1,10 @@
-"""What a point of a sweep is: its settings and everything its function reads.
+"""What a point of a sweep is: canonical JSON of its settings and of everything its function reads, and the hash of
+both.
 
-What a value is, independent of process, machine and run: canonical JSON and its hash.
-
-What the result of a function depends on beside its arguments: the code it runs, and the values it reads.
-
-Followed from the function through its closure, the globals and attributes of modules that its code names, defaults,
-partials, methods and decorators, and through every function and class of the user's own that is met on the way.
-Libraries (the standard library, what is installed, fpsolve itself) are taken as they are.
+A value is the same whatever the process, machine and run. What a function reads beside its arguments is followed
+through its closure, the globals and attributes of modules that its code names, defaults, partials, methods and
+decorators, and through every function and class of the user's own that is met on the way. Libraries (the standard
+library, what is installed, fpsolve itself) are taken as they are.
 """
 
 from __future__ import annotations

@@ -1,10 +1,8 @@
-"""Results of points: computed, written whole, found again.
+"""Results of points, computed, written whole and found again: one NetCDF file per finished point, complete or not
+there.
 
-What a function may return, brought into one form: a Dataset that a file keeps bit for bit.
-
-One point, wherever it runs: the same floating-point state, one BLAS thread, errors kept as text.
-
-The folder of a sweep: one NetCDF file per finished point, complete or not there at all.
+A point runs alike wherever it runs: the same floating-point state, one BLAS thread, errors kept as text. What its
+function returns is brought into one form, a Dataset that a file keeps bit for bit.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Log densities in closed form up to one integral: what every branch of the oracle returns.
 
-The reverse kernel (eta = 1) with the exact score by Bayes' rule, for any start and for point masses.
-
-Gaussian targets: the reverse dynamics is linear, so for every eta the transition is one Gaussian.
+With eta = 1 and the exact score the reverse kernel is that of Bayes' rule, for any start and for point masses. For
+Gaussian targets the reverse dynamics is linear, so for every eta the transition is one Gaussian.
 
 With the exact score ``-C_t^{-1}(y - m_t)`` of ``p_t = N(m_t, C_t)`` the deviation ``e = y - m_t`` obeys, along an
 eigenvector of C_t with eigenvalue v and with ``g^2/v = v'/v - 2 a`` (' in forward time),
@@ -14,8 +13,7 @@ which integrates to ``Y_t = m_t + G (Y_T - m_T) + sqrt(S) Z`` with
     rho = alpha(t,T)^2 v_t/v_T = 1 - sigma2(t,T)/v_T,    G = sqrt(v_t/v_T) rho^(eta^2/2),    S = v_t (1 - rho^(eta^2)).
 
 S follows from G because ``p_T`` is carried to ``p_t``. eta = 1 and eta = 0 are the formulas of Bayes' rule and of
-the probability flow.
-Where eta depends on time, ``eta^2 log(rho)`` becomes ``-int_t^T eta^2 g^2/v ds``.
+the probability flow. Where eta depends on time, ``eta^2 log(rho)`` becomes ``-int_t^T eta^2 g^2/v ds``.
 """
 
 from __future__ import annotations

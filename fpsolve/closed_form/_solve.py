@@ -1,12 +1,6 @@
-"""Densities of the reverse dynamics in closed form, at points: which formula answers, and its kernel.
-
-Probability flow (eta = 0) in 1D: the monotone map that matches the CDFs of ``p_T`` and ``p_t``.
-
-Which closed form applies: one function from (reverse, start, t) to a log density.
-
-Point values of the oracle's densities.
-
-The transition density of the reverse SDE between any two times.
+"""Densities of the reverse dynamics in closed form, at points: which formula answers for (reverse, start, t), the
+monotone map of the probability flow on a line, which matches the CDFs of ``p_T`` and ``p_t``, and the transition
+density.
 """
 
 from collections.abc import Callable

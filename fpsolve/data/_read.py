@@ -1,10 +1,5 @@
-"""Read a table of numbers from a CSV or npy file, and say where a line is wrong.
-
-Columns of numbers from a CSV file, checked cell by cell.
-
-Columns of numbers from a .npy file.
-
-One way in for the user's own data, whatever the file.
+"""The user's own data, CSV or .npy: columns of numbers, checked cell by cell, with the line and column of what is
+wrong.
 """
 
 import codecs

@@ -1,11 +1,7 @@
-"""Kullback-Leibler, chi-square and Hellinger: distances that compare densities point by point.
-
-``int f(p, q) dx`` for functions f of two densities, from reconstructed point values.
+"""Kullback-Leibler, chi-square and Hellinger: ``int f(p, q) dx`` of two densities, from reconstructed point values.
 
 Cell averages do not determine a density where they are mere rounding, so cells in which p or q is below
 `FLOOR` of its largest value are treated apart: nothing is clipped, what is left out is counted.
-
-Kullback-Leibler, chi-square and Hellinger: distances that compare densities point by point.
 """
 
 from collections.abc import Callable, Iterator

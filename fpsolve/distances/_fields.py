@@ -1,8 +1,5 @@
-"""Cell averages at the border, aligned, and their weighted norms.
-
-DataArrays of cell averages at the border: checked, aligned, laid out as rows of plain arrays.
-
-The V-weighted norm of rows of signed differences, with the parts of its error.
+"""DataArrays of cell averages at the border, checked, aligned and laid out as rows of plain arrays, and the V-weighted
+norm of rows of signed differences with the parts of its error.
 """
 
 from collections.abc import Hashable, Iterator

@@ -1,12 +1,8 @@
-"""Wasserstein distances in 1D from the cumulative distribution functions.
-
-``int_0^1 |F^-1(u) - G^-1(u)|^2 du`` from cell averages of two densities.
+"""Wasserstein distances on the line: ``int_0^1 |F^-1(u) - G^-1(u)|^2 du`` from cell averages of two densities.
 
 The integral runs over the probability level u, in pieces between the levels that either cumulative has at its faces.
 Within a piece each quantile stays inside of one cell: a gap in a density, across which its quantile jumps while u
 stands still, lies between two pieces and never inside of one.
-
-Wasserstein distances in 1D from the cumulative distribution functions.
 """
 
 from dataclasses import dataclass

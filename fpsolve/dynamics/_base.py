@@ -1,10 +1,7 @@
-"""Drift, noise and boundary of any dynamics; forward and Langevin dynamics.
+"""What a solver may ask of a dynamics ``dY = b(t, Y) dr + c(t) dB``: drift, noise, boundary, direction of time, step
+density.
 
-What a solver may ask of a dynamics ``dY = b(t, Y) dr + c(t) dB``: drift, noise, direction of time, step density.
-
-Divergence of a vector field that is known by its values only.
-
-Forward noising and Langevin dynamics.
+Forward and Langevin dynamics, dynamics of the user's own, and the divergence of a drift known by its values only.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """The reverse dynamics of a diffusion model: any target, process, score and stochasticity eta.
 
-Flows on a line in closed form: paths without noise do not cross, and each keeps its rank among them. If the flow
-carries the law p to q, the path that ends at x began at y with ``P(y) = Q(x)``, P and Q the distribution functions:
-whatever the flow is, there is but one increasing map that carries p to q (Villani 2009,
+On a line its flow is known in closed form: paths without noise do not cross, and each keeps its rank among them. If the
+flow carries the law p to q, the path that ends at x began at y with ``P(y) = Q(x)``, P and Q the distribution
+functions: whatever the flow is, there is but one increasing map that carries p to q (Villani 2009,
 doi:10.1007/978-3-540-71050-9, chapter 1).
 
-What dynamics are made of, as text for the attributes of a Dataset: two results are held against each other by it.
+`identity` and `short` say as text what a dynamics is made of: two results are held against each other by it.
 """
 
 from __future__ import annotations

@@ -1,22 +1,14 @@
 """Error estimates from levels of cells and steps, and the evidence for them.
 
-Richardson extrapolation of level pairs and what their differences say about the error.
-
 With h and the step halved together the level error of a scheme of order m is ``C h^m + O(h^{m+2})`` (m = 2), so
 ``E_k = (2^m L_k - L_{k-1})/(2^m - 1)`` on the cells of level k - 1 has fourth order. Two successive ones differ by
 about ``(2^p - 1)`` times the error of the better one, p the observed order; the estimate takes four times that share.
 
-References
-----------
-Richardson 1911, doi:10.1098/rsta.1911.0009; Roache 1994, doi:10.1115/1.2910291 (the grid convergence index).
-
-Evidence that the levels of a run on a given grid are where their differences tell errors.
-
-Two levels that are equally unresolved agree. So a third one, on a quarter of cells and steps, has to show that
-differences come down as they should (`observed` order), and four indicators have to say that the finest level sees what
-it computes: cells per width of the density's narrowest features, read off its second differences; steps per e-folding
-of the scale of the law, read off the clock; the change of the density per step; and negative densities, which are
-errors by themselves. Where one of them fails there is no estimate.
+On a given grid two levels that are equally unresolved agree. So a third one, on a quarter of cells and steps, has to
+show that differences come down as they should (`observed` order), and four indicators have to say that the finest level
+sees what it computes: cells per width of the density's narrowest features, read off its second differences; steps per
+e-folding of the scale of the law, read off the clock; the change of the density per step; and negative densities, which
+are errors by themselves. Where one of them fails there is no estimate.
 
 Thresholds: over 400 random problems (`fpsolve.verification.coverage`), half of them absurdly coarse, the estimate of
 two levels covered 71 % of the saved times; with this evidence 99.9 % of those called resolved, which were 99 % of those
@@ -24,7 +16,8 @@ with three cells per width and 50 steps.
 
 References
 ----------
-Roache 1994, doi:10.1115/1.2910291 (grid convergence studies need three grids).
+Richardson 1911, doi:10.1098/rsta.1911.0009; Roache 1994, doi:10.1115/1.2910291 (the grid convergence index, and why
+grid convergence studies need three grids).
 """
 
 from __future__ import annotations

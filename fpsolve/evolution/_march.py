@@ -1,14 +1,9 @@
-"""The only time loop: a plan of steps, the walk through it, and the memory it takes.
+"""The only time loop: one level, one grid, one step sequence, all starts at once.
 
-When: the step grid of a run. Save times cut it into segments; in each the steps are equal in the run's clock.
-
-The first run in a process loads compiled code, and on a new machine compiles it: done on a toy, and said if slow.
-
-Stretches without noise within a run of finite volumes: eta(t) = 0 on an interval, as with churn up to S_max only.
-
-The only time loop: one level, one grid, one step sequence, all starts at once.
-
-What a run costs in memory, known before anything is allocated.
+Save times cut the run into segments; in each the steps are equal in the run's clock. Stretches without noise, where
+eta(t) = 0 on an interval as with churn up to S_max only, are transport along paths. What a run costs in memory is known
+before anything is allocated. The first run in a process loads compiled code, and on a new machine compiles it: done on
+a toy, and said if slow.
 """
 
 from __future__ import annotations

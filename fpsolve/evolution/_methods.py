@@ -1,16 +1,11 @@
-"""How a run is solved: on fixed grids, refined to a tolerance, or along paths; chosen once.
+"""How a run is solved, chosen once: finite volumes where there is noise, characteristics where there is none.
 
-What finite volumes add to a small noise.
-
-An exponentially fitted flux with the mesh Peclet number ``z = b h/D`` diffuses like ``D z/2 coth(z/2)``: the share
-``f(z) = z/2 coth(z/2) - 1`` is the scheme's own. It is ``z^2/12``, second order in the cells, while z is small, and
-``|z|/2``, first order as of upwind differences, once the noise is too small for the cells. Along a reverse dynamics
-``z = (1 + eta^2)/eta^2 h d log p/dx``, so that cells of width h serve an eta down to about the root of h per width of
-the narrowest feature.
-
-A run on a given grid with a given number of steps, and what two coarser ones show of its error.
-
-How a run is solved: finite volumes where there is noise, characteristics where there is none. Chosen once.
+A run on a given grid with a given number of steps is held against two coarser ones, and against what finite volumes add
+to a small noise. An exponentially fitted flux with the mesh Peclet number ``z = b h/D`` diffuses like
+``D z/2 coth(z/2)``: the share ``f(z) = z/2 coth(z/2) - 1`` is the scheme's own. It is ``z^2/12``, second order in the
+cells, while z is small, and ``|z|/2``, first order as of upwind differences, once the noise is too small for the cells.
+Along a reverse dynamics ``z = (1 + eta^2)/eta^2 h d log p/dx``, so that cells of width h serve an eta down to about the
+root of h per width of the narrowest feature.
 """
 
 from __future__ import annotations

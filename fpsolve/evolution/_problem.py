@@ -1,11 +1,9 @@
-"""What is solved for: starts on a grid, and the box that holds their mass.
+"""What a run has to solve, checked once: dynamics, frame, starts, save times, weight, and the box that holds their
+mass.
 
-What a run has to solve, checked once: dynamics, frame, starts, save times, weight. Levels and grids come later.
-
-The box: where the laws of a run live, up to a stated V-weighted tail.
-
-Mixtures give their tails component by component; any other law is integrated along each axis from its mean outwards.
-The choice need not be sharp: what the box really cuts off is measured afterwards and is part of the error estimate.
+The box is where the laws of a run live, up to a stated V-weighted tail. Mixtures give their tails component by
+component; any other law is integrated along each axis from its mean outwards. The choice need not be sharp: what the
+box really cuts off is measured afterwards and is part of the error estimate. Levels and grids come later.
 """
 
 from __future__ import annotations

@@ -1,12 +1,7 @@
-"""What a run returns: its Dataset, what it answers about itself, and its file.
+"""What a run returns: its Dataset, what ``run.fpsolve`` answers about it, and its file.
 
-A solution with its error parts: level difference, mass beyond the box, rounding.
-
-From a solution to the Dataset users hold: labelled, self-contained, saved and loaded without loss.
-
-``run.fpsolve``: what a run's Dataset knows about itself.
-
-Runs from files.
+A solution has the parts of its error: level difference, mass beyond the box, rounding. The Dataset that users hold is
+labelled and self-contained, and is saved and loaded without loss.
 """
 
 from __future__ import annotations
@@ -14,7 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -30,10 +25,6 @@ from fpsolve.evolution._problem import Problem
 from fpsolve.grid import Grid
 from fpsolve.solver import scheme_named
 from fpsolve.weights import Weight
-
-if TYPE_CHECKING:
-    import xarray as xr
-
 
 Array = NDArray[np.float64]
 
@@ -154,8 +145,6 @@ def dataset(problem: Problem, solution: Solution, attrs: dict[str, str | float |
     Variables: `density` (start, t, x[, y]), cell averages per unit of x; `density_previous` likewise on half the cells;
     `error_estimate`, `mass`, `tail` (start, t), the first and last in the V-weighted norm. Coordinate `reverse_time`.
     """
-    import xarray as xr
-
     scaled = problem.frame is not None
     per_x = 1.0 / np.array([problem.jacobian(float(t)) for t in problem.saves])
     names = axis_names(solution.grid.dim, scaled=scaled)

@@ -1,13 +1,9 @@
-"""What takes no steps of finite volumes: steady states, and runs without noise.
+"""What takes no steps of finite volumes: steady states, the null vectors of generators, and runs without noise.
 
-Steady states of autonomous dynamics: the null vector of the generator, without time stepping.
-
-Runs without noise: sources, levels of accuracy, and their errors.
-
-A level is a grid and a tolerance of the trajectories. On a line some of the faces are followed again more closely, and
-what their origins are off by is the integrator's error, in masses; in the plane a companion on half the cells at
-`RATIO` times the tolerance shows that of averaging over cells too. What is compared took at least 1.5 times the steps,
-everywhere.
+A level of a run without noise is a grid and a tolerance of the trajectories. On a line some of the faces are followed
+again more closely, and what their origins are off by is the integrator's error, in masses; in the plane a companion on
+half the cells at `RATIO` times the tolerance shows that of averaging over cells too. What is compared took at least 1.5
+times the steps, everywhere.
 """
 
 from __future__ import annotations

@@ -1,12 +1,8 @@
-"""What every law answers, and what laws share: mass in cells, in intervals and in tails.
+"""The interface every law keeps: densities, samples, cell probabilities, and the law after Gaussian noise.
 
-The interface every law keeps: densities, samples, cell probabilities, and the law after Gaussian noise.
-
-How fast a law's density falls far out: what decides which moments of it are finite.
-
-Linear binning of samples: many kernels become few, with mass and mean kept exactly and the variance on average.
-
-Probabilities of intervals from a cumulative distribution function, without cancellation in either tail.
+What laws share: how fast a density falls far out, which decides on the moments that are finite; linear binning of
+samples, by which many kernels become few with mass and mean kept exactly and the variance on average; and probabilities
+of intervals from a cumulative distribution function, without cancellation in either tail.
 """
 
 from __future__ import annotations

@@ -1,8 +1,5 @@
-"""Figures of bounds: ladders of certificates, localization sets.
-
-Bounds beside the measurement: the ladder on one log axis, its ratios, and the contraction of every block.
-
-Harris' contraction against the level R of the localization set, with the overlaps it is made of.
+"""Bounds beside the measurement: the ladder on one log axis, its ratios, the contraction of every block, and Harris'
+contraction against the level R of the localization set, with the overlaps it is made of.
 """
 
 from __future__ import annotations

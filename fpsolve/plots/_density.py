@@ -1,8 +1,5 @@
-"""Figures of densities over time and of flows.
-
-Densities over reverse time: a heat map in 1D, panels in 2D.
-
-Flows: orbits over time in 1D, phase portraits with basins of attraction in 2D.
+"""Densities over reverse time, a heat map in 1D and panels in 2D, and flows: orbits over time in 1D, phase portraits
+with basins of attraction in 2D.
 """
 
 from __future__ import annotations

@@ -1,12 +1,8 @@
-"""Ball arithmetic: intervals that contain the truth, and signs that are proved.
-
-Ball arithmetic: numbers with a radius that holds every rounding, from python-flint.
+"""Ball arithmetic: numbers with a radius that holds every rounding, from python-flint, and signs proved by bisection.
 
 References
 ----------
 Johansson 2017, Arb: efficient arbitrary-precision midpoint-radius interval arithmetic, doi:10.1109/TC.2017.2690633.
-
-Where a function has a proved sign: bisection on balls.
 """
 
 from __future__ import annotations

@@ -1,8 +1,5 @@
-"""Proved distances and curves, and the proof that a run's error bars hold.
-
-Distances between evolved laws as intervals that are theorems.
-
-A measured curve held against enclosures of the same distances.
+"""Distances between evolved laws as intervals that are theorems, and measured curves held against them: the proof that
+a run's error bars hold.
 """
 
 from __future__ import annotations

@@ -1,14 +1,9 @@
 """Processes, mixtures, weights and norms in ball arithmetic.
 
-alpha(s, t) and sigma2(s, t) of the built-in processes in ball arithmetic.
-
-The formulas are written again here, from the definitions, so that nothing of a proof rests on floating point.
-
-Normal mixtures with ball parameters: densities, and integrals of polynomials against them between two points.
-
-The weights V for which integrals against normal laws are closed form: polynomials times e^{cx} on each side of 0.
-
-``int V |f|`` of a signed mixture f, enclosed: two laws at one time, early stopping.
+alpha(s, t) and sigma2(s, t) of the built-in processes are written again here, from the definitions, so that nothing of
+a proof rests on floating point. Normal mixtures have ball parameters, densities, and integrals of polynomials against
+them between two points. The weights V are those for which integrals against normal laws are closed form: polynomials
+times e^{cx} on each side of 0. Of a signed mixture f ``int V |f|`` is enclosed: two laws at one time, early stopping.
 """
 
 from __future__ import annotations

@@ -1,16 +1,14 @@
 """Ratios of densities and the laws a start becomes, in ball arithmetic.
 
-r = nu/p_T as a finite sum: Gauss-Legendre quadrature of ``int r(y) N(y; a, s) dy`` and a bound on all it leaves.
-
+r = nu/p_T becomes a finite sum: Gauss-Legendre quadrature of ``int r(y) N(y; a, s) dy`` and a bound on all it leaves.
 On a panel of half-width L the n-point rule integrates polynomials of degree 2n - 1 exactly, its weights are positive,
 and a function bounded by M in the ellipse E_rho is within ``2 M rho^-m/(rho - 1)`` of a polynomial of degree m, so the
-error is at most ``8 L M rho^(1 - 2n)/(rho - 1)``.
+error is at most ``8 L M rho^(1 - 2n)/(rho - 1)``. ``D(x) = int r(y) N(y; alpha x, sigma^2) dy + constant`` is on a
+panel of x a polynomial and a remainder.
 
 References
 ----------
 Trefethen 2008, Is Gauss quadrature better than Clenshaw-Curtis?, doi:10.1137/060659831.
-
-``D(x) = int r(y) N(y; alpha x, sigma^2) dy + constant`` on a panel of x: a polynomial and a remainder.
 """
 
 from __future__ import annotations

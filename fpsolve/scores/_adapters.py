@@ -1,12 +1,6 @@
 """Scores from what a network predicts: the noise, the clean data, EDM's preconditioned denoiser, a velocity.
 
-Noise predictions.
-
-Denoisers: predictions of the data.
-
-Denoisers in the convention of EDM: unscaled points and a noise level.
-
-Velocities: two different things go by that name.
+Two different things go by the name of a velocity: ``a eps - s x_0`` of v-prediction, and the drift of a flow.
 """
 
 from typing import Any

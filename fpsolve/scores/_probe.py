@@ -1,8 +1,7 @@
-"""One look at a score model before it is used: what it is, and what it looks like.
+"""One look at a score model when it is handed in: does it answer at all, with the right shape, type and order of
+arguments?
 
-The first look at a model: does it answer at all, with the right shape, type and order of arguments.
-
-One probe of a model when it is handed in: what must not pass is refused, what looks wrong is said.
+What must not pass is refused, what looks wrong is said.
 """
 
 from __future__ import annotations

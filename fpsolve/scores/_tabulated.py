@@ -1,8 +1,6 @@
-"""A score in a table: evaluate a slow model once, read the table in its place.
+"""A slow score model evaluated once on times x cells, and its values by interpolation from then on.
 
-A score stored on times x cells, evaluated by interpolation.
-
-A slow model evaluated once on times x cells: the table is a Dataset that can be saved and used without the model.
+The table is a Dataset that can be saved and used without the model.
 """
 
 from __future__ import annotations

@@ -1,10 +1,8 @@
 """Transport without noise: masses and densities of a start at the origins of the flow's paths.
 
-Where points come from: trajectories followed back to the first time, all of them as one vectorised system.
-
-What is transported: a law at the first time, or cell averages on a grid, in the solver's coordinate.
-
-Cell averages at later times from a density at the first: exact masses on a line, point values in the plane.
+Trajectories are followed back to the first time, all of them as one vectorised system. What is transported is a law at
+the first time, or cell averages on a grid, in the solver's coordinate. Cell averages at later times are exact masses on
+a line and come from point values in the plane.
 """
 
 from __future__ import annotations

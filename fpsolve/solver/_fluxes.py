@@ -1,8 +1,5 @@
-"""Jump rates through the faces of cells from arrays on faces, and the generator they make.
-
-Compiled Bernoulli function. Imported only when a solver runs, so that ``import fpsolve`` does not load numba.
-
-Scharfetter-Gummel jump rates: a drift and a diffusivity on cell faces become a birth-death generator.
+"""Jump rates through the faces of cells from a drift and a diffusivity there (Scharfetter-Gummel), compiled, and the
+birth-death generator they make, as a scipy sparse matrix for steady states and as reference for the sweeps.
 
 The finite-volume flux through the face between the cells i and i + 1 is
 
@@ -15,8 +12,6 @@ for every z, so the generator has non-negative off-diagonals and zero column sum
 References
 ----------
 Scharfetter and Gummel 1969, doi:10.1109/T-ED.1969.16566; Chang and Cooper 1970, doi:10.1016/0021-9991(70)90001-X.
-
-The generator as a scipy sparse matrix: reference for the compiled sweeps, and what steady states are solved with.
 """
 
 from __future__ import annotations

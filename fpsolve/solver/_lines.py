@@ -1,15 +1,11 @@
-"""Compiled solves along one line: forward, transposed, open and periodic.
-
-Compiled Thomas sweeps for birth-death generators on one line, several right-hand sides at once.
+"""Compiled Thomas sweeps for birth-death generators on one line, open or periodic, several right-hand sides at once.
 
 The matrix of a line is ``I - c A`` with ``(A q)_i = up_{i-1} q_{i-1} + down_i q_{i+1} - (up_i + down_{i-1}) q_i``. Its
 columns are diagonally dominant for every c > 0, so elimination needs no pivoting (Higham 2002, section 9.5,
 doi:10.1137/1.9780898718027). State arrays have the shape (cells, right-hand sides): the inner loop is contiguous.
 
-Compiled sweeps for functions: solves with the transposed matrix ``(I - c A)^T``, A the generator of a line.
-
-Where `lines` moves densities forwards, these move functions backwards (backward Kolmogorov equation). The transposed
-matrix has the same pivots, with ``up`` and ``down`` exchanged in the eliminations:
+Functions move backwards (backward Kolmogorov equation) by solves with the transposed matrix ``(I - c A)^T``, which has
+the same pivots, with ``up`` and ``down`` exchanged in the eliminations:
 
     (A^T f)_i = up_i (f_{i+1} - f_i) + down_{i-1} (f_{i-1} - f_i).
 """

@@ -1,23 +1,20 @@
-"""Time steps of a density and, transposed, of a function: schemes, splitting, step tables.
-
-One-step schemes in time: rational approximations of ``exp(dt A)`` with a single real pole.
+"""Time steps of a density and, by the exact transpose, of a function: the stepper knows operators, not grids or
+physics.
 
 Over a step the generator is frozen at one node of the step (the exponential-midpoint rule of Magnus type, second
-order, when the node is the middle), and ``exp(dt A)`` is replaced by a rational function that needs nothing but
-solves with ``I - pole dt A``:
+order, when the node is the middle), and ``exp(dt A)`` is replaced by a rational function with a single real pole, that
+needs nothing but solves with ``I - pole dt A``:
 
     m = (I - pole dt A)^{-1} q,
     one solve:   q' = q + mix (m - q),
     two solves:  q' = (I - pole dt A)^{-1} [ q + mix (m - q) ].
 
+In the plane steps are split by axes.
+
 References
 ----------
 Hochbruck and Lubich 2003, doi:10.1137/S0036142902403875 (midpoint Magnus rule for stiff problems);
 Bank et al. 1985, doi:10.1109/T-ED.1985.22232 (TR-BDF2); Rannacher 1984, doi:10.1007/BF01389463 (damped start).
-
-Advance densities over a run of steps with given jump rates: the stepper knows operators, not grids or physics.
-
-Move functions backwards over a run of steps: the exact transpose of `advance`.
 """
 
 from __future__ import annotations

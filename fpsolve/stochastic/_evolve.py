@@ -1,9 +1,4 @@
-"""Ensembles of densities under a noisy score, and their Dataset.
-
-From an ensemble to the Dataset users hold.
-
-Ensembles of densities under score error as noise.
-"""
+"""Ensembles of densities under score error as noise, and the Dataset that users hold."""
 
 from __future__ import annotations
 

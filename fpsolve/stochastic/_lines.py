@@ -1,23 +1,15 @@
-"""Conservative remaps by a shift, along lines and in planes.
-
-Compiled conservative remap of lines: mass moves between faces, never through what is stored.
+"""Compiled conservative remaps, along lines and in planes: mass moves between faces, never through what is stored.
 
 A line holds cell averages (unit of length: one cell). They become the quartic spline with exactly these averages (the
 derivative of the quintic spline of the cumulative), mirrored at no-flux ends and wrapped at periodic ones. If the flow
 carries the position p_i to face i, cell i receives what the spline holds between p_i and p_{i+1}: conservative to
 round-off, sixth order in the cell width, and accurate relative to the local values far out in a tail.
 
-References
-----------
-Unser, Aldroubi and Eden 1993, doi:10.1109/78.193220 (recursive filters for B-splines); Zerroukat, Wood and Staniforth
-2006, doi:10.1002/fld.1154 (conservative remapping by splines).
-
-Compiled conservative remap of planes along a flow, in two passes of lines and without splitting the flow.
-
-A map of the plane near the identity, ``Phi = (Phi_1, Phi_2)``, is exactly a map of x-lines, ``(x, y) -> (Phi_1(x, y),
-y)``, followed by one of y-lines that takes ``(Phi_1(x, y), y)`` to ``(Phi_1, Phi_2)``. The first moves the faces of
-x-lines as Phi does at their y; the second brings y-faces from where Phi^{-1} has their y. So the flow itself is never
-split, and what leaves a density unchanged (a rotation of a round one, say) does so here.
+A plane is remapped along a flow in two passes of lines, without splitting the flow. A map near the identity, ``Phi =
+(Phi_1, Phi_2)``, is exactly a map of x-lines, ``(x, y) -> (Phi_1(x, y), y)``, followed by one of y-lines that takes
+``(Phi_1(x, y), y)`` to ``(Phi_1, Phi_2)``. The first moves the faces of x-lines as Phi does at their y; the second
+brings y-faces from where Phi^{-1} has their y. What leaves a density unchanged (a rotation of a round one, say) does so
+here.
 
 Phi and its inverse are the Lie series of the velocity v to fourth order, ``sum_k (+-1)^k (v . grad)^k x/k!``, with
 fourth-order differences. A line stands for the density at its own coordinate, so cell averages across the lines
@@ -25,8 +17,9 @@ are turned into values at the centres before a pass and back after it, by exactl
 
 References
 ----------
-Catmull and Smith 1980, doi:10.1145/965105.807505 (two passes); Nair, Scroggs and Semazzi 2002,
-doi:10.1175/1520-0493(2002)130<2059:ECGTSF>2.0.CO;2 (conservative cascade).
+Unser, Aldroubi and Eden 1993, doi:10.1109/78.193220 (recursive filters for B-splines); Zerroukat, Wood and Staniforth
+2006, doi:10.1002/fld.1154 (conservative remapping by splines); Catmull and Smith 1980, doi:10.1145/965105.807505 (two
+passes); Nair, Scroggs and Semazzi 2002, doi:10.1175/1520-0493(2002)130<2059:ECGTSF>2.0.CO;2 (conservative cascade).
 """
 
 from __future__ import annotations

@@ -1,14 +1,9 @@
-"""The time loop of an ensemble, with Ito noise.
+"""The time loop of an ensemble: noise at the ends of every step, finite volumes between them.
 
-The Ito variant: the same equation without the term that Stratonovich noise carries, so with less diffusion.
-
-In the Stratonovich form that is solved here it reads ``d_r u = -div(b u) + D Lap u - 1/2 c^2 sum_k lambda_k div(e_k
+The Ito variant is the same equation without the term that Stratonovich noise carries, so with less diffusion. In the
+Stratonovich form that is solved here it reads ``d_r u = -div(b u) + D Lap u - 1/2 c^2 sum_k lambda_k div(e_k
 div(e_k u))``: the drift gains ``1/2 c^2 sum_k lambda_k e_k div e_k`` and the diffusivity loses
 ``1/2 c^2 sum_k lambda_k e_k e_k^T``, which must leave it non-negative.
-
-The first ensemble in a process loads the compiled remaps: done on a toy, and said if slow.
-
-The time loop of an ensemble: noise at the ends of every step, finite volumes between them.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Score error as noise: modes, strengths, ready families of them, and the Brownian paths that drive it.
 
-These know their own refinement: W and its time integral at any time, from a seed alone.
-
-Every path is a binary tree of independent normals. A dyadic interval of length h with increment w and space-time area
+A path knows its own refinement: W and its time integral at any time, from a seed alone. It is a binary tree of
+independent normals. A dyadic interval of length h with increment w and space-time area
 ``H = (1/h) int (W_s - (s/h) w) ds`` is halved by two further normals, Z of variance h/16 and N of variance h/12:
 
     w_left = w/2 + 3/2 H + Z,   H_left = H/4 - Z/2 + N/2,   w_right = w - w_left,   H_right = H/4 - Z/2 - N/2.

@@ -1,10 +1,5 @@
-"""The forgetting study's runs, checks and figure.
-
-One dimension of the forgetting study: laws, grid run, curves, closed form and particles.
-
-What the forgetting study checks, each check one that can fail.
-
-The figure of the forgetting study: curves, a heat map in 1D, panels in 2D.
+"""The forgetting study in one dimension: laws, grid run, curves, closed form and particles, its checks, each one that
+can fail, and its figure: curves, a heat map in 1D, panels in 2D.
 """
 
 from __future__ import annotations

@@ -1,8 +1,5 @@
-"""The product-form study's targets and figure.
-
-One target of the product-form study: its best product-form score, its flow, and where samplers end.
-
-The figure of the product-form study: orbits, densities in 1D and 2D, the flow in the plane, distances.
+"""One target of the product-form study, its best product-form score, its flow and where samplers end, and the study's
+figure: orbits, densities in 1D and 2D, the flow in the plane, distances.
 """
 
 from __future__ import annotations

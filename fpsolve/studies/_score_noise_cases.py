@@ -1,8 +1,5 @@
-"""The score-noise study's ensembles, and what they should be in closed form.
-
-The cases of the study of score error as noise: given errors, noises, and what each does.
-
-The Gaussian oracle of the study of score error as noise: constant noise on an Ornstein-Uhlenbeck process.
+"""The cases of the study of score error as noise, given errors and noises with what each does, and what they should be:
+a Gaussian in closed form for constant noise on an Ornstein-Uhlenbeck process.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""The figure of the localization study: contraction against R, the overlaps, and the effect of the box.
-
-Study: Harris' contraction against the level R of the localization set, and against the width of the box.
-"""
+"""Study: Harris' contraction against the level R of the localization set, and against the width of the box."""
 
 from __future__ import annotations
 
