@@ -324,6 +324,16 @@ def test_a_grid_that_does_not_fit_into_memory_is_refused_before_allocation():
     assert peak < 1e8
 
 
+def test_the_first_level_steps_a_quarter_of_a_unit_of_the_clock():
+    """Fewer, and levels are made that show nothing; more, and what a loose tolerance needs costs twice as much."""
+    reverse = cases.two_mode_vp()
+    run = fp.evolve(reverse, {"prior": fp.Gaussian(0.0, std=1.0)}, t_min=0.01, save_at=[0.3], tol=1e-2, progress=False)
+    ends = np.array([reverse.clock(t) for t in (1.0, 0.3, 0.01)])
+    least = np.ceil(np.abs(np.diff(ends)) / 0.25).sum()
+    # the layer in which the start spreads takes some more
+    assert least <= run.fpsolve.levels[0]["steps"] <= least + 4
+
+
 def test_the_plane_halves_cells_and_steps_apart():
     """Tolerances are met, errors covered, and the finest cells need no more steps than the coarsest."""
     reverse = cases.rotated_five()

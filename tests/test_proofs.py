@@ -193,6 +193,25 @@ def test_proved_contractions_are_as_small_as_those_certified_on_a_grid(block, ce
     assert min(overlaps) >= found.overlap - 1e-6
 
 
+@pytest.mark.parametrize(("power", "beta"), [(4, 0.01), (6, 0.001)])
+def test_steeper_weights_are_proved_too(power, beta):
+    found = proofs.harris(TWO_MODES, 1.0, 0.6, weight=fp.PolynomialWeight(power, beta))
+    args, y = transition(TWO_MODES, 1.0, 0.6), np.linspace(-6.0, 6.0, 241)
+    drifted = np.array([float(np.trapezoid(Z**power * density(*args, point), Z)) for point in y])
+    excess = (drifted - found.gamma * y**power).max()
+    assert found.power == power and excess <= found.K <= excess * (1.0 + 2e-3)
+    # pairs on the curve V(x) + V(y) = R, and contraction of others in the norm itself
+    share = np.linspace(0.0, 1.0, 21)
+    pairs = np.stack([-((found.R * share) ** (1 / power)), (found.R * (1.0 - share)) ** (1 / power)], axis=1)
+    least = min(overlap(*args, *pair) for pair in pairs)
+    assert found.overlap - 1e-6 <= least <= found.overlap + 2e-3
+    ratios = []
+    for a, b in np.random.default_rng(3).uniform(-6.0, 6.0, (40, 2)):
+        gap = np.abs(density(*args, a) - density(*args, b)) * (1.0 + found.beta * Z**power)
+        ratios.append(float(np.trapezoid(gap, Z)) / (2.0 + found.beta * (a**power + b**power)))
+    assert found.beta == beta and max(ratios) <= found.value < 0.3
+
+
 def transition(reverse, t0, t1):
     process, target = reverse.process, reverse.target
     law = target.diffused(float(process.scale(0, t1)), float(process.variance(0, t1)))
