@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from scipy.linalg import sqrtm
+from scipy.optimize import brentq
 from scipy.special import ive, ndtr
 
 import fpsolve as fp
@@ -255,6 +256,65 @@ def test_early_stopping_is_a_term_of_its_own():
     assert float(found.distance) == pytest.approx(exact, abs=float(found.error)) and found.error < 0.01 * exact
     with pytest.raises(ValueError, match="a target with a density"):
         distances.early_stopping(fp.Reverse(fp.PointMass(0.0), fp.VP()), 0.1)
+
+
+def _apart(first, second, v):
+    """``int V |p - q|`` of mixtures [(weight, mean, std), ...] on the line, in panels between the roots of p - q."""
+
+    def gap(x):
+        sizes = [sum(w * np.exp(-0.5 * ((x - m) / s) ** 2) / s for w, m, s in law) for law in (first, second)]
+        return (sizes[0] - sizes[1]) / np.sqrt(2.0 * np.pi)
+
+    ends = np.unique([0.0, *(m + s * u for _, m, s in (*first, *second) for u in np.linspace(-14.0, 14.0, 561))])
+    turns = np.nonzero(gap(ends[1:]) * gap(ends[:-1]) < 0.0)[0]
+    ends = np.unique([*ends, *(brentq(gap, ends[k], ends[k + 1], xtol=1e-14) for k in turns)])
+    nodes, weights = np.polynomial.legendre.leggauss(10)
+    half = 0.5 * np.diff(ends)[:, None]
+    x = ends[:-1, None] + half * (1.0 + nodes)
+    return float(np.sum(half * weights * v(x) * np.abs(gap(x))))
+
+
+@pytest.mark.parametrize(
+    ("law", "t", "weight", "v"),
+    [
+        ([(1.0, 0.1, 0.2)], 2.0, None, lambda x: 1.0 + x**2),
+        ([(0.9, 0.0, 0.3), (0.1, 1.0, 0.2)], 1.0, fp.ExponentialWeight(6.0), lambda x: np.exp(6.0 * np.abs(x))),
+        ([(0.9999, 0.0, 0.4), (0.0001, 30.0, 0.4)], 0.3, None, lambda x: 1.0 + x**2),
+    ],
+)
+def test_early_stopping_sees_what_is_far_from_most_of_the_data(law, t, weight, v):
+    """Noise wider than the data, a weight that grows, a component of small weight: none lies within ten deviations."""
+    weights, means, stds = (list(part) for part in zip(*law, strict=True))
+    reverse = fp.Reverse(fp.GaussianMixture(weights, means, stds=stds), fp.EDM())
+    found = distances.early_stopping(reverse, t, weight)
+    truth = _apart(law, [(w, m, np.hypot(s, t)) for w, m, s in law], v)
+    assert found.error < 1e-5 * truth
+    assert float(found.distance) == pytest.approx(truth, rel=1e-12, abs=float(found.error))
+
+
+def test_laws_that_cells_do_not_hold_are_said():
+    """A box of all of p_t but a component, or a third; cells of twice a component's width: no error bar."""
+    reverse = fp.Reverse(fp.GaussianMixture([0.99999, 0.00001], [0.0, 60.0], stds=1.0), fp.EDM())
+    box = fp.Grid.uniform((-12.0, 12.0), cells=120)
+    for one in (reverse, fp.Reverse(fp.Gaussian(0.0, std=10.0), fp.EDM())):
+        found = distances.early_stopping(one, 0.5, grid=box)
+        assert float(found.error) == np.inf and "widen" in found.attrs["reason"]
+    narrow = fp.Reverse(fp.GaussianMixture([0.999, 0.001], [0.0, 0.0], stds=[3.0, 0.1]), fp.VP())
+    found = distances.early_stopping(narrow, 1e-8, fp.UnitWeight(), grid=fp.Grid.uniform((-30.0, 30.0), cells=120))
+    assert float(found.error) == np.inf and "resolve" in found.attrs["reason"]
+    # a run that stays inside of its box while p_t does not
+    wide, process = fp.Gaussian(0.0, std=4.0), fp.VP()
+    reverse = fp.Reverse(wide, process, score=fp.scores.exact(fp.Gaussian(0.0, std=0.5), process))
+    grid, start = fp.Grid.uniform((-6.0, 6.0), cells=96), {"prior": fp.Gaussian(0.0, std=0.8)}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", fp.ScoreWarning)
+        run = fp.evolve(reverse, start, t_min=0.05, grid=grid, steps=60)
+        cost = distances.to_marginals(run, reverse)
+        split = fp.decomposition.errors(
+            reverse, "ddim", start=start["prior"], grid=grid, steps=6, t_min=0.05, eta=1.0, blocks=0
+        )
+    assert np.isinf(cost.error[0, -1]) and "widen" in cost.attrs["resolved_reason"]
+    assert np.isinf(split.attrs["total_error"]) and "widen" in split.attrs["total_error_reason"]
 
 
 @pytest.mark.parametrize(("n", "most"), [(48, 2e-6), (96, 2e-7)])

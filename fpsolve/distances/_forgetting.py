@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from math import ceil
 from typing import Any, Literal
 
@@ -12,10 +13,20 @@ from numpy.typing import NDArray
 
 from fpsolve import _checks, _runs, weights
 from fpsolve._checks import FloatArray
-from fpsolve.distances._fields import Frame, Norm, aligned, weigher, weighted_norm_of_rows, weighted_sum
+from fpsolve.distances._fields import (
+    TAIL_SAFETY,
+    Frame,
+    Norm,
+    aligned,
+    tail_mass,
+    weigher,
+    weighted_norm_of_rows,
+    weighted_sum,
+)
 from fpsolve.distances._spectral import COARSE, Field, unresolved
 from fpsolve.distances._weighted import input_rounding, weighted_tv
 from fpsolve.dynamics import Reverse
+from fpsolve.evolution import covering_box
 from fpsolve.grid import Grid
 from fpsolve.laws import Law
 from fpsolve.marginals import FastLaw
@@ -219,7 +230,8 @@ def to_marginals(run: xr.Dataset, reverse: Reverse, weight: WeightLike = None) -
     Dataset
         `distance`, `error`, `rate` and the parts of the error over (start, t), as `fpsolve.forgetting_curve` returns
         them and `fpsolve.plots.forgetting` draws them. The error is that of the run's own density: level, quadrature,
-        tail and rounding. A distance below its error means that nothing was found.
+        tail and rounding; infinite where the cells do not hold p_t. A distance below its error means that nothing was
+        found.
 
     Raises
     ------
@@ -246,10 +258,13 @@ def to_marginals(run: xr.Dataset, reverse: Reverse, weight: WeightLike = None) -
     frame = aligned(density=density, marginals=truth)
     q, p = frame.rows(density), frame.rows(truth)
     norm = weighted_norm_of_rows(q - p, frame, weight, unbounded=unbounded(run), densities=(p, q))
+    cut = _cut(p, frame)
+    norm = replace(norm, tail=np.where(cut, np.inf, norm.tail))
     rounding = input_rounding(frame, weight, q, p, growth=solver_rounding(run))
     # the marginals are exact on every level, so what is left of the difference is the density's own
     level = level_error(run, frame, q, weight, previous(run))
     attrs = {"quantity": "weighted total variation to the marginals", "weight": weights.to_json(weight)}
+    attrs |= {"resolved": "no", "resolved_reason": CUT} if cut.any() else {}
     return _runs.in_order_of(given, curve_of(run, frame, attrs, norm, rounding, level))
 
 
@@ -268,8 +283,14 @@ def _marginals_on(density: xr.DataArray, reverse: Reverse) -> xr.DataArray:
     return density.copy(data=averages)
 
 
-#: The default grid: standard deviations to each side, cells per narrowest width, cells at most per axis in 1D and 2D.
-_REACH, _CELLS, _MOST = 10.0, 6.0, (4000, 320)
+#: The default grid: standard deviations to each side of power laws and the weighted tail of others, cells per narrowest
+#: width, cells at most per axis in 1D and 2D.
+_REACH, _TAIL, _CELLS, _MOST = 10.0, 1e-12, 6.0, (4000, 320)
+#: Mass of a law that its cells may lack, and beyond what their tails show: of quadrature.
+_LACKING, _QUADRATURE = 1e-3, 1e-8
+#: Standard deviations of a law per cell below which its cells say nothing of it.
+_NARROWEST = 0.5
+CUT = "the cells do not hold the laws: widen the grid"
 
 
 def early_stopping(
@@ -289,13 +310,14 @@ def early_stopping(
     weight : weight, callable or None
         V >= 1, default ``1 + |x|^2``.
     grid : Grid, optional
-        Default: ten standard deviations of p_0 to each side, six cells per narrowest width (at most 4000, in 2D 320
-        per axis).
+        Default: a box that holds both laws (ten standard deviations to each side of power laws, else all but 1e-12 in
+        the weighted norm), six cells per narrowest width (at most 4000, in 2D 320 per axis).
 
     Returns
     -------
     Dataset
-        `distance` and `error`, as of `weighted_tv`; infinite where the cells do not resolve p_0.
+        `distance` and `error`, as of `weighted_tv`; infinite where the cells do not resolve the laws or do not hold
+        them.
 
     Raises
     ------
@@ -315,28 +337,47 @@ def early_stopping(
     target = reverse.target
     if np.trace(np.atleast_2d(target.cov)) == 0.0:
         raise _checks.error("reverse", "a target with a density", repr(target)[:60], "give its kernel density")
+    laws = (reverse.marginal(t), target)
     if grid is None:
-        # a box around the law, with cells for its narrowest feature
-        mean, cov = np.atleast_1d(target.mean), np.atleast_2d(target.cov)
-        stds = np.sqrt(np.diag(cov))
-        if not (np.isfinite(mean).all() and np.isfinite(stds).all() and np.all(stds > 0.0)):
+        # a box around both laws, with cells for their narrowest feature
+        stds = [np.sqrt(np.diag(np.atleast_2d(law.cov))) for law in laws]
+        if not np.all(np.isfinite(stds)) or np.min(stds) == 0.0:
             raise _checks.error("grid", "a Grid for a target without a finite variance", "None")
-        narrow = target.smallest_std if target.smallest_std > 0.0 else float(stds.min()) / _CELLS**2
-        counts = [min(ceil(2.0 * _REACH * s * _CELLS / narrow), _MOST[target.dim - 1]) for s in stds]
-        bounds = [(float(m - _REACH * s), float(m + _REACH * s)) for m, s in zip(mean, stds, strict=True)]
+        if target.tail is None or target.tail.power == 0.0:
+            ends = [
+                np.atleast_1d(law.mean) + sign * _REACH * s
+                for law, s in zip(laws, stds, strict=True)
+                for sign in (-1.0, 1.0)
+            ]
+            bounds = list(zip(np.min(ends, axis=0).tolist(), np.max(ends, axis=0).tolist(), strict=True))
+        else:
+            bounds = list(covering_box(laws, weight, _TAIL))
+        narrow = min(law.smallest_std or float(s.min()) / _CELLS**2 for law, s in zip(laws, stds, strict=True))
+        counts = [min(ceil((high - low) * _CELLS / narrow), _MOST[target.dim - 1]) for low, high in bounds]
         grid = Grid.uniform(bounds, cells=tuple(counts))
     _checks.same_dim("grid", grid.dim, "the target", target.dim)
     names = ("x", "y")[: grid.dim]
     p, q = (
-        xr.DataArray(_averaged(law, grid), dims=names, coords=dict(zip(names, grid.axes, strict=True)))
-        for law in (reverse.marginal(t), target)
+        xr.DataArray(_averaged(law, grid), dims=names, coords=dict(zip(names, grid.axes, strict=True))) for law in laws
     )
     low, spacing = (tuple(part[0] for part in grid.bounds), tuple(float(h) for h in grid.spacing))
-    result = weighted_tv(p, q, weight)
-    coarse = bool(unresolved(Field(q.values[None], low, spacing))[0])
-    attrs = {"quantity": "early stopping, to the law of the data"} | ({"reason": COARSE} if coarse else {})
-    result["error"] = result["error"] + (np.inf if coarse else 0.0)
+    result, both = weighted_tv(p, q, weight), np.stack([p.values, q.values])
+    narrow = any(0.0 < law.smallest_std < _NARROWEST * max(spacing) for law in laws)
+    found = {COARSE: narrow or unresolved(Field(both, low, spacing)).any(), CUT: _cut(both, aligned(p=p)).any()}
+    reasons = [reason for reason, holds in found.items() if holds]
+    result["error"] = result["error"] + (np.inf if reasons else 0.0)
+    attrs = {"quantity": "early stopping, to the law of the data"} | ({"reason": "; ".join(reasons)} if reasons else {})
     return result.assign_attrs(attrs)
+
+
+def _cut(rows: FloatArray, frame: Frame) -> NDArray[np.bool_]:
+    """Which rows of cell averages of probabilities lack much mass, or more than their decay at the ends shows.
+
+    What lies beyond, most of a wide law or a component of small weight, is then not known from the cells.
+    """
+    lacking = 1.0 - rows.reshape(len(rows), -1).sum(axis=1) * frame.volume
+    shown = TAIL_SAFETY * tail_mass(rows, frame, weigher(weights.UnitWeight(), frame.dim))
+    return np.asarray(lacking > np.minimum(_LACKING, shown + _QUADRATURE))
 
 
 def _averaged(law: Law, grid: Grid) -> FloatArray:
