@@ -249,6 +249,25 @@ def test_errors_cover_densities_with_jumps_and_kinks(n: int, rng: np.random.Gene
     assert 10.0 <= np.median(ratios) <= 32.0
 
 
+def test_errors_cover_two_normal_laws_at_every_distance() -> None:
+    """``2 (2 Phi(d/2) - 1)`` for N(0, 1) and N(d, 1), whose difference is no power of its width at its root."""
+    for d in (1.0, 2.5, 3.75, 4.0, 6.0):
+        for n in (60, 90, 110, 130):
+            p, q = (cells(fp.Gaussian(mean, std=1.0), n, (-9.0, 9.0)) for mean in (0.1 - 0.5 * d, 0.1 + 0.5 * d))
+            found = distances.weighted_tv(p, q, fp.UnitWeight())
+            off = abs(float(found.distance) - 2.0 * (2.0 * ndtr(0.5 * d) - 1.0))
+            assert off < 0.7 * float(found.error)
+
+
+def test_errors_cover_kinks_of_a_weight_wherever_they_lie_in_a_cell() -> None:
+    """``int (1 + k (x - c)^+) N(0, 1)``: nearly all of it is in the cells beside c, and two rules may miss it alike."""
+    k, w = 1e6, cells(fp.Gaussian(0.0, std=1.0), 100, (-8.0, 8.0))
+    for c in 4.0 + 0.16 * np.linspace(0.0, 1.0, 41):
+        found = distances.weighted_norm(w, lambda x, c=c: 1.0 + k * np.maximum(x - c, 0.0))
+        truth = 1.0 + k * (np.exp(-0.5 * c**2) / np.sqrt(2.0 * np.pi) - c * ndtr(-c))
+        assert abs(float(found.distance) - truth) < float(found.error)
+
+
 def test_the_tail_beyond_the_box_is_part_of_the_error() -> None:
     p, q = (cells(fp.Gaussian(m, std=1.0), 200, (-3.0, 3.0)) for m in (0.4, -0.4))
     value, error = numbers(distances.weighted_tv(p, q))

@@ -59,9 +59,9 @@ def dataset(chain: Chain, plan: Steps, times: Array, v: Array, contraction: Arra
     axes = ("x", "y")[: grid.dim]
     marginals = np.stack([masses_of(plan.exact.marginal(t), plan.cells(t)) for t in times.tolist()])
     off = (np.abs(chain.reference - marginals) * v).sum(axis=tuple(range(-grid.dim, 0)))
-    # what a step throws out of the box, kernels put into the cells at its ends; and what the box lacks of the marginals
-    lost = np.abs(1.0 - chain.sampled[0].sum()) + np.append(0.0, np.cumsum(chain.steps["thrown"]))
-    lost = lost + np.abs(1.0 - marginals.reshape(len(times), -1).sum(axis=1))
+    # what the box lacks of the laws; what a step throws out of it, kernels put into the cells at its ends
+    lacking = np.abs(1.0 - chain.sampled[0].sum()) + np.abs(1.0 - marginals.reshape(len(times), -1).sum(axis=1))
+    lost = lacking + np.append(0.0, np.cumsum(chain.steps["thrown"]))
     # sums over cells with V at their centres know neither roots within cells nor tails
     known = distances.weighted_norm(_labelled(plan, times, chain.sampled - marginals), weight)
     within = _finer_than_cells(chain.sampled, marginals, v)

@@ -26,7 +26,6 @@ from fpsolve.distances._fields import (
 from fpsolve.distances._spectral import COARSE, Field, unresolved
 from fpsolve.distances._weighted import input_rounding, weighted_tv
 from fpsolve.dynamics import Reverse
-from fpsolve.evolution import covering_box
 from fpsolve.grid import Grid
 from fpsolve.laws import Law
 from fpsolve.marginals import FastLaw
@@ -283,9 +282,9 @@ def _marginals_on(density: xr.DataArray, reverse: Reverse) -> xr.DataArray:
     return density.copy(data=averages)
 
 
-#: The default grid: standard deviations to each side of power laws and the weighted tail of others, cells per narrowest
-#: width, cells at most per axis in 1D and 2D.
-_REACH, _TAIL, _CELLS, _MOST = 10.0, 1e-12, 6.0, (4000, 320)
+#: The default grid: standard deviations to each side, which are doubled so often at most until the error is below this
+#: share; cells per narrowest width, cells at most per axis in 1D and 2D.
+_REACH, _DOUBLED, _ENOUGH, _CELLS, _MOST = 10.0, 3, 1e-6, 6.0, (4000, 320)
 #: Mass of a law that its cells may lack, and beyond what their tails show: of quadrature.
 _LACKING, _QUADRATURE = 1e-3, 1e-8
 #: Standard deviations of a law per cell below which its cells say nothing of it.
@@ -310,8 +309,8 @@ def early_stopping(
     weight : weight, callable or None
         V >= 1, default ``1 + |x|^2``.
     grid : Grid, optional
-        Default: a box that holds both laws (ten standard deviations to each side of power laws, else all but 1e-12 in
-        the weighted norm), six cells per narrowest width (at most 4000, in 2D 320 per axis).
+        Default: ten standard deviations of both laws to each side, or of 20, 40 and 80 what leaves the smallest error;
+        six cells per narrowest width (at most 4000, in 2D 320 per axis).
 
     Returns
     -------
@@ -337,25 +336,27 @@ def early_stopping(
     target = reverse.target
     if np.trace(np.atleast_2d(target.cov)) == 0.0:
         raise _checks.error("reverse", "a target with a density", repr(target)[:60], "give its kernel density")
-    laws = (reverse.marginal(t), target)
-    if grid is None:
-        # a box around both laws, with cells for their narrowest feature
-        stds = [np.sqrt(np.diag(np.atleast_2d(law.cov))) for law in laws]
-        if not np.all(np.isfinite(stds)) or np.min(stds) == 0.0:
-            raise _checks.error("grid", "a Grid for a target without a finite variance", "None")
-        if target.tail is None or target.tail.power == 0.0:
-            ends = [
-                np.atleast_1d(law.mean) + sign * _REACH * s
-                for law, s in zip(laws, stds, strict=True)
-                for sign in (-1.0, 1.0)
-            ]
-            bounds = list(zip(np.min(ends, axis=0).tolist(), np.max(ends, axis=0).tolist(), strict=True))
-        else:
-            bounds = list(covering_box(laws, weight, _TAIL))
-        narrow = min(law.smallest_std or float(s.min()) / _CELLS**2 for law, s in zip(laws, stds, strict=True))
-        counts = [min(ceil((high - low) * _CELLS / narrow), _MOST[target.dim - 1]) for low, high in bounds]
-        grid = Grid.uniform(bounds, cells=tuple(counts))
-    _checks.same_dim("grid", grid.dim, "the target", target.dim)
+    laws, found = (reverse.marginal(t), target), []
+    if grid is not None:
+        _checks.same_dim("grid", grid.dim, "the target", target.dim)
+        return _apart(laws, grid, weight)
+    stds = [np.sqrt(np.diag(np.atleast_2d(law.cov))) for law in laws]
+    if not np.all(np.isfinite(stds)) or np.min(stds) == 0.0:
+        raise _checks.error("grid", "a Grid for a target without a finite variance", "None")
+    narrow = min(law.smallest_std or float(s.min()) / _CELLS**2 for law, s in zip(laws, stds, strict=True))
+    for k in range(_DOUBLED + 1):
+        reach = [(np.atleast_1d(law.mean), 2.0**k * _REACH * s) for law, s in zip(laws, stds, strict=True)]
+        low, high = np.min([m - r for m, r in reach], axis=0), np.max([m + r for m, r in reach], axis=0)
+        counts = [min(ceil(side * _CELLS / narrow), _MOST[target.dim - 1]) for side in high - low]
+        bounds = list(zip(low.tolist(), high.tolist(), strict=True))
+        found.append(_apart(laws, Grid.uniform(bounds, cells=counts), weight))
+        if found[-1]["error"] <= _ENOUGH * found[-1]["distance"]:
+            break
+    return min(found, key=lambda one: float(one["error"]))
+
+
+def _apart(laws: tuple[Law, Law], grid: Grid, weight: WeightLike) -> xr.Dataset:
+    """Return how far two laws are from one another on a grid; no error bar where it does not resolve or hold them."""
     names = ("x", "y")[: grid.dim]
     p, q = (
         xr.DataArray(_averaged(law, grid), dims=names, coords=dict(zip(names, grid.axes, strict=True))) for law in laws

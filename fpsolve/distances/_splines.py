@@ -50,6 +50,14 @@ def gauss(nodes: int = NODES) -> tuple[FloatArray, FloatArray]:
     return 0.5 * (points + 1.0), 0.5 * weights
 
 
+@cache
+def lobatto(nodes: int) -> tuple[FloatArray, FloatArray]:
+    """Return Gauss-Lobatto nodes, both ends among them, and weights on [0, 1]."""
+    last = np.polynomial.Legendre.basis(nodes - 1)
+    points = np.concatenate([[-1.0], np.sort(last.deriv().roots().real), [1.0]])
+    return 0.5 * (points + 1.0), np.asarray(1.0 / (nodes * (nodes - 1) * last(points) ** 2))
+
+
 def polynomial(powers: FloatArray, u: FloatArray) -> FloatArray:
     """Return ``sum_k powers[..., k] u^k`` for u of shape (..., m)."""
     value = powers[..., -1:] + np.zeros_like(u)
@@ -213,7 +221,7 @@ def coefficients(averages: FloatArray, degree: int) -> FloatArray:
     ----------
     averages : array, shape (..., n)
         Cell averages, n >= `MINIMUM_CELLS`.
-    degree : {0, 2, 4}
+    degree : {0, 2, 4, 6}
         Degree of the spline; 0 returns the averages themselves.
 
     Returns
@@ -312,6 +320,8 @@ INNER = np.array([0.25, 0.5, 0.75])
 # cells within which a derivative that vanishes by chance does so no longer: for densities, and for a difference whose
 # error is that of a few roots
 _REACH, _REACH_OF_ROOTS = 2, 4
+# factor on the difference to degree 6, which is the error of degree 4 up to its own
+_TO_SIX = 2.0
 
 Number = TypeVar("Number", np.float64, np.bool_)
 
@@ -352,6 +362,9 @@ VALUES = Calibration(safety=1.0, rough=0.0375)
 def spline_error(averages: FloatArray, quartic: FloatArray) -> tuple[FloatArray, NDArray[np.bool_]]:
     """Estimate ``max |int_{left face}^x (s - w)|`` in every cell, in units of (cell width) x w.
 
+    The larger of what degrees 2 and 0 let expect and of the difference to degree 6: derivatives of mixtures of widths
+    do not grow from one to the next as those before them did.
+
     Parameters
     ----------
     averages : array, shape (rows, n)
@@ -366,8 +379,8 @@ def spline_error(averages: FloatArray, quartic: FloatArray) -> tuple[FloatArray,
         Where w has a jump or a kink, or is not resolved.
     """
     primitive = _primitive(quartic, 4)
-    others = (_primitive(coefficients(averages, degree), degree) for degree in (2, 0))
-    gap_2, gap_0 = (
+    others = (_primitive(coefficients(averages, degree), degree) for degree in (6, 2, 0))
+    gap_6, gap_2, gap_0 = (
         reduce(np.maximum, [np.abs(mine - its) for mine, its in zip(primitive, other, strict=True)]) for other in others
     )
     near_2, near_0 = spread(gap_2), spread(gap_0)
@@ -377,7 +390,7 @@ def spline_error(averages: FloatArray, quartic: FloatArray) -> tuple[FloatArray,
     smooth = ~PRIMITIVES.is_rough(wide_2, wide_0)
     error = PRIMITIVES.error(near_2, near_0)
     wider = np.where(smooth, np.minimum(PRIMITIVES.error(wide_2, np.maximum(near_0, wide_2)), wide_2), 0.0)
-    return np.maximum(error, wider), rough
+    return np.maximum(np.maximum(error, wider), _TO_SIX * spread(gap_6)), rough
 
 
 def spread(values: NDArray[Number], reach: int = _REACH) -> NDArray[Number]:
