@@ -261,8 +261,8 @@ def test_errors_cover_two_normal_laws_at_every_distance() -> None:
 
 def test_errors_cover_kinks_of_a_weight_wherever_they_lie_in_a_cell() -> None:
     """``int (1 + k (x - c)^+) N(0, 1)``: nearly all of it is in the cells beside c, and two rules may miss it alike."""
-    k, w = 1e6, cells(fp.Gaussian(0.0, std=1.0), 100, (-8.0, 8.0))
-    for c in 4.0 + 0.16 * np.linspace(0.0, 1.0, 41):
+    k, w = 1e6, cells(fp.Gaussian(0.0, std=1.0), 800, (-8.0, 8.0))
+    for c in 4.0 + 0.02 * np.linspace(0.0, 1.0, 41):
         found = distances.weighted_norm(w, lambda x, c=c: 1.0 + k * np.maximum(x - c, 0.0))
         truth = 1.0 + k * (np.exp(-0.5 * c**2) / np.sqrt(2.0 * np.pi) - c * ndtr(-c))
         assert abs(float(found.distance) - truth) < float(found.error)

@@ -68,8 +68,7 @@ def dataset(chain: Chain, plan: Steps, times: Array, v: Array, contraction: Arra
     error, reason = chain_errors(plan, times, chain.sampled, lost, v, weight, known["error"].values + within)
     bound = chain.local * contraction[1:]
     bound[0] = chain.local[0] * contraction[0]
-    discount = np.full_like(chain.local, np.nan)
-    np.divide(chain.propagated, chain.local, out=discount, where=chain.local > 0.0)
+    discount = np.divide(chain.propagated, chain.local, out=np.full_like(chain.local, np.nan), where=chain.local > 0.0)
     made = xr.Dataset(
         {
             "local": (("source", "step"), chain.local),
