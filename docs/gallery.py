@@ -13,11 +13,17 @@ PLANE = fp.GaussianMixture([0.4, 0.6], [[-1.0, 0.5], [1.0, -0.5]], stds=[0.35, 0
 PROCESSES = {"OU": fp.OrnsteinUhlenbeck(T=3.0), "VP": fp.VP(), "EDM": fp.EDM(), "cosine": fp.CosineVP()}
 
 
+def end_of(process):
+    """Where runs end: at a hundredth of T, or where EDM's noise is no longer seen."""
+    return 0.05 if isinstance(process, fp.EDM) else 0.01 * process.T
+
+
+@cache
 def run_of(target, process, tol):
-    """From p_T and from the prior, down to a hundredth of T."""
+    """From p_T and from the prior, down to the end."""
     reverse = fp.Reverse(target, process)
     starts = {"exact": reverse.marginal(process.T), "prior": process.prior(reverse.dim)}
-    return fp.evolve(reverse, starts, t_min=0.01 * process.T, tol=tol, progress=False)
+    return fp.evolve(reverse, starts, t_min=end_of(process), tol=tol, progress=False)
 
 
 def density_1d(process):
@@ -40,9 +46,10 @@ def contributions(process):
     return fp.plots.contributions(errors_of(process))
 
 
+@cache
 def errors_of(process):
     reverse = fp.Reverse(LINE, process)
-    times = fp.samplers.grids.karras(12, process, t_min=0.01 * process.T)
+    times = fp.samplers.grids.karras(12, process, t_min=end_of(process))
     return fp.decomposition.errors(reverse, "ddpm", start=process.prior(), times=times)
 
 
@@ -56,7 +63,7 @@ def discounts(process):
 
 def orbits(process):
     starts = [k * process.prior_std for k in (-3.0, -1.0, 0.0, 1.0, 3.0)]
-    return fp.plots.orbits(fp.flows.orbits(fp.Reverse(LINE, process), starts, t_min=0.01 * process.T))
+    return fp.plots.orbits(fp.flows.orbits(fp.Reverse(LINE, process), starts, t_min=end_of(process)))
 
 
 @cache
@@ -64,7 +71,7 @@ def ladder_of(process):
     weights = {"weight": fp.PolynomialWeight(power=2, beta=0.1), "norm": fp.PolynomialWeight(power=2, beta=1.0)}
     grid, frame = fp.Grid.uniform((-9.0, 9.0), cells=180), "scaled" if isinstance(process, fp.EDM) else "fixed"
     return fp.bounds.ladder(
-        fp.Reverse(LINE, process), grid=grid, blocks=4, t_min=0.01 * process.T, frame=frame, **weights
+        fp.Reverse(LINE, process), grid=grid, blocks=4, t_min=end_of(process), frame=frame, **weights
     )
 
 
@@ -97,27 +104,24 @@ def streamlines_2d(process):
 
 
 def phase_line(process):
-    reverse, t = fp.Reverse(LINE, process, eta=0.0), 0.02 * process.T
+    reverse, t = fp.Reverse(LINE, process, eta=0.0), 2.0 * end_of(process)
     points = fp.flows.stationary_points(lambda x: reverse.drift(t, x), (-4.0, 4.0))
     return fp.plots.phase_line(lambda x: reverse.drift(t, x), points)
 
 
 def cumulative(process):
     reverse, run = fp.Reverse(LINE, process), run_of(LINE, process, 1e-3)
-    cloud = fp.particles.simulate(reverse, process.prior(), n=20_000, steps=300, t_min=0.01 * process.T, seed=0)
+    cloud = fp.particles.simulate(reverse, process.prior(), n=20_000, steps=300, t_min=end_of(process), seed=0)
     return fp.plots.cumulative(run, cloud, start="prior")
 
 
 def overview(process):
-    reverse = fp.Reverse(LINE, process)
-    half = 12.0 * float(process.scale(0.0, process.T) ** 2 + process.variance(0.0, process.T)) ** 0.5
-    grid = fp.Grid.uniform((-half, half), cells=200)
-    return fp.plots.overview(fp.bounds.ladder(reverse, grid=grid, blocks=4, t_min=0.01 * process.T))
+    return fp.plots.overview(ladder_of(process))
 
 
 def convergence(process):
     reverse, steps = fp.Reverse(LINE, process), [10, 20, 40, 80]
-    grids = [fp.samplers.grids.karras(n, process, t_min=0.01 * process.T) for n in steps]
+    grids = [fp.samplers.grids.karras(n, process, t_min=end_of(process)) for n in steps]
     errors = [[fp.design.error(reverse, name, times).distance.item() for times in grids] for name in ("ddim", "heun")]
     made = xr.DataArray(errors, dims=("sampler", "steps"), coords={"sampler": ["ddim", "heun"], "steps": steps})
     return fp.plots.convergence(made, over="steps")

@@ -225,7 +225,9 @@ def test_two_dimensions_give_panels_on_one_scale(scaled: bool) -> None:
     assert len(axes) == 4 and len(axes[0].figure.axes) == 5
     assert axes[0].figure.axes[-1].get_ylabel() == "density (per unit of area)"
     assert axes[0].get_title() == "$t = 1$, $r = 0$" and axes[-1].get_title() == "$t = 0.01$, $r = 0.99$"
-    np.testing.assert_allclose([ax.collections[0].norm.vmax for ax in axes], run["density"][:, 3:].max())
+    later = max(float(np.max(ax.collections[0].get_array())) for ax in axes[2:])
+    assert later < float(run["density"].max())
+    np.testing.assert_allclose([ax.collections[0].norm.vmax for ax in axes], later)
     assert len({ax.get_xlim() for ax in axes}) == 1
     # x to the right and y upwards: the highest point of the last panel is at (2, 0.5)
     mesh = axes[-1].collections[0]
@@ -241,6 +243,33 @@ def test_panels_at_chosen_times_in_given_axes() -> None:
     assert axes[0].get_title() == "$t = 0.752$, $r = 0.248$"
     with pytest.raises(ValueError, match="ax: expected 3 axes, one per panel, got 2"):
         plots.density(made_run(2), times=[1.0, 0.5, 0.1], ax=given)
+
+
+def test_panels_stand_where_the_density_has_changed_equally() -> None:
+    """Mixtures ``(1 - a) p + a q`` are ``|a - b| TV(p, q)`` apart: the panels have the a next to 0, 1/3, 2/3 and 1."""
+    run, shares = made_run(2), np.array([0.0, 0.01, 0.02, 0.03, 0.3, 0.64, 0.97, 0.98, 1.0])
+    ends = run["density"].values[0, [0, -1]]
+    values = (1.0 - shares)[:, None, None] * ends[0] + shares[:, None, None] * ends[1]
+    t = np.linspace(1.0, 0.2, 9)
+    coords = {"start": ["far"], "t": t, "reverse_time": ("t", 1.0 - t), "x": run["x"], "y": run["y"]}
+    mixed = xr.Dataset({"density": (("start", "t", "x", "y"), values[None])}, coords=coords)
+    titles = [ax.get_title() for ax in plots.density(mixed)]
+    assert titles == ["$t = 1$, $r = 0$", "$t = 0.6$, $r = 0.4$", "$t = 0.5$, $r = 0.5$", "$t = 0.2$, $r = 0.8$"]
+    still = mixed.assign(density=mixed["density"].isel(t=0).broadcast_like(mixed["density"]))
+    assert [ax.get_title()[5:9] for ax in plots.density(still)] == ["1$, ", "0.7$", "0.5$", "0.2$"]
+
+
+def test_a_law_whose_scale_changes_has_panels_with_axes_and_colours_of_their_own() -> None:
+    run, scale = made_run(2, scaled=True), np.geomspace(60.0, 1.0, 5)
+    stretch = xr.DataArray(scale, dims="t") / (1.0 + run["t"])
+    run = run.assign(density=run["density"] / stretch**2).assign_coords(x=run["x"] * stretch, y=run["y"] * stretch)
+    axes = plots.density(run)
+    assert len(axes[0].figure.axes) == 8
+    for ax, k, std in ((axes[0], 0, 0.5), (axes[-1], -1, 1.49)):
+        mesh = ax.collections[0]
+        assert mesh.norm.vmax == pytest.approx(float(run["density"][0, k].max()))
+        # down to a thousandth of the maximum, but for a cell of 0.4 at each end
+        assert np.ptp(ax.get_xlim()) / scale[k] == pytest.approx(2.0 * np.sqrt(2.0 * np.log(1e3)) * std, abs=0.8)
 
 
 def test_density_refuses_unknown_starts_and_times_in_1d() -> None:

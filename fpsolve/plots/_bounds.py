@@ -17,6 +17,7 @@ from fpsolve.plots._style import (
     LINES,
     MARKERS,
     PALETTE,
+    STRIP,
     Legend,
     TimeAxis,
     bound_label,
@@ -199,10 +200,11 @@ def factors(found: xr.Dataset, *, legend: Legend = "right", axis: TimeAxis = "au
         ax.hlines(values, r[:-1], r[1:], color=style["color"], linestyle=style["linestyle"], linewidth=1.6)
         middle = 0.5 * (r[:-1] + r[1:])
         ax.plot(middle, values, linestyle="none", **{k: style[k] for k in ("color", "marker", "markersize")})
-    hatch(
-        ax, r, {b: found["factor"].sel(bound=b).values for b in styles if not b.startswith(_NOT_HERE)}, _colours(found)
-    )
-    ax.set(ylim=(0.0, None), ylabel="contraction of the block")
+    drawn = {b: found["factor"].sel(bound=b).values for b in styles if not b.startswith(_NOT_HERE)}
+    strips = hatch(ax, r, drawn, _colours(found))
+    highest = np.nanmax([1.0, *np.concatenate(list(drawn.values()))])
+    # the strips hide no bar
+    ax.set(ylim=(0.0, 1.05 * highest / (1.0 - STRIP * strips)), ylabel="contraction of the block")
     ax.margins(x=0.02)
     time_axis(ax, found["t"].values, axis, found)
     return finished(ax, legend, KEY)

@@ -34,7 +34,7 @@ COLOURS = "viridis"
 PANELS = 4
 #: The picture ends where every density has fallen to this share of its own maximum.
 SHOWN = 1e-3
-#: A 1D picture is in z where the scale S(t) of a run in the scaled frame changes by more than this.
+#: A picture is in z, or every panel on its own, where the scale S(t) of a run changes by more than this.
 SCALED = 10.0
 
 
@@ -50,8 +50,9 @@ def density(
 
     Colours show cell averages, per unit of x (per unit of area in 2D), on a scale that ends at the highest density
     of the later half of the times shown: a narrow start may exceed it, which the arrow at the colour bar tells.
-    The axes end where the density of every time has fallen below a thousandth of its maximum. In 1D, where the scale
-    S(t) of a run in the scaled frame changes more than tenfold (VE, EDM), position is z and density is per unit of z.
+    The axes end where the density of every time has fallen below a thousandth of its maximum. Where the scale S(t) of a
+    run in the scaled frame changes more than tenfold (VE, EDM), in 1D position is z and density is per unit of z, and
+    in 2D every panel has its own axes and colours.
 
     Parameters
     ----------
@@ -60,8 +61,8 @@ def density(
     start : str, optional
         Label of the start; may be left out where there is only one.
     times : array, optional
-        2D only: forward times of the panels, the nearest saved ones are shown; default four, equally spaced
-        among the saved times, the first and last included.
+        2D only: forward times of the panels, the nearest saved ones are shown; default four, the first and last
+        included, between which the density changes about equally.
     axis : {"auto", "r", "t", "clock", "log-snr"}
         1D: reverse time, or forward time on a log scale; "auto" takes the latter where half of the times crowd at the
         end, as under VE and EDM.
@@ -93,7 +94,11 @@ def density(
         if times is not None:
             raise _checks.error("times", "no times in 1D, where all are shown", repr(times))
         return _heat_map(run, values, label, new_axes() if ax is None else ax, axis)
-    index = _panel_index(run, times)
+    if times is None:
+        index = equal_changes(run, values)
+    else:
+        t = np.asarray(run["t"].values, dtype=np.float64)
+        index = [int(np.argmin(np.abs(t - one))) for one in np.atleast_1d(_checks.finite_array("times", times))]
     axes = _panel_axes(len(index)) if ax is None else np.ravel(np.asarray(ax, dtype=object))
     if len(axes) != len(index):
         raise _checks.error("ax", f"{len(index)} axes, one per panel", f"{len(axes)}")
@@ -135,23 +140,33 @@ def reached(x: Array, q: Array) -> tuple[float, float]:
 
 
 def _panels(run: xr.Dataset, values: xr.DataArray, index: list[int], axes: Any) -> Any:
-    """2D: one panel per time on a common scale."""
+    """2D: one panel per time on a common scale, each on its own where the scale of the run changes much."""
     q = np.asarray(values.values[index], dtype=np.float64)
     time, _ = run_time(run)
     corners = [positions(run, name, k) for k in index for name in ("x", "y")]
-    limits = panel_limits(q, corners)
-    norm = _norm(q)
+    own = moves(corners)
     for panel, (ax, k) in enumerate(zip(axes, index, strict=True)):
         x, y = corners[2 * panel : 2 * panel + 2]
-        mesh = ax.pcolormesh(x, y, q[panel].T, norm=norm, cmap=COLOURS, shading="gouraud", rasterized=True)
+        shown, places = (q[panel : panel + 1], [x, y]) if own else (q, corners)
+        limits = panel_limits(shown, places)
+        mesh = ax.pcolormesh(x, y, q[panel].T, norm=_norm(shown), cmap=COLOURS, shading="gouraud", rasterized=True)
         ax.set(xlim=limits[0], ylim=limits[1], xlabel=axis_label(run, "x"), aspect="equal")
         ax.set_title(f"$t = {float(run['t'][k]):.3g}$, $r = {time[k]:.3g}$", fontsize="medium")
         if panel == 0:
             ax.set_ylabel(axis_label(run, "y"))
-        else:
+        elif not own:
             ax.tick_params(labelleft=False)
-    _colour_bar(mesh, list(axes), "density (per unit of area)", float(q.max()))
+        if own:
+            _colour_bar(mesh, [ax], "density (per unit of area)", float(q[panel].max()), "bottom")
+    if not own:
+        _colour_bar(mesh, list(axes), "density (per unit of area)", float(q.max()))
     return axes
+
+
+def moves(corners: Sequence[Array]) -> bool:
+    """Whether no common axes show a run at all of its times: positions along the axes, at one time after the other."""
+    width = np.array([np.ptp(one) for one in corners])
+    return bool(width.max() > SCALED * width.min())
 
 
 def run_time(run: xr.Dataset) -> tuple[Array, str]:
@@ -167,11 +182,22 @@ def positions(run: xr.Dataset, name: str, k: int) -> Array:
     return np.asarray(axis.values, dtype=np.float64)
 
 
-def _panel_index(run: xr.Dataset, times: ArrayLike | None) -> list[int]:
-    t = np.asarray(run["t"].values, dtype=np.float64)
-    if times is None:
-        return [int(k) for k in np.unique(np.linspace(0, t.size - 1, PANELS).round())]
-    return [int(np.argmin(np.abs(t - wanted))) for wanted in np.atleast_1d(_checks.finite_array("times", times))]
+def equal_changes(run: xr.Dataset, values: xr.DataArray) -> list[int]:
+    """Places of the panels' times, the first and the last among them, between which a density changes about equally.
+
+    Its change is the total variation in the frame of the run, and a tenth of the change of the logarithm of the frame's
+    width: a law that is only scaled looks alike in panels with axes of their own.
+    """
+    q = np.asarray(values.values, dtype=np.float64).reshape(run.sizes["t"], -1)
+    widths = [np.ptp(positions(run, "x", k)) for k in range(len(q))]
+    change = 0.5 * np.abs(np.diff(q / q.sum(axis=1, keepdims=True), axis=0)).sum(axis=1)
+    change += 0.1 * np.abs(np.diff(np.log(widths)))
+    path = np.append(0.0, np.cumsum(change + 1e-9))
+    found, count = [0], min(PANELS, len(q))
+    for panel in range(1, count):
+        nearest = int(np.argmin(np.abs(path - path[-1] * panel / (count - 1))))
+        found.append(min(max(nearest, found[-1] + 1), len(q) - count + panel))
+    return found
 
 
 def _panel_axes(count: int) -> Any:
@@ -197,10 +223,10 @@ def _norm(q: Array) -> Any:
     return Normalize(vmin=0.0, vmax=float(q[len(q) // 2 :].max()))
 
 
-def _colour_bar(mesh: Any, axes: list[Axes], label: str, highest: float) -> None:
+def _colour_bar(mesh: Any, axes: list[Axes], label: str, highest: float, place: str = "right") -> None:
     # gouraud colours interpolate: a percent above the end is not visible
     beyond = highest > 1.01 * mesh.norm.vmax
-    bar = parent(axes[0]).colorbar(mesh, ax=axes, pad=0.02, extend="max" if beyond else "neither")
+    bar = parent(axes[0]).colorbar(mesh, ax=axes, pad=0.02, extend="max" if beyond else "neither", location=place)
     bar.set_label(label)
 
 

@@ -14,9 +14,10 @@ from fpsolve.flows import StationaryPoints, field_of
 from fpsolve.plots._density import (
     COLOURS,
     PLACES,
-    SCALED,
+    equal_changes,
     in_frame,
     markers_of,
+    moves,
     panel_limits,
     positions,
     reached,
@@ -135,7 +136,7 @@ def streamlines(
     start : str, optional
         Label of the start; may be left out where there is only one.
     t : float, optional
-        Forward time, the nearest saved one is shown; default the one in the middle of the saved ones.
+        Forward time, the nearest saved one is shown; default one after two thirds of what the density changes.
     ax : Axes, optional
         Where to draw; default a new figure.
 
@@ -162,7 +163,8 @@ def streamlines(
     values = run["density"].sel(start=label_of(run, start))
     if values.ndim != 3:
         raise _checks.error("run", "a run in 2D", "one in 1D", "draw fp.plots.drift_and_score")
-    k = run.sizes["t"] // 2 if t is None else int(np.argmin(np.abs(run["t"].values - _checks.finite("t", t))))
+    wanted = None if t is None else _checks.finite("t", t)
+    k = equal_changes(run, values)[-2:][0] if wanted is None else int(np.argmin(np.abs(run["t"].values - wanted)))
     at, q = float(run["t"][k]), np.asarray(values.values[k], dtype=np.float64)
     x, y = (np.broadcast_to(run[name].values, (run.sizes["t"], q.shape[n]))[k] for n, name in enumerate(("x", "y")))
     ax = new_axes(5.6, 4.6) if ax is None else ax
@@ -299,17 +301,16 @@ def _film_2d(run: xr.Dataset, label: str, ax: Axes, shown: Any) -> Callable[[int
     """What draws frame k: the picture of one start."""
     q = np.asarray(run["density"].sel(start=label).values, dtype=np.float64)
     corners = [positions(run, name, k) for k in range(len(q)) for name in ("x", "y")]
-    width = np.array([np.ptp(one) for one in corners])
     # a frame that moves has its own axes and colours
-    moves = width.max() > SCALED * width.min()
+    own = moves(corners)
     common = panel_limits(q[shown], [corners[2 * k + n] for k in shown for n in (0, 1)])
-    top = None if moves else float(q[len(q) // 2 :].max())
+    top = None if own else float(q[len(q) // 2 :].max())
 
     def draw(k: int) -> Sequence[Any]:
         ax.clear()
         x, y = corners[2 * k : 2 * k + 2]
         mesh = ax.pcolormesh(x, y, q[k].T, vmin=0.0, vmax=top, cmap=COLOURS, shading="gouraud", rasterized=True)
-        limits = panel_limits(q[k : k + 1], [x, y]) if moves else common
+        limits = panel_limits(q[k : k + 1], [x, y]) if own else common
         ax.set(xlim=limits[0], ylim=limits[1], xlabel=axis_label(run, "x"), ylabel=axis_label(run, "y"), aspect="equal")
         return [mesh, _at_time(run, k, ax)]
 

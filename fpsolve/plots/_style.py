@@ -59,7 +59,7 @@ TimeAxis = Literal["auto", "r", "t", "clock", "log-snr"]
 CLOCK = r"clock $\tau = \frac{1}{2} \log(1 + s^2/\alpha^2)$"
 LOG_SNR = r"log signal to noise $\log(\alpha^2/s^2)$"
 #: Half of the times in less than this share of the axis of r leave nothing to be seen there.
-_CROWDED = 0.08
+_CROWDED = 0.125
 #: How far right of the last time before it 0 stands on a log scale.
 _ZERO = 3.0
 
@@ -100,14 +100,15 @@ def words_of(found: xr.Dataset) -> dict[str, str]:
     return {str(bound): str(word) for bound, word in zip(found["bound"].values, known, strict=True)}
 
 
-def hatch(ax: Axes, r: Any, values: dict[str, Any], colours: dict[str, Any]) -> None:
-    """Hatch the slots between the places r of what has no number there, one strip per name from the top."""
-    lacking = {name: np.flatnonzero(np.isnan(numbers)) for name, numbers in values.items()}
-    for place, name in enumerate(name for name, slots in lacking.items() if slots.size):
+def hatch(ax: Axes, r: Any, values: dict[str, Any], colours: dict[str, Any]) -> int:
+    """Hatch the slots between the places r of what has no number there, one strip per name from the top; how many."""
+    lacking = {name: slots for name, one in values.items() if (slots := np.flatnonzero(np.isnan(one))).size}
+    for place, name in enumerate(lacking):
         ends = {"ymin": 1.0 - STRIP * (place + 1), "ymax": 1.0 - STRIP * place}
         look = {"edgecolor": colours[name], "facecolor": "none", "hatch": "////", "linewidth": 0.0}
         for slot in lacking[name]:
             ax.axvspan(r[slot], r[slot + 1], **ends, **look, gid=f"no certificate: {name}")
+    return len(lacking)
 
 
 def time_axis(ax: Axes, t: Any, axis: TimeAxis = "auto", made: xr.Dataset | None = None) -> None:
@@ -119,7 +120,7 @@ def time_axis(ax: Axes, t: Any, axis: TimeAxis = "auto", made: xr.Dataset | None
     t : array
         The forward times drawn, the largest is T.
     axis : {"auto", "r", "t", "clock", "log-snr"}
-        "auto" takes t where half of the times crowd in a twelfth of the axis of r, as under VE and EDM; a time 0 stands
+        "auto" takes t where half of the times crowd in an eighth of the axis of r, as under VE and EDM; a time 0 stands
         at the end of the log scale, a factor of `_ZERO` beyond the last before it.
     made : Dataset, optional
         What is drawn: "clock" and "log-snr" are those of the process that its attributes name.

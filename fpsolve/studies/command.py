@@ -27,9 +27,9 @@ __all__ = ["add_commands", "check", "cite", "explained", "latex", "schema", "sho
 SWEEP = "sweep"
 #: CPU seconds of the studies, measured: with the shipped settings, and with `--quick`.
 SECONDS = {
-    "error-decomposition": (9, 6), "forgetting": (25, 11), "guidance": (14, 9), "harris-ladder": (34, 10),
-    "localization-set": (13, 5), "product-form": (38, 14), "proof": (22, 9), "score-noise": (47, 11),
-    "step-design": (24, 7), "step-size": (40, 8), "stochasticity": (17, 8),
+    "error-decomposition": (8, 5), "forgetting": (30, 7), "guidance": (11, 6), "harris-ladder": (27, 7),
+    "localization-set": (9, 5), "product-form": (19, 9), "proof": (9, 6), "score-noise": (29, 8),
+    "step-design": (15, 6), "step-size": (31, 8), "stochasticity": (11, 6),
 }  # fmt: skip
 A_POINT = "0.1 to 10 s each"
 #: In place of a default.
