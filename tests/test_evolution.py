@@ -330,8 +330,8 @@ def test_the_first_level_steps_a_quarter_of_a_unit_of_the_clock():
     run = fp.evolve(reverse, {"prior": fp.Gaussian(0.0, std=1.0)}, t_min=0.01, save_at=[0.3], tol=1e-2, progress=False)
     ends = np.array([reverse.clock(t) for t in (1.0, 0.3, 0.01)])
     least = np.ceil(np.abs(np.diff(ends)) / 0.25).sum()
-    # the layer in which the start spreads takes some more
-    assert least <= run.fpsolve.levels[0]["steps"] <= least + 4
+    # what the run adds to the clock of its dynamics, where the start spreads, takes some more
+    assert least <= run.fpsolve.levels[0]["steps"] <= 1.5 * least
 
 
 def test_the_plane_halves_cells_and_steps_apart():
