@@ -219,6 +219,11 @@ def test_the_upper_coefficient_of_coarse_cells_is_above_that_of_the_line(cells):
     print(cells, found.value, true, found.upper)
     assert true <= found.upper <= 1.03 * true
     assert found.value <= true * (1.0 + 1e-3)
+    # the rung of a ladder is a bound too, not what the cells show
+    rungs = bounds.ladder(reverse, grid=kernel.grid, blocks=1, t_min=0.02, weight=fp.PolynomialWeight(2, beta))
+    for name in ("sharp Dobrushin", "product of sharp Dobrushin"):
+        rung = rungs["prior"].sel(bound=name).values
+        assert true <= rung[-1] / rung[0] <= 1.03 * true
 
 
 def test_the_optimised_certificate_is_no_worse_than_young_s_in_a_box_that_ends_on_one_side():
