@@ -11,7 +11,7 @@ import numpy as np
 class Learned:
     """``model(t, x)``: the noise predicted at points (..., 2)."""
 
-    def __init__(self, data, process, *, t_min, seed, levels=16, bumps=120, draws=12_000):
+    def __init__(self, data, process, *, t_min, seed, levels=16, bumps=60, draws=12_000):
         self.process, rng = process, np.random.default_rng(seed)
         self.mean, self.cov = data.mean(axis=0), np.cov(data.T)
         grid = np.geomspace(t_min, process.T, 400)
@@ -38,8 +38,11 @@ class Learned:
 
     @staticmethod
     def bumps(x, centres, width):
-        square = np.sum(x**2, axis=1)[:, None] + np.sum(centres**2, axis=1) - 2.0 * x @ centres.T
-        return np.exp(-0.5 * np.maximum(square, 0.0) / width**2)
+        """``exp(-|x - c|^2/(2 width^2))``, shape (points, bumps), in one array."""
+        found = x @ (centres.T / width**2)
+        for square, across in ((x, np.s_[:, None]), (centres, np.s_[:])):
+            found -= (0.5 * np.sum(square**2, axis=1) / width**2)[across]
+        return np.exp(np.minimum(found, 0.0, out=found), out=found)
 
     def gaussian(self, t, x):
         """``s C_t^{-1} (x - a m)``: exact for Gaussian data, and what is left of the prediction far out."""
@@ -53,5 +56,6 @@ class Learned:
         answer = self.gaussian(t, points)
         for k, share in ((low, 1.0 - (place - low)), (low + 1, place - low)):
             centres, width, weights = self.fits[k]
-            answer = answer + share * self.bumps(points, centres, width) @ weights
+            for some in range(0, len(points), 2000):
+                answer[some : some + 2000] += self.bumps(points[some : some + 2000], centres, width) @ (share * weights)
         return answer.reshape(np.shape(x))

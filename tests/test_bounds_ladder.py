@@ -256,7 +256,7 @@ def test_no_random_case_breaks_the_ladder():
     """measured <= sharp <= Harris <= closed form, measured <= Poincare, KL <= Girsanov; and the rungs are there."""
     tally = {"cases": 0, "Harris": 0, "Harris, closed form": 0, "Poincare": 0}
 
-    count = cases.sample(200, 12)
+    count = cases.sample(200, 8)
 
     @settings(max_examples=count)
     @given(case=random_cases())

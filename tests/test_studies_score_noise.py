@@ -14,8 +14,8 @@ from fpsolve.studies import options, score_noise
 from fpsolve.studies.config import by_clock, own_units
 from fpsolve.studies.report import check_table
 
-#: Fewer errors, paths and resamples; in the nightly command as shipped.
-FEWER = cases.sample((), ("errors=40", "paths=3", "resamples=500"))
+#: Fewer errors, paths, resamples and half the times; in the nightly command as shipped.
+FEWER = cases.sample((), ("errors=40", "paths=3", "resamples=400", "intervals=40", "oracle.paths=4"))
 
 
 @pytest.fixture(scope="module")

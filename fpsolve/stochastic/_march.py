@@ -147,13 +147,13 @@ STEEPEST = 0.25
 
 @dataclass(frozen=True, eq=False)
 class Coupling:
-    """Modes on a grid, each times the root of its strength; what does not depend on time is computed once."""
+    """Modes on a grid, each times the root of its strength: a time is asked for five times in a row, computed once."""
 
     noise: ScoreNoise
     grid: Grid
     function: RadialFunction
     periodic: bool
-    _kept: dict[str, tuple[Array, Array]] = field(default_factory=dict, repr=False)
+    _kept: dict[float, tuple[Array, Array]] = field(default_factory=dict, repr=False)
 
     def at(self, t: float) -> tuple[Array, Array]:
         """Velocities and rates at time t.
@@ -165,12 +165,11 @@ class Coupling:
         rate : array, shape (modes, cells)
             ``sum rate u = sqrt(lambda_k) <u, e_k . grad phi>`` for cell averages u.
         """
-        if "fixed" in self._kept:
-            return self._kept["fixed"]
-        found = self._compute(t)
-        if self.noise.autonomous:
-            self._kept["fixed"] = found
-        return found
+        key = 0.0 if self.noise.autonomous else t
+        if key not in self._kept:
+            self._kept.clear()
+            self._kept[key] = self._compute(t)
+        return self._kept[key]
 
     def _compute(self, t: float) -> tuple[Array, Array]:
         root = np.sqrt(self.noise.variances)
