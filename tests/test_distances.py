@@ -259,6 +259,27 @@ def test_errors_cover_two_normal_laws_at_every_distance() -> None:
             assert off < 0.7 * float(found.error)
 
 
+@pytest.mark.parametrize("n", [40, 60, 80])
+def test_divergences_of_wrapped_normal_laws_are_covered(n: int) -> None:
+    """On a ring, by the sums of images: cell averages from distribution functions, KL and Hellinger by Gauss nodes."""
+    images, faces = np.arange(-8, 9), np.linspace(0.0, 1.0, n + 1)
+    nodes, weights = np.polynomial.legendre.leggauss(8)
+    x, w = ((np.arange(400)[:, None] + 0.5 + 0.5 * nodes) / 400).ravel(), np.tile(weights / 800, 400)
+
+    def wrapped(m: float, s: float) -> tuple[xr.DataArray, np.ndarray]:
+        averages = np.diff(ndtr((faces[:, None] + images - m) / s).sum(axis=1)) * n
+        values = np.exp(-0.5 * ((x[:, None] + images - m) / s) ** 2).sum(axis=1) / (s * np.sqrt(2.0 * np.pi))
+        return xr.DataArray(averages, dims="x", coords={"x": 0.5 * (faces[1:] + faces[:-1])}), values
+
+    for first, second in (((0.4, 0.2), (0.5, 0.25)), ((0.4, 0.2), (0.5, 0.2)), ((0.1, 0.7), (0.5, 0.15))):
+        (p, at_p), (q, at_q) = wrapped(*first), wrapped(*second)
+        truth = {distances.kl: w @ (at_p * np.log(at_p / at_q))}
+        truth[distances.hellinger] = np.sqrt(0.5 * w @ (np.sqrt(at_p) - np.sqrt(at_q)) ** 2)
+        for distance, exact in truth.items():
+            value, error = numbers(distance(p, q, unbounded=False))
+            assert abs(value - exact) < 0.7 * error + 1e-15
+
+
 def test_errors_cover_kinks_of_a_weight_wherever_they_lie_in_a_cell() -> None:
     """``int (1 + k (x - c)^+) N(0, 1)``: nearly all of it is in the cells beside c, and two rules may miss it alike."""
     k, w = 1e6, cells(fp.Gaussian(0.0, std=1.0), 800, (-8.0, 8.0))

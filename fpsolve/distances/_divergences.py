@@ -18,7 +18,7 @@ from fpsolve._checks import FloatArray
 from fpsolve.distances import _splines
 from fpsolve.distances._absolute import tensor_spline, tensor_values
 from fpsolve.distances._fields import TAIL_SAFETY, Frame, aligned
-from fpsolve.distances._splines import PRIMITIVES, spread
+from fpsolve.distances._splines import PRIMITIVES, TO_SIX, spread
 
 #: Cell averages below this part of the largest are rounding.
 FLOOR = 1e-14
@@ -134,15 +134,16 @@ def _regular(
 
     And where the cells are too wide for either density to be known between their averages.
     """
-    means, positive = zip(*(_mean(p, q, degree, integrand, dim) for degree in (4, 2)), strict=True)
+    means, positive = zip(*(_mean(p, q, degree, integrand, dim) for degree in (4, 6, 2)), strict=True)
     base = evaluated(integrand, p, q, p - q, regular)
-    # where a steep tail makes the spline negative the cell average is all there is
-    usable = regular & positive[0] & positive[1]
+    # where a steep tail makes a spline negative the cell average is all there is
+    usable = np.logical_and.reduce([regular, *positive])
     value = np.where(usable, means[0], base)
-    gap_2, gap_0 = (np.where(usable, np.abs(value - other), 0.0) for other in (means[1], base))
+    gaps = [np.where(usable, np.abs(value - other), 0.0) for other in (*means[1:], base)]
     for axis in range(1, dim + 1):
-        gap_2, gap_0 = (np.moveaxis(spread(np.moveaxis(g, axis, -1)), -1, axis) for g in (gap_2, gap_0))
-    error = np.where(usable, PRIMITIVES.error(gap_2, gap_0), np.abs(base))
+        gaps = [np.moveaxis(spread(np.moveaxis(gap, axis, -1)), -1, axis) for gap in gaps]
+    gap_6, gap_2, gap_0 = gaps
+    error = np.where(usable, np.maximum(PRIMITIVES.error(gap_2, gap_0), TO_SIX * gap_6), np.abs(base))
     coarse = regular & (~usable | ((gap_2 > _COARSE_GAP * gap_0) & (gap_2 > _UNRESOLVED * np.abs(value))))
     return np.where(regular, value, 0.0), np.where(regular, error, 0.0), coarse
 

@@ -320,8 +320,8 @@ INNER = np.array([0.25, 0.5, 0.75])
 # cells within which a derivative that vanishes by chance does so no longer: for densities, and for a difference whose
 # error is that of a few roots
 _REACH, _REACH_OF_ROOTS = 2, 4
-# factor on the difference to degree 6, which is the error of degree 4 up to its own
-_TO_SIX = 2.0
+#: Factor on the difference to degree 6, which is the error of degree 4 up to its own
+TO_SIX = 2.0
 
 Number = TypeVar("Number", np.float64, np.bool_)
 
@@ -390,7 +390,7 @@ def spline_error(averages: FloatArray, quartic: FloatArray) -> tuple[FloatArray,
     smooth = ~PRIMITIVES.is_rough(wide_2, wide_0)
     error = PRIMITIVES.error(near_2, near_0)
     wider = np.where(smooth, np.minimum(PRIMITIVES.error(wide_2, np.maximum(near_0, wide_2)), wide_2), 0.0)
-    return np.maximum(np.maximum(error, wider), _TO_SIX * spread(gap_6)), rough
+    return np.maximum(np.maximum(error, wider), TO_SIX * spread(gap_6)), rough
 
 
 def spread(values: NDArray[Number], reach: int = _REACH) -> NDArray[Number]:
