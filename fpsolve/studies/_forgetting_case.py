@@ -388,7 +388,7 @@ def caption(cases: Sequence[Case]) -> str:
     n = next(iter(cases[0].checks.values())).attrs["n"]
     source = cases[-1].source
     columns = zip(source.table.columns, source.mean, source.std, strict=True)
-    plane = f"(c) 2D: density from the start {shown[1]} at four times. " if len(cases) > 1 else ""
+    plane = f"(c) 2D: density from the start {shown[1]} at the times written. " if len(cases) > 1 else ""
     standardised = "; ".join(f"{k} has mean {mean:.4g} and standard deviation {std:.4g}" for k, mean, std in columns)
     return (
         f"(a) 1D: weighted total variation to the exact law against reverse time. Lines: grid, with the band of their "

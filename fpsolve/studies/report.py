@@ -385,10 +385,13 @@ def formula(law: Law) -> str:
     return " + ".join(parts)
 
 
+#: Pixels of the page per inch of a figure: its labels are as large as the notes; narrow screens scroll sideways.
+PER_INCH = 80
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 0 auto; padding: 1rem; color: #222 }
 img { max-width: 100%; height: auto } figure { margin: 1rem 0 } figcaption, .notes { font-size: .9rem; color: #555 }
-.wide { overflow-x: auto } table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .9rem }
+.wide { overflow-x: auto } @media (max-width: 45rem) { .wide img { max-width: none } }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .9rem }
 td, th { padding: .2rem .6rem; border-bottom: 1px solid #ddd; text-align: right; white-space: nowrap }
 td:first-child, th:first-child { text-align: left } pre { overflow-x: auto; font-size: .8rem }
 summary { cursor: pointer; font-weight: 600; margin: .6rem 0 } .fail { color: #b00020 }
@@ -397,7 +400,7 @@ summary { cursor: pointer; font-weight: 600; margin: .6rem 0 } .fail { color: #b
 
 def html(report: Report, picture: bytes) -> str:
     """Return ``report.html``: five sentences, the figure (PNG), the whole answer, tables, checks, provenance."""
-    source = base64.b64encode(picture).decode()
+    source, width = base64.b64encode(picture).decode(), PER_INCH * report.figure.get_figwidth()
     short = "".join(f"<li>{_text(sentence)}</li>" for sentence in in_short(report))
     word = "pass" if report.passed else "fail"
     failed = "" if report.passed else " open"
@@ -409,7 +412,8 @@ def html(report: Report, picture: bytes) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1"><link rel="icon" href="data:,">'
         f"<title>{escape(report.title)}</title><style>{STYLE}</style></head><body>\n"
         f'<h1>{escape(report.title)}</h1>\n<ul class="{word}">{short}</ul>\n'
-        f'<figure><img alt="{escape(report.title)}" src="data:image/png;base64,{source}">'
+        f'<figure><div class="wide"><img alt="{escape(report.title)}" width="{width:.0f}" '
+        f'src="data:image/png;base64,{source}"></div>'
         f"<figcaption>{_text(report.caption)}</figcaption></figure>\n"
         f"<p><b>Question.</b> {_text(report.question)}</p>\n"
         f"<details><summary>Answer in full</summary>{paragraphs}</details>\n"
