@@ -53,7 +53,7 @@ weight = fp.PolynomialWeight(power=2, beta=0.1)
 # * the same with constants in closed form, from the weights, means and variances of the mixture alone;
 # * *Poincare*: a chi-square bound. Its constant is that of a grid, an estimate; so is the line.
 #
-# The dots in between are an independent finite-volume run.
+# The dotted line beside the dots of what is measured is an independent finite-volume run.
 
 # %%
 ladder = bounds.ladder(
@@ -97,8 +97,8 @@ print(f"measured at t = 0: {float(measured[-1]):.4g}")
 table.map("{:.3g}".format)
 
 # %% [markdown]
-# **Answer.** The sharp coefficient loses a factor of 1.7, Poincare's inequality 7, Harris' theorem 24, with constants in
-# closed form 220. Harris' theorem loses it early, where most is forgotten: 63 percent of its log-loss is from $t = 1$ to
+# **Answer.** The sharp coefficient loses a factor of 1.7, Poincare's inequality 7.4, Harris' theorem 24, with constants in
+# closed form 225. Harris' theorem loses it early, where most is forgotten: 63 percent of its log-loss is from $t = 1$ to
 # 0.6, then 19, 11, 6 and 1. In the last tenth it has no certificate for the block by itself: points in different modes
 # share nothing. That costs next to nothing, since nearly nothing is forgotten there: the sharp coefficient of that block
 # is above 1, as the $V$-norm of a difference of two laws may grow.

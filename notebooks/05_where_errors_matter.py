@@ -108,14 +108,14 @@ for name, value in early.items():
     print(f"{name}: {value:.1e} of the first step's score error is left")
 
 # %% [markdown]
-# **Answer.** Near the end, for what finite steps do: equal steps make nearly all of the final error in the last few of
-# them. Steps that shrink towards the end share it, and the same number of them ends **5.1 times** closer (1.064 against
-# 0.208, known to 0.002).
+# **Answer.** Near the end, for what finite steps do: of 40 equal steps the last makes 61 percent of the error that is left,
+# the last five 91 percent. Steps that shrink towards the end share it, and the same number of them ends **5.1 times**
+# closer (0.208 in place of 1.064, known to 0.002).
 #
 # For the score it depends on the shape of its error. A shift moves mass from one mode to the other, and nothing later
-# undoes that: 29 percent is left even of the first step's. An error of the width leaves 1 percent, an oscillating one
-# $3 \cdot 10^{-5}$ unless it is made in the last tenth of the run. A single number for the size of a score error says
-# little.
+# undoes that: 29 percent is left even of the first step's. Of an error of the width 1 percent is left of the first step's,
+# of an oscillating one $3 \cdot 10^{-5}$. Whatever an oscillating error does before the last tenth of the run, at most
+# 1.4 percent of it is left. A single number for the size of a score error says little.
 #
 # Best step grids, for every sampler: `fpsolve study step-design`.
 

@@ -82,7 +82,7 @@ law = fp.KernelDensity(source.samples, bins=0.5)
 plane = fp.EDM(sigma_min=0.25, sigma_max=2.0)
 model = fp.scores.product_form(law, plane, rtol=1e-4)
 rest = fp.flows.stationary_points(model, [(-3.0, 3.0), (-3.0, 3.0)])
-print(", ".join(rest.kind), "- complete:", rest.complete, "- outside the hull of the data by", fp.flows.outside_hull(rest.at, law.component_means).round(2))
+print(", ".join(rest.kind), "- complete:", rest.complete, "- inside the hull of the data by", -fp.flows.outside_hull(rest.at, law.component_means).round(2))
 
 # %% [markdown]
 # ## Where samplers end, without and with noise

@@ -171,11 +171,14 @@ def test_samplers_take_the_same_steps_in_own_units(name) -> None:
 )
 def test_own_data_and_any_process_run_from_the_command_line(name, kind, tmp_path, capsys) -> None:
     values = np.round(np.random.default_rng(8).gamma(3.0, 1e4, 30), -4)
-    np.savetxt(tmp_path / "ties.csv", values, header="k", comments="")
+    np.savetxt(tmp_path / "ties.csv", np.c_[values, values[::-1]], header="k,m", comments="", delimiter=",")
     asked = ["study", name, "--data", str(tmp_path / "ties.csv"), "--set", f"process.kind={kind}", "--quick"]
+    asked += ["--columns", "k" if name == "forgetting" else "k,m"]
     assert main([*asked, "--out", str(tmp_path / "out")]) == 0, capsys.readouterr().out
     assert "ties.csv" in capsys.readouterr().out.splitlines()[0]
-    assert "standard deviation at t" in (tmp_path / "out" / "report.md").read_text()
+    text = (tmp_path / "out" / "report.md").read_text()
+    assert "standard deviation at t" in text and "On: ties.csv (k) under" in text
+    assert ("The column m is not used" in text) == (name != "forgetting")
 
 
 def test_values_are_toml_or_text() -> None:

@@ -367,6 +367,8 @@ def peak_memory() -> float | None:
 DPI = 200
 #: What is said of less work.
 QUICKLY = "Made with --quick: fewer cells, steps, particles and cases, and kernel densities binned."
+#: What is said of a second column.
+UNUSED = "The column {} is not used: this study is on the line and takes the first."
 #: What a study writes.
 FILES = ("run.nc", "figure.png", "figure.pdf", "report.md", "report.html", "summary.json")
 
@@ -392,8 +394,14 @@ def run_study(
     if options is not None and options.quick:
         report = replace(report, notes=(*report.notes, QUICKLY))
         origin["quick"] = True
+    told = json.dumps(origin["settings"])
+    if options is not None and options.data is not None:
+        columns = list(options.columns) or first_columns(options.data)
+        left = [name for name in columns[1:] if json.dumps(str(name)) not in told]
+        origin["data"] = f"{Path(options.data).name} ({', '.join(str(one) for one in columns if one not in left)})"
+        report = replace(report, notes=(*report.notes, *(UNUSED.format(name) for name in left)))
     report = replace(report, provenance={**origin, **report.provenance})
-    if '"own-units"' in json.dumps(origin["settings"]):
+    if '"own-units"' in told:
         report = replace(report, notes=(*report.notes, NOTE))
     if folder is not None:
         write_all(folder, _writers(report))
