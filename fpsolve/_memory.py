@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -114,9 +115,10 @@ WORTH = 20_000
 
 
 class _Setting:
-    """The number that was asked for, None until then."""
+    """The number that was asked for, None until then; and which threads are at work on a share already."""
 
     asked: int | None = None
+    within = threading.local()
 
 
 def set_threads(n: int | None) -> int:
@@ -178,21 +180,30 @@ def over(lines: int, cells: int, work: Callable[[int, int], object], *, multiple
     cells : int
         Cells in all of them.
     work : callable
-        A compiled loop over the lines first to last - 1; it writes what belongs to them and nothing else.
+        A compiled loop over the lines first to last - 1; it writes what belongs to them and nothing else. Loops within
+        it are done by its own thread.
     multiple : int
         Ranges begin at multiples of this.
     """
     count = min(1 + cells // WORTH, -(-lines // multiple))
     if count > 1:
-        count = min(count, threads())
+        count = min(count, 1 if getattr(_Setting.within, "share", False) else threads())
     if count <= 1:
         work(0, lines)
         return
+
+    def share(first: int, last: int) -> None:
+        _Setting.within.share = True
+        try:
+            work(first, last)
+        finally:
+            _Setting.within.share = False
+
     blocks = -(-lines // multiple)
     ends = [min(lines, blocks * k // count * multiple) for k in range(count)] + [lines]
-    others = [_pool(count - 1, os.getpid()).submit(work, ends[k], ends[k + 1]) for k in range(1, count)]
+    others = [_pool(count - 1, os.getpid()).submit(share, ends[k], ends[k + 1]) for k in range(1, count)]
     try:
-        work(ends[0], ends[1])
+        share(ends[0], ends[1])
     finally:
         for other in others:
             other.result()

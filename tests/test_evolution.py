@@ -1,6 +1,7 @@
 """The main job against the oracle: the figures of the verification table, each printed."""
 
 import tracemalloc
+from importlib import import_module
 
 import cases
 import numpy as np
@@ -11,6 +12,8 @@ from scipy.special import ndtr
 import fpsolve as fp
 from fpsolve import closed_form, weights
 from fpsolve._cells import refined
+from fpsolve.evolution import StepPlan
+from fpsolve.solver import scheme_named
 
 T_END = 0.01
 
@@ -364,6 +367,35 @@ def test_cells_that_cannot_be_halved_are_a_first_level_in_the_plane(cells):
     exact = fp.closed_form.cell_averages(reverse, start, 0.3, finest)
     error = float((weight * np.abs(run.density.values[0, -1] - exact)).sum() * finest.volume)
     assert 1.5 * error < float(run.error_estimate[0, -1])
+
+
+def test_axes_along_which_laws_are_wide_have_fewer_cells():
+    """Cells per axis are those of the widths along it; the finest run keeps means, of which later runs need more."""
+    turn = np.array([[np.cos(0.2), -np.sin(0.2)], [np.sin(0.2), np.cos(0.2)]])
+    cov = turn @ np.diag([0.2**2, 0.8**2]) @ turn.T
+    reverse = fp.Reverse(fp.GaussianMixture([1.0], [[0.3, -0.2]], covs=[cov]), fp.VP())
+    start = fp.Gaussian([0.5, 0.2], std=0.9)
+    run = fp.evolve(reverse, start, t_min=0.02, save_at=[0.02], tol=2e-3, progress=False)
+    grid = run.fpsolve.grid
+    assert run.attrs["tol_met"] == "yes" and grid.shape[0] > 1.5 * grid.shape[1]
+    weight = 1.0 + grid.axes[0][:, None] ** 2 + grid.axes[1] ** 2
+    exact = fp.closed_form.cell_averages(reverse, start, 0.02, grid)
+    error = float((weight * np.abs(run.density.values[0, -1] - exact)).sum() * grid.volume)
+    assert 1.5 * error < float(run.error_estimate[0, -1]) < 100.0 * error
+
+
+@pytest.mark.parametrize("boundary", ["no-flux", "periodic"])
+def test_levels_keep_means_if_asked(boundary):
+    dynamics = fp.Dynamics(lambda t, x: np.sin(x) - 0.3, 0.8, boundary)
+    grid = fp.Grid.uniform([(-np.pi, np.pi)] * 2, cells=(70, 66))
+    start = np.exp(-(grid.x**2).sum(axis=-1))[None] * np.array([1.0, 2.0])[:, None, None]
+    march = import_module("fpsolve.evolution._march").march
+    plan = StepPlan(np.linspace(0.0, 0.3, 4), np.array([2, 1, 3]))
+    times = np.concatenate([[0.0], np.linspace(0.0, 0.1, 3)[1:], [0.2], np.linspace(0.2, 0.3, 4)[1:]])
+    scheme = scheme_named("damped-crank-nicolson")
+    whole, means = (march(dynamics, times, grid, plan, start, scheme, halved=h).values for h in (False, True))
+    assert whole.shape == (2, 4, 70, 66) and means.shape == (2, 4, 35, 33)
+    np.testing.assert_allclose(means, whole.reshape(2, 4, 35, 2, 33, 2).mean(axis=(3, 5)), rtol=1e-13)
 
 
 def test_the_plane_with_joined_ends_meets_its_tolerance():

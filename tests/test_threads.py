@@ -6,6 +6,7 @@ import math
 import os
 import subprocess
 import sys
+import threading
 from importlib import import_module
 
 import numpy as np
@@ -116,6 +117,27 @@ def test_every_line_is_done_once(lines, multiple, restored):
         _memory.over(lines, 10**6, work, multiple=multiple)
         assert (done == 1).all()
         assert all(first % multiple == 0 for first in firsts)
+
+
+def test_loops_within_a_share_are_done_by_its_thread(restored):
+    """Else shares would wait for threads that wait for them; here three shares with a loop each on two threads."""
+    fp.set_threads(3)
+    found, done = [], np.zeros((3, 50), dtype=int)
+
+    def outer(first, last):
+        for row in range(first, last):
+
+            def inner(a, b, row=row):
+                found.append((row, threading.get_ident()))
+                done[row, a:b] += 1
+
+            _memory.over(50, 10**6, inner)
+
+    _memory.over(3, 10**6, outer)
+    assert (done == 1).all() and len(found) == 3
+    found.clear()
+    _memory.over(50, 10**6, lambda a, b: found.append(a))
+    assert len(found) == 3  # the control: outside of a share a loop has threads again
 
 
 def test_an_error_in_a_thread_reaches_the_caller(restored):

@@ -125,25 +125,28 @@ FIRST_CELLS, OTHER_CELLS, LAST_STEPS, STEPS_SHARE, MET_SHARE = 4.0 / 15.0, 4.0 /
 #: Order of extrapolations in the plane. Until it is seen the one below is believed where those of the fourth order
 #: come down at that within a slack, and they are taken to be at most so many times better than these.
 PLANE_ORDER, PAIR_SLACK, PAIR_SHARE = 6.0, 0.5, 0.1
+#: Before cells are halved the error in time there is known: steps are halved first where it is so large a share of the
+#: tolerance, and not small beside the error in space, which becomes so many times smaller at most.
+AHEAD, MOST = 0.7, 200.0
 
 
 @compiled
 def combine(
     runs: tuple[Array, ...], v: Array, w: Array, ring: bool, parts: tuple[Array, Array, Array, Array], sums: Array
 ) -> None:
-    """What `_Combined` holds of a plane, from runs on all of its cells and on fewer, each with more steps."""
+    """What `_Combined` holds of a plane, from runs on twice its cells, or means of these, and on fewer."""
     fine, half, later, quarter, faster, fastest, e0, e1, e2, e3 = runs
     out, first, others, last = parts
     b, c, level, pair, steps = IN_TIME[1], IN_TIME[0, 1], 0.0, 0.0, 0.0
     for i in range(half.shape[0]):
-        upper, lower, here, there, weight = fine[2 * i], fine[2 * i + 1], half[i], later[i], v[i]
-        best, change = out[i], first[i]
+        here, there, weight, best, change = half[i], later[i], v[i], out[i], first[i]
         for j in range(here.size):
-            mean = 0.25 * ((upper[2 * j] + upper[2 * j + 1]) + (lower[2 * j] + lower[2 * j + 1]))
-            gap, slower = mean - here[j], there[j] - here[j]
+            best[j] = fine[i, j] if fine.shape == half.shape else mean_of(fine, i, j)
+        for j in range(here.size):
+            gap, slower = best[j] - here[j], there[j] - here[j]
             level += weight[j] * abs(gap)
             steps += weight[j] * abs(slower)
-            best[j] = mean + gap / 3.0
+            best[j] += gap / 3.0
             change[j] = c * slower
     if quarter.size > 0:
         if e0.size > 0:
@@ -242,18 +245,26 @@ class _Runs:
         return self.plans[j]
 
     def ahead(self, i: int, j: int) -> float:
-        """Cell updates until there is an extrapolation down from (i, j) and the one before it."""
+        """Cell updates spent once there is an extrapolation down from (i, j) and the one before it."""
         wanted = {(a - b, j + c) for a in (i, i - 1) for b in range(4) for c in range(b + 1) if a >= b}
-        return sum(Record(self.grid(a).shape, self.plan(b).steps).updates for a, b in wanted - set(self.done))
+        wanted -= {at for at in self.done if at[0] == i or self._whole(*at)}
+        records = [*self.records, *(Record(self.grid(a).shape, self.plan(b).steps) for a, b in wanted)]
+        return sum(record.updates for record in records)
 
-    def values(self, i: int, j: int) -> Array:
-        """Densities (starts, saves, nx, ny) of a run."""
-        if (i, j) not in self.done:
+    def _whole(self, i: int, j: int) -> bool:
+        """Whether a run was made and has all of its cells, not means."""
+        return (i, j) in self.done and self.done[i, j].values.shape[2:] == self.grid(i).shape
+
+    def values(self, i: int, j: int, *, halved: bool = False) -> Array:
+        """Densities (starts, saves, nx, ny) of a run, or with `halved` at least their means over 2 x 2 cells."""
+        if not self._whole(i, j) and not (halved and (i, j) in self.done):
             grid, plan, problem = self.grid(i), self.plan(j), self.problem
             with progress_bar(plan.steps, f"level {len(self.records) + 1}, {grid.shape} cells", self.progress) as bar:
                 times, after = plan.times(problem.clock), problem.forgotten(grid)
                 start = problem.start_values(grid)
-                done = march(problem.dynamics, times, grid, plan, start, self.scheme, bar.update, forgotten=after)
+                done = march(
+                    problem.dynamics, times, grid, plan, start, self.scheme, bar.update, forgotten=after, halved=halved
+                )
             self.done[i, j] = done
             self.records.append(done.record)
         return self.done[i, j].values
@@ -263,13 +274,17 @@ class _Runs:
         self.done = {at: level for at, level in self.done.items() if at[1] >= j}
         self._combined = {at: one for at, one in self._combined.items() if at[1] >= j}
 
-    def combined(self, i: int, j: int) -> _Combined:
-        """The extrapolation from (i, j) down, of the sixth order; with i = 1 of the fourth."""
-        if (i, j) in self._combined:
+    def combined(self, i: int, j: int, *, blind: bool = False) -> _Combined:
+        """The extrapolation from (i, j) down, of the sixth order; with i = 1 of the fourth.
+
+        With `blind` before there is that run: corrections in time do not need it, all else is meaningless.
+        """
+        if (i, j) in self._combined and not blind:
             return self._combined[i, j]
         half, grid, ring = self.values(i - 1, j), self.grid(i - 1), self.problem.dynamics.boundary == "periodic"
         # runs on half, a quarter and an eighth of the cells, each with more steps
-        runs = [self.values(i, j), half, self.values(i - 1, j + 1)]
+        # of the finest cells means are asked for; the first are halved again
+        runs = [half if blind else self.values(i, j, halved=i > 2), half, self.values(i - 1, j + 1)]
         runs += [self.values(i - b, j + c) for b in (2, 3) if b <= i for c in range(b + 1)]
         weights = [self.problem.weight_values(one) for one in (grid, self.grid(max(i - 2, 0)))]
         quarter = runs[3].shape[2:] if i > 1 else (0, 0)
@@ -285,16 +300,22 @@ class _Runs:
 
         over(half.shape[0] * half.shape[1], runs[0].size, planes)
         level, pair, steps = np.moveaxis(sums * grid.volume, -1, 0)
-        self._combined[i, j] = _Combined(out, first, others, last, level, pair, steps)
-        return self._combined[i, j]
+        found = _Combined(out, first, others, last, level, pair, steps)
+        if not blind:
+            self._combined[i, j] = found
+        return found
 
-    def compared(self, i: int, j: int) -> tuple[Array, Array, Array, Array]:
+    def in_time(self, i: int, j: int) -> float:
+        """The largest error in time down from (i, j), before there is that run."""
+        return float(np.max(self.problem.caution[:, None] * self.compared(i, j, blind=True)[3]))
+
+    def compared(self, i: int, j: int, *, blind: bool = False) -> tuple[Array, Array, Array, Array]:
         """What half the cells say with the corrections in time of (i, j), what that may be off by, and two norms.
 
         Shapes (starts, saves, nx/2, ny/2) of `previous` and of what it may be off by, then (starts, saves): of the
         difference of the extrapolation to `previous`, and of the errors in time.
         """
-        found, before = self.combined(i, j), self.combined(i - 1, j)
+        found, before = self.combined(i, j, blind=blind), self.combined(i - 1, j)
         v, ring = self.problem.weight_values(self.grid(i - 2)), self.problem.dynamics.boundary == "periodic"
         previous, off = np.empty_like(before.values), np.empty_like(before.values)
         sums = np.zeros((*previous.shape[:2], 2))
@@ -353,16 +374,19 @@ def _solve_plane(runs: _Runs, tol: float, budget: float) -> tuple[Solution, bool
         solution, orders, in_space, in_time = runs.solution(i, j)
         if np.max(solution.error(runs.problem)) <= tol:
             return solution, True
-        # twice the steps cost half of what cells halved along both axes do
-        longer = in_time > max(STEPS_SHARE * tol, in_space) or in_space < MET_SHARE * tol - 0.25 * in_time
-        ahead = (i, j + 1) if longer else (i + 1, j)
-        spent = sum(record.updates for record in runs.records) + runs.ahead(*ahead)
+        # twice the steps cost half of what cells halved along both axes do; the first cells are halved in any case
+        longer = i > 2 and in_time > max(STEPS_SHARE * tol, in_space)
+        ahead = (i, j + 1) if longer or in_space < MET_SHARE * tol - 0.25 * in_time else (i + 1, j)
         starts, saves = solution.values.shape[:2]
         # the runs that are kept beside the finest, and what is made of them, take about as much as it
-        if spent > budget or not fits(runs.grid(ahead[0]), 2 * starts, saves):
+        if runs.ahead(*ahead) > budget or not fits(runs.grid(ahead[0]), 2 * starts, saves):
             return orders.stopped(solution, tol), False
+        least = max(AHEAD * tol, in_space / MOST) if ahead[0] > i else np.inf
         i, j = ahead
         runs.leave(j)
+        while runs.in_time(i, j) > least and runs.ahead(i, j + 1) <= budget:
+            j += 1
+            runs.leave(j)
 
 
 @dataclass

@@ -268,7 +268,7 @@ class Record:
 
 @dataclass(frozen=True, eq=False)
 class Level:
-    """One solution: grid, plan and the saved cell averages, shape (starts, saves, nx[, ny]).
+    """One solution: grid, plan and the saved cell averages, shape (starts, saves, nx[, ny]), or means over 2 x 2.
 
     `peclet` has the mesh Peclet numbers of the faces per axis, in the steps that were to be watched and had noise.
     """
@@ -283,6 +283,11 @@ class Level:
         """Cells and steps."""
         return Record(self.grid.shape, self.plan.steps)
 
+    def keep(self, at: slice | NDArray[np.int64], densities: Array) -> None:
+        """Fill in densities (starts, times, nx[, ny]) at save times, or their means."""
+        whole = self.values.shape[2:] == self.grid.shape
+        self.values[:, at] = densities if whole else self.grid.restrict(densities)
+
 
 def march(
     dynamics: BaseDynamics,
@@ -294,6 +299,7 @@ def march(
     tick: Callable[[int], None] = lambda steps: None,
     watched: Collection[int] = (),
     forgotten: tuple[int, Array] | None = None,
+    halved: bool = False,
 ) -> Level:
     """Advance the start densities through the plan and keep them at its save times.
 
@@ -313,6 +319,8 @@ def march(
         Steps, counted from 0, whose mesh Peclet numbers are kept.
     forgotten : (int, array), optional
         Number of the save time (0 or 1) from which on every start is this density, times its mass.
+    halved : bool
+        In the plane: keep means over 2 x 2 cells, a quarter of the numbers.
 
     Returns
     -------
@@ -322,21 +330,21 @@ def march(
     table = step_table(scheme, np.abs(np.diff(times)), startup=plan.startup)
     nodes = times[:-1] + scheme.node * np.diff(times)
     marks = np.cumsum(plan.counts)
-    values = np.empty((len(start), len(plan.saves), *grid.shape))
-    values[:, 0] = q = start
-    level = Level(grid, plan, values, {step: [] for step in watched})
+    values = np.empty((len(start), len(plan.saves), *(grid.coarsen() if halved else grid).shape))
+    level, q = Level(grid, plan, values, {step: [] for step in watched}), start
+    level.keep(slice(0, 1), q[:, None])
     done = 0
     if forgotten is not None:
         mass = start.sum(axis=tuple(range(1, start.ndim)), keepdims=True) * grid.volume
         q = mass * forgotten[1]
         if forgotten[0] == 1:
-            values[:, 1], done = q, int(marks[0])
-            tick(done)
+            level.keep(slice(1, 2), q[:, None])
+            tick(done := int(marks[0]))
     for first, last, quiet in _stretches(dynamics, plan, done):
         if quiet:
             ends = marks[(marks > first) & (marks <= last)]
             carried = carry(dynamics, grid, times[np.append(first, ends)], q)
-            values[:, np.searchsorted(marks, ends) + 1] = carried
+            level.keep(np.searchsorted(marks, ends) + 1, carried)
             q = carried[:, -1]
             tick(last - first)
         else:
@@ -371,7 +379,7 @@ def _advance_through(
         # the first save time ahead, and those that lie within the chunk
         ahead, beyond = np.searchsorted(marks, [first, last], side="right")
         q, kept = advance_through(q, rates, table[first:last], marks[ahead:beyond] - first, periodic=periodic)
-        level.values[:, ahead + 1 : beyond + 1] = kept.swapaxes(0, 1)
+        level.keep(slice(ahead + 1, beyond + 1), kept.swapaxes(0, 1))
         tick(last - first)
     return q
 
@@ -397,11 +405,7 @@ def _differences(plane: Array, axis: int) -> Array:
     """From one cell to the next along an axis, some rows side by side with others."""
     above, below = (plane[1:], plane[:-1]) if axis == 0 else (plane[:, 1:], plane[:, :-1])
     found = np.empty(above.shape)
-    over(
-        len(found),
-        found.size,
-        lambda first, last: np.subtract(above[first:last], below[first:last], out=found[first:last]),
-    )
+    over(len(found), found.size, lambda a, b: np.subtract(above[a:b], below[a:b], out=found[a:b]))
     return found
 
 

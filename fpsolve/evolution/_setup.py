@@ -306,11 +306,18 @@ def _bounds(dynamics: BaseDynamics, problem: Problem, allowance: float) -> tuple
 def _finest(dynamics: BaseDynamics, problem: Problem) -> list[float]:
     """Smallest standard deviation of the laws along the way, per axis of the solver's coordinate; 0 if unknown."""
     laws = [s for s in problem.starts.values() if isinstance(s, Law)]
-    t = float(problem.saves[-1])
-    stds = [law.smallest_std for law in dynamics.laws_at(t, laws)]
-    smallest = min(stds) if stds else 0.0
-    scale = np.ones(laws[0].dim) if problem.frame is None else problem.frame.scale(t)
-    return [float(smallest / s) for s in scale]
+    t, dim = float(problem.saves[-1]), laws[0].dim
+    found = [_widths(law) for law in dynamics.laws_at(t, laws)]
+    scale = np.ones(dim) if problem.frame is None else problem.frame.scale(t)
+    return [float(width / s) for width, s in zip(np.min(found, axis=0) if found else np.zeros(dim), scale, strict=True)]
+
+
+def _widths(law: Law) -> Array:
+    """Smallest standard deviation of a law along every axis, of a component in the plane with the other axis fixed."""
+    mixture = law.components
+    if law.dim == 1 or mixture is None:
+        return np.full(law.dim, law.smallest_std)
+    return np.asarray(1.0 / np.sqrt(np.diagonal(np.linalg.inv(mixture.component_covs), axis1=1, axis2=2).max(axis=0)))
 
 
 def describe(dynamics: BaseDynamics, starts: Mapping[str, Start], **inputs: Any) -> dict[str, str | float | int]:

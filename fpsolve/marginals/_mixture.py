@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from fpsolve._checks import FloatArray, points
-from fpsolve._memory import over
+from fpsolve._memory import over, threads
 from fpsolve.grid import nodes_for
 from fpsolve.laws import LOG_2PI, Gaussian, Law, NormalMixture, check_axes
 from fpsolve.processes import Process
@@ -304,11 +304,19 @@ def _on_axes(
         line = partial(_compiled.lines, peaks, means[..., 0].copy(), halves[..., 0].copy(), x[0], out)
         over(len(out), out.size, line)
     elif mixture.diagonal:
-        for i in range(scale.size):
-            # log sum_k A_k(x) B_k(y) for diagonal covariances
-            along_x = peaks[i] - halves[i, :, 0] * (x[0][:, None] - means[i, :, 0]) ** 2
-            along_y = -halves[i, :, 1, None] * (x[1] - means[i, :, 1, None]) ** 2
-            out[i] = log_matmul(along_x, along_y)
+
+        def some(first: int, last: int) -> None:
+            for i in range(first, last):
+                # log sum_k A_k(x) B_k(y) for diagonal covariances
+                along_x = peaks[i] - halves[i, :, 0] * (x[0][:, None] - means[i, :, 0]) ** 2
+                along_y = -halves[i, :, 1, None] * (x[1] - means[i, :, 1, None]) ** 2
+                out[i] = log_matmul(along_x, along_y)
+
+        # times one after another where they are too few for all threads: then these share the rows of each
+        if scale.size < threads():
+            some(0, scale.size)
+        else:
+            over(scale.size, out.size + (x[0].size + x[1].size) * peaks.size, some)
     else:
         tilt = np.tile([1.0, 0.0], (scale.size, 1)) if tilt is None else tilt
         rows = partial(_compiled.planes, peaks, means, halves, slopes, x[0], x[1], tilt, out)

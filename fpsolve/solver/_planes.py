@@ -72,6 +72,16 @@ def _put(block: Array, turned: bool, first: int, plane: Array) -> None:
 
 
 @compiled
+def _put_means(block: Array, first: int, plane: Array) -> None:
+    """Write means over 2 x 2 cells of what `_take` took along x."""
+    width = min(BLOCK // 2, plane.shape[1] - first // 2)
+    for i in range(plane.shape[0]):
+        left, right, row = block[2 * i], block[2 * i + 1], plane[i, first // 2 : first // 2 + width]
+        for k in range(width):
+            row[k] = 0.25 * ((left[2 * k] + left[2 * k + 1]) + (right[2 * k] + right[2 * k + 1]))
+
+
+@compiled
 def _jump_weights(u: Array, ahead: int, c: float, forth: Array, back: Array) -> None:
     """c Ber(-z), c Ber(z) with ``z = u[e + ahead] - u[e]``: one list, so that the loop runs in the vector units.
 
@@ -182,7 +192,7 @@ def sweep_x(
         Factors of the lines: those of the half step that is ended, then those of the one begun.
     closing : (mix, solves)
         Of the half step to end; no solves: there is none.
-    kept : array, shape (starts, saves, nx, ny)
+    kept : array, shape (starts, saves, nx, ny), or of half as many cells for means over 2 x 2
     at : int
         Which save the density between the two is; negative: none.
     source : (potential, up, down)
@@ -198,7 +208,9 @@ def sweep_x(
             for s in range(starts):
                 _take(q[s], False, begin, state)
                 _step(state, factors, closing[0], closing[1], m)
-                if at >= 0:
+                if at >= 0 and kept.shape[2] < nx:
+                    _put_means(state, begin, kept[s, at])
+                elif at >= 0:
                     _put(state, False, begin, kept[s, at])
                 if s < starts - 1 or opening[2] == 0:
                     _put(state, False, begin, q[s])

@@ -180,8 +180,8 @@ def advance_planes(q: Array, chunks: Iterable[Rates | Potentials], table: StepTa
     chunks : iterable
         What makes the steps, some of them at a time.
     table : StepTable
-    kept : array, shape (starts, saves, nx, ny)
-        Filled with the densities after some of the steps.
+    kept : array, shape (starts, saves, nx, ny), or (starts, saves, nx/2, ny/2)
+        Filled with the densities after some of the steps, or with their means over 2 x 2 cells.
     ends : int array, shape (steps,)
         After a step: which save the density is, negative for none.
     """
