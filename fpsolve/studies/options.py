@@ -398,7 +398,7 @@ def run_study(
     if options is not None and options.data is not None:
         columns = list(options.columns) or first_columns(options.data)
         left = [name for name in columns[1:] if json.dumps(str(name)) not in told]
-        origin["data"] = f"{Path(options.data).name} ({', '.join(str(one) for one in columns if one not in left)})"
+        origin["given"] = f"{Path(options.data).name} ({', '.join(str(one) for one in columns if one not in left)})"
         report = replace(report, notes=(*report.notes, *(UNUSED.format(name) for name in left)))
     report = replace(report, provenance={**origin, **report.provenance})
     if '"own-units"' in told:

@@ -306,7 +306,7 @@ def in_short(report: Report) -> tuple[str, ...]:
     first, *more = (one.rstrip(".") for one in _sentences(report.question))
     asked = "; ".join([first, *(one[0].lower() + one[1:] for one in more)])
     laws, processes = _looked_at(report.provenance.get("settings", {}))
-    own = str(report.provenance.get("data", ""))
+    own = str(report.provenance.get("given", ""))
     if own and not any(law.startswith(own.split(" (")[0]) for law in laws):
         # the law does not say what it was made of
         laws = [own if law == "kernel-density" else f"{law}, fitted to {own}" for law in laws]
