@@ -76,6 +76,10 @@ def test_starts_keep_their_distance_in_standard_deviations_and_what_is_set_stays
 @pytest.mark.parametrize(
     ("options", "said"),
     [
+        (
+            {"name": "proof", "changes": ["target={kind='student-t', df=5.0}"]},
+            "gaussian-mixture, gaussian, kernel-density, got",
+        ),
         ({"changes": ["t_min"]}, "key=value"),
         ({"changes": ["t_minn=3"]}, "t_minn: unknown key"),
         ({"changes": ["t_min.x=3"]}, "path of tables"),
@@ -86,7 +90,7 @@ def test_starts_keep_their_distance_in_standard_deviations_and_what_is_set_stays
 )
 def test_what_does_not_fit_is_one_sentence(options, said) -> None:
     with pytest.raises(ValueError, match=re.escape(said)):
-        config("forgetting", **options)
+        config(**({"name": "forgetting"} | options))
 
 
 def test_less_work_leaves_what_a_file_of_settings_says(tmp_path) -> None:

@@ -188,8 +188,8 @@ def _missed(run: xr.Dataset, *, rough: bool) -> str:
     start, save = np.unravel_index(int(np.argmax(np.where(np.isnan(estimate), np.inf, estimate))), estimate.shape)
     said = (
         f"tol: expected an error below {run.attrs['tol']:g}, got an estimate of {estimate[start, save]:.3g} for start "
-        f"{run.start.values[start].item()!r} at t = {float(run.t[save]):.6g}; give a larger budget or tol, end at a "
-        "larger time, or take wider starts or a weaker weight."
+        f"{run.start.values[start].item()!r} at t = {float(run.t[save]):.6g}; take a larger tol or t_min, wider "
+        "starts or a weaker weight, or give evolve a larger budget."
     )
     if not rough:
         return said

@@ -82,6 +82,8 @@ KNOWN: dict[str, tuple[str, ...]] = {
     "step-size": ("tolerance",),
     "stochasticity": ("noise_helps",),
 }
+#: Laws about which something can be proved.
+PROVED = ("gaussian-mixture", "gaussian", "kernel-density")
 #: With less work, kernel densities of more points are binned, in bandwidths.
 FEW, QUICK_BINS = 60, 0.5
 #: Columns of a file that are looked at where none are given.
@@ -143,6 +145,8 @@ class Options:
         for path, law in laws.items() if self.data is None else ():
             target = _get(tree, f"{path}target")
             if isinstance(target, dict) and target != law:
+                if name == "proof" and target.get("kind", PROVED[0]) not in PROVED:
+                    raise error("target", f"one of {', '.join(PROVED)}", target["kind"], "other studies take all laws")
                 group = _get(tree, path.removesuffix(".")) if path else tree
                 widen(group, reach(target), reach(law), [key.removeprefix(path) for key in keys])
         if self.data is not None or any("process" in key or "target" in key for key in keys):

@@ -92,6 +92,7 @@ def _one(knob: Knob, eta: Eta) -> xr.Dataset:
     curve = fp.forgetting_curve(run, weight=knob.weight).sel(start="far", drop=True)
     plain = fp.forgetting_curve(run, weight=fp.UnitWeight()).sel(start="far", drop=True)
     numbers = {"far": curve.distance, "far_error": curve.error, "plain": 0.5 * plain.distance}
+    numbers["plain_error"] = 0.5 * plain.error.max()
     found = (
         xr.Dataset(numbers, attrs={"status": "estimated"})
         .assign(estimate=run.error_estimate.max())
@@ -349,9 +350,16 @@ def checks(config: Config, by_eta: xr.Dataset, by_churn: xr.Dataset, known: floa
         Check.at_most("early error, eta = 1 against eta = 0", gained, 1.0),
         Check.at_most("late error, eta = 0 against the largest eta", 1.0 / lost, 1.0),
     )
+    moved = {"eta = 0": flow, "S_churn = 0": quiet}
     return (
-        Check.at_most("eta = 0: total variation moves by", float(np.ptp(flow["plain"].values)), 1e-8),
-        Check.at_most("S_churn = 0: total variation moves by", float(np.ptp(quiet["plain"].values)), 1e-8),
+        *(
+            Check.at_most(
+                f"{name}: total variation moves by",
+                float(np.ptp(run["plain"].values)),
+                max(1e-8, float(run["plain_error"])),
+            )
+            for name, run in moved.items()
+        ),
         Check("eta = 1: far start against Bayes' rule", float(one["far"][-1]), known, float(one["far_error"][-1])),
         Check.at_most("(measured - error) / (coefficient x initial)", ratio, 1.001),
         Check.at_most("error estimate of a run, eta", float(by_eta["estimate"].max()), config.tol),
