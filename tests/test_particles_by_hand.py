@@ -19,9 +19,15 @@ def test_chi_square_of_three_cells():
 
 
 def test_z_scores_are_allowed_the_error_of_the_grid_once(monkeypatch):
-    """Mean 1, variance 4, 100 draws with mean 1.5: z = 2.5; error 0.1 and tail 0.06 are 0.8 standard deviations."""
-    monkeypatch.setattr(_agreement, "expectations", lambda *given: (np.array([1.0]), np.array([4.0])))
-    grid = SimpleNamespace(probability=None, cells=None, error=0.1, tail=0.06)
+    """Mean 1, variance 4, 100 draws with mean 1.5: z = 2.5; errors 0.16 in all are 0.8 standard deviations."""
+    means = {"coarse": 0.97, "fine": 1.0}
+    monkeypatch.setattr(
+        _agreement, "expectations", lambda _, cells, *frame: (np.array([means[cells]]), np.array([4.0]))
+    )
+    monkeypatch.setattr(_agreement, "on_cells", lambda probability, *cells: probability)
+    cells = type("Cells", (str,), {"refine": lambda self: "fine"})("coarse")
+    # the grid's, what is outside of the run, what halved cells change, the tail
+    grid = SimpleNamespace(probability=None, cells=cells, error=0.05, outside=np.array([0.02]), tail=0.06)
     sample = SimpleNamespace(n=100, function_mean=np.array([1.5]), centre=None, width=None)
     found = _agreement._z_scores(grid, sample, 0.05)
     assert found["z"] == pytest.approx([2.5])

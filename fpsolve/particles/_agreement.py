@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -213,7 +213,7 @@ def tests(grid_side: GridSide, sample: ParticleSide, level: float, min_expected:
             "dkw_band": dkw_band(sample.n, share) + allowance,
             "dkw_p": dkw_p_value(max(0.0, distance - allowance), sample.n),
         }
-    row |= _z_scores(_on_halves(grid_side, sample), sample, share)
+    row |= _z_scores(grid_side, sample, share)
     row["p_value"] = [row.pop(f"{family}_p") for family in tests_made]
     # One z p-value is the smallest of several: it is held against the level of a single function.
     row["level"] = [share / len(row["z"]) if family == "z" else share for family in tests_made]
@@ -253,23 +253,22 @@ def _chi_square(here: GridSide, sample: ParticleSide, level: float, min_expected
     }
 
 
-def _on_halves(grid_side: GridSide, sample: ParticleSide) -> GridSide:
-    """The density on halved cells; what functions change by is an error too, and so is what the run lacks."""
+def _z_scores(grid_side: GridSide, sample: ParticleSide, level: float) -> dict[str, Any]:
+    """z-scores by the density on halved cells, which bounds the error of every expectation, since |f| <= V.
+
+    What functions change by on halved cells is an error too, and so is what the run lacks.
+    """
     cells, finer = grid_side.cells, grid_side.cells.refine()
     probability = on_cells(grid_side.probability, cells, finer)
-    both = (grid_side.probability, cells), (probability, finer)
-    means = (expectations(*one, sample.centre, sample.width)[0] for one in both)
-    error = grid_side.error + float(grid_side.outside.sum()) + float(np.max(np.abs(np.subtract(*means))))
-    return replace(grid_side, cells=finer, probability=probability, error=error)
-
-
-def _z_scores(grid_side: GridSide, sample: ParticleSide, level: float) -> dict[str, Any]:
-    """z-scores; the weighted error of the density bounds the error of every expectation, since |f| <= V."""
-    mean, variance = expectations(grid_side.probability, grid_side.cells, sample.centre, sample.width)
+    (coarse, _), (mean, variance) = (
+        expectations(*one, sample.centre, sample.width)
+        for one in ((grid_side.probability, cells), (probability, finer))
+    )
+    error = grid_side.error + float(grid_side.outside.sum()) + float(np.max(np.abs(coarse - mean)))
     # A function that is constant on the support has no variance; the floor keeps its z finite.
     std = np.sqrt(np.maximum(variance, 1e-12) / sample.n)
     z = (sample.function_mean - mean) / std
-    allowance = (grid_side.error + grid_side.tail) / std
+    allowance = (error + grid_side.tail) / std
     excess = np.maximum(0.0, np.abs(z) - allowance)
     band = normal_band(level / z.size)
     return {

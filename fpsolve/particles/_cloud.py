@@ -101,14 +101,12 @@ def expectations(probability: Array, cells: Grid, centre: Array, width: Array) -
     per axis (P_i cell probabilities, bars cell averages, |C| the volume): the product of averages is not
     the average of the product.
     """
-    average, square = np.zeros((2, len(function_names(cells.dim)), *cells.shape))
+    mean, second = np.zeros((2, len(function_names(cells.dim))))
     for node in itertools.product(range(2), repeat=cells.dim):
-        offset = tuple(float(_NODES[k]) / 2 for k in node)
-        weight = np.prod([_WEIGHTS[k] / 2 for k in node])
-        f = _at(cells, offset, centre, width)
-        average += weight * f
-        square += weight * f**2
-    mean, second = (np.tensordot(values, probability, axes=cells.dim) for values in (average, square))
+        weighed = np.prod([_WEIGHTS[k] / 2 for k in node]) * probability
+        f = _at(cells, tuple(float(_NODES[k]) / 2 for k in node), centre, width)
+        mean += np.tensordot(f, weighed, axes=cells.dim)
+        second += np.tensordot(f**2, weighed, axes=cells.dim)
     for axis in range(cells.dim):
         half = tuple(0.5 if k == axis else 0.0 for k in range(cells.dim))
         right, left = (_at(cells, tuple(s * o for o in half), centre, width) for s in (1, -1))
@@ -122,9 +120,8 @@ def expectations(probability: Array, cells: Grid, centre: Array, width: Array) -
 def _at(cells: Grid, offset: tuple[float, ...], centre: Array, width: Array) -> Array:
     """Test functions at the cell centres moved by ``offset`` cells: (functions, nx[, ny])."""
     ends = zip(cells.bounds, offset, cells.spacing, strict=True)
-    points = Grid(tuple((low + o * h, high + o * h) for (low, high), o, h in ends), cells.shape).x
-    flat = points.ravel() if cells.dim == 1 else points.reshape(-1, 2)
-    return function_values(flat, centre, width, cells.dim).reshape(-1, *cells.shape)
+    axes = Grid(tuple((low + o * h, high + o * h) for (low, high), o, h in ends), cells.shape).axes
+    return _values(*np.ix_(*((axis - c) / w for axis, c, w in zip(axes, centre, width, strict=True))))
 
 
 def _saturated(square: Array) -> Array:
@@ -138,11 +135,14 @@ def function_names(dim: int) -> tuple[str, ...]:
 
 def function_values(x: Array, centre: Array, width: Array, dim: int) -> Array:
     """All test functions at points x (n,) or (n, 2): (functions, n); centre and width are (dim,)."""
-    if dim == 1:
-        u = (x - centre[0]) / width[0]
-        return np.stack([f(u) for f in _LINE.values()])
-    u, v = ((x[..., i] - centre[i]) / width[i] for i in range(2))
-    return np.stack([f(u, v) for f in _PLANE.values()])
+    columns = (x,) if dim == 1 else (x[..., 0], x[..., 1])
+    return _values(*((column - centre[i]) / width[i] for i, column in enumerate(columns)))
+
+
+def _values(*u: Array) -> Array:
+    """All test functions of u and, in 2D, v, which broadcast."""
+    functions: dict[str, Callable[..., Array]] = _LINE if len(u) == 1 else _PLANE
+    return np.stack(np.broadcast_arrays(*(f(*u) for f in functions.values())))
 
 
 def frame_of_target(target: Any, scale: float, variance: float) -> tuple[Array, Array]:
