@@ -19,6 +19,9 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
+# what it does when it is imported is for `forks`
+collect_ignore = ["loaded.py"]
+
 # Derandomised: a failure found once is found again by everybody; new examples in the nightly command, which says how to
 # draw one again. No deadline: the first call compiles.
 NIGHTLY = bool(os.environ.get("FPSOLVE_NIGHTLY"))

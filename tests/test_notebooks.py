@@ -1,12 +1,9 @@
 """The notebooks: every source runs as it stands and finds what its text says; the executed copies belong to them."""
 
-import json
-import os
-import subprocess
-import sys
 from itertools import pairwise
 from pathlib import Path
 
+import forks
 import jupytext
 import numpy as np
 import pytest
@@ -19,14 +16,6 @@ ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.py"))
 NAMES = [path.stem for path in NOTEBOOKS]
 
-# warnings are errors in the notebook's own process, and the numbers of its last cell come out as JSON
-RUN = """
-import json, runpy, sys, warnings
-warnings.simplefilter("error")
-headline = runpy.run_path(sys.argv[1])["headline"]
-print("\\n" + json.dumps(headline))
-"""
-
 
 def pdf(x, mean=0.0, std=1.0):
     """The normal density; scipy's takes twice the time for its checks."""
@@ -34,21 +23,11 @@ def pdf(x, mean=0.0, std=1.0):
 
 
 def headline(name, folder):
-    """Run a source in a fresh process and an empty folder; return what its last cell calls the headline."""
-    done = subprocess.run(
-        [sys.executable, "-c", RUN, str(ROOT / "notebooks" / f"{name}.py")],
-        cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(ROOT), "MPLBACKEND": "Agg"},
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    """Run a source in a process of its own and an empty folder; return what its last cell calls the headline."""
+    said, found = forks.run(ROOT / "notebooks" / f"{name}.py", folder, "headline")
     assert not list(Path(folder).iterdir()), "a notebook leaves no files behind"
-    *said, found = done.stdout.strip().splitlines()
-    print(said[-1] if said else "")
-    return json.loads(found)
+    print(*said.strip().splitlines()[-1:])
+    return found
 
 
 @pytest.mark.notebook
