@@ -1,11 +1,11 @@
 """The total of a decomposition against chains of Gaussians worked out by hand: within its stated error."""
 
+import math
 from itertools import pairwise
 
 import numpy as np
 import pytest
 from scipy.integrate import quad
-from scipy.stats import norm
 
 import fpsolve as fp
 
@@ -42,11 +42,16 @@ def chain(name, times):
     return laws
 
 
+def pdf(x, mean, std):
+    """The normal density; scipy's takes fifty times as long for one number."""
+    return math.exp(-0.5 * ((x - mean) / std) ** 2) / (std * math.sqrt(2.0 * math.pi))
+
+
 def distance(law, t):
     mu, sd = marginal(t)
 
     def integrand(x):
-        return (1.0 + x * x) * abs(norm.pdf(x, *law) - norm.pdf(x, mu, sd))
+        return (1.0 + x * x) * abs(pdf(x, *law) - pdf(x, mu, sd))
 
     return quad(integrand, -20.0, 20.0, points=np.linspace(-6.0, 6.0, 61).tolist(), limit=600, epsabs=1e-9)[0]
 
@@ -86,7 +91,7 @@ def weighted_gap(p, q):
     ends = sorted({m - 12 * s, m, m + 12 * s, n - 12 * r, n, n + 12 * r, *np.real(roots[np.isreal(roots)]).tolist()})
 
     def gap(x):
-        return (1.0 + x * x) * abs(norm.pdf(x, m, s) - norm.pdf(x, n, r))
+        return (1.0 + x * x) * abs(pdf(x, m, s) - pdf(x, n, r))
 
     return sum(quad(gap, *pair, epsabs=1e-13, epsrel=1e-11)[0] for pair in pairwise(ends))
 

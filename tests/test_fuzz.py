@@ -18,6 +18,7 @@ from functools import cache
 from importlib import import_module
 from typing import Any
 
+import cases
 import numpy as np
 import pytest
 import xarray as xr
@@ -300,7 +301,7 @@ BAD: dict[str, Any] = {
 }  # fmt: skip
 
 #: How many of them each argument is tried with, but for ``FPSOLVE_FUZZ=all``.
-SAMPLE = 8
+SAMPLE = cases.sample(8, 6)
 
 #: Where every value is a fair one: booleans by their truth, what is only shown or handed on.
 FREE = {"progress", "legend", "ax", "description", "attrs", "source", "name", "colour", "label", "dashes"}

@@ -27,7 +27,7 @@ def end_error(target, name, steps, grid, **options):
 
 @pytest.mark.parametrize("name", TEN)
 def test_the_ten_numbers_of_the_gaussian_example(name):
-    target, grid = fp.Gaussian(1.0, cov=0.5), fp.Grid.uniform((-7, 7), cells=1000)
+    target, grid = fp.Gaussian(1.0, cov=0.5), fp.Grid.uniform((-7, 7), cells=500)
     found = [end_error(target, name, steps, grid) for steps in COUNTS]
     print(name, [round(e, 5) for e in found], "expected", TEN[name])
     assert np.abs(np.array(found) - TEN[name]).max() <= 1e-4

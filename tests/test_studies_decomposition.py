@@ -114,9 +114,8 @@ def test_settings_that_do_not_fit_are_told(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=cases.nightly if name == "step-size" else ()) for name in QUICK]
-)
+@cases.nightly
+@pytest.mark.parametrize("name", QUICK)
 def test_as_shipped(name, tmp_path: Path):
     as_shipped(name, tmp_path)
 
