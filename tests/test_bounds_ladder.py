@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.integrate import quad
 
 import fpsolve as fp
 from fpsolve import bounds, closed_form, kernels, weights
@@ -367,3 +368,32 @@ def test_a_poincare_constant_is_an_estimate_or_certified(reverse):
     grid = fp.Grid.uniform((-9, 9), cells=200)
     words = [bounds.poincare(reverse, 1.0, 0.1, grid=grid, constant=given).status for given in (None, "bracket")]
     assert words == ["estimated", "certified"]
+
+
+@pytest.mark.parametrize(("process", "eta"), [(fp.OrnsteinUhlenbeck(T=2.0), 1.6), (fp.VP(), 0.4), (fp.VP(), 1.0)])
+def test_what_is_measured_has_the_error_of_its_kernels(process, eta):
+    """Gaussian data: mean and variance less those of p_t fall by c and c^2, c by quadrature of the drift's slope."""
+    m, s, start = 0.4, 0.9, fp.Gaussian(1.0, std=0.6)
+    reverse = fp.Reverse(fp.Gaussian(m, std=s), process, eta=eta)
+    found = bounds.ladder(reverse, grid=fp.Grid.uniform((-9.0, 9.0), cells=160), blocks=3, start=start)
+    x = np.linspace(-9.0, 9.0, 400_001)
+
+    def spread(t):
+        return (s * process.scale(0.0, t)) ** 2 + process.variance(0.0, t)
+
+    def slope(t):
+        return -process.drift_rate(t) - 0.5 * (1.0 + eta**2) * process.diffusion(t) ** 2 / spread(t)
+
+    T = process.T
+    for t, value, error in zip(found.t.values, found.measured.values[0], found.measured_error.values[0], strict=True):
+        c = np.exp(quad(slope, t, T, epsabs=1e-12, epsrel=1e-12)[0])
+        mean, v = m * process.scale(0.0, t), spread(t)
+        shift, more = c * (1.0 - m * process.scale(0.0, T)), c**2 * (0.36 - spread(T))
+        # p (q/p - 1), without cancellation
+        z = x - mean
+        log_ratio = 0.5 * z**2 / v - 0.5 * (z - shift) ** 2 / (v + more) - 0.5 * np.log1p(more / v)
+        apart = np.abs(np.exp(-0.5 * z**2 / v) * np.expm1(log_ratio)) / np.sqrt(2.0 * np.pi * v)
+        truth = np.sum((1.0 + x**2) * apart) * (x[1] - x[0])
+        assert value == pytest.approx(truth, rel=1e-8, abs=error) and error < 0.2 * truth
+    odd = bounds.ladder(reverse, grid=fp.Grid.uniform((-9.0, 9.0), cells=81), blocks=2, start=start)
+    assert np.isfinite(odd.measured_error.values[0, 1:]).all() == (eta == 1.0)

@@ -20,7 +20,7 @@ from fpsolve.bounds._harris import Sharp
 from fpsolve.bounds._record import STATEMENT, Harris, Record
 from fpsolve.dynamics import Frame, Reverse
 from fpsolve.grid import Grid
-from fpsolve.kernels import Kernel
+from fpsolve.kernels import Kernel, Operator
 from fpsolve.laws import Law
 from fpsolve.weights import PolynomialWeight, WeightLike
 
@@ -224,6 +224,8 @@ class Stages:
         Between neighbouring boundaries, and from the first to each; from points.
     carriers : tuple of Kernel, n of them
         Between neighbouring boundaries, from cells: what carries densities to fourth order.
+    halved : dict of Grid to list of Operator, n of them, or None
+        Of finite volumes those on half of the steps, and of the cells where they can be halved. None for Bayes' rule.
     """
 
     reverse: Reverse
@@ -232,6 +234,7 @@ class Stages:
     blocks: tuple[Kernel, ...]
     whole: tuple[Kernel, ...]
     carriers: tuple[Kernel, ...]
+    halved: dict[Grid, list[Operator]] | None = None
 
     def measured(self, start: Law, weight: WeightLike) -> tuple[Array, Array]:
         """Weighted distances of the start's run to that of p_T at the boundaries, and their errors."""
@@ -240,14 +243,22 @@ class Stages:
         runs = [grid.cell_average(start) - grid.cell_average(first)]
         for kernel in self.carriers:
             runs.append(kernel.push(runs[-1]))
+        found = [distances.weighted_norm(_labelled(run, g), weight) for run, g in zip(runs, self.grids, strict=True)]
+        sizes, errors = (np.array([float(one[name]) for one in found]) for name in ("distance", "error"))
         # the same difference carried from points only: of second order, so a generous measure of the error
-        others = [runs[0], *(kernel.push(runs[0]) for kernel in self.whole)]
-        sizes, errors = np.empty(len(runs)), np.empty(len(runs))
-        for n, (difference, other, g) in enumerate(zip(runs, others, self.grids, strict=True)):
-            found = distances.weighted_norm(_labelled(difference, g), weight)
-            sizes[n] = float(found["distance"])
-            gap = float(np.sum(weights.evaluate(weight, g) * np.abs(difference - other)) * g.volume)
-            errors[n] = float(found["error"]) + gap
+        others = [[runs[0], *(kernel.push(runs[0]) for kernel in self.whole)]]
+        if self.halved is not None:
+            # finite volumes on half of the steps, and of the cells: what either leaves may cancel in both at once
+            others = [[runs[0] if on == grid else grid.restrict(runs[0])] for on in self.halved]
+            for carried, operators in zip(others, self.halved.values(), strict=True):
+                for operator in operators:
+                    carried.append(operator.push(carried[-1]))
+        for carried in others:
+            for n, (run, other, g) in enumerate(zip(runs, carried, self.grids, strict=True)):
+                on, mine = (g, run) if other.shape == run.shape else (g.coarsen(), g.restrict(run))
+                errors[n] += float(np.sum(weights.evaluate(weight, on) * np.abs(mine - other)) * on.volume)
+        if self.halved is not None and len(self.halved) < 2:
+            errors[1:] = np.inf
         return sizes, errors
 
 
@@ -277,7 +288,14 @@ def stages(
     whole = [made[0]]
     for kernel in made[1:]:
         whole.append(whole[-1] @ kernel)
-    return Stages(reverse, times, grids, made, tuple(whole), made)
+    halved: dict[Grid, list[Operator]] = {grid: []}
+    halved |= {} if any(n % 2 for n in grid.shape) else {grid.coarsen(): []}
+    for ends in pairwise(times.tolist()):
+        steps = kernels.finite_volume_operator(reverse, grid, *ends).steps
+        for on, operators in halved.items():
+            count = max(1, steps // 2) if on == grid else steps
+            operators.append(kernels.finite_volume_operator(reverse, on, *ends, steps=count))
+    return Stages(reverse, times, grids, made, tuple(whole), made, halved)
 
 
 def _require_held(grid: Grid, law: Law, name: str, what: str, remedy: str) -> None:

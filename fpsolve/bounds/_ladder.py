@@ -101,7 +101,8 @@ def ladder(
     -------
     xarray.Dataset
         For each start a variable of its label over (bound, t), in the norm: what `fpsolve.plots.forgetting` draws;
-        `measured` (start, t): the distance on the grid, `measured_error` its discretisation error; `factor` (bound,
+        `measured` (start, t): the distance on the grid, `measured_error` its discretisation error (of finite volumes by
+        runs on half of the steps and of the cells; infinite where their number is odd); `factor` (bound,
         block): the contraction of every single block in the weight as given, NaN for "no certificate" (for Poincare in
         chi-square); `beta` (harris, t): the factor behind the Harris rungs;
         coordinates `status` (bound): "proved", "certified", "estimated" or "no certificate", the weakest word on any
