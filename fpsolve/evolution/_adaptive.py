@@ -119,15 +119,15 @@ IN_TIME = np.array([[-1.0, 1.0, 0.0, 0.0], [1.0, -5.0, 4.0, 0.0], [-1.0, 21.0, -
 IN_TIME *= np.array([[4.0 / 3.0], [16.0 / 45.0], [64.0 / 2835.0]])
 #: Errors of the corrections in time: of the first per difference to that on half the cells, of the fourth order; of
 #: the others, of which only the square of the cells is known, likewise; and per last of them (damped steps have terms
-#: of odd order too, about a tenth of it). Steps are halved where all that is so large a share of the tolerance, or
-#: where with a quarter of it less than another share would be left.
-FIRST_CELLS, OTHER_CELLS, LAST_STEPS, STEPS_SHARE, MET_SHARE = 4.0 / 15.0, 4.0 / 3.0, 0.5, 0.25, 0.9
+#: of odd order too, about a tenth of it). Steps are halved, not cells, where the error in space is a smaller share of
+#: the tolerance.
+FIRST_CELLS, OTHER_CELLS, LAST_STEPS, MET_SHARE = 4.0 / 15.0, 4.0 / 3.0, 0.5, 0.9
 #: Order of extrapolations in the plane. Until it is seen the one below is believed where those of the fourth order
 #: come down at that within a slack, and they are taken to be at most so many times better than these.
 PLANE_ORDER, PAIR_SLACK, PAIR_SHARE = 6.0, 0.5, 0.1
 #: Before cells are halved the error in time there is known: steps are halved first where it is so large a share of the
 #: tolerance, and not small beside the error in space, which becomes so many times smaller at most.
-AHEAD, MOST = 0.7, 200.0
+AHEAD, MOST = 0.7, 100.0
 
 
 @compiled
@@ -374,14 +374,14 @@ def _solve_plane(runs: _Runs, tol: float, budget: float) -> tuple[Solution, bool
         solution, orders, in_space, in_time = runs.solution(i, j)
         if np.max(solution.error(runs.problem)) <= tol:
             return solution, True
-        # twice the steps cost half of what cells halved along both axes do; the first cells are halved in any case
-        longer = i > 2 and in_time > max(STEPS_SHARE * tol, in_space)
-        ahead = (i, j + 1) if longer or in_space < MET_SHARE * tol - 0.25 * in_time else (i + 1, j)
+        # more steps alone are enough, and cost half of what halved cells do
+        longer = in_space < MET_SHARE * tol
+        ahead = (i, j + 1) if longer else (i + 1, j)
         starts, saves = solution.values.shape[:2]
         # the runs that are kept beside the finest, and what is made of them, take about as much as it
         if runs.ahead(*ahead) > budget or not fits(runs.grid(ahead[0]), 2 * starts, saves):
             return orders.stopped(solution, tol), False
-        least = max(AHEAD * tol, in_space / MOST) if ahead[0] > i else np.inf
+        least = np.inf if longer else max(AHEAD * tol, in_space / MOST)
         i, j = ahead
         runs.leave(j)
         while runs.in_time(i, j) > least and runs.ahead(i, j + 1) <= budget:
