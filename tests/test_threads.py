@@ -86,7 +86,17 @@ def _kernel() -> list[np.ndarray]:
     return [np.array([pair[0], *pair[1]]), levels]
 
 
-@pytest.mark.parametrize("work", [_without_noise, _noisy_score, _kernel])
+def _sampler_rows() -> list[np.ndarray]:
+    line, plane = fp.Grid.uniform((-6.0, 6.0), cells=203), fp.Grid.uniform([(-4.0, 4.0)] * 2, cells=(22, 18))
+    found, rng = [], np.random.default_rng(3)
+    for target, grid in ((fp.Gaussian(0.3, std=0.5), line), (rotated_five().target, plane)):
+        operator = fp.kernels.sampler_operator("ddpm", fp.Reverse(target, fp.VP()), grid, 0.6, 0.3)
+        given = rng.random((2, grid.x.shape[0] if grid.dim == 1 else math.prod(grid.shape)))
+        found += [operator.push_masses(given), operator.pull_functions(given), operator.spreads[0].matrix()]
+    return found
+
+
+@pytest.mark.parametrize("work", [_without_noise, _noisy_score, _kernel, _sampler_rows])
 def test_paths_kernels_and_pairs_neither(work, restored, monkeypatch):
     """The same of points along paths, planes of an ensemble and pairs of rows of a kernel, however few they are."""
     monkeypatch.setattr(_memory, "WORTH", 100)

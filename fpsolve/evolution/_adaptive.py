@@ -331,8 +331,8 @@ class _Runs:
         gap, in_time = np.moveaxis(sums * self.grid(i - 2).volume, -1, 0)
         return previous, off, gap, in_time
 
-    def solution(self, i: int, j: int) -> tuple[Solution, _Orders, float, float]:
-        """What runs from (i, j) down say, their orders, and the largest errors in space and in time."""
+    def solution(self, i: int, j: int) -> tuple[Solution, _Orders, float]:
+        """What runs from (i, j) down say, their orders, and the largest error in space."""
         found, before = self.combined(i, j), self.combined(i - 1, j)
         grid, problem = self.grid(i - 1), self.problem
         previous, off, gap, in_time = self.compared(i, j)
@@ -364,14 +364,14 @@ class _Runs:
         orders = _Orders(problem, self.scheme, level, gap, level_order, pair_order)
         floor, narrow = factor * gap + in_time, orders.narrow(grid)
         solution = Solution(grid, found.values, previous, factor, records, common, None, floor, narrow)
-        return solution, orders, float(np.max(factor * gap)), float(np.max(in_time))
+        return solution, orders, float(np.max(factor * gap))
 
 
 def _solve_plane(runs: _Runs, tol: float, budget: float) -> tuple[Solution, bool]:
     """Halve cells or steps of runs in the plane, those whose error is larger, until the estimate meets `tol`."""
     i, j = 2, 0
     while True:
-        solution, orders, in_space, in_time = runs.solution(i, j)
+        solution, orders, in_space = runs.solution(i, j)
         if np.max(solution.error(runs.problem)) <= tol:
             return solution, True
         # more steps alone are enough, and cost half of what halved cells do

@@ -1,8 +1,9 @@
-"""A transition kernel on a grid: a row-stochastic matrix with its times."""
+"""A transition kernel on a grid: a row-stochastic matrix with its times. And where a map that increases comes from."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import prod
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from fpsolve.dynamics import Reverse
 
 Array = NDArray[np.float64]
+Map = Callable[[Array], Array]
 
 #: Rows of a kernel sum to one to this.
 ROW_SUM = 1e-13
@@ -267,3 +269,50 @@ def require_small(grid: Grid, *, remedy: str) -> None:
 def require_backwards(t0: float, t1: float, horizon: float) -> tuple[float, float]:
     """Return the times of a block of reverse dynamics, ``horizon >= t0 > t1 >= 0``, as floats."""
     return _times.block("t0", t0, "t1", t1, horizon)
+
+
+#: Samples of a map between which preimages are looked for; rounds of the Illinois method, whose order is 1.44: a bracket
+#: of a sample's width is at rounding long before.
+SAMPLES, _ROUNDS = 4001, 40
+
+
+def preimages(move: Map, faces: Array, box: tuple[float, float]) -> Array | None:
+    """Return u in the box with ``move(u) = face`` for every face, of the shape of `faces`.
+
+    None where the map is not increasing; preimages beyond the box become -inf or inf.
+    """
+    samples = np.linspace(box[0], box[1], SAMPLES)
+    images = move(samples)
+    if not np.all(np.diff(images) > 0.0):
+        return None
+    wanted = faces.ravel()
+    place = np.searchsorted(images, wanted)
+    inside = (place > 0) & (place < SAMPLES)
+    found = np.where(place == 0, -np.inf, np.inf)
+    k = place[inside]
+    found[inside] = _illinois(move, wanted[inside], samples[k - 1], samples[k], images[k - 1], images[k])
+    return np.asarray(found.reshape(faces.shape))
+
+
+def _illinois(move: Map, wanted: Array, low: Array, high: Array, at_low: Array, at_high: Array) -> Array:
+    """Roots of ``move(u) - wanted`` in brackets, by regula falsi that halves a stale end (Dowell and Jarratt 1971)."""
+    low, high, below, above = low.copy(), high.copy(), at_low - wanted, at_high - wanted
+    side = np.zeros(wanted.shape)
+    tolerance = 4.0 * np.finfo(float).eps * np.max(np.abs(np.concatenate([low, high])), initial=1.0)
+    for _ in range(_ROUNDS):
+        share = below / (below - above)
+        middle = np.clip(low + share * (high - low), low, high)
+        value = move(middle) - wanted
+        up = value >= 0.0
+        below = np.where(up & (side > 0), 0.5 * below, below)
+        above = np.where(~up & (side < 0), 0.5 * above, above)
+        step = np.where(up, high - middle, middle - low)
+        low, below = np.where(up, low, middle), np.where(up, below, value)
+        high, above = np.where(up, middle, high), np.where(up, value, above)
+        side = np.where(up, 1.0, -1.0)
+        # equal ends are exact roots: keep the quotient defined
+        done = (below == 0.0) | (above == 0.0) | (high - low <= tolerance)
+        if np.all(done | (step <= tolerance)):
+            break
+        above = np.where(above == 0.0, np.finfo(float).tiny, above)
+    return np.asarray(middle)

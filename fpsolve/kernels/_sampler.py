@@ -14,8 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 from fpsolve import _checks, _times, samplers
 from fpsolve.dynamics import Reverse
 from fpsolve.grid import Grid
-from fpsolve.kernels._kernel import Kernel, Operator, require_backwards, require_small
-from fpsolve.kernels._spread import SAMPLES, Remap, Spread, spreads_of
+from fpsolve.kernels._kernel import SAMPLES, Kernel, Operator, require_backwards, require_small
+from fpsolve.kernels._spread import Remap, Spread, spreads_of
 from fpsolve.samplers import Composed, MemoryStep, Method, Score, Step
 
 Array = NDArray[np.float64]

@@ -13,27 +13,27 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fpsolve._compile import compiled
+from fpsolve._memory import over
 from fpsolve.grid import Grid
+from fpsolve.kernels._kernel import Map, preimages
 from fpsolve.samplers import Score, Step
 
 Array = NDArray[np.float64]
-Map = Callable[[Array], Array]
+#: Means, standard deviations and widths of rows, per axis.
+Normal = tuple[Array, Array, Array]
 
 #: Gauss-Hermite nodes of the noise: it is narrower than a cell here.
 _NODES = 16
 _DEGREE = 5
-#: Rounds of the Illinois method: its order is 1.44, so a bracket of a sample's width is at rounding long before.
-_ROUNDS = 40
 #: How far beyond the box preimages are looked for, in lengths of the box; further out they are infinite.
 _BEYOND = 1.0
-SAMPLES = 4001
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,48 +161,8 @@ def pulled_back(step: Step, score: Score, faces: Array, box: tuple[float, float]
     return None
 
 
-def preimages(move: Map, faces: Array, box: tuple[float, float]) -> Array | None:
-    """Return u in the box with ``move(u) = face`` for every face, of the shape of `faces`.
-
-    None where the map is not increasing; preimages beyond the box become -inf or inf.
-    """
-    samples = np.linspace(box[0], box[1], SAMPLES)
-    images = move(samples)
-    if not np.all(np.diff(images) > 0.0):
-        return None
-    wanted = faces.ravel()
-    place = np.searchsorted(images, wanted)
-    inside = (place > 0) & (place < SAMPLES)
-    found = np.where(place == 0, -np.inf, np.inf)
-    k = place[inside]
-    found[inside] = _illinois(move, wanted[inside], samples[k - 1], samples[k], images[k - 1], images[k])
-    return np.asarray(found.reshape(faces.shape))
-
-
-def _illinois(move: Map, wanted: Array, low: Array, high: Array, at_low: Array, at_high: Array) -> Array:
-    """Roots of ``move(u) - wanted`` in brackets, by regula falsi that halves a stale end (Dowell and Jarratt 1971)."""
-    low, high, below, above = low.copy(), high.copy(), at_low - wanted, at_high - wanted
-    side = np.zeros(wanted.shape)
-    tolerance = 4.0 * np.finfo(float).eps * np.max(np.abs(np.concatenate([low, high])), initial=1.0)
-    for _ in range(_ROUNDS):
-        share = below / (below - above)
-        middle = np.clip(low + share * (high - low), low, high)
-        value = move(middle) - wanted
-        up = value >= 0.0
-        below = np.where(up & (side > 0), 0.5 * below, below)
-        above = np.where(~up & (side < 0), 0.5 * above, above)
-        step = np.where(up, high - middle, middle - low)
-        low, below = np.where(up, low, middle), np.where(up, below, value)
-        high, above = np.where(up, middle, high), np.where(up, value, above)
-        side = np.where(up, 1.0, -1.0)
-        # equal ends are exact roots: keep the quotient defined
-        done = (below == 0.0) | (above == 0.0) | (high - low <= tolerance)
-        if np.all(done | (step <= tolerance)):
-            break
-        above = np.where(above == 0.0, np.finfo(float).tiny, above)
-    return np.asarray(middle)
-
-
+#: Parts of the rows of a push: at most so many, of so many rows at least, and numbers in the arrays of all.
+PARTS, ROWS, PARTIAL = 16, 64, 4_000_000
 #: Targets further than this many standard deviations are left out: 1e-17 of the mass.
 REACH = 8.6
 
@@ -236,21 +196,34 @@ class Spread:
 
     def matrix(self) -> Array:
         """Probabilities, shape (rows, cells)."""
-        return self._summed((_line_matrix, _plane_matrix), (len(self.means), math.prod(self.shape)))
+        out = np.zeros((len(self.means), math.prod(self.shape)))
+        over(len(out), out.size, self._loop(_line_matrix, _plane_matrix, out))
+        return out
 
     def push(self, masses: Array) -> Array:
         """Masses (n, rows) -> masses (n, cells)."""
-        return self._summed((_line_push, _plane_push), (len(masses), math.prod(self.shape)), masses)
+        rows, cells = masses.shape[1], math.prod(self.shape)
+        # rows add to the same cells: parts of them, as many whatever the number of threads, to arrays of their own
+        parts = max(1, min(PARTS, rows // ROWS, PARTIAL // (len(masses) * cells)))
+        out = np.zeros((parts, len(masses), cells))
+
+        def some(first: int, last: int) -> None:
+            for part in range(first, last):
+                loop = self._loop(_line_push, _plane_push, masses, out[part])
+                loop(part * rows // parts, (part + 1) * rows // parts)
+
+        over(parts, rows * cells, some)
+        return np.asarray(out.sum(axis=0))
 
     def pull(self, f: Array) -> Array:
         """Functions (n, cells) -> their means (n, rows)."""
-        return self._summed((_line_pull, _plane_pull), (len(f), len(self.means)), f)
-
-    def _summed(self, sums: tuple[Callable[..., None], ...], shape: tuple[int, int], *given: Array) -> Array:
-        """Return zeros of a shape to which the compiled sum of the dimension has added."""
-        out = np.zeros(shape)
-        sums[len(self.faces) - 1](self.means, self.stds, self.widths, *self.faces, *given, out)
+        out = np.zeros((len(f), len(self.means)))
+        over(len(self.means), len(self.means) * f.shape[1], self._loop(_line_pull, _plane_pull, f, out))
         return out
+
+    def _loop(self, line: Callable[..., None], plane: Callable[..., None], *given: Array) -> Callable[[int, int], None]:
+        """The compiled loop of the dimension over some of the rows."""
+        return partial((line, plane)[len(self.faces) - 1], (self.means, self.stds, self.widths), *self.faces, *given)
 
     def beyond(self) -> Array:
         """Mass of every row beyond the box, which the end cells take, shape (rows,)."""
@@ -344,8 +317,9 @@ def _cumulative(gap: float, std: float, width: float) -> float:
 
 
 @compiled
-def _probabilities(mean: float, std: float, width: float, faces: Array, buffer: Array) -> tuple[int, int]:
-    """Fill buffer with the probabilities of cells first, ..., last - 1 and return (first, last)."""
+def _probabilities(normal: Normal, i: int, axis: int, faces: Array, buffer: Array) -> tuple[int, int]:
+    """Fill buffer with the probabilities of cells first, ..., last - 1 of row i and return (first, last)."""
+    mean, std, width = normal[0][i, axis], normal[1][i, axis], normal[2][i, axis]
     cells = faces.size - 1
     reach = REACH * std + 0.5 * width
     first = min(max(int(np.searchsorted(faces, mean - reach)) - 1, 0), cells - 1)
@@ -366,29 +340,29 @@ def _probabilities(mean: float, std: float, width: float, faces: Array, buffer: 
 
 
 @compiled
-def _line_matrix(means: Array, stds: Array, widths: Array, faces: Array, out: Array) -> None:
+def _line_matrix(normal: Normal, faces: Array, out: Array, begin: int, end: int) -> None:
     buffer = np.empty(faces.size)
-    for i in range(means.shape[0]):
-        first, last = _probabilities(means[i, 0], stds[i, 0], widths[i, 0], faces, buffer)
+    for i in range(begin, end):
+        first, last = _probabilities(normal, i, 0, faces, buffer)
         for j in range(first, last):
             out[i, j] = buffer[j - first]
 
 
 @compiled
-def _line_push(means: Array, stds: Array, widths: Array, faces: Array, masses: Array, out: Array) -> None:
+def _line_push(normal: Normal, faces: Array, masses: Array, out: Array, begin: int, end: int) -> None:
     buffer = np.empty(faces.size)
-    for i in range(means.shape[0]):
-        first, last = _probabilities(means[i, 0], stds[i, 0], widths[i, 0], faces, buffer)
+    for i in range(begin, end):
+        first, last = _probabilities(normal, i, 0, faces, buffer)
         for n in range(masses.shape[0]):
             for j in range(first, last):
                 out[n, j] += masses[n, i] * buffer[j - first]
 
 
 @compiled
-def _line_pull(means: Array, stds: Array, widths: Array, faces: Array, f: Array, out: Array) -> None:
+def _line_pull(normal: Normal, faces: Array, f: Array, out: Array, begin: int, end: int) -> None:
     buffer = np.empty(faces.size)
-    for i in range(means.shape[0]):
-        first, last = _probabilities(means[i, 0], stds[i, 0], widths[i, 0], faces, buffer)
+    for i in range(begin, end):
+        first, last = _probabilities(normal, i, 0, faces, buffer)
         for n in range(f.shape[0]):
             total = 0.0
             for j in range(first, last):
@@ -397,24 +371,24 @@ def _line_pull(means: Array, stds: Array, widths: Array, faces: Array, f: Array,
 
 
 @compiled
-def _plane_matrix(means: Array, stds: Array, widths: Array, fx: Array, fy: Array, out: Array) -> None:
+def _plane_matrix(normal: Normal, fx: Array, fy: Array, out: Array, begin: int, end: int) -> None:
     px, py = np.empty(fx.size), np.empty(fy.size)
     columns = fy.size - 1
-    for i in range(means.shape[0]):
-        x0, x1 = _probabilities(means[i, 0], stds[i, 0], widths[i, 0], fx, px)
-        y0, y1 = _probabilities(means[i, 1], stds[i, 1], widths[i, 1], fy, py)
+    for i in range(begin, end):
+        x0, x1 = _probabilities(normal, i, 0, fx, px)
+        y0, y1 = _probabilities(normal, i, 1, fy, py)
         for a in range(x0, x1):
             for b in range(y0, y1):
                 out[i, a * columns + b] = px[a - x0] * py[b - y0]
 
 
 @compiled
-def _plane_push(means: Array, stds: Array, widths: Array, fx: Array, fy: Array, masses: Array, out: Array) -> None:
+def _plane_push(normal: Normal, fx: Array, fy: Array, masses: Array, out: Array, begin: int, end: int) -> None:
     px, py = np.empty(fx.size), np.empty(fy.size)
     columns = fy.size - 1
-    for i in range(means.shape[0]):
-        x0, x1 = _probabilities(means[i, 0], stds[i, 0], widths[i, 0], fx, px)
-        y0, y1 = _probabilities(means[i, 1], stds[i, 1], widths[i, 1], fy, py)
+    for i in range(begin, end):
+        x0, x1 = _probabilities(normal, i, 0, fx, px)
+        y0, y1 = _probabilities(normal, i, 1, fy, py)
         for n in range(masses.shape[0]):
             for a in range(x0, x1):
                 here = masses[n, i] * px[a - x0]
@@ -423,12 +397,12 @@ def _plane_push(means: Array, stds: Array, widths: Array, fx: Array, fy: Array, 
 
 
 @compiled(fastmath={"reassoc", "contract"})  # the inner sum may be vectorised
-def _plane_pull(means: Array, stds: Array, widths: Array, fx: Array, fy: Array, f: Array, out: Array) -> None:
+def _plane_pull(normal: Normal, fx: Array, fy: Array, f: Array, out: Array, begin: int, end: int) -> None:
     px, py = np.empty(fx.size), np.empty(fy.size)
     columns = fy.size - 1
-    for i in range(means.shape[0]):
-        x0, x1 = _probabilities(means[i, 0], stds[i, 0], widths[i, 0], fx, px)
-        y0, y1 = _probabilities(means[i, 1], stds[i, 1], widths[i, 1], fy, py)
+    for i in range(begin, end):
+        x0, x1 = _probabilities(normal, i, 0, fx, px)
+        y0, y1 = _probabilities(normal, i, 1, fy, py)
         for n in range(f.shape[0]):
             total = 0.0
             for a in range(x0, x1):
