@@ -55,6 +55,17 @@ def test_a_sweep_is_counted_and_what_does_not_fit_is_told(tmp_path, capsys) -> N
         assert capsys.readouterr().err.startswith("fpsolve: error: ")
 
 
+def test_the_file_of_a_sweep_in_the_readme_is_that_of_the_help_and_runs(tmp_path, capsys) -> None:
+    block = re.search(r"```toml\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)[1]
+    with pytest.raises(SystemExit):
+        main(["sweep", "--help"])
+    assert block in capsys.readouterr().out
+    (tmp_path / "own.toml").write_text(block)
+    assert main(["sweep", str(tmp_path / "own.toml"), "--out", str(tmp_path / "out")]) == 0
+    said = capsys.readouterr().out
+    assert said.count("start far:") == 8 and "NOT MET" not in said
+
+
 def test_a_run_says_its_answer_first(run, tmp_path, capsys) -> None:
     text = repr(run.fpsolve)
     worst = float(run["error_estimate"].max())

@@ -220,9 +220,39 @@ PATIENCE = 5.0
 LINES = 40
 
 
+#: What a sweep may look like.
+EXAMPLE = """\
+t_min = 0.05
+tol = [1e-2]
+eta = [0.5, 1.0]
+processes = [{ kind = "vp" }, { kind = "ornstein-uhlenbeck", T = 3.0 }]
+starts = [{ kind = "prior" }, { name = "far", kind = "gaussian", mean = 3.0, std = 0.5 }]
+
+[[targets]]
+name = "two modes"
+kind = "gaussian-mixture"
+weights = [0.5, 0.5]
+means = [-2.0, 2.0]
+stds = [0.3, 0.5]
+
+[[targets]]
+name = "mine"
+kind = "kernel-density"
+file = "old_faithful"      # or mine.csv, mine.npy
+columns = ["waiting_min"]
+"""
+
+
 def add_sweep_command(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> argparse.ArgumentParser:
     """Add ``sweep`` to the commands of the command line and return its parser."""
-    parser = subparsers.add_parser("sweep", help="forgetting curves over targets, processes, eta and accuracies")
+    from argparse import RawDescriptionHelpFormatter
+
+    parser = subparsers.add_parser(
+        "sweep",
+        help="forgetting curves over targets, processes, eta and accuracies",
+        epilog=f"A file that runs, all its keys are in 'fpsolve schema sweep':\n\n{EXAMPLE}",
+        formatter_class=RawDescriptionHelpFormatter,
+    )
     parser.add_argument("file", type=Path, metavar="FILE", help="what to sweep over (TOML)")
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--jobs", type=int, default=1, metavar="N", help="processes, -1 for one per core (default: 1)")
