@@ -3,6 +3,7 @@
 import cases
 import numpy as np
 import pytest
+from scipy.stats import norm
 
 import fpsolve as fp
 from fpsolve import bounds, kernels
@@ -60,6 +61,20 @@ def test_overlaps_are_those_of_all_pairs(found):
         assert common == pytest.approx(float(coarse.matrix[v <= r].min(axis=0).sum()), abs=1e-12)
     assert np.all(found.commons <= found.pairwise + 1e-12)
     assert np.all(np.diff(found.pairwise) <= 0.0) and np.all(np.diff(found.commons) <= 0.0)
+
+
+def test_what_all_rows_share_is_that_of_the_line_where_cells_are_wider_than_rows():
+    """Rows N(g x + c, v) of width 0.005 on cells of 0.025: rows within a cell look alike on the matrix."""
+    beta, std, spread = 500.0, 0.0065, 0.01
+    reverse = fp.Reverse(fp.Gaussian(0.013, std=std), fp.EDM(sigma_max=spread))
+    coarse = kernels.exact(reverse, fp.Grid.uniform((-0.5, 0.5), cells=40), spread, 0.0, source="point")
+    found = bounds.localization(coarse, weight=fp.PolynomialWeight(2, beta))
+    pull = std**2 / (std**2 + spread**2)
+    # the two rows from the ends of {V <= R}, which cross halfway
+    true = 2.0 * norm.sf(pull * np.sqrt(found.levels / beta) / (spread * pull**0.5))
+    lowest = beta * np.maximum(np.abs(coarse.grid.x) - 1.5 * coarse.grid.volume, 0.0) ** 2
+    assert coarse.matrix[lowest <= found.levels[0]].min(axis=0).sum() < 1.1 * true[0]
+    assert np.all(found.commons <= true * (1.0 + 1e-9)) and found.commons[0] > 0.99 * true[0]
 
 
 @pytest.mark.parametrize("half", [3, 4, 5, 6, 8])

@@ -79,3 +79,17 @@ def test_distances_and_their_errors_do_not_know_where_and_in_what_units_laws_are
         # mass that the box cuts off, and directions that are looked along, may change a little
         assert abs(found[0] - plain[0]) <= 0.3 * plain[1] and 0.98 < found[1] / plain[1] < 1.02, change
     np.testing.assert_allclose(of(scale=4.0), plain * 4.0 ** LENGTHS.get(name, 0.0), rtol=1e-9)
+
+
+def test_a_mass_that_differs_is_moved_to_the_middle_of_the_box():
+    """``2 int (F - G - lost [x > middle])^2`` by the trapezoidal rule."""
+    grid = fp.Grid.uniform((0.0, 12.0), cells=120)
+    p, q = (
+        xr.DataArray(share * np.diff(norm.cdf(grid.faces, mean, std)) / grid.volume, dims="x", coords={"x": grid.x})
+        for share, mean, std in ((0.97, 5.2, 0.5), (1.0, 4.9, 0.6))
+    )
+    x = np.linspace(0.0, 12.0, 200_001)
+    gap = 0.97 * norm.cdf(x, 5.2, 0.5) - norm.cdf(x, 4.9, 0.6) + 0.03 * (x > 6.0)
+    found = fp.distances.energy(p, q, unbounded=False)
+    assert abs(float(found.distance) - np.sqrt(2.0 * np.trapezoid(gap**2, x))) < 1e-4
+    assert float(found.error) > 1e-3
