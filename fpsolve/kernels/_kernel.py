@@ -271,8 +271,8 @@ def require_backwards(t0: float, t1: float, horizon: float) -> tuple[float, floa
     return _times.block("t0", t0, "t1", t1, horizon)
 
 
-#: Samples of a map between which preimages are looked for; rounds of the Illinois method, whose order is 1.44: a bracket
-#: of a sample's width is at rounding long before.
+#: Samples of a map between which preimages are looked for; rounds of the Illinois method, whose order is 1.44: brackets
+#: of a sample's width are at rounding long before.
 SAMPLES, _ROUNDS = 4001, 40
 
 
