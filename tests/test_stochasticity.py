@@ -3,7 +3,7 @@
 import cases
 import numpy as np
 import pytest
-from scipy.integrate import solve_ivp
+from scipy.integrate import quad, solve_ivp
 from scipy.special import ndtr
 
 import fpsolve as fp
@@ -221,3 +221,25 @@ def test_strong_churn_of_eta_squared_ten():
     error = np.abs(run.density.values[0, -1] - exact) * weights.evaluate(None, run.fpsolve.grid)
     assert run.attrs["tol_met"] == "yes"
     assert float(error.sum() * run.fpsolve.grid.volume) <= float(run.error_estimate[0, -1])
+
+
+@pytest.mark.parametrize("eta", [1e-170, lambda t: 1e-155 + 0.0 * t, lambda t: 1.0 if t < 0.5 else 1e-200])
+def test_eta_whose_square_is_no_number_is_none(eta):
+    """Means and variances of Gaussians by quadrature of the drift's slope: p_t and what is left of the start."""
+    process, m, s = fp.VP(), 0.3, 0.7
+    reverse = fp.Reverse(fp.Gaussian(m, std=s), process, eta=eta)
+    grid = fp.Grid.uniform((-7.0, 7.0), cells=160)
+    run = fp.evolve(reverse, {"prior": fp.Gaussian(0.0, std=1.0)}, t_min=0.05, grid=grid, steps=120)
+
+    def spread(t):
+        return (s * process.scale(0.0, t)) ** 2 + process.variance(0.0, t)
+
+    def slope(t):
+        noise = (eta(t) if callable(eta) else eta) ** 2
+        return -process.drift_rate(t) - 0.5 * (1.0 + noise) * process.diffusion(t) ** 2 / spread(t)
+
+    c = np.exp(quad(slope, 0.05, 1.0, points=[0.5], epsabs=1e-12)[0])
+    mean, v = m * (process.scale(0.0, 0.05) - c * process.scale(0.0, 1.0)), spread(0.05)
+    law = fp.Gaussian(mean, std=float(np.sqrt(v + c**2 * (1.0 - spread(1.0)))))
+    off = np.sum((1.0 + grid.x**2) * np.abs(run.density.values[0, -1] - grid.cell_average(law))) * grid.volume
+    assert off < float(run.error_estimate[0, -1]) < 0.05

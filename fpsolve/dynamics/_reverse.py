@@ -24,7 +24,7 @@ from fpsolve._kinks import FELT_IN_SCORES, joints
 from fpsolve._times import Joints
 from fpsolve.dynamics._base import BaseDynamics, break_times, central_divergence
 from fpsolve.dynamics._clock import Clock
-from fpsolve.dynamics._stochasticity import Churn, Eta, always_zero, eta_joints, eta_values
+from fpsolve.dynamics._stochasticity import Churn, Eta, always_zero, eta_joints, eta_values, felt
 from fpsolve.grid import Grid
 from fpsolve.laws import Law
 from fpsolve.processes import EDM, Process, checked_process
@@ -176,7 +176,7 @@ class Reverse(BaseDynamics):
         if isinstance(eta, Churn) and eta.process is None and not isinstance(process, EDM):
             # sigma is the noise level, which is t in EDM only
             eta = replace(eta, process=process)
-        object.__setattr__(self, "eta", eta if callable(eta) else non_negative("eta", eta))
+        object.__setattr__(self, "eta", eta if callable(eta) else felt(non_negative("eta", eta)))
         if callable(eta):
             eta_values(eta, process.T * np.geomspace(1e-6, 1.0, 65))
         if score is not None:

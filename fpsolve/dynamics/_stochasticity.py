@@ -26,10 +26,12 @@ _LOOKS, _DEPTH = 1025, 16.0
 _BISECTIONS = 60
 #: Looks for kinks of eta, one call each.
 _ETA_LOOKS = 300
+#: Of eta its square is all that counts: below this it is no noise that numbers can tell from none.
+_LEAST = 1e-146
 
 
 def eta_values(eta: EtaFunction, t: ArrayLike) -> Array:
-    """A function eta at forward times t, of their shape.
+    """A function eta at forward times t, of their shape; 0 where its square is rounding of the smallest numbers.
 
     Raises
     ------
@@ -42,7 +44,12 @@ def eta_values(eta: EtaFunction, t: ArrayLike) -> Array:
     if bad.any():
         got = f"{_checks.digits(values[bad][0])} at t = {_checks.digits(times[bad][0])}"
         raise error("eta", "finite values >= 0", got)
-    return values
+    return np.asarray(np.where(values < _LEAST, 0.0, values))
+
+
+def felt(eta: float) -> float:
+    """A number eta, 0 where its square is rounding of the smallest numbers."""
+    return 0.0 if eta < _LEAST else eta
 
 
 def _value(eta: EtaFunction, t: float) -> float:
@@ -84,7 +91,7 @@ def _edge(eta: EtaFunction, low: float, high: float, quiet_below: bool) -> float
     """The time between `low` and `high` at which eta begins or ceases to be 0."""
     for _ in range(_BISECTIONS):
         middle = 0.5 * (low + high)
-        if (eta(middle) == 0.0) == quiet_below:
+        if (float(eta_values(eta, middle)) == 0.0) == quiet_below:
             low = middle
         else:
             high = middle
