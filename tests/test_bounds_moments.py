@@ -92,6 +92,15 @@ def test_whether_a_second_moment_is_finite(law, weight, finite, t):
     assert np.isfinite(found.value) == finite == (found.margin >= 0.0)
 
 
+@pytest.mark.parametrize(("rate", "finite"), [(0.2, True), (0.3, False)])
+def test_a_steep_weight_given_as_a_function_has_no_second_moment(rate, finite):
+    """``E exp(2 r X^2)`` of a standard normal law is finite for r < 1/4."""
+    found = _moments.second_moment(fp.Gaussian(0.0, std=1.0), lambda x: np.exp(rate * x**2), GRID)
+    assert np.isfinite(found.value) == finite == (found.margin >= 0.0) and found.unchecked
+    if finite:
+        assert found.value == pytest.approx((1.0 - 4.0 * rate) ** -0.5, rel=1e-6)
+
+
 @pytest.mark.parametrize(
     ("function", "power", "rate"),
     [

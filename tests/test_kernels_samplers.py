@@ -157,6 +157,20 @@ def test_mass_beyond_the_box_goes_into_the_end_cells_and_is_reported():
     assert kernel.defect > 0.1
 
 
+def test_several_steps_report_at_least_what_they_throw_out_of_the_box():
+    """The predictor's and the corrector's: none of both is in the small box afterwards."""
+    reverse = fp.Reverse(fp.Gaussian(0.0, std=1.0), fp.VP())
+    small, wide = (fp.Grid.uniform((-half, half), cells=int(50 * half)) for half in (1.0, 9.0))
+    chain, whole = (kernels.sampler_operator("predictor-corrector", reverse, g, 0.5, 0.45) for g in (small, wide))
+    starts = np.zeros((50, 450))
+    starts[np.arange(50), np.arange(200, 250)] = 1.0
+    ends = whole.push_masses(starts)
+    outside = ends[:, :200].sum(axis=1) + ends[:, 250:].sum(axis=1)
+    assert len(chain.parts) == 2 and outside.min() > 0.05
+    first = chain.parts[0].defects
+    assert np.all(chain.defects >= np.maximum(outside, first) - 1e-12) and np.all(chain.defects > first + 0.01)
+
+
 def test_a_step_of_ones_own_has_its_own_times():
     reverse, grid = fp.Reverse(fp.Gaussian(0.5, std=0.5), fp.VP()), fp.Grid.uniform((-6, 6), cells=100)
     step = samplers.step("ddpm", reverse.process, 1.0, 0.5, 0.4)
