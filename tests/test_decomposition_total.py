@@ -23,9 +23,9 @@ def marginal(t):
     return alpha * MEAN, np.sqrt(alpha**2 * STD**2 + sigma**2)
 
 
-def chain(name, times):
-    """Means and standard deviations of the sampler's law from N(0, 1)."""
-    m, v, laws = 0.0, 1.0, [(0.0, 1.0)]
+def chain(name, times, start=(0.0, 1.0)):
+    """Means and standard deviations of the sampler's law."""
+    m, v, laws = start[0], start[1] ** 2, [start]
     for t, later in pairwise(times):
         (alpha, sigma, beta), (mu, sd), h = level(t), marginal(t), t - later
         if name == "euler-maruyama":
@@ -141,6 +141,20 @@ def test_laws_finer_than_cells_have_bars_that_say_so(std, name, n):
     print(truth, float(own.distance), float(own.error), found.attrs["total"], found.attrs["total_error"])
     assert abs(float(own.distance) - truth) <= float(own.error)
     assert abs(found.attrs["total"] - truth) <= found.attrs["total_error"]
+
+
+@pytest.mark.parametrize(("cells", "mean"), [(40, 0.0), (100, 0.2)])
+def test_what_cells_could_not_tell_of_a_start_is_in_every_later_bar(cells, mean):
+    """A start within one cell, whose place there is lost: the laws soon are wide, and half the cells lose as much."""
+    reverse, start = fp.Reverse(fp.Gaussian(MEAN, std=STD), fp.VP()), (mean, 0.01)
+    found = fp.decomposition.errors(
+        reverse, "euler-maruyama", start=fp.Gaussian(mean, std=0.01), grid=fp.Grid.uniform((-8, 8), cells=cells),
+        steps=20, t_min=0.02, blocks=0, progress=False,
+    )  # fmt: skip
+    times = found["t"].values
+    laws = zip(chain("euler-maruyama", times, start)[1:], times[1:], strict=True)
+    true = [weighted_gap(law, marginal(t)) for law, t in laws]
+    assert np.all(np.abs(found["total"].values[1:] - true) <= found["total_error"].values[1:])
 
 
 @pytest.mark.parametrize("steps", [(999, 669, 338, 7), (999, 735, 266, 7)])

@@ -94,6 +94,21 @@ def test_a_distance_that_few_cells_do_not_tell_is_taken_on_more(tmp_path):
     assert float(found["apart"]) == pytest.approx(truth, abs=1e-3)
 
 
+def test_standard_deviations_by_cells_lack_what_cells_are_wide():
+    """Exact averages of the tilted law on cells of half its narrowest component: the moments are those of the law."""
+    config = read("guidance", guidance.Config)
+    reverse, tilted = config.reverse("SDE", 1.0), config.tilted(1.0).marginal(config.t_min)
+    grid = fp.Grid.uniform((-8.0, 8.0), cells=80)
+    start = reverse.marginal(config.process.T)
+    with pytest.warns(UserWarning, match="start 'start' at t ="):
+        run = fp.evolve(reverse, start, grid=grid, steps=8, t_min=config.t_min, progress=False)
+    run["density"][0, -1] = grid.cell_average(tilted)
+    found = guidance._one(config, (reverse, run), 1.0)
+    assert float(found["std"]) == pytest.approx(float(np.sqrt(tilted.cov)), rel=1e-5)
+    assert float(found["mean"]) == pytest.approx(float(tilted.mean), abs=1e-6)
+    assert grid.spacing[0] ** 2 / 24.0 > 1e-3 * tilted.cov
+
+
 def test_the_answer_of_designs_is_read_from_the_numbers():
     """Two samplers, two numbers of evaluations, numbers made up: ratios, the front and what a wrong score moves."""
 
