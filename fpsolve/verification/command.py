@@ -68,7 +68,7 @@ def check_file(path: str | Path) -> tuple[tuple[Check, ...], tuple[str, ...]]:
         written = settings.checksums(path)
         read = {name: settings.read_netcdf(path, **({"group": name} if name else {})) for name in written}
     except (OSError, KeyError, RuntimeError) as reason:
-        told = " ".join(str(reason).split())[:200]
+        told = "no such file" if isinstance(reason, FileNotFoundError) else " ".join(str(reason).split())[:200]
         raise _checks.error("RUN.nc", "a netCDF file that can be read", f"{path}: {told}") from None
     parts = {name: dataset for name, (dataset, _) in read.items()}
     for name, (_, whole) in read.items():
