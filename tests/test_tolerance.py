@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from scipy.integrate import quad
+from scipy.stats import norm
 
 import fpsolve as fp
 from fpsolve import closed_form, weights
@@ -108,3 +110,24 @@ def test_fading_noise_costs_at_most_twice_the_cells_of_vp(process, target, t_min
         assert error <= float(run.error_estimate[k, at])
     print(type(process).__name__, t_min, cells)
     assert cells["fading"] <= 2.0 * cells["vp"]
+
+
+@pytest.mark.parametrize("eta", [0.0, 1.0])
+def test_a_wrong_score_that_carries_the_law_out_of_its_box_is_followed(eta: float) -> None:
+    """N(0, 1) with a score that is off by 3: the law stays normal of variance 1, its mean follows ``m' = a m + b``."""
+    process, t_min, shift = fp.VP(), 0.01, 3.0
+    reverse = fp.Reverse(fp.Gaussian(0.0, std=1.0), process)
+    wrong = fp.Reverse(
+        reverse.target, process, score=fp.scores.perturbed(reverse.score, fp.scores.errors.Bias(shift)), eta=eta
+    )
+    run = fp.evolve(wrong, {"p": reverse.marginal(process.T)}, t_min=t_min, tol=1e-4, save_at=[t_min])
+    total = quad(lambda t: 0.1 + 19.9 * t, t_min, process.T)[0]
+    # per unit of int beta: 1/2 m - (1 + eta^2)/2 (m - shift)
+    pull, push = 0.5 * eta**2, 0.5 * (1.0 + eta**2) * shift
+    mean = push * (total if pull == 0.0 else -np.expm1(-pull * total) / pull)
+    x = run["x"].values
+    h = x[1] - x[0]
+    truth = (norm.cdf(x + 0.5 * h - mean) - norm.cdf(x - 0.5 * h - mean)) / h
+    off = float(np.sum((1.0 + x**2) * abs(run["density"].isel(start=0, t=-1).values - truth)) * h)
+    assert run.attrs["tol_met"] == "yes"
+    assert off <= float(run["error_estimate"][0, -1]) <= 1e-4

@@ -77,7 +77,8 @@ def solve_adaptive(
     solution : Solution
         The last extrapolation.
     met : bool
-        Whether the estimate is below `tol`; False when the next level would exceed the budget or the free memory. Then
+        Whether the estimate is below `tol`; False when the next level would exceed the budget or the free memory, or
+        two levels say that what is beyond the box is too much. Then
         estimates are more cautious, and infinite where levels do not come down.
     """
     if grid.dim == 2 and scheme.order == 2 and not problem.clock.rough:
@@ -86,6 +87,7 @@ def solve_adaptive(
     coarse: Level | None = None
     pair: Array | None = None
     orders = _Orders(problem, scheme)
+    lost: list[bool] = []
     while True:
         start = problem.start_values(grid)
         with progress_bar(plan.steps, f"level {len(records) + 1}, {grid.shape} cells", enabled=progress) as bar:
@@ -104,11 +106,10 @@ def solve_adaptive(
                 if met:
                     return solution, True
                 # cell updates after one more level, which costs 2^(d+1) times the last
-                last = records[-1]
-                spent_after_next = sum(record.updates for record in records) + last.updates * 2.0 ** (
-                    len(last.cells) + 1
-                )
-                if spent_after_next > budget or not fits(grid.refine(), *fine.values.shape[:2]):
+                spent = sum(record.updates for record in records) + records[-1].updates * 2.0 ** (grid.dim + 1)
+                lost.append(solution.beyond(problem, tol))
+                enough = spent > budget or lost[-2:] == [True, True]
+                if enough or not fits(grid.refine(), *fine.values.shape[:2]):
                     return orders.stopped(solution, tol), False
         coarse = fine
         grid, plan = grid.refine(), plan.refined()

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
+#: Boxes that a run without a grid tries at most, each half as wide again, where too much of the density leaves them.
+BOXES = 4
 #: Default work budget in cell updates (cells times steps, all levels), per dimension: some seconds, a minute or two.
 BUDGET = {1: 2e8, 2: 1e9}
 #: Updates of cells in a second, about: fewer in the plane, more with several starts.
@@ -171,7 +173,12 @@ def evolve(
             limit = min(limit, _checks.positive("score_budget", score_budget) / base.dim)
         plan = plan_by_density(clock, saves, clock_step)
         announce(dynamics, problem, base, plan.steps, adaptive=True)
-        solution, reached = method.adaptive(problem, base, plan, tol=goal, budget=limit, progress=progress)
+        for _ in range(BOXES):
+            solution, reached = method.adaptive(problem, base, plan, tol=goal, budget=limit, progress=progress)
+            # a score that is not the exact one may carry mass out of the box of the laws
+            if reached or grid is not None or not solution.beyond(problem, goal):
+                break
+            base = _setup.wider(base)
         met = "yes" if reached else "no"
     attrs = _setup.describe(dynamics, given, t_end=last, tol=tol, steps=steps, scheme=method.name)
     run = dataset(problem, solution, attrs | {"tol_met": met, "wall_time_s": time.perf_counter() - began})

@@ -106,6 +106,10 @@ class Solution:
         now = over_saves(lambda s: edge_tail(self.values[:, s], self.grid.axes, v[s]), self.values)
         return np.asarray(np.maximum.accumulate(now, axis=1))
 
+    def beyond(self, problem: Problem, tol: float) -> bool:
+        """Whether what is beyond the box alone misses a tolerance, which finer cells do not change."""
+        return bool(np.max(MISPLACED * self.tail(problem)) > tol)
+
     def rounding(self, problem: Problem) -> Array:
         """Noise in the weighted norm: where nothing else is known, round-off of that many steps, as a random walk, and
         of the positions between which the mass of a cell of a start lies.

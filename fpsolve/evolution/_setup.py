@@ -265,6 +265,12 @@ def base_level(
     ), clock_step
 
 
+def wider(grid: Grid) -> Grid:
+    """Half as wide again, with cells of about the same size."""
+    bounds = [(1.25 * low - 0.25 * high, 1.25 * high - 0.25 * low) for low, high in grid.bounds]
+    return Grid(tuple(bounds), tuple(3 * n // 4 * 2 for n in grid.shape))
+
+
 def _require_near(problem: Problem, box: Interval, width: float) -> None:
     """Refuse starts that need a box by themselves which cells cannot fill, whatever the weight."""
     for label, start in problem.starts.items():
