@@ -72,7 +72,8 @@ def evolve(
         Initial laws by label. With `grid`, also arrays of cell averages (densities or signed differences).
     grid : Grid, optional
         Required with `steps`. With `tol` it is the coarsest level and its bounds are the box; by default the box holds
-        all laws up to a V-weighted tail well below `tol`. In the scaled frame the grid is in z.
+        all laws up to a V-weighted tail well below `tol`, and is made wider where a run leaves more beyond it. In the
+        scaled frame the grid is in z.
     t_min, t_max : float
         Forward time at which the run ends.
     tol : float
