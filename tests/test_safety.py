@@ -70,6 +70,48 @@ def test_the_factors_of_extrapolations_are_what_they_are_said_to_be() -> None:
     assert float(FACTORS.first_factor(np.array([2.0]), 2, np.array([1e6]), np.ones(1))[0]) > 1e3
 
 
+def test_the_sixth_order_is_believed_only_where_levels_and_the_fourth_come_down_as_they_should() -> None:
+    """By hand: all steady; the fourth order at 3 and at 1; levels of the first order; a fourth order far away."""
+    levels, pairs = np.array([2.0, 2.0, 2.0, 1.0, 2.0]), np.array([4.0, 3.0, 1.0, 4.0, 4.0])
+    found = FACTORS.third_factor(levels, pairs, 2, np.array([0.0, 0.0, 0.0, 0.0, 3e3]), np.ones(5))
+    np.testing.assert_allclose(found, [4.0 / 31.0, 4.0 / 7.0, 4.0, 4.0 / 3.0, 20.0])
+
+
+def flat(value: float, cells: int) -> np.ndarray[Any, Any]:
+    return np.full((cells, cells), value)
+
+
+def test_six_runs_in_the_plane_have_no_terms_below_the_sixth_order() -> None:
+    """Planes that are ``1 + a h^2 + b k^2 + ...`` everywhere: all terms go but those of the sixth order."""
+    plane, none = import_module("fpsolve.evolution._adaptive"), np.empty((0, 0))
+
+    def run(i: int, j: int) -> float:
+        """2^-i times the cells' width, 2^-j times the steps."""
+        h2, k2 = 0.09 * 4.0**i, 0.16 * 4.0**-j
+        return 1.0 + 3.0 * h2 - 2.0 * k2 + 5.0 * h2**2 + 7.0 * h2 * k2 - 4.0 * k2**2
+
+    runs = [flat(run(0, 0), 32), flat(run(1, 0), 16), flat(run(1, 1), 16)]
+    runs += [flat(run(2, j), 8) for j in range(3)]
+    for more in ([none] * 4, [flat(run(3, j), 4) for j in range(4)]):
+        out, first, others, last = np.zeros((16, 16)), np.zeros((16, 16)), np.zeros((8, 8)), np.zeros((8, 8))
+        sums = np.zeros(3)
+        v, w = flat(2.0, 16), flat(2.0, 8)
+        plane.combine((*runs, *more), v, w, False, (out, first, others, last), sums)
+        np.testing.assert_allclose(out, 1.0, rtol=1e-12)
+        apart = run(0, 0) - run(1, 0), run(1, 1) - run(1, 0)
+        np.testing.assert_allclose(sums[[0, 2]], np.abs(apart) * 2.0 * 256)
+    # what half the cells say, and what the corrections in time may be off by, part by part
+    before, off, two = flat(1.5, 8), np.zeros((8, 8)), np.zeros(2)
+    previous = np.zeros((8, 8))
+    parts = flat(0.3, 16), flat(0.2, 8), flat(-0.1, 8)
+    these, those = (flat(1.0, 16), *parts), (before, flat(0.7, 8), flat(0.4, 4))
+    plane.compare(these, those, flat(2.0, 8), False, (previous, off), two)
+    np.testing.assert_allclose(previous, 1.5 + (0.3 - 0.7) + (0.2 - 0.4))
+    shares = 4.0 / 15.0 * -0.4, 4.0 / 3.0 * -0.2, 0.5 * -0.1
+    np.testing.assert_allclose(off, sum(shares))
+    np.testing.assert_allclose(two, [128 * abs(1.0 - 0.9), 128 * np.abs(shares).sum()])
+
+
 def test_a_report_names_the_seed_that_was_asked_for() -> None:
     collect: Any = import_module("fpsolve.studies.options").collect
 

@@ -27,15 +27,15 @@ from fpsolve._memory import over
 from fpsolve._messages import progress as progress_bar
 from fpsolve.evolution._estimate import (
     LEAST_ORDER_SHARE,
-    ORDER_RANGE,
-    ORDER_SLACK,
     PAIR_SAFETY,
+    PLANE_ORDER,
     first_factor,
     jump_factor,
     later_factor,
     observed_order,
     richardson,
     stopped_factor,
+    third_factor,
     weighted_gap,
 )
 from fpsolve.evolution._march import Level, Record, StepPlan, fits, march, noise
@@ -123,9 +123,6 @@ IN_TIME *= np.array([[4.0 / 3.0], [16.0 / 45.0], [64.0 / 2835.0]])
 #: of odd order too, about a tenth of it). Steps are halved, not cells, where the error in space is a smaller share of
 #: the tolerance.
 FIRST_CELLS, OTHER_CELLS, LAST_STEPS, MET_SHARE = 4.0 / 15.0, 4.0 / 3.0, 0.5, 0.9
-#: Order of extrapolations in the plane. Until it is seen the one below is believed where those of the fourth order
-#: come down at that within a slack, and they are taken to be at most so many times better than these.
-PLANE_ORDER, PAIR_SLACK, PAIR_SHARE = 6.0, 0.5, 0.1
 #: Before cells are halved the error in time there is known: steps are halved first where it is so large a share of the
 #: tolerance, and not small beside the error in space, which becomes so many times smaller at most.
 AHEAD, MOST = 0.7, 100.0
@@ -343,11 +340,7 @@ class _Runs:
             factor = first_factor(level_order, order, level / 3.0, gap)
         elif i == 3:
             pair_order = observed_order(found.pair, before.pair)
-            steady = (level_order >= order - ORDER_SLACK) & (pair_order >= ORDER_RANGE[1] - PAIR_SLACK)
-            # where those of the fourth order do not come down as they should, at the order that they show
-            unseen = np.maximum(first_factor(level_order, order, np.zeros(gap.shape), gap), later_factor(pair_order))
-            factor = np.where(steady, PAIR_SAFETY / (2.0 ** (PLANE_ORDER - 1.0) - 1.0), unseen)
-            factor = np.maximum(factor, PAIR_SHARE / 15.0 * found.pair / (gap + np.finfo(float).tiny))
+            factor = third_factor(level_order, pair_order, order, found.pair, gap)
         else:
             pair_order = observed_order(gap, self.compared(i - 1, j)[2])
             factor = later_factor(pair_order, PLANE_ORDER)

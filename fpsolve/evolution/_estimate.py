@@ -49,6 +49,9 @@ ORDER_RANGE = (1.0, 4.0)
 LEAST_ORDER_SHARE = 0.25
 #: Until orders are seen, an extrapolation is taken to be at most 1/LEVEL_SHARE times better than its finer level.
 LEVEL_SHARE = 1.0 / 20.0
+#: Order of extrapolations in the plane. Until it is seen the one below is believed where those of the fourth order
+#: come down at that within a slack, and they are taken to be at most so many times better than these.
+PLANE_ORDER, PAIR_SLACK, PAIR_SHARE = 6.0, 0.5, 0.1
 #: Change between neighbouring cells, per maximum, above which a start jumps on its grid; and the share of the level's
 #: error that an extrapolation of such a start keeps: up to 1/5, twice that in undamped steps.
 JUMP = 0.5
@@ -157,6 +160,17 @@ def first_factor(level_order: Array, scheme_order: int, level_error: Array, gap:
     believed = np.where(level_order >= scheme_order - ORDER_SLACK, UNSEEN_ORDERS[1], UNSEEN_ORDERS[0])
     tiny = np.finfo(float).tiny
     return np.asarray(np.maximum(PAIR_SAFETY / (2.0**believed - 1.0), LEVEL_SHARE * level_error / (gap + tiny)))
+
+
+def third_factor(level_order: Array, pair_order: Array, scheme_order: int, pair_gap: Array, gap: Array) -> Array:
+    """Error per difference of the first two extrapolations of the order `PLANE_ORDER`, per (start, save).
+
+    `pair_order` and `pair_gap` are the order that those of the fourth order show, and their last difference.
+    """
+    steady = (level_order >= scheme_order - ORDER_SLACK) & (pair_order >= ORDER_RANGE[1] - PAIR_SLACK)
+    unseen = np.maximum(first_factor(level_order, scheme_order, np.zeros(gap.shape), gap), later_factor(pair_order))
+    factor = np.where(steady, PAIR_SAFETY / (2.0 ** (PLANE_ORDER - 1.0) - 1.0), unseen)
+    return np.asarray(np.maximum(factor, PAIR_SHARE / 15.0 * pair_gap / (gap + np.finfo(float).tiny)))
 
 
 def stopped_factor(factor: Array, pair_order: Array, level_gap: Array, pair_gap: Array) -> Array:
