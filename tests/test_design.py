@@ -80,9 +80,10 @@ def test_a_designed_grid_beats_all_named_ones_and_its_neighbours(method, n, rng)
 
 @pytest.mark.slow
 def test_noise_other_distances_tables_and_paths_without_signal():
-    noisy = design.steps(VP, "ddpm", 3, grid=fp.Grid.uniform((-7, 7), cells=200), most=60, progress=False)
+    noisy = design.steps(VP, "ddpm", 3, grid=fp.Grid.uniform((-7, 7), cells=120), most=60, progress=False)
     assert noisy.error < min(noisy.named.values()) and noisy.evaluations == 3
-    heun = design.steps(VP, "heun", 3, grid=fp.Grid.uniform((-7, 7), cells=200), most=200, progress=False)
+    few = {"grid": fp.Grid.uniform((-7, 7), cells=200), "most": 30, "progress": False}
+    heun = design.steps(VP, "heun", 3, **few)
     assert heun.evaluations == 6
     near = design.steps(
         VP, "ddim", 3, distance=fp.distances.wasserstein, grid=fp.Grid.uniform((-7, 7), cells=200), most=60,
@@ -90,15 +91,17 @@ def test_noise_other_distances_tables_and_paths_without_signal():
     )  # fmt: skip
     assert near.error <= min(near.named.values())
     table = fp.Reverse(TARGET, fp.FromAlphasCumprod(np.cumprod(1.0 - np.linspace(1e-4, 0.02, 1000))), eta=0.0)
-    steps = design.steps(table, "ddim", 4, progress=False).timesteps
+    steps = design.steps(table, "ddim", 4, **few).timesteps
     own = design.error(table, "ddim", np.append(table.process.time_of(steps), 1e-3))
     assert 0.0 < float(own.error) < 1e-3 * float(own.distance)
     assert steps.shape == (4,) and 0 < steps[-1] < steps[0] <= 999 and np.all(np.diff(steps) < 0)
-    flow = design.steps(fp.Reverse(TARGET, fp.RectifiedFlow(), eta=0.0), "flow-match-euler", 4, progress=False)
+    flow = design.steps(
+        fp.Reverse(TARGET, fp.RectifiedFlow(), eta=0.0), "flow-match-euler", 4, most=100, progress=False
+    )
     assert flow.error <= 0.8 * min(flow.named.values())
     with pytest.raises(ValueError, match="timestep"):
         _ = flow.timesteps
-    sigmas = design.steps(fp.Reverse(TARGET, fp.VE(), eta=0.0), "euler", 4, progress=False).sigmas
+    sigmas = design.steps(fp.Reverse(TARGET, fp.VE(), eta=0.0), "euler", 4, most=30, progress=False).sigmas
     assert np.all(np.diff(sigmas) < 0.0)
 
 
