@@ -112,6 +112,28 @@ def test_six_runs_in_the_plane_have_no_terms_below_the_sixth_order() -> None:
     np.testing.assert_allclose(two, [128 * abs(1.0 - 0.9), 128 * np.abs(shares).sum()])
 
 
+@pytest.mark.parametrize("cells", [(41,), (41, 33)], ids=str)
+def test_levels_of_odd_cells_are_compared_on_the_coarser_ones(cells: tuple[int, ...]) -> None:
+    """Averages over (n + 1)/2 cells of those over n, of several densities at several times."""
+    box = [(-5.0, 5.0), (-4.0, 4.0)][: len(cells)]
+    fine, coarse = (fp.Grid.uniform(box, cells=n) for n in (cells, tuple((n + 1) // 2 for n in cells)))
+    law = fp.Gaussian(0.3, std=0.9) if len(cells) == 1 else fp.Gaussian([0.3, -0.2], std=0.9)
+    values = np.multiply.outer(np.arange(1.0, 7.0).reshape(2, 3), fine.cell_average(law))
+    wanted = np.multiply.outer(np.arange(1.0, 7.0).reshape(2, 3), coarse.cell_average(law))
+    found = FACTORS.moved(values, fine, coarse)
+    assert found.shape == wanted.shape and np.abs(found - wanted).max() < 1e-3 * wanted.max()
+
+
+def test_kinks_of_a_start_double_all_of_an_estimate_in_the_plane(monkeypatch: pytest.MonkeyPatch) -> None:
+    reverse = fp.Reverse(fp.Gaussian([0.3, -0.2], std=0.8), fp.OrnsteinUhlenbeck(T=2.0))
+    start, grid = fp.Gaussian([0.5, 0.2], std=0.9), fp.Grid.uniform([(-7.0, 7.0)] * 2, cells=16)
+    ask = {"t_min": 0.3, "save_at": [0.3], "grid": grid, "tol": 1.0, "progress": False}
+    plain = fp.evolve(reverse, start, **ask).error_estimate.values[:, 1:]
+    problem = import_module("fpsolve.evolution._problem").Problem
+    monkeypatch.setattr(problem, "caution", property(lambda self: np.full(len(self.starts), 2.0)))
+    np.testing.assert_allclose(fp.evolve(reverse, start, **ask).error_estimate.values[:, 1:], 2.0 * plain, rtol=1e-3)
+
+
 def test_a_report_names_the_seed_that_was_asked_for() -> None:
     collect: Any = import_module("fpsolve.studies.options").collect
 
