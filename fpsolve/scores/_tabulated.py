@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 Where: TypeAlias = Callable[[float, Any], FloatArray]
 Outside: TypeAlias = Literal["refuse", "linear"]
 
-#: Nodes along a dimension from which an error is estimated.
-_FEWEST = 8
+#: Nodes along a dimension from which an error is estimated, and what the last halving must have gained for one.
+_FEWEST, _SOME = 8, 2.0
 #: Rounding of positions and times that is still inside.
 _SLACK = 1e-9
 
@@ -180,7 +180,8 @@ def tabulated(table: xr.Dataset | xr.DataArray, *, outside: Outside = "refuse") 
         A callable ``score(t, x)`` with ``divergence(t, x)``. Its ``error`` is the interpolation error measured by
         `tabulate`; for any other table an estimate: the largest difference at the left-out nodes when only every
         second time and position is used, over what the last halving gained (at most 8; fourth order would allow 16;
-        1 below 16 nodes along a dimension), NaN below 8.
+        1 below 32 positions or 16 times), NaN below 8; infinite where it gained less than 2, as then the nodes do not
+        resolve the score.
 
     Raises
     ------
@@ -228,8 +229,12 @@ def _estimated(times: FloatArray, axes: tuple[FloatArray, ...], values: FloatArr
         return change
     every = slice(None, None, 2)
     before = _change(times[every], tuple(axis[every] for axis in axes), values[(every,) * (1 + len(axes))])
-    # fourth order would allow 16; without any gain the nodes do not resolve the score
-    return change / min(max(before / change, 1.0), 8.0)
+    if before < _SOME * change and change > 64.0 * np.finfo(float).eps * float(np.abs(values).max()):
+        # not even first order: what lies between such nodes is not known from them
+        return float("inf")
+    # fourth order would allow 16; what four nodes along an axis gain when they are doubled twice says nothing of it
+    gained = before / change if min(len(axis) for axis in axes) >= 4 * _FEWEST else 1.0
+    return change / min(max(gained, 1.0), 8.0)
 
 
 def _change(times: FloatArray, axes: tuple[FloatArray, ...], values: FloatArray) -> float:
