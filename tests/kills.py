@@ -1,8 +1,8 @@
 """Kill processes at random moments (kill -9) and look at what they leave: every file whole or absent.
 
 ``python tests/kills.py --n 30`` does it 30 times for each kind, the cluster among them; `tests/test_kills.py` does it
-5 times. What was finished has to be the same bit for bit, what is resumed has to come to the same end, workers have to
-end with their parent, and of a folder of results no file may be of another run than its neighbours.
+3 to 5 times. What was finished has to be the same bit for bit, what is resumed has to come to the same end, workers
+have to end with their parent, and of a folder of results no file may be of another run than its neighbours.
 """
 
 import argparse
