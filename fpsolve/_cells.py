@@ -191,12 +191,12 @@ def edge_tail(values: FloatArray, axes: Sequence[FloatArray], weight_values: Flo
         ends = [slice(-reach, None), slice(None, reach)]
         last, first = (np.abs(values[..., end]) * weight_values[..., end] for end in ends)
         return np.asarray(widths[0] * (_beyond(last, axes[0].size) + _beyond(first[..., ::-1], axes[0].size)))
-    profiles = _profiles(values, np.broadcast_to(weight_values, values.shape))
+    profiles = weighted_profiles(values, np.broadcast_to(weight_values, values.shape))
     sides = (_beyond(p, p.shape[-1]) + _beyond(p[..., ::-1], p.shape[-1]) for p in profiles)
     return np.asarray(widths[0] * widths[1] * sum(sides))
 
 
-def _profiles(values: FloatArray, weight_values: FloatArray) -> tuple[FloatArray, FloatArray]:
+def weighted_profiles(values: FloatArray, weight_values: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Sums of ``V |w|`` over y and over x of planes (..., nx, ny), shapes (..., nx) and (..., ny)."""
     *some, nx, ny = values.shape
     along_x, along_y = np.empty((*some, nx)), np.empty((*some, ny))

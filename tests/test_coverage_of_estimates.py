@@ -58,9 +58,11 @@ def test_components_may_switch_within_a_node(start):
 
 
 @pytest.mark.slow
-def test_early_times_of_a_narrow_start_in_the_plane_are_covered():
-    """Its coarse levels do not resolve it: extrapolations come down at less than the second order there."""
-    problem = random_problem(7001, "tol", 2)
+@pytest.mark.parametrize("seed", [7001, 7041])
+def test_early_times_of_a_narrow_start_in_the_plane_are_covered(seed):
+    """Coarse levels do not resolve it: extrapolations come down at less than the second order there, or levels on which
+    it is as wide as a cell or two agree on what steps change: 0.75 times the error."""
+    problem = random_problem(seed, "tol", 2)
     found = covered(problem, solve(problem)[0])
     print(found.ratios.round(2))
     assert found.held.all() and found.ratios.min() > 1.5

@@ -123,6 +123,8 @@ IN_TIME *= np.array([[4.0 / 3.0], [16.0 / 45.0], [64.0 / 2835.0]])
 #: of odd order too, about a tenth of it). Steps are halved, not cells, where the error in space is a smaller share of
 #: the tolerance.
 FIRST_CELLS, OTHER_CELLS, LAST_STEPS, MET_SHARE = 4.0 / 15.0, 4.0 / 3.0, 0.5, 0.9
+#: Share of the other corrections that they may be off by where their cells are as wide as a start: all smear it alike.
+UNSEEN = 0.5
 #: Before cells are halved the error in time there is known: steps are halved first where it is so large a share of the
 #: tolerance, and not small beside the error in space, which becomes so many times smaller at most.
 AHEAD, MOST = 0.7, 100.0
@@ -181,8 +183,9 @@ def mean_of(values: Array, i: int, j: int) -> float:
 
 @compiled
 def compare(
-    these: tuple[Array, ...], those: tuple[Array, ...], v: Array, ring: bool, parts: tuple[Array, Array], sums: Array
-) -> None:
+    these: tuple[Array, ...], those: tuple[Array, ...], v: Array, ring: bool, unseen: float, parts: tuple[Array, Array],
+    sums: Array,
+) -> None:  # fmt: skip
     """What `_Runs.compared` returns of a plane."""
     (values, first, others, last), (before, first_before, others_before), (previous, off) = these, those, parts
     gap = in_time = 0.0
@@ -193,10 +196,10 @@ def compare(
         for j in range(before.shape[1]):
             one, more = mean_of(first, i, j) - first_before[i, j], others[i, j] - expected[i, j]
             previous[i, j] = before[i, j] + one + more
-            a, b, c = FIRST_CELLS * one, OTHER_CELLS * more, LAST_STEPS * last[i, j]
-            off[i, j] = a + b + c
+            a, b, c, d = FIRST_CELLS * one, OTHER_CELLS * more, LAST_STEPS * last[i, j], unseen * others[i, j]
+            off[i, j] = a + b + c + d
             gap += v[i, j] * abs(mean_of(values, i, j) - previous[i, j])
-            in_time += v[i, j] * (abs(a) + abs(b) + abs(c))
+            in_time += v[i, j] * (abs(a) + abs(b) + abs(c) + abs(d))
     sums[0], sums[1] = gap, in_time
 
 
@@ -260,9 +263,7 @@ class _Runs:
             with progress_bar(plan.steps, f"level {len(self.records) + 1}, {grid.shape} cells", self.progress) as bar:
                 times, after = plan.times(problem.clock), problem.forgotten(grid)
                 start = problem.start_values(grid)
-                done = march(
-                    problem.dynamics, times, grid, plan, start, self.scheme, bar.update, forgotten=after, halved=halved
-                )
+                done = march(problem.dynamics, times, grid, plan, start, self.scheme, bar.update, (), after, halved)
             self.done[i, j] = done
             self.records.append(done.record)
         return self.done[i, j].values
@@ -304,7 +305,7 @@ class _Runs:
         return found
 
     def in_time(self, i: int, j: int) -> float:
-        """The largest error in time down from (i, j), before there is that run."""
+        """The largest error in time down from (i, j), before that run."""
         return float(np.max(self.problem.caution[:, None] * self.compared(i, j, blind=True)[3]))
 
     def compared(self, i: int, j: int, *, blind: bool = False) -> tuple[Array, Array, Array, Array]:
@@ -317,13 +318,14 @@ class _Runs:
         v, ring = self.problem.weight_values(self.grid(i - 2)), self.problem.dynamics.boundary == "periodic"
         previous, off = np.empty_like(before.values), np.empty_like(before.values)
         sums = np.zeros((*previous.shape[:2], 2))
+        unseen = UNSEEN / np.maximum(self.problem.cells_per_std(self.grid(i - 2)), 1.0) ** 2
 
         def planes(begin: int, end: int) -> None:
             for at in range(begin, end):
                 s, k = divmod(at, previous.shape[1])
                 these = found.values[s, k], found.first[s, k], found.others[s, k], found.last[s, k]
                 those = before.values[s, k], before.first[s, k], before.others[s, k]
-                compare(these, those, np.array(v[k]), ring, (previous[s, k], off[s, k]), sums[s, k])
+                compare(these, those, np.array(v[k]), ring, float(unseen[s]), (previous[s, k], off[s, k]), sums[s, k])
 
         over(previous.shape[0] * previous.shape[1], found.values.size, planes)
         gap, in_time = np.moveaxis(sums * self.grid(i - 2).volume, -1, 0)

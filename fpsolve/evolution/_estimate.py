@@ -29,7 +29,7 @@ from functools import partial, reduce
 import numpy as np
 from numpy.typing import NDArray
 
-from fpsolve._cells import Cumulative
+from fpsolve._cells import Cumulative, weighted_profiles
 from fpsolve._compile import compiled
 from fpsolve._memory import over
 from fpsolve.evolution._march import Level, StepPlan
@@ -104,6 +104,8 @@ def _sum(grid: Grid, v: Array, values: Array) -> Array:
 def weighted_norm(problem: Problem, grid: Grid, values: Array) -> Array:
     """``int V |q|`` at every save, shape (starts, saves)."""
     v = problem.weight_values(grid)
+    if grid.dim == 2:
+        return np.asarray(weighted_profiles(values, np.broadcast_to(v, values.shape))[0].sum(axis=-1) * grid.volume)
     return over_saves(lambda s: _sum(grid, v[s], values[:, s]), values)
 
 
@@ -141,8 +143,7 @@ def jump_factor(start: Array, level_error: Array, gap: Array) -> Array:
     level_error, gap : arrays, shape (starts, saves)
         Error of the finer level, difference of the extrapolations.
     """
-    tiny = np.finfo(float).tiny
-    return np.where(jumps(start)[:, None], JUMP_SHARE * level_error / (gap + tiny), 0.0)
+    return np.where(jumps(start)[:, None], JUMP_SHARE * level_error / (gap + np.finfo(float).tiny), 0.0)
 
 
 def first_factor(level_order: Array, scheme_order: int, level_error: Array, gap: Array) -> Array:
@@ -158,8 +159,8 @@ def first_factor(level_order: Array, scheme_order: int, level_error: Array, gap:
     scheme_order : int
     """
     believed = np.where(level_order >= scheme_order - ORDER_SLACK, UNSEEN_ORDERS[1], UNSEEN_ORDERS[0])
-    tiny = np.finfo(float).tiny
-    return np.asarray(np.maximum(PAIR_SAFETY / (2.0**believed - 1.0), LEVEL_SHARE * level_error / (gap + tiny)))
+    least = LEVEL_SHARE * level_error / (gap + np.finfo(float).tiny)
+    return np.asarray(np.maximum(PAIR_SAFETY / (2.0**believed - 1.0), least))
 
 
 def third_factor(level_order: Array, pair_order: Array, scheme_order: int, pair_gap: Array, gap: Array) -> Array:
@@ -203,9 +204,8 @@ def later_factor(pair_order: Array, high: float = 4.0) -> Array:
     A difference that fell faster than at the highest order is an accident, not a gain: the order below is believed of
     the difference before, and the factor makes up for the rest.
     """
-    low = ORDER_RANGE[0]
     accident = pair_order > high + ORDER_SLACK
-    believed = np.where(accident, high - 1.0, np.minimum(np.maximum(pair_order, low), high))
+    believed = np.where(accident, high - 1.0, np.minimum(np.maximum(pair_order, ORDER_RANGE[0]), high))
     excess = np.where(accident, np.minimum(pair_order - believed, 60.0), 0.0)
     return np.asarray(PAIR_SAFETY / (2.0**believed - 1.0) * 2.0**excess)
 

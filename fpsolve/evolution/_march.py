@@ -411,7 +411,7 @@ def _differences(plane: Array, axis: int) -> Array:
 
 def _chunks(grid: Grid, stretch: tuple[int, int]) -> list[tuple[int, int]]:
     """First and last step of the chunks of a stretch."""
-    chunk = max(1, CHUNK_CELLS // math.prod(grid.shape))
+    chunk = max(2, CHUNK_CELLS // math.prod(grid.shape))
     return [(first, min(first + chunk, stretch[1])) for first in range(*stretch, chunk)]
 
 

@@ -71,14 +71,19 @@ class Problem:
         kinked = [isinstance(start, Law) and start.smallest_std == 0.0 for start in self.starts.values()]
         return np.where(kinked, KINKED_CAUTION, 1.0)
 
+    def cells_per_std(self, grid: Grid) -> Array:
+        """Cells per standard deviation of the narrowest feature of the starts, (starts,); infinite where not known."""
+        width = max(self.position_grid(grid, float(self.saves[0])).spacing)
+        return np.array([one.smallest_std / width if isinstance(one, Law) else np.inf for one in self.starts.values()])
+
     def narrow(self, grid: Grid) -> NDArray[np.bool_]:
         """Which starts are narrower than `NARROWEST` cells, shape (starts,).
 
         Where in its cell such a start lies decides on its mean, on every level anew, and levels agree or not by
         accident: of 1,000 saved times of runs stopped early all that were not covered were of this kind.
         """
-        width = NARROWEST * max(self.position_grid(grid, float(self.saves[0])).spacing)
-        return np.array([isinstance(one, Law) and 0.0 < one.smallest_std < width for one in self.starts.values()])
+        cells = self.cells_per_std(grid)
+        return np.asarray((cells > 0.0) & (cells < NARROWEST))
 
     def jacobian(self, t: float) -> float:
         """Volume of x per volume of the solver's coordinate at time t."""
@@ -92,7 +97,9 @@ class Problem:
         """Cell averages of all starts per volume of the solver's coordinate, shape (starts, nx[, ny])."""
         where = self.position_grid(grid, float(self.saves[0]))
         averages = [self._start_on(name, start, where) for name, start in self.starts.items()]
-        return np.stack(averages) * self.jacobian(float(self.saves[0]))
+        values = np.stack(averages)
+        values *= self.jacobian(float(self.saves[0]))
+        return values
 
     def forgotten(self, grid: Grid) -> tuple[int, Array] | None:
         """Number of the save time from which on nothing is left of the starts, and the cell averages of the law there.
