@@ -1,5 +1,7 @@
 """Runs that miss their tolerance or cannot know: estimates cover or are infinite, with a reason and a warning."""
 
+from importlib import import_module
+
 import numpy as np
 import pytest
 from scipy.integrate import quad
@@ -131,3 +133,34 @@ def test_a_wrong_score_that_carries_the_law_out_of_its_box_is_followed(eta: floa
     off = float(np.sum((1.0 + x**2) * abs(run["density"].isel(start=0, t=-1).values - truth)) * h)
     assert run.attrs["tol_met"] == "yes"
     assert off <= float(run["error_estimate"][0, -1]) <= 1e-4
+
+
+def test_boxes_of_a_run_share_its_budget_and_the_plane_does_not_spend_it_on_a_box_too_small(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The same in the plane with eta = 1, of which the marginal along x is the line's."""
+    process, t_min, shift = fp.VP(), 0.3, 3.0
+    reverse = fp.Reverse(fp.Gaussian([0.0, 0.0], std=1.0), process)
+    error = fp.scores.errors.Bias([shift, 0.0])
+    wrong = fp.Reverse(reverse.target, process, score=fp.scores.perturbed(reverse.score, error))
+    methods, tried = import_module("fpsolve.evolution._methods"), []
+    adaptive = methods.FiniteVolumes.adaptive
+
+    def spied(self, problem, grid, plan, *, budget, **options):
+        solution, met = adaptive(self, problem, grid, plan, budget=budget, **options)
+        tried.append((grid.bounds[0][1], budget, sum(level.updates for level in solution.levels), met))
+        return solution, met
+
+    monkeypatch.setattr(methods.FiniteVolumes, "adaptive", spied)
+    start = {"p": reverse.marginal(process.T)}
+    run = fp.evolve(wrong, start, t_min=t_min, tol=1e-2, save_at=[t_min], budget=1e9, progress=False)
+    ends, budgets, spent, met = (np.array(column) for column in zip(*tried, strict=True))
+    assert len(tried) > 1 and met[-1] and not met[:-1].any() and np.all(np.diff(ends) > 0.0)
+    np.testing.assert_array_equal(budgets, 1e9 - np.append(0, np.cumsum(spent)[:-1]))
+    assert spent.sum() < 1e8
+    mean = 2.0 * shift * -np.expm1(-0.5 * quad(lambda t: 0.1 + 19.9 * t, t_min, process.T)[0])
+    grid = run.fpsolve.grid
+    truth = grid.cell_average(fp.Gaussian([mean, 0.0], std=1.0))
+    v = 1.0 + grid.axes[0][:, None] ** 2 + grid.axes[1] ** 2
+    off = float((v * np.abs(run.density.values[0, -1] - truth)).sum() * grid.volume)
+    assert off <= float(run.error_estimate[0, -1]) <= 1e-2

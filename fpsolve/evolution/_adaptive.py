@@ -78,8 +78,8 @@ def solve_adaptive(
         The last extrapolation.
     met : bool
         Whether the estimate is below `tol`; False when the next level would exceed the budget or the free memory, or
-        two levels say that what is beyond the box is too much. Then
-        estimates are more cautious, and infinite where levels do not come down.
+        two levels say that what is beyond the box is too much. Then estimates are more cautious, and infinite where
+        levels do not come down.
     """
     if grid.dim == 2 and scheme.order == 2 and not problem.clock.rough:
         return _solve_plane(_Runs(problem, scheme, grid, plan, progress), tol, budget)
@@ -365,7 +365,7 @@ class _Runs:
 
 def _solve_plane(runs: _Runs, tol: float, budget: float) -> tuple[Solution, bool]:
     """Halve cells or steps of runs in the plane, those whose error is larger, until the estimate meets `tol`."""
-    i, j = 2, 0
+    i, j, lost = 2, 0, False
     while True:
         solution, orders, in_space = runs.solution(i, j)
         if np.max(solution.error(runs.problem)) <= tol:
@@ -374,8 +374,10 @@ def _solve_plane(runs: _Runs, tol: float, budget: float) -> tuple[Solution, bool
         longer = in_space < MET_SHARE * tol
         ahead = (i, j + 1) if longer else (i + 1, j)
         starts, saves = solution.values.shape[:2]
+        before, lost = lost, solution.beyond(runs.problem, tol)
         # the runs that are kept beside the finest, and what is made of them, take about as much as it
-        if runs.ahead(*ahead) > budget or not fits(runs.grid(ahead[0]), 2 * starts, saves):
+        enough = runs.ahead(*ahead) > budget or (before and lost)
+        if enough or not fits(runs.grid(ahead[0]), 2 * starts, saves):
             return orders.stopped(solution, tol), False
         least = np.inf if longer else max(AHEAD * tol, in_space / MOST)
         i, j = ahead

@@ -179,6 +179,7 @@ def evolve(
             # a score that is not the exact one may carry mass out of the box of the laws
             if reached or grid is not None or not solution.beyond(problem, goal):
                 break
+            limit -= sum(level.updates for level in solution.levels)
             base = _setup.wider(base)
         met = "yes" if reached else "no"
     attrs = _setup.describe(dynamics, given, t_end=last, tol=tol, steps=steps, scheme=method.name)
