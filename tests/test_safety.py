@@ -105,9 +105,9 @@ def test_six_runs_in_the_plane_have_no_terms_below_the_sixth_order() -> None:
     previous = np.zeros((8, 8))
     parts = flat(0.3, 16), flat(0.2, 8), flat(-0.1, 8)
     these, those = (flat(1.0, 16), *parts), (before, flat(0.7, 8), flat(0.4, 4))
-    plane.compare(these, those, flat(2.0, 8), False, (previous, off), two)
+    plane.compare(these, those, flat(2.0, 8), False, 0.25, (previous, off), two)
     np.testing.assert_allclose(previous, 1.5 + (0.3 - 0.7) + (0.2 - 0.4))
-    shares = 4.0 / 15.0 * -0.4, 4.0 / 3.0 * -0.2, 0.5 * -0.1
+    shares = 4.0 / 15.0 * -0.4, 4.0 / 3.0 * -0.2, 0.5 * -0.1, 0.25 * 0.2
     np.testing.assert_allclose(off, sum(shares))
     np.testing.assert_allclose(two, [128 * abs(1.0 - 0.9), 128 * np.abs(shares).sum()])
 

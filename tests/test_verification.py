@@ -195,6 +195,10 @@ def test_distances_in_a_file_are_computed_again(run: xr.Dataset, tmp_path: Path)
 def test_what_is_no_file_of_results_is_refused(tmp_path: Path, capsys: Any) -> None:
     (tmp_path / "a.nc").write_text("no file")
     xr.Dataset({"a": 1.0}).to_netcdf(tmp_path / "b.nc", engine="h5netcdf")
-    for name, told in (("a", "RUN.nc: expected a netCDF file"), ("b", "expected a file with a run"), ("c", "No such")):
+    for name, told in (
+        ("a", "RUN.nc: expected a netCDF file"),
+        ("b", "expected a file with a run"),
+        ("c", "no such file"),
+    ):
         assert cli.main(["verify", str(tmp_path / f"{name}.nc")]) == 2
         assert told in capsys.readouterr().err
