@@ -364,7 +364,8 @@ def _advance_through(
 ) -> Array:
     """Finite-volume steps of a stretch with noise; fills the level at the marks passed, returns the last density."""
     periodic = dynamics.boundary == "periodic"
-    q = q.copy()
+    start, q = q, np.empty_like(q)
+    over(q.shape[1], q.size, lambda a, b: np.copyto(q[:, a:b], start[:, a:b]))
     if level.grid.dim == 2 and not periodic:
         chunks = _plane_chunks(dynamics, level, nodes, stretch, tick)
         saves = np.full(table.dt.shape, -1)

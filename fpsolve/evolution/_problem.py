@@ -96,9 +96,9 @@ class Problem:
     def start_values(self, grid: Grid) -> Array:
         """Cell averages of all starts per volume of the solver's coordinate, shape (starts, nx[, ny])."""
         where = self.position_grid(grid, float(self.saves[0]))
-        averages = [self._start_on(name, start, where) for name, start in self.starts.items()]
-        values = np.stack(averages)
-        values *= self.jacobian(float(self.saves[0]))
+        values, volume = np.empty((len(self.starts), *grid.shape)), self.jacobian(float(self.saves[0]))
+        for row, (name, start) in zip(values, self.starts.items(), strict=True):
+            np.multiply(self._start_on(name, start, where), volume, out=row)
         return values
 
     def forgotten(self, grid: Grid) -> tuple[int, Array] | None:
