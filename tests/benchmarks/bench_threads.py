@@ -10,6 +10,7 @@ import sys
 import time
 from typing import Any
 
+import cases
 import pytest
 from benchmarks import problem, report, runs
 
@@ -88,3 +89,38 @@ def test_threads(
             reference=f"at most {most[8]:.1f} x on 8, {most[16]:.1f} x on 16; {per_cell:.0f} ns per cell and step",
         ),
     )
+
+
+def five() -> tuple[fp.Reverse, dict[str, fp.Law]]:
+    """Five rotated Gaussians, three starts."""
+    return cases.rotated_five(), runs.plane_starts(3)
+
+
+def old_faithful() -> tuple[fp.Reverse, dict[str, fp.Law]]:
+    """Old Faithful in both columns, under VP, from p_T, the prior and a law far out."""
+    data = fp.data.standardise(fp.data.read("old_faithful", ["eruption_min", "waiting_min"]))
+    reverse = fp.Reverse(fp.KernelDensity(data.samples), fp.VP())
+    far = fp.Gaussian([2.0, 1.0], std=0.7)
+    return reverse, {"exact": reverse.marginal(1.0), "prior": reverse.process.prior(2), "far": far}
+
+
+@pytest.mark.parametrize(
+    ("problem_of", "tol", "limit"),
+    [(five, 1e-4, None), (five, 1e-5, 3.0), (five, 1e-6, 15.0), (old_faithful, 1e-4, 2.0)],
+)
+def test_tolerances_in_the_plane(
+    benchmark: Any, judge: Any, pytestconfig: Any, problem_of: Any, tol: float, limit: float | None
+) -> None:
+    """Wall-clock time of `evolve(tol=)`, the box chosen by it, all saved times."""
+    threads, (reverse, starts) = int(pytestconfig.getoption("--threads")), problem_of()
+    before, found = fp.set_threads(threads), []
+
+    def run() -> None:
+        began = time.perf_counter()
+        assert fp.evolve(reverse, starts, t_min=problem.T_MIN, tol=tol, progress=False).attrs["tol_met"] == "yes"
+        found.append(time.perf_counter() - began)
+
+    benchmark.pedantic(run, rounds=1 if tol < 1e-5 else 3)
+    fp.set_threads(before)
+    name = (problem_of.__doc__ or "").split(",")[0].rstrip(".")
+    judge(report.figure(f"2D, {name}, three starts, tol = {tol:g}, {threads} threads", min(found), limit, unit=" s"))
