@@ -23,6 +23,8 @@ CASES = [
 ]
 
 
+# the truth is known here: cells as coarse as serve the error of the others say that nothing shows their own
+@pytest.mark.filterwarnings("ignore::fpsolve.UnresolvedWarning")
 @pytest.mark.parametrize(("name", "dim", "cells", "steps", "rounds"), CASES)
 def test_peer(
     benchmark: Any, judge: Any, request: Any, name: str, dim: int, cells: int, steps: int, rounds: int
