@@ -87,7 +87,7 @@ def solve_adaptive(
     coarse: Level | None = None
     pair: Array | None = None
     orders = _Orders(problem, scheme)
-    lost: list[bool] = []
+    lost = False
     while True:
         start = problem.start_values(grid)
         with progress_bar(plan.steps, f"level {len(records) + 1}, {grid.shape} cells", enabled=progress) as bar:
@@ -107,8 +107,8 @@ def solve_adaptive(
                     return solution, True
                 # cell updates after one more level, which costs 2^(d+1) times the last
                 spent = sum(record.updates for record in records) + records[-1].updates * 2.0 ** (grid.dim + 1)
-                lost.append(solution.beyond(problem, tol))
-                enough = spent > budget or lost[-2:] == [True, True]
+                again, lost = lost, solution.beyond(problem, tol)
+                enough = spent > budget or (again and lost)
                 if enough or not fits(grid.refine(), *fine.values.shape[:2]):
                     return orders.stopped(solution, tol), False
         coarse = fine
@@ -374,9 +374,9 @@ def _solve_plane(runs: _Runs, tol: float, budget: float) -> tuple[Solution, bool
         longer = in_space < MET_SHARE * tol
         ahead = (i, j + 1) if longer else (i + 1, j)
         starts, saves = solution.values.shape[:2]
-        before, lost = lost, solution.beyond(runs.problem, tol)
+        again, lost = lost, solution.beyond(runs.problem, tol)
         # the runs that are kept beside the finest, and what is made of them, take about as much as it
-        enough = runs.ahead(*ahead) > budget or (before and lost)
+        enough = runs.ahead(*ahead) > budget or (again and lost)
         if enough or not fits(runs.grid(ahead[0]), 2 * starts, saves):
             return orders.stopped(solution, tol), False
         least = np.inf if longer else max(AHEAD * tol, in_space / MOST)

@@ -301,6 +301,7 @@ def _illinois(move: Map, wanted: Array, low: Array, high: Array, at_low: Array, 
     tolerance = 4.0 * np.finfo(float).eps * np.max(np.abs(np.concatenate([low, high])), initial=1.0)
     for _ in range(_ROUNDS):
         share = below / (below - above)
+        # within its bracket but for a rounding error
         middle = np.clip(low + share * (high - low), low, high)
         value = move(middle) - wanted
         up = value >= 0.0
